@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where and in which precision models run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mrmllm_ros.settings import SettingsError, Validated, setting
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class ComputeSettings(Validated):
+    """Device, precision and threads, shared by all models."""
+
+    device: str = setting(
+        "auto",
+        "Where the models run: auto (CUDA if there is one, else cpu), cpu, cuda or cuda:N.",
+    )
+    precision: str = setting(
+        "auto",
+        "Floating point type: auto takes float16 on CUDA and float32 elsewhere.",
+        choices=("auto", "float32", "float16", "bfloat16"),
+    )
+    threads: int = setting(
+        0,
+        "Processor threads for each of PyTorch and ONNX Runtime; 0 leaves it to them.",
+        minimum=0,
+        maximum=256,
+    )
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and a floating point type that exist on this machine.
+
+    Attributes:
+        device: The device.
+        dtype: Type of the models' weights and activations.
+        threads: Processor threads for each library; 0 leaves it to them.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    threads: int
+
+    @classmethod
+    def from_settings(cls, settings: ComputeSettings) -> Compute:
+        """Resolve `auto` and bound PyTorch's threads.
+
+        Raises:
+            SettingsError: If the device is not known, not on this machine, or cannot compute in
+                the precision.
+        """
+        import torch
+
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        device = _device(settings.device)
+        precision = settings.precision
+        if precision == "auto":
+            precision = "float16" if device.type == "cuda" else "float32"
+        if precision == "float16" and device.type == "cpu":
+            raise SettingsError("precision: float16 needs CUDA; use auto, float32 or bfloat16")
+        return cls(device, getattr(torch, precision), settings.threads)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:N") from error
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise SettingsError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"device: {name!r} is not on this machine, which has {torch.cuda.device_count()} "
+            "CUDA devices; use device auto or cpu, or check the NVIDIA driver"
+        )
+    return device

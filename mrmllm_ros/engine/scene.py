@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was seen last, and how old it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Condition
+
+import numpy as np
+
+from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.perception.detector import Perception
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a camera.
+
+    Attributes:
+        image: (H, W, 3) uint8 in BGR order.
+        camera: Name of the camera.
+        frame_id: Coordinate frame of the camera, from the image's header.
+        stamp_ns: Stamp of the image's header in nanoseconds; 0 where the driver sets none.
+        received_ns: When the image came, in nanoseconds of the same clock.
+    """
+
+    image: np.ndarray
+    camera: str
+    frame_id: str
+    stamp_ns: int
+    received_ns: int
+
+    @property
+    def captured_ns(self) -> int:
+        """The stamp, or the time of receipt where there is no stamp."""
+        return self.stamp_ns or self.received_ns
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A frame and what was perceived in it.
+
+    Attributes:
+        frame: The frame.
+        perception: What the detector found.
+        latency_s: From taking up the frame to the end of perception.
+    """
+
+    frame: Frame
+    perception: Perception
+    latency_s: float
+
+
+class SceneMemory:
+    """The newest scene of each camera."""
+
+    def __init__(self, cameras: Sequence[str], now_ns: Callable[[], int]) -> None:
+        """Start with nothing seen.
+
+        Args:
+            cameras: Names of the cameras.
+            now_ns: The clock of the images' stamps, in nanoseconds.
+        """
+        self._cameras = tuple(cameras)
+        self._now_ns = now_ns
+        self._scenes: dict[str, Scene] = {}
+        self._changed = Condition()
+
+    def put(self, scene: Scene) -> None:
+        """Replace the camera's scene."""
+        with self._changed:
+            self._scenes[scene.frame.camera] = scene
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let every waiting caller look at its `give_up` again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def camera(self, name: str) -> str:
+        """The camera that a query means.
+
+        Args:
+            name: Name of a camera; empty where there is only one.
+
+        Raises:
+            QueryError: If there is no such camera, or none is named and there are several.
+        """
+        known = f"cameras: {', '.join(self._cameras)}"
+        if name in self._cameras:
+            return name
+        if name:
+            raise QueryError(ErrorCode.UNKNOWN_CAMERA, f"there is no camera {name!r}; {known}")
+        if len(self._cameras) > 1:
+            raise QueryError(ErrorCode.CAMERA_REQUIRED, f"name one of several {known}")
+        return self._cameras[0]
+
+    def fresh(
+        self, camera: str, max_age_s: float, until_s: float, give_up: Callable[[], bool]
+    ) -> Scene | None:
+        """The camera's newest scene, waiting for one that is not too old.
+
+        Args:
+            camera: Name of the camera.
+            max_age_s: Greatest age of the image in seconds.
+            until_s: When to stop waiting, on the monotonic clock.
+            give_up: Looked at whenever something changes; true ends the wait.
+
+        Returns:
+            The scene, or None if `give_up` ended the wait.
+
+        Raises:
+            QueryError: If no image has come at all, or none that is new enough.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: give_up() or self._age_s(camera) <= max_age_s,
+                timeout=max(0.0, until_s - time.monotonic()),
+            )
+            if give_up():
+                return None
+            age_s = self._age_s(camera)
+            if age_s <= max_age_s:
+                return self._scenes[camera]
+        if camera not in self._scenes:
+            raise QueryError(
+                ErrorCode.NO_IMAGE,
+                f"no image has come from camera {camera!r}; check that it publishes on the "
+                "node's image topic",
+            )
+        raise QueryError(
+            ErrorCode.STALE_IMAGE,
+            f"the newest image of camera {camera!r} is {age_s:.1f} s old and at most "
+            f"{max_age_s:.1f} s is asked for; check the camera, or ask with a larger max_age",
+        )
+
+    def _age_s(self, camera: str) -> float:
+        scene = self._scenes.get(camera)
+        if scene is None:
+            return float("inf")
+        # After a simulated clock has jumped back, a scene from the future is as useless as an
+        # old one.
+        return abs(self._now_ns() - scene.frame.captured_ns) / 1e9

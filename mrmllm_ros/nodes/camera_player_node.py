@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays an image, a folder of images or a video file as a camera."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from rclpy.publisher import Publisher
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.timer import Timer
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from mrmllm_ros.conversions.cameras import pinhole_camera_info
+from mrmllm_ros.conversions.images import image_from_bgr, jpeg_from_bgr
+from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.settings import Validated, setting
+
+
+@dataclass(frozen=True)
+class PlayerSettings(Validated):
+    """Parameters of `camera_player_node`."""
+
+    path: str = setting("", "Image, folder of images or video file to play.")
+    rate_hz: float = setting(10.0, "Images per second.", minimum=0.01, maximum=1000.0, live=True)
+    loop: bool = setting(
+        True, "Whether to start again at the end; else the last image ends it.", live=True
+    )
+    frame_id: str = setting(
+        "camera_optical_frame", "Coordinate frame in the images' headers.", live=True
+    )
+    horizontal_fov_deg: float = setting(
+        60.0,
+        "Horizontal angle of view in camera_info, in degrees.",
+        minimum=1.0,
+        maximum=179.0,
+        live=True,
+    )
+    jpeg_quality: int = setting(
+        90, "Quality of image_raw/compressed.", minimum=1, maximum=100, live=True
+    )
+
+
+class CameraPlayerNode(ManagedNode[PlayerSettings]):
+    """Publishes `image_raw`, `camera_info` and `image_raw/compressed`, each image stamped anew.
+
+    An image is compressed only while somebody listens.
+    """
+
+    settings_class = PlayerSettings
+
+    def __init__(self) -> None:
+        super().__init__("camera_player_node")
+        self._frames: Iterator[np.ndarray] = iter(())
+        self._outputs: list[Publisher] = []
+        self._timer: Timer | None = None
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        if not self.settings.path:
+            raise ImageError("nothing to play; set the parameter path")
+        self._rewind()
+        topic = self.resolve_topic_name("image_raw")
+        options = {
+            "qos_profile": qos_profile_sensor_data,
+            "qos_overriding_options": QoSOverridingOptions.with_default_policies(),
+        }
+        self._images = self.create_lifecycle_publisher(Image, topic, **options)
+        self._infos = self.create_lifecycle_publisher(CameraInfo, "camera_info", **options)
+        self._compressed = self.create_lifecycle_publisher(
+            CompressedImage, f"{topic}/compressed", **options
+        )
+        self._outputs = [self._images, self._infos, self._compressed]
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        self._timer = self.create_timer(1 / self.settings.rate_hz, self._play)
+        self.get_logger().info(f"playing {self.settings.path} on {self._images.topic_name}")
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`."""
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+
+    def release(self) -> None:
+        """See `ManagedNode.release`."""
+        self._frames = iter(())
+        for publisher in self._outputs:
+            self.destroy_publisher(publisher)
+        self._outputs = []
+
+    def reconfigure(self) -> None:
+        """See `ManagedNode.reconfigure`."""
+        if self._timer is not None:
+            self._timer.timer_period_ns = int(1e9 / self.settings.rate_hz)
+
+    def _rewind(self) -> None:
+        source = frames(Path(self.settings.path).expanduser())
+        # A source that cannot be played is an error here and not at some later image.
+        self._frames = chain([next(source)], source)
+
+    def _play(self) -> None:
+        try:
+            frame = self._next_frame()
+        except ImageError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+            return
+        if frame is None:
+            self.get_logger().info("the end")
+            self.deactivate()
+        else:
+            self._publish(frame)
+
+    def _next_frame(self) -> np.ndarray | None:
+        frame = next(self._frames, None)
+        if frame is None and self.settings.loop:
+            self._rewind()
+            return next(self._frames)
+        return frame
+
+    def _publish(self, frame: np.ndarray) -> None:
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
+        height, width = frame.shape[:2]
+        fov = self.settings.horizontal_fov_deg
+        self._infos.publish(pinhole_camera_info(header, (width, height), fov))
+        self._images.publish(image_from_bgr(frame, header))
+        if self._compressed.get_subscription_count():
+            self._compressed.publish(jpeg_from_bgr(frame, header, self.settings.jpeg_quality))
+
+
+def main() -> int:
+    """Run the node."""
+    return spin(CameraPlayerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribing to a camera, raw or compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from mrmllm_ros.settings import setting
+
+# Best effort takes what the camera offers, reliable or not.
+_NEWEST = QoSProfile(
+    history=qos_profile_sensor_data.history,
+    depth=1,
+    reliability=qos_profile_sensor_data.reliability,
+)
+
+
+def image_transport_setting() -> str:
+    """Declare the parameter that chooses between raw and compressed images."""
+    return setting(
+        "raw",
+        "raw takes sensor_msgs/Image, compressed takes CompressedImage from the image topic with "
+        "/compressed behind it.",
+        choices=("raw", "compressed"),
+    )
+
+
+def subscribe_to_images(
+    node: Node, image_transport: str, callback: Callable[[Image | CompressedImage], None]
+) -> Subscription:
+    """Subscribe to `image_raw`, or to what it is remapped to, with a queue of one.
+
+    Args:
+        node: The subscriber.
+        image_transport: raw or compressed.
+        callback: Gets each message.
+    """
+    topic = node.resolve_topic_name("image_raw")
+    compressed = image_transport == "compressed"
+    return node.create_subscription(
+        CompressedImage if compressed else Image,
+        f"{topic}/compressed" if compressed else topic,
+        callback,
+        _NEWEST,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the package's lifecycle nodes have in common."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Generic, TypeVar
+
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.nodes.parameters import declare_settings, needing_restart, read_settings
+from mrmllm_ros.settings import SettingsError, Validated
+
+S = TypeVar("S", bound=Validated)
+
+
+class ManagedNode(LifecycleNode, Generic[S]):
+    """A lifecycle node with checked parameters that says why a transition failed.
+
+    Sub-classes load in `configure`, start in `activate`, stop in `deactivate` and let go in
+    `release`. The last two must work whatever has been done before, and twice.
+
+    Attributes:
+        settings: The current settings.
+        autostart: Whether the node configures and activates itself.
+    """
+
+    settings_class: type[S]
+
+    def __init__(self, name: str) -> None:
+        """Declare the parameters.
+
+        Raises:
+            SettingsError: If a parameter's value is refused.
+        """
+        super().__init__(name)
+        self.autostart: bool = self.declare_parameter(
+            "autostart",
+            True,
+            ParameterDescriptor(
+                description="Configure and activate without waiting for a lifecycle manager.",
+                read_only=True,
+            ),
+        ).value
+        declare_settings(self, self.settings_class)
+        self.settings = read_settings(self, self.settings_class)
+        self._configured = False
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+
+    @abstractmethod
+    def configure(self) -> None:
+        """Load what is needed and create publishers, subscriptions and services."""
+
+    @abstractmethod
+    def activate(self) -> None:
+        """Start working."""
+
+    @abstractmethod
+    def deactivate(self) -> None:
+        """Stop working."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let go of all that `configure` made."""
+
+    def reconfigure(self) -> None:
+        """Take over `settings` after a live parameter has changed."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load; on an error say why and stay unconfigured."""
+        try:
+            self.configure()
+        except Exception as error:
+            # rclpy swallows what a transition raises.
+            self._log_failure("configure", error)
+            self.release()
+            return TransitionCallbackReturn.FAILURE
+        self._configured = True
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start; on an error say why and stay inactive."""
+        result = super().on_activate(state)
+        try:
+            self.activate()
+        except Exception as error:
+            self._log_failure("activate", error)
+            self.deactivate()
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
+        self.get_logger().info("active")
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop."""
+        self.deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of everything."""
+        self._configured = False
+        self.release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop; what is loaded goes with the process, for answers may still be on their way."""
+        self.deactivate()
+        return super().on_shutdown(state)
+
+    def start(self) -> None:
+        """Configure and activate, as a lifecycle manager would."""
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def stop(self) -> None:
+        """Stop working and let go of everything, in whatever state."""
+        self.deactivate()
+        self.release()
+
+    def _log_failure(self, transition: str, error: Exception) -> None:
+        reason = str(error) if isinstance(error, MrmllmError) else repr(error)
+        self.get_logger().error(f"cannot {transition}: {reason}")
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        try:
+            settings = read_settings(self, self.settings_class, changes)
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self._configured and (names := needing_restart(self.settings_class, changes)):
+            reason = (
+                f"{', '.join(names)} cannot change while the node is configured; deactivate and "
+                "clean up first (ros2 lifecycle set)"
+            )
+            return SetParametersResult(successful=False, reason=reason)
+        self.settings = settings
+        if self._configured:
+            self.reconfigure()
+        return SetParametersResult(successful=True)
+
+
+def spin(node_class: type[ManagedNode]) -> int:
+    """Run a node until SIGINT or SIGTERM.
+
+    The executor has a thread of its own. So the node answers while it loads, and the context
+    stays valid until every thread of the node has ended; rclpy's own signal handler would
+    invalidate it under them.
+
+    Returns:
+        Exit status: 0, or 1 if a parameter was refused.
+    """
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    interrupted = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        node = node_class()
+    except MrmllmError as error:
+        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    with ThreadPoolExecutor(1, "executor") as threads:
+        spinning = threads.submit(_spin, executor, node)
+        spinning.add_done_callback(lambda _: interrupted.set())
+        if node.autostart:
+            node.start()
+        interrupted.wait()
+        executor.shutdown()
+    node.stop()
+    node.destroy_node()
+    rclpy.shutdown()
+    # Raises what a callback raised.
+    spinning.result()
+    return 0
+
+
+def _spin(executor: SingleThreadedExecutor, node: ManagedNode) -> None:
+    """Spin until the executor is shut down, whatever transitions are asked for."""
+    while True:
+        try:
+            executor.spin()
+            return
+        except RCLError as error:
+            # rclpy raises out of its own service when a transition does not fit the state.
+            node.get_logger().error(f"refused: {error}")

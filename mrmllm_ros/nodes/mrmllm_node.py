@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera images to detections, and questions about them to answers."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from rclpy.task import Future as RclpyFuture
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
+
+from mrmllm_ros.conversions.answers import (
+    answer_message,
+    answered,
+    query_from_request,
+    refused,
+)
+from mrmllm_ros.conversions.detections import detection_array_from_scene
+from mrmllm_ros.conversions.headers import nanoseconds
+from mrmllm_ros.conversions.images import bgr_from_message
+from mrmllm_ros.engine.engine import Engine, Handlers
+from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.question_worker import PendingAnswer, SceneAnswer
+from mrmllm_ros.engine.scene import Frame, Scene
+from mrmllm_ros.msg import Answer, DetectionArray
+from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
+from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.settings import setting
+from mrmllm_ros.srv import Query
+
+# How long the log keeps quiet after a failure that may come with every image.
+_LOG_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class MrmllmSettings(Settings):
+    """Parameters of `mrmllm_node`."""
+
+    camera: str = setting("camera", "Name of the camera, as queries and messages give it.")
+    image_transport: str = image_transport_setting()
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedImage:
+    """An image message and when it came, in nanoseconds of the node's clock."""
+
+    message: Image | CompressedImage
+    received_ns: int
+
+
+class MrmllmNode(ManagedNode[MrmllmSettings]):
+    """Detects in every image that it can keep up with and answers questions about the newest.
+
+    Subscribes to `image_raw` or `image_raw/compressed`; publishes `detections` and `answers`;
+    offers the services `query` and `enable`.
+    """
+
+    settings_class = MrmllmSettings
+
+    def __init__(self) -> None:
+        super().__init__("mrmllm_node")
+        self._models: Models | None = None
+        self._engine: Engine[ReceivedImage] | None = None
+        self._images: Subscription | None = None
+        self._unusable_images = 0
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        settings = self.settings
+        self.get_logger().info(
+            f"loading {settings.detector.model} and {settings.language_model.model}"
+        )
+        self._models = Models.load(settings)
+        self._detections = self.create_lifecycle_publisher(
+            DetectionArray, "detections", 10, qos_overriding_options=_overridable()
+        )
+        self._answers = self.create_lifecycle_publisher(
+            Answer, "answers", 10, qos_overriding_options=_overridable()
+        )
+        # Reentrant: while one question waits for its answer, images and other questions come in.
+        self._query = self.create_service(
+            Query, "query", self._on_query, callback_group=ReentrantCallbackGroup()
+        )
+        self._enable = self.create_service(SetBool, "enable", self._on_enable)
+        self.get_logger().info(
+            f"detections by {self._models.detector.name}, answers by "
+            f"{self._models.answerer.name} (untrained)"
+        )
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        self._engine = Engine(
+            self._models,
+            self.settings,
+            cameras=[self.settings.camera],
+            now_ns=self._now_ns,
+            handlers=Handlers(self._decode, self._on_scene, self._on_answer, self._on_failure),
+        )
+        # Live parameters may have changed since the models were loaded.
+        self._engine.configure(self.settings)
+        self._engine.start()
+        self._images = subscribe_to_images(self, self.settings.image_transport, self._on_image)
+        self.get_logger().info(f"camera {self.settings.camera!r} on {self._images.topic_name}")
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`."""
+        if self._images is not None:
+            self.destroy_subscription(self._images)
+            self._images = None
+        if self._engine is not None:
+            self._engine.stop()
+            self.get_logger().info(f"inactive; {self._engine.dropped} images were dropped")
+            self._engine = None
+
+    def release(self) -> None:
+        """See `ManagedNode.release`."""
+        if self._models is None:
+            return
+        self._models = None
+        self.destroy_publisher(self._detections)
+        self.destroy_publisher(self._answers)
+        self.destroy_service(self._query)
+        self.destroy_service(self._enable)
+
+    def reconfigure(self) -> None:
+        """See `ManagedNode.reconfigure`."""
+        if self._engine is not None:
+            self._engine.configure(self.settings)
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        if nanoseconds(message.header.stamp) == 0:
+            self.get_logger().warning(
+                "images carry no stamp: their age counts from their receipt", once=True
+            )
+        self._engine.offer(ReceivedImage(message, self._now_ns()))
+
+    def _decode(self, received: ReceivedImage) -> Frame:
+        message = received.message
+        return Frame(
+            image=bgr_from_message(message),
+            camera=self.settings.camera,
+            frame_id=message.header.frame_id,
+            stamp_ns=nanoseconds(message.header.stamp),
+            received_ns=received.received_ns,
+        )
+
+    def _on_scene(self, scene: Scene) -> None:
+        self._detections.publish(detection_array_from_scene(scene, self._models.detector.name))
+
+    def _on_answer(self, answer: SceneAnswer) -> None:
+        self._answers.publish(answer_message(answer))
+
+    def _on_failure(self, error: Exception) -> None:
+        if isinstance(error, ImageError):
+            self._unusable_images += 1
+            self.get_logger().error(
+                f"unusable image ({self._unusable_images} so far): {error}",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
+        else:
+            trace = "".join(traceback.format_exception(error))
+            self.get_logger().error(
+                f"a model failed: {trace}", throttle_duration_sec=_LOG_PERIOD_S
+            )
+
+    async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
+        try:
+            if self._engine is None:
+                raise QueryError(
+                    ErrorCode.NOT_ACTIVE, "the node is not active (ros2 lifecycle set)"
+                )
+            pending = self._engine.ask(query_from_request(request))
+            return answered(await self._done(pending))
+        except QueryError as error:
+            self.get_logger().warning(f"no answer ({error.code.name}): {error}")
+            return refused(error)
+
+    async def _done(self, pending: PendingAnswer) -> SceneAnswer:
+        done = RclpyFuture(executor=self.executor)
+
+        def finish(_: Future[SceneAnswer]) -> None:
+            done.set_result(True)
+            # Completed by another thread, the future does not resume us unless something else
+            # happens in the executor (ROS 2 Jazzy).
+            self.executor.wake()
+
+        pending.future.add_done_callback(finish)
+        await done
+        return pending.future.result()
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._engine is None:
+            response.message = "the node is not active (ros2 lifecycle set)"
+            return response
+        self._engine.enabled = request.data
+        response.success = True
+        response.message = f"perception is {'on' if request.data else 'off'}"
+        return response
+
+
+def _overridable() -> QoSOverridingOptions:
+    return QoSOverridingOptions.with_default_policies()
+
+
+def main() -> int:
+    """Run the node."""
+    return spin(MrmllmNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws detections and answers for people to watch."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from visualization_msgs.msg import MarkerArray
+
+from mrmllm_ros.conversions.detections import detections_from_message
+from mrmllm_ros.conversions.headers import nanoseconds
+from mrmllm_ros.conversions.images import bgr_from_message, image_from_bgr
+from mrmllm_ros.conversions.markers import image_plane_markers
+from mrmllm_ros.msg import Answer, DetectionArray
+from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
+from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.perception.annotation import draw_caption, draw_detections
+from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.settings import Validated, setting
+
+
+@dataclass(frozen=True)
+class VisualizerSettings(Validated):
+    """Parameters of `visualizer_node`."""
+
+    image_transport: str = image_transport_setting()
+    buffered_images: int = setting(
+        30,
+        "Images kept until their detections come.",
+        minimum=1,
+        maximum=1000,
+        live=True,
+    )
+    answer_s: float = setting(
+        10.0,
+        "How long the last answer stays below the image, in seconds; 0 shows none.",
+        minimum=0.0,
+        maximum=3600.0,
+        live=True,
+    )
+    plane_distance_m: float = setting(
+        1.0,
+        "Distance from the camera at which markers outline the detections, in metres.",
+        minimum=0.01,
+        maximum=1000.0,
+        live=True,
+    )
+
+
+class VisualizerNode(ManagedNode[VisualizerSettings]):
+    """Publishes `annotated_image` and, once `camera_info` has come, `markers`.
+
+    Each detection is drawn into the very image it was found in. Nothing is drawn while nobody
+    listens.
+    """
+
+    settings_class = VisualizerSettings
+
+    def __init__(self) -> None:
+        super().__init__("visualizer_node")
+        self._outputs: list = []
+        self._inputs: list = []
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        self._annotated = self.create_lifecycle_publisher(Image, "annotated_image", 1)
+        self._markers = self.create_lifecycle_publisher(MarkerArray, "markers", 1)
+        self._outputs = [self._annotated, self._markers]
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        self._images: OrderedDict[int, Image | CompressedImage] = OrderedDict()
+        self._camera_info: CameraInfo | None = None
+        self._answer: Answer | None = None
+        self._inputs = [
+            subscribe_to_images(self, self.settings.image_transport, self._on_image),
+            self.create_subscription(
+                CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data
+            ),
+            self.create_subscription(
+                DetectionArray, "detections", self._on_detections, QoSProfile(depth=5)
+            ),
+            self.create_subscription(Answer, "answers", self._on_answer, QoSProfile(depth=5)),
+        ]
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+
+    def release(self) -> None:
+        """See `ManagedNode.release`."""
+        for publisher in self._outputs:
+            self.destroy_publisher(publisher)
+        self._outputs = []
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self._images[nanoseconds(message.header.stamp)] = message
+        while len(self._images) > self.settings.buffered_images:
+            self._images.popitem(last=False)
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        # An uncalibrated camera has a matrix of zeros (sensor_msgs/CameraInfo).
+        if message.k[0] > 0:
+            self._camera_info = message
+
+    def _on_answer(self, message: Answer) -> None:
+        self._answer = message
+        self._answered_at = self.get_clock().now()
+
+    def _on_detections(self, message: DetectionArray) -> None:
+        if self._camera_info is not None and self._markers.get_subscription_count():
+            distance_m = self.settings.plane_distance_m
+            self._markers.publish(image_plane_markers(message, self._camera_info, distance_m))
+        image = self._images.get(nanoseconds(message.header.stamp))
+        if image is None or not self._annotated.get_subscription_count():
+            return
+        try:
+            drawn = draw_detections(bgr_from_message(image), detections_from_message(message))
+        except (ImageError, ValueError) as error:
+            self.get_logger().error(f"cannot draw: {error}", throttle_duration_sec=5.0)
+            return
+        if caption := self._caption():
+            drawn = draw_caption(drawn, caption)
+        self._annotated.publish(image_from_bgr(drawn, image.header))
+
+    def _caption(self) -> list[str]:
+        if self._answer is None:
+            return []
+        age_s = (self.get_clock().now() - self._answered_at).nanoseconds / 1e9
+        if age_s > self.settings.answer_s:
+            return []
+        return [f"Q: {self._answer.question or '(describe)'}", f"A: {self._answer.text}"]
+
+
+def main() -> int:
+    """Run the node."""
+    return spin(VisualizerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

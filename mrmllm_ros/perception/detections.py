@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects found in one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Labelled, scored boxes in one image, checked on construction.
+
+    Coordinates are pixels with the origin at the image's top left corner, x to the right and y
+    downwards. The object at index i is cited as i + 1.
+
+    Attributes:
+        xyxy: (N, 4) float32, left, top, right, bottom of each box.
+        scores: (N,) float32, confidence from 0 to 1.
+        labels: N names.
+        resolution_wh: Width and height of the image.
+
+    Raises:
+        ValueError: If shapes differ, or a box or score is not finite or out of range.
+
+    Example:
+        >>> detections = Detections(
+        ...     xyxy=np.array([[10, 20, 110, 220]], np.float32),
+        ...     scores=np.array([0.9], np.float32),
+        ...     labels=("person",),
+        ...     resolution_wh=(640, 480),
+        ... )
+        >>> len(detections)
+        1
+    """
+
+    xyxy: np.ndarray
+    scores: np.ndarray
+    labels: tuple[str, ...]
+    resolution_wh: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        if self.xyxy.shape != (count, 4):
+            raise ValueError(f"xyxy has shape {self.xyxy.shape}, expected ({count}, 4)")
+        if self.scores.shape != (count,):
+            raise ValueError(f"scores has shape {self.scores.shape}, expected ({count},)")
+        if min(self.resolution_wh) <= 0:
+            raise ValueError(f"resolution_wh {self.resolution_wh} is not positive")
+        if not np.isfinite(self.xyxy).all():
+            raise ValueError("xyxy holds values that are not finite")
+        if (self.xyxy[:, :2] > self.xyxy[:, 2:]).any():
+            raise ValueError("a box in xyxy has its right or bottom before its left or top")
+        if not ((self.scores >= 0) & (self.scores <= 1)).all():
+            raise ValueError("scores are not all between 0 and 1")
+
+    @classmethod
+    def empty(cls, resolution_wh: tuple[int, int]) -> Detections:
+        """No objects in an image of that size."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (), resolution_wh)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def xywh(self) -> np.ndarray:
+        """(N, 4) float32, centre x, centre y, width, height in pixels."""
+        top_left, bottom_right = self.xyxy[:, :2], self.xyxy[:, 2:]
+        return np.hstack([(top_left + bottom_right) / 2, bottom_right - top_left])
+
+    @property
+    def salience(self) -> np.ndarray:
+        """(N,) float32: score times the side of the square that covers the box's share.
+
+        Our own choice: a sure, large object comes first, and a small sure one still comes before
+        a doubtful one of its size.
+        """
+        width, height = self.resolution_wh
+        share = np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1) / (width * height)
+        return self.scores * np.sqrt(share)
+
+    def take(self, indices: np.ndarray) -> Detections:
+        """The objects at these positions, in this order.
+
+        Args:
+            indices: (M,) integers.
+        """
+        return Detections(
+            xyxy=self.xyxy[indices],
+            scores=self.scores[indices],
+            labels=tuple(self.labels[i] for i in indices),
+            resolution_wh=self.resolution_wh,
+        )
+
+    def by_salience(self) -> Detections:
+        """The same objects, most salient first; equals keep their order."""
+        return self.take(np.argsort(-self.salience, kind="stable"))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every detector backend offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.settings import Validated, setting
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from mrmllm_ros.compute import Compute
+
+
+class DetectorError(MrmllmError):
+    """A detector cannot be loaded; the message names the model and the fix."""
+
+
+@dataclass(frozen=True)
+class DetectorSettings(Validated):
+    """Which detector, and what it reports."""
+
+    backend: str = setting(
+        "ultralytics", "Library that runs the detector.", choices=("ultralytics",)
+    )
+    model: str = setting(
+        "nanodet-g",
+        "Name of an embedded model (see `mrmllm models list`) or path of a .onnx, .pt or .engine "
+        "file.",
+    )
+    score_threshold: float = setting(
+        0.3, "Objects below this confidence are left out.", minimum=0.01, maximum=1.0, live=True
+    )
+    iou_threshold: float = setting(
+        0.6,
+        "Of two boxes of one label that overlap more than this, the less sure is left out.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    max_detections: int = setting(
+        50, "Most objects reported for an image.", minimum=1, maximum=300, live=True
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Perception:
+    """What a detector says of one image.
+
+    Attributes:
+        detections: N objects, most salient first.
+        features: (N, d_p) features of each object on the detector's device (`V_p` of the paper),
+            or None where the model gives none.
+    """
+
+    detections: Detections
+    features: torch.Tensor | None = None
+
+
+class Detector(ABC):
+    """Finds objects in images.
+
+    Attributes:
+        name: The model's name for messages and logs.
+        labels: Every label it can give.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+
+    @abstractmethod
+    def detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
+        """Find the objects in each image of a batch.
+
+        Args:
+            images: (H, W, 3) uint8 arrays in BGR order; sizes may differ.
+
+        Returns:
+            One `Perception` for each image.
+        """
+
+    @abstractmethod
+    def configure(self, settings: DetectorSettings) -> None:
+        """Take over thresholds and limits from `settings`; the model stays as it is."""
+
+
+def load_detector(settings: DetectorSettings, compute: Compute) -> Detector:
+    """Load the detector that the settings name.
+
+    Raises:
+        DetectorError: If the library or the model is missing or cannot be read.
+        WeightsError: If an embedded model is missing or damaged.
+    """
+    # ultralytics is AGPL-3.0: imported only when chosen.
+    from mrmllm_ros.perception.ultralytics_detector import UltralyticsDetector
+
+    return UltralyticsDetector(settings, compute)

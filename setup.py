@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python module alone, for `pip install .` where there is no ROS.
+
+In a ROS workspace `colcon build` installs the same module together with the generated messages.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def requirements(name: str) -> list[str]:
+    """Names listed in requirements/<name>.txt, without comments."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+setup(
+    name="mrmllm_ros",
+    version=re.search(r"<version>(.+)</version>", (ROOT / "package.xml").read_text()).group(1),
+    description="Ask a robot what its cameras see, and get answers that cite their evidence",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["mrmllm_ros*"]),
+    python_requires=">=3.10",
+    install_requires=requirements("core"),
+    extras_require={"test": requirements("test"), "train": requirements("train")},
+    entry_points={"console_scripts": ["mrmllm = mrmllm_ros.cli.main:main"]},
+)

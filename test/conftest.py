@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib.util
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mrmllm_ros.perception.detections import Detections
+
+# Before transformers is imported: no test waits for a model hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def read_asset(name):
+    """A photograph that the installed ultralytics brings, found without importing it."""
+    [folder] = importlib.util.find_spec("ultralytics").submodule_search_locations
+    image = cv2.imread(str(Path(folder) / "assets" / name))
+    image.flags.writeable = False
+    return image
+
+
+@pytest.fixture(scope="session")
+def bus_image():
+    """(1080, 810, 3): a street with a bus and four people."""
+    return read_asset("bus.jpg")
+
+
+@pytest.fixture(scope="session")
+def zidane_image():
+    """(720, 1280, 3): two men."""
+    return read_asset("zidane.jpg")
+
+
+@pytest.fixture(scope="session")
+def compute():
+    """The processor, whatever else this machine has: results must not depend on it."""
+    from mrmllm_ros.compute import Compute, ComputeSettings
+
+    return Compute.from_settings(ComputeSettings(device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def detector(compute):
+    """The embedded detector."""
+    from mrmllm_ros.perception.detector import DetectorSettings, load_detector
+
+    return load_detector(DetectorSettings(), compute)
+
+
+@pytest.fixture(scope="session")
+def language_model(compute):
+    """The embedded language model."""
+    from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+
+    return LanguageModel.load(LanguageModelSettings(), compute)
+
+
+@pytest.fixture(scope="session")
+def make_detections():
+    """Makes detections of (label, score, (left, top, right, bottom)) tuples."""
+
+    def make(*objects, resolution_wh=(640, 480)):
+        if not objects:
+            return Detections.empty(resolution_wh)
+        labels, scores, boxes = zip(*objects, strict=True)
+        return Detections(
+            xyxy=np.array(boxes, np.float32),
+            scores=np.array(scores, np.float32),
+            labels=labels,
+            resolution_wh=resolution_wh,
+        )
+
+    return make

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
+
+from mrmllm_ros.msg import BoundingBox2D
+
+from mrmllm_ros.conversions.detections import (
+    detection_array_from_scene,
+    detection_messages,
+    detections_from_message,
+)
+from mrmllm_ros.conversions.headers import header_of
+
+OBJECTS = (
+    ("bus", 0.8, (28.25, 216.5, 806.125, 735.75)),
+    ("traffic light", 0.7, (0, 0, 640, 480)),
+    ("person", 0.301, (-3.5, 10, 0.001, 700)),
+    ("dot", 0.0, (5, 5, 5, 5)),
+)
+
+
+def test_no_objects_survive_the_way_into_a_message_and_back(make_scene):
+    scene = make_scene()
+    message = detection_array_from_scene(scene, "nanodet-g")
+    assert message.detections == []
+    assert (message.image_width, message.image_height) == (640, 480)
+    back = detections_from_message(message)
+    assert back.xyxy.shape == (0, 4)
+    assert back.scores.shape == (0,)
+    assert back.labels == ()
+    assert back.resolution_wh == (640, 480)
+
+
+def test_objects_survive_the_way_into_a_message_and_back(make_scene):
+    scene = make_scene(*OBJECTS)
+    detections = scene.perception.detections
+    back = detections_from_message(detection_array_from_scene(scene, "nanodet-g"))
+    np.testing.assert_allclose(back.xyxy, detections.xyxy, atol=1e-3)
+    np.testing.assert_array_equal(back.scores, detections.scores)
+    assert back.labels == detections.labels
+    assert back.resolution_wh == detections.resolution_wh
+
+
+def test_the_array_says_which_image_camera_and_model_it_comes_from(make_scene):
+    scene = make_scene(*OBJECTS)
+    message = detection_array_from_scene(scene, "nanodet-g")
+    assert message.header == header_of(scene.frame)
+    assert (message.camera, message.model, message.latency) == ("front", "nanodet-g", 0.25)
+
+
+def test_objects_are_numbered_from_one_in_their_order(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "nanodet-g")
+    assert [(d.id, d.label) for d in message.detections] == [
+        (1, "bus"),
+        (2, "traffic light"),
+        (3, "person"),
+        (4, "dot"),
+    ]
+
+
+def test_a_box_is_centre_and_full_size_in_pixels(make_scene):
+    [message] = detection_array_from_scene(
+        make_scene(("cup", 0.5, (10, 20, 110, 220))), ""
+    ).detections
+    assert message.bbox == BoundingBox2D(center_x=60.0, center_y=120.0, size_x=100.0, size_y=200.0)
+
+
+def test_the_detectors_own_label_and_score_stand_beside_the_best_ones(make_scene):
+    [message] = detection_array_from_scene(make_scene(("cup", 0.5, (0, 0, 9, 9))), "").detections
+    assert (message.label, message.score) == ("cup", 0.5)
+    assert (message.detector_label, message.detector_score) == ("cup", 0.5)
+
+
+def test_what_is_not_known_is_left_unset(make_scene):
+    [message] = detection_array_from_scene(make_scene(("cup", 0.5, (0, 0, 9, 9))), "").detections
+    assert message.track_id == ""
+    assert list(message.attributes) == []
+    assert not message.has_pose
+    assert (message.mask.width, message.mask.height) == (0, 0)
+
+
+def test_single_objects_keep_their_numbers(make_scene):
+    detections = make_scene(*OBJECTS).perception.detections
+    assert [(d.id, d.label) for d in detection_messages(detections, [2, 0])] == [
+        (3, "person"),
+        (1, "bus"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("size_x", -1.0), ("size_y", -0.5), ("center_x", float("nan")), ("size_x", float("inf"))],
+)
+def test_a_message_with_a_box_that_is_none_is_refused(field, value, make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    setattr(message.detections[1].bbox, field, value)
+    with pytest.raises(ValueError, match="xyxy"):
+        detections_from_message(message)
+
+
+@pytest.mark.parametrize("score", [-0.5, 1.5, float("nan")])
+def test_a_message_with_a_score_that_is_none_is_refused(score, make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    message.detections[1].score = score
+    with pytest.raises(ValueError, match="scores"):
+        detections_from_message(message)
+
+
+def test_a_message_about_an_image_without_size_is_refused(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    message.image_width = 0
+    with pytest.raises(ValueError, match="resolution_wh"):
+        detections_from_message(message)

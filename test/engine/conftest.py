@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+import threading
+
+import fakes
+import pytest
+
+
+@pytest.fixture
+def clock():
+    return fakes.FakeClock()
+
+
+@pytest.fixture
+def detector():
+    """In place of the real detector of the other tests."""
+    return fakes.FakeDetector()
+
+
+@pytest.fixture
+def answerer():
+    return fakes.FakeAnswerer()
+
+
+@pytest.fixture
+def errors():
+    """What is told to `on_error`."""
+    return fakes.Inbox()
+
+
+@pytest.fixture
+def scenes():
+    """What is told to `on_scene`."""
+    return fakes.Inbox()
+
+
+@pytest.fixture
+def answers():
+    """What is told to `on_answer`."""
+    return fakes.Inbox()
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"perception", "questions"}

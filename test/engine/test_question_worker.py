@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: Apache-2.0
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from fakes import PATIENCE_S, Inbox, make_scene
+
+from mrmllm_ros.engine import question_worker
+from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.question_worker import (
+    MAX_NEW_TOKENS,
+    Query,
+    QuestionSettings,
+    QuestionWorker,
+)
+from mrmllm_ros.engine.scene import SceneMemory
+from mrmllm_ros.settings import SettingsError
+
+SETTINGS = QuestionSettings(max_new_tokens=3, max_age_s=2.0, image_timeout_s=0.0)
+
+
+@pytest.fixture
+def scene():
+    return make_scene()
+
+
+@pytest.fixture
+def memory(clock, scene):
+    """A memory that has just seen the scene."""
+    memory = SceneMemory(["front"], clock)
+    memory.put(scene)
+    return memory
+
+
+@pytest.fixture
+def make_worker(answerer, memory, answers, errors):
+    """Makes a started worker, which ends with the test."""
+    workers = []
+
+    def make(settings=SETTINGS, memory=memory, on_answer=answers.put):
+        worker = QuestionWorker(answerer, memory, settings, on_answer, errors.put)
+        worker.start()
+        workers.append(worker)
+        return worker
+
+    yield make
+    answerer.gate.open()
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def worker(make_worker):
+    return make_worker()
+
+
+def code_of(pending):
+    """The code of the error that a question ends with."""
+    error = pending.future.exception(PATIENCE_S)
+    assert isinstance(error, QueryError), error
+    return error.code
+
+
+def answer_of(pending):
+    return pending.future.result(PATIENCE_S)
+
+
+def start_one(worker, answerer, text="running"):
+    """A question whose answer is under way, each token a step."""
+    answerer.gate.close()
+    pending = worker.submit(Query(text))
+    assert answerer.started.get(timeout=PATIENCE_S) == text
+    return pending
+
+
+def test_a_question_is_answered_about_the_newest_scene(worker, answerer, scene, errors):
+    answer = answer_of(worker.submit(Query("how many?")))
+    assert answer.answer.text == "0 1 2"
+    assert answer.query == Query("how many?")
+    assert answer.scene is scene
+    assert answerer.images[0] is scene.frame.image
+    assert answerer.perceptions[0] is scene.perception
+    assert errors.empty()
+
+
+def test_the_text_is_handed_on_piece_by_piece_while_it_is_made(worker, answerer):
+    pieces = Inbox()
+    answerer.gate.close()
+    pending = worker.submit(Query("how many?"), pieces.put)
+    for number in range(3):
+        answerer.gate.allow()
+        assert pieces.next() == f"{number} "
+        assert pieces.empty()
+    answer_of(pending)
+
+
+def test_the_first_text_comes_before_the_whole_answer(worker):
+    answer = answer_of(worker.submit(Query("how many?")))
+    assert 0 <= answer.time_to_first_token_s <= answer.latency_s
+
+
+def test_an_answer_reaches_the_one_who_asked_even_if_publishing_it_fails(make_worker, errors):
+    def on_answer(answer):
+        raise RuntimeError("no publisher")
+
+    worker = make_worker(on_answer=on_answer)
+    first = answer_of(worker.submit(Query("how many?")))
+    second = answer_of(worker.submit(Query("which?")))
+    assert [first.query.text, second.query.text] == ["how many?", "which?"]
+    assert "no publisher" in str(errors.get(timeout=PATIENCE_S))
+
+
+def test_zero_tokens_and_zero_age_mean_the_defaults(worker, clock):
+    assert answer_of(worker.submit(Query("?", max_new_tokens=0))).answer.tokens == 3
+    clock.advance(1.9)
+    assert answer_of(worker.submit(Query("?", max_age_s=0.0))).answer.tokens == 3
+    clock.advance(0.2)
+    assert code_of(worker.submit(Query("?", max_age_s=0.0))) is ErrorCode.STALE_IMAGE
+
+
+def test_a_question_may_ask_for_more_tokens_and_a_greater_age(worker, clock):
+    clock.advance(5)
+    answer = answer_of(worker.submit(Query("?", max_age_s=10.0, max_new_tokens=5)))
+    assert answer.answer.tokens == 5
+
+
+def test_a_question_may_ask_for_a_smaller_age(worker, clock):
+    clock.advance(1)
+    assert code_of(worker.submit(Query("?", max_age_s=0.5))) is ErrorCode.STALE_IMAGE
+
+
+def test_questions_are_answered_in_the_order_they_came(worker, answerer, answers):
+    start_one(worker, answerer, "0")
+    for number in range(1, 6):
+        worker.submit(Query(str(number)))
+    answerer.gate.open()
+    assert [answers.next().query.text for _ in range(6)] == list("012345")
+
+
+def test_without_any_image_the_error_is_no_image(make_worker, clock):
+    worker = make_worker(memory=SceneMemory(["front"], clock))
+    assert code_of(worker.submit(Query("?"))) is ErrorCode.NO_IMAGE
+
+
+def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, answerer):
+    clock.advance(60)
+    worker = make_worker(QuestionSettings(image_timeout_s=PATIENCE_S))
+    pending = worker.submit(Query("?"))
+    memory.put(new := make_scene(stamp_ns=clock()))
+    assert answer_of(pending).scene is new
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (Query("x" * 501), "has 501 characters; at most 500 are allowed"),
+        (Query("what\0is there?"), "control characters"),
+        (Query("\x1b[31mred"), "control characters"),
+        (Query("what\x7f"), "control characters"),
+        (Query("what\x85"), "control characters"),
+        (Query("?", max_age_s=float("nan")), "max_age is nan"),
+        (Query("?", max_age_s=float("inf")), "max_age is inf"),
+        (Query("?", max_age_s=-0.1), "max_age is -0.1"),
+        (Query("?", max_new_tokens=MAX_NEW_TOKENS + 1), "max_new_tokens is 4097; at most 4096"),
+        (Query("?", max_new_tokens=2**32 - 1), "max_new_tokens is 4294967295"),
+    ],
+)
+def test_an_invalid_question_is_refused_at_once_with_the_reason(query, message, worker, answerer):
+    with pytest.raises(QueryError, match=message) as error:
+        worker.submit(query)
+    assert error.value.code is ErrorCode.INVALID_REQUEST
+    assert answerer.started.empty()
+
+
+@pytest.mark.parametrize("text", ["", "x" * 500, "one\ntwo\tthree", "有几个人? 👀 ¿cuántos?"])
+def test_any_other_text_is_a_question(text, worker):
+    assert answer_of(worker.submit(Query(text))).query.text == text
+
+
+def test_an_unknown_camera_is_refused_at_once(worker):
+    with pytest.raises(QueryError, match="cameras: front") as error:
+        worker.submit(Query("?", camera="rear"))
+    assert error.value.code is ErrorCode.UNKNOWN_CAMERA
+
+
+def test_of_several_cameras_one_must_be_named(make_worker, clock):
+    memory = SceneMemory(["front", "rear"], clock)
+    memory.put(make_scene(camera="rear"))
+    worker = make_worker(memory=memory)
+    with pytest.raises(QueryError, match="cameras: front, rear") as error:
+        worker.submit(Query("?"))
+    assert error.value.code is ErrorCode.CAMERA_REQUIRED
+    assert answer_of(worker.submit(Query("?", "rear"))).scene.frame.camera == "rear"
+
+
+@pytest.fixture
+def full(make_worker, answerer):
+    """A worker with one question under way and two waiting, which is all that may wait."""
+    worker = make_worker(QuestionSettings(max_waiting=2))
+    running = start_one(worker, answerer)
+    waiting = [worker.submit(Query(text)) for text in ("second", "third")]
+    return SimpleNamespace(worker=worker, running=running, waiting=waiting)
+
+
+def test_when_the_line_is_full_the_next_question_is_refused(full):
+    with pytest.raises(QueryError, match="2 questions are waiting already") as error:
+        full.worker.submit(Query("fourth"))
+    assert error.value.code is ErrorCode.BUSY
+
+
+def test_cancelling_a_waiting_question_frees_its_place_at_once(full, answerer, answers):
+    full.worker.cancel(full.waiting[0])
+    assert full.waiting[0].future.done()
+    assert code_of(full.waiting[0]) is ErrorCode.CANCELLED
+    full.worker.submit(Query("fourth"))
+    answerer.gate.open()
+    assert [answers.next().query.text for _ in range(3)] == ["running", "third", "fourth"]
+
+
+def test_a_changed_limit_counts_from_the_next_question_on(full):
+    full.worker.settings = QuestionSettings(max_waiting=3)
+    full.worker.submit(Query("fourth"))
+    with pytest.raises(QueryError, match="3 questions are waiting"):
+        full.worker.submit(Query("fifth"))
+
+
+def test_a_question_that_the_worker_takes_up_leaves_its_place(full, answerer):
+    answerer.gate.open()
+    assert answerer.started.get(timeout=PATIENCE_S) == "second"
+    full.worker.submit(Query("fourth"))
+
+
+def test_cancelling_the_question_under_way_ends_it_at_the_next_token(worker, answerer, answers):
+    pieces = Inbox()
+    answerer.gate.close()
+    pending = worker.submit(Query("running"), pieces.put)
+    answerer.gate.allow()
+    pieces.next()
+    worker.cancel(pending)
+    assert not pending.future.done()
+    answerer.gate.allow()
+    assert code_of(pending) is ErrorCode.CANCELLED
+    assert answerer.tokens == 2
+    assert answers.empty()
+
+
+def test_after_a_cancelled_question_the_next_is_answered(worker, answerer):
+    pending = start_one(worker, answerer)
+    worker.cancel(pending)
+    after = worker.submit(Query("next"))
+    answerer.gate.open()
+    assert code_of(pending) is ErrorCode.CANCELLED
+    assert answer_of(after).query.text == "next"
+
+
+def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_worker, clock):
+    looked = threading.Event()
+
+    class Memory(SceneMemory):
+        def camera(self, name):
+            if threading.current_thread().name == "questions":
+                looked.set()
+            return super().camera(name)
+
+    worker = make_worker(QuestionSettings(image_timeout_s=3600.0), memory=Memory(["front"], clock))
+    pending = worker.submit(Query("?"))
+    assert looked.wait(PATIENCE_S)
+    worker.cancel(pending)
+    assert code_of(pending) is ErrorCode.CANCELLED
+
+
+def test_cancelling_twice_or_too_late_changes_nothing(worker, answerer):
+    running = start_one(worker, answerer)
+    waiting = worker.submit(Query("waiting"))
+    for _ in range(2):
+        worker.cancel(waiting)
+    assert code_of(waiting) is ErrorCode.CANCELLED
+    answerer.gate.open()
+    answer = answer_of(running)
+    worker.cancel(running)
+    assert answer_of(running) is answer
+
+
+@pytest.fixture
+def monotonic(monkeypatch):
+    """The worker's monotonic clock, which can be set forward."""
+    offset = SimpleNamespace(seconds=0.0)
+    fake = SimpleNamespace(monotonic=lambda: time.monotonic() + offset.seconds)
+    monkeypatch.setattr(question_worker, "time", fake)
+    return offset
+
+
+def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
+    worker, answerer, monotonic, answers
+):
+    pieces = Inbox()
+    answerer.gate.close()
+    pending = worker.submit(Query("running"), pieces.put)
+    answerer.gate.allow()
+    pieces.next()
+    monotonic.seconds += 61
+    answerer.gate.allow()
+    assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
+    assert "no answer within 60 s (question.deadline_s)" in str(pending.future.exception())
+    assert answerer.tokens == 2
+    assert answers.empty()
+
+
+def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, answerer, monotonic):
+    start_one(worker, answerer)
+    waiting = worker.submit(Query("waiting"))
+    monotonic.seconds += 61
+    after = worker.submit(Query("after"))
+    answerer.gate.open()
+    assert code_of(waiting) is ErrorCode.DEADLINE_EXCEEDED
+    answer_of(after)
+    assert answerer.started.get(timeout=PATIENCE_S) == "after"
+
+
+def test_waiting_for_an_image_ends_at_the_deadline(make_worker, clock):
+    settings = QuestionSettings(image_timeout_s=3600.0, deadline_s=0.1)
+    worker = make_worker(settings, memory=SceneMemory(["front"], clock))
+    assert code_of(worker.submit(Query("?"))) is ErrorCode.DEADLINE_EXCEEDED
+
+
+def test_an_answerer_that_raises_is_reported_and_the_next_question_works(worker, answerer, errors):
+    answerer.fails_on = {"bad"}
+    bad, good = worker.submit(Query("bad")), worker.submit(Query("good"))
+    assert code_of(bad) is ErrorCode.INTERNAL
+    assert "cannot answer 'bad'" in str(bad.future.exception())
+    assert "cannot answer 'bad'" in str(errors.next())
+    assert answer_of(good).query.text == "good"
+    assert errors.empty()
+
+
+def test_a_listener_that_raises_ends_its_own_question_only(worker, errors):
+    def on_text(text):
+        raise RuntimeError("the listener has gone")
+
+    assert code_of(worker.submit(Query("first"), on_text)) is ErrorCode.INTERNAL
+    assert "the listener has gone" in str(errors.next())
+    answer_of(worker.submit(Query("second")))
+
+
+def test_an_error_that_is_the_users_is_not_reported_as_a_failure(worker, clock, errors):
+    clock.advance(60)
+    assert code_of(worker.submit(Query("?"))) is ErrorCode.STALE_IMAGE
+    assert errors.empty()
+
+
+def test_stopping_cancels_every_question_and_waits_for_the_thread(full, answerer, answers):
+    stopping = threading.Thread(target=full.worker.stop)
+    stopping.start()
+    for waiting in full.waiting:
+        assert code_of(waiting) is ErrorCode.CANCELLED
+    assert stopping.is_alive()
+    answerer.gate.allow()
+    assert code_of(full.running) is ErrorCode.CANCELLED
+    stopping.join(PATIENCE_S)
+    assert not stopping.is_alive()
+    assert answerer.tokens == 1
+    assert answers.empty()
+
+
+def test_after_stopping_no_question_is_taken(worker):
+    worker.stop()
+    with pytest.raises(QueryError) as error:
+        worker.submit(Query("?"))
+    assert error.value.code is ErrorCode.NOT_ACTIVE
+
+
+def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
+    settings = QuestionSettings(image_timeout_s=3600.0)
+    worker = make_worker(settings, memory=SceneMemory(["front"], clock))
+    pending = worker.submit(Query("?"))
+    worker.stop()
+    assert code_of(pending) is ErrorCode.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_new_tokens": 0},
+        {"max_new_tokens": MAX_NEW_TOKENS + 1},
+        {"max_age_s": 0.0},
+        {"image_timeout_s": -1.0},
+        {"deadline_s": 0.0},
+        {"max_waiting": 0},
+        {"max_length": 0},
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(values):
+    with pytest.raises(SettingsError):
+        QuestionSettings(**values)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+import threading
+import time
+
+import pytest
+from fakes import NOW_NS, PATIENCE_S, Inbox, make_frame, make_scene
+
+from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.scene import SceneMemory
+
+S = 1_000_000_000
+
+
+def never():
+    return False
+
+
+@pytest.fixture
+def memory(clock):
+    return SceneMemory(["front"], clock)
+
+
+@pytest.fixture
+def two_cameras(clock):
+    return SceneMemory(["front", "rear"], clock)
+
+
+def fresh_now(memory, camera="front", max_age_s=2.0, give_up=never):
+    """The scene without waiting for one."""
+    return memory.fresh(camera, max_age_s, time.monotonic(), give_up)
+
+
+@pytest.fixture
+def waiting(memory):
+    """Waits for a scene in a thread of its own; `looked` is set whenever it has looked.
+
+    It looks with the lock in its hands and gives it back only to wait, so whatever is put or woken
+    after `looked` finds it waiting.
+    """
+
+    class Waiting:
+        results = Inbox()
+        looked = threading.Event()
+        given_up = threading.Event()
+
+        def give_up(self):
+            self.looked.set()
+            return self.given_up.is_set()
+
+        def run(self):
+            try:
+                until_s = time.monotonic() + PATIENCE_S
+                self.results.put(memory.fresh("front", 2.0, until_s, self.give_up))
+            except QueryError as error:
+                self.results.put(error)
+
+        def see(self):
+            assert self.looked.wait(PATIENCE_S)
+            self.looked.clear()
+
+    waiting = Waiting()
+    thread = threading.Thread(target=waiting.run)
+    thread.start()
+    yield waiting
+    waiting.given_up.set()
+    memory.wake()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_a_frame_was_captured_at_its_stamp():
+    assert make_frame(stamp_ns=5 * S, received_ns=9 * S).captured_ns == 5 * S
+
+
+def test_a_frame_without_stamp_was_captured_when_it_came():
+    assert make_frame(stamp_ns=0, received_ns=9 * S).captured_ns == 9 * S
+
+
+def test_the_newest_scene_of_the_camera_is_given(two_cameras):
+    old, new, other = make_scene(1), make_scene(2), make_scene(3, camera="rear")
+    for scene in (old, new, other):
+        two_cameras.put(scene)
+    assert fresh_now(two_cameras, "front") is new
+    assert fresh_now(two_cameras, "rear") is other
+
+
+@pytest.mark.parametrize("age_s", [0.0, 1.0, 2.0])
+def test_a_scene_may_be_as_old_as_allowed(age_s, memory, clock):
+    memory.put(scene := make_scene())
+    clock.advance(age_s)
+    assert fresh_now(memory, max_age_s=2.0) is scene
+
+
+def test_an_older_scene_is_stale(memory, clock):
+    memory.put(make_scene())
+    clock.advance(5)
+    with pytest.raises(QueryError) as error:
+        fresh_now(memory, max_age_s=2.0)
+    assert error.value.code is ErrorCode.STALE_IMAGE
+    assert "'front' is 5.0 s old and at most 2.0 s is asked for" in error.value.message
+
+
+def test_a_scene_without_stamp_ages_from_its_receipt(memory, clock):
+    memory.put(scene := make_scene(stamp_ns=0, received_ns=NOW_NS))
+    clock.advance(1)
+    assert fresh_now(memory, max_age_s=2.0) is scene
+    clock.advance(2)
+    with pytest.raises(QueryError, match=r"is 3\.0 s old"):
+        fresh_now(memory, max_age_s=2.0)
+
+
+def test_without_any_image_the_error_says_so(two_cameras):
+    two_cameras.put(make_scene(camera="rear"))
+    with pytest.raises(QueryError, match="no image has come from camera 'front'") as error:
+        fresh_now(two_cameras, "front")
+    assert error.value.code is ErrorCode.NO_IMAGE
+
+
+def test_after_the_clock_has_jumped_back_the_scene_from_the_future_is_stale(memory, clock):
+    memory.put(make_scene())
+    clock.advance(-100)
+    with pytest.raises(QueryError) as error:
+        fresh_now(memory, max_age_s=2.0)
+    assert error.value.code is ErrorCode.STALE_IMAGE
+    memory.put(scene := make_scene(stamp_ns=clock()))
+    assert fresh_now(memory, max_age_s=2.0) is scene
+
+
+def test_the_clock_of_camera_and_node_may_differ_a_little(memory, clock):
+    memory.put(scene := make_scene())
+    clock.advance(-0.01)
+    assert fresh_now(memory, max_age_s=2.0) is scene
+
+
+def test_waiting_for_a_first_image_ends_when_it_comes(memory, waiting):
+    waiting.see()
+    memory.put(scene := make_scene())
+    assert waiting.results.next() is scene
+
+
+def test_waiting_for_a_newer_image_passes_over_those_that_are_too_old(memory, clock, waiting):
+    waiting.see()
+    clock.advance(60)
+    memory.put(make_scene(1))
+    waiting.see()
+    assert waiting.results.empty()
+    memory.put(scene := make_scene(2, stamp_ns=clock()))
+    assert waiting.results.next() is scene
+
+
+def test_waiting_ends_when_it_is_given_up(memory, waiting):
+    waiting.see()
+    waiting.given_up.set()
+    memory.wake()
+    assert waiting.results.next() is None
+
+
+def test_being_woken_for_nothing_does_not_end_the_waiting(memory, waiting):
+    waiting.see()
+    memory.wake()
+    waiting.see()
+    assert waiting.results.empty()
+    memory.put(scene := make_scene())
+    assert waiting.results.next() is scene
+
+
+def test_waiting_ends_when_the_time_is_over(memory):
+    with pytest.raises(QueryError) as error:
+        memory.fresh("front", 2.0, time.monotonic() + 0.02, never)
+    assert error.value.code is ErrorCode.NO_IMAGE
+
+
+def test_what_is_given_up_gets_no_scene_even_where_there_is_one(memory):
+    memory.put(make_scene())
+    assert fresh_now(memory, give_up=lambda: True) is None
+
+
+def test_the_only_camera_need_not_be_named(memory):
+    assert memory.camera("") == "front"
+    assert memory.camera("front") == "front"
+
+
+def test_an_unknown_camera_is_answered_with_the_known_ones(two_cameras):
+    with pytest.raises(
+        QueryError, match="there is no camera 'top'; cameras: front, rear"
+    ) as error:
+        two_cameras.camera("top")
+    assert error.value.code is ErrorCode.UNKNOWN_CAMERA
+
+
+def test_of_several_cameras_one_must_be_named_and_all_are_listed(two_cameras):
+    assert two_cameras.camera("rear") == "rear"
+    with pytest.raises(QueryError, match="cameras: front, rear") as error:
+        two_cameras.camera("")
+    assert error.value.code is ErrorCode.CAMERA_REQUIRED

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from mrmllm_ros.model.prompt import (
+    INSTRUCTION,
+    PromptSettings,
+    chat,
+    cited_ids,
+    describe_objects,
+)
+from mrmllm_ros.settings import SettingsError
+
+
+def describe(detections, count_tokens=len, **settings):
+    return describe_objects(detections, PromptSettings(**settings), count_tokens)
+
+
+def of_equal_length(make_detections, count):
+    """So many objects whose lines have 30 characters each, the line's end included."""
+    return make_detections(
+        *[("cup", 0.5, (640, 480, 960, 720))] * count, resolution_wh=(1000, 750)
+    )
+
+
+def test_no_objects_are_said_to_be_none(make_detections):
+    assert describe(make_detections()) == "No objects."
+
+
+def test_each_object_is_a_numbered_line_with_label_side_and_box(make_detections):
+    objects = make_detections(
+        ("person", 0.9, (38.5, 129.7, 172.9, 398.5)),
+        ("traffic light", 0.8, (576, 0, 608, 96)),
+        ("cup", 0.1, (288, 216, 352, 264)),
+    )
+    assert describe(objects).splitlines() == [
+        "[1] person, left, (6,27,27,83)",
+        "[2] traffic light, right, (90,0,95,20)",
+        "[3] cup, middle, (45,45,55,55)",
+    ]
+
+
+def test_lines_come_in_the_order_of_the_detections_whose_numbers_they_bear(make_detections):
+    cups = make_detections(*[("cup", 0.5, (0, 0, 6 * i, 9)) for i in range(1, 13)])
+    lines = describe(cups).splitlines()
+    assert [line.split("]")[0] for line in lines] == [f"[{i}" for i in range(1, 13)]
+    assert [line.split(",")[4] for line in lines] == [
+        str(6 * i * 100 // 640) for i in range(1, 13)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "written"),
+    [
+        ((0, 0, 640, 480), "(0,0,99,99)"),
+        ((640, 480, 640, 480), "(99,99,99,99)"),
+        ((-50, -0.5, 700, 500), "(0,0,99,99)"),
+        ((6.4, 4.8, 633.5, 475), "(1,1,98,98)"),
+        ((6.3, 4.7, 633.7, 475.3), "(0,0,99,99)"),
+    ],
+)
+def test_coordinates_are_on_a_grid_of_0_to_99(box, written, make_detections):
+    assert describe(make_detections(("bus", 0.9, box))).endswith(f", {written}")
+
+
+def test_the_grid_does_not_depend_on_the_resolution(make_detections):
+    small = make_detections(("bus", 0.9, (40, 60, 120, 180)), resolution_wh=(160, 240))
+    large = make_detections(("bus", 0.9, (400, 600, 1200, 1800)), resolution_wh=(1600, 2400))
+    assert describe(small) == describe(large)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "side"),
+    [
+        (0, 100, "left"),
+        (150, 250, "left"),
+        (160, 300, "middle"),
+        (0, 600, "middle"),
+        (350, 450, "middle"),
+        (380, 440, "right"),
+        (599, 600, "right"),
+        (600, 600, "right"),
+    ],
+)
+def test_the_side_is_the_third_of_the_image_that_the_centre_is_in(
+    left, right, side, make_detections
+):
+    box = make_detections(("bus", 0.9, (left, 0, right, 100)), resolution_wh=(600, 100))
+    assert describe(box).split(", ")[1] == side
+
+
+def test_as_many_lines_are_written_as_the_budget_has_tokens_for(make_detections):
+    cups = of_equal_length(make_detections, 4)
+    assert len(describe(cups, max_objects=4).splitlines()[0] + "\n") == 30
+    for budget, written in ((4 * 30, 4), (4 * 30 - 1, 3), (3 * 30, 3), (3 * 30 - 1, 2), (32, 1)):
+        lines = describe(cups, token_budget=budget).splitlines()
+        assert len([line for line in lines if line.startswith("[")]) == written, budget
+        left_out = [f"and {4 - written} more"] if written < 4 else []
+        assert lines[written:] == left_out, budget
+
+
+def test_the_budget_is_counted_in_the_models_tokens(make_detections):
+    cups = of_equal_length(make_detections, 4)
+    assert "more" not in describe(cups, lambda text: 8, token_budget=32)
+    assert describe(cups, lambda text: 11, token_budget=32).endswith("\nand 2 more")
+
+
+def test_an_object_too_long_for_the_budget_is_counted_and_ends_the_list(make_detections):
+    objects = make_detections(("x" * 99, 0.9, (0, 0, 9, 9)), ("cup", 0.5, (0, 0, 9, 9)))
+    assert describe(objects, token_budget=50) == "and 2 more"
+
+
+def test_no_more_objects_than_allowed_are_written(make_detections):
+    cups = of_equal_length(make_detections, 5)
+    lines = describe(cups, max_objects=3).splitlines()
+    assert len(lines) == 4
+    assert lines[3] == "and 2 more"
+
+
+def test_the_same_detections_always_give_the_same_text(make_detections):
+    objects = [("cup", 0.5, (7.3, 1, 99, 99)), ("bus", 0.5, (7.3, 1, 99, 99))]
+    texts = {describe(make_detections(*objects)) for _ in range(5)}
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    "values", [{"max_objects": 0}, {"token_budget": 31}, {"max_objects": 301}]
+)
+def test_limits_that_make_no_sense_are_refused(values):
+    with pytest.raises(SettingsError):
+        PromptSettings(**values)
+
+
+def test_the_chat_begins_with_the_instruction_and_ends_with_objects_and_question():
+    messages = chat("[1] bus, left, (1,2,3,4)", "  Is there a bus?\n")
+    assert messages[0] == {"role": "system", "content": INSTRUCTION}
+    assert messages[-1]["role"] == "user"
+    assert "[1] bus, left, (1,2,3,4)\n" in messages[-1]["content"]
+    assert messages[-1]["content"].endswith("\nIs there a bus?")
+
+
+def test_user_and_assistant_take_turns():
+    roles = [message["role"] for message in chat("No objects.", "What is there?")]
+    assert roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]
+
+
+def test_only_the_last_message_depends_on_objects_and_question():
+    one, other = chat("[1] bus, left, (1,2,3,4)", "A?"), chat("No objects.", "B?")
+    assert one[:-1] == other[:-1]
+    assert one[-1] != other[-1]
+
+
+def test_up_to_the_question_all_questions_about_a_scene_are_the_same():
+    one, other = chat("No objects.", "How many?"), chat("No objects.", "")
+    assert one[-1]["content"].removesuffix("How many?") == other[-1]["content"].removesuffix(
+        "Describe the scene."
+    )
+
+
+@pytest.mark.parametrize("question", ["", " ", "\n\t "])
+def test_an_empty_question_asks_for_a_description(question):
+    assert chat("No objects.", question)[-1]["content"].endswith("\nDescribe the scene.")
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "ids"),
+    [
+        ("There are two people [1][3].", 3, (1, 3)),
+        ("[3] is left of [1].", 3, (3, 1)),
+        ("[2] and [1] and [2] again", 3, (2, 1)),
+        ("[12]", 12, (12,)),
+        ("[0] [4] [99] and [2]", 3, (2,)),
+        ("[1]", 0, ()),
+        ("nothing of that", 3, ()),
+        ("1 and (2) and [x] and [-1] and [1.5] and []", 3, ()),
+        ("", 3, ()),
+    ],
+)
+def test_an_answer_cites_the_objects_whose_numbers_stand_in_brackets(text, count, ids):
+    assert cited_ids(text, count) == ids

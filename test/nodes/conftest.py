@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real nodes as processes, and a client in this one that talks to them over DDS."""
+
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
+
+from mrmllm_ros.nodes.processes import check_running, node_command, ros_arguments, running
+
+
+@dataclass
+class RunningNode:
+    """A node's process and its log."""
+
+    process: subprocess.Popen
+    log: Path
+
+    def log_text(self):
+        return self.log.read_text(errors="replace")
+
+    def check(self):
+        check_running(self.process, self.log)
+
+
+class Client:
+    """A node of the test's own, with what it has received."""
+
+    def __init__(self, namespace):
+        self.node = rclpy.create_node("client", namespace=namespace)
+        self.received = {}
+
+    def subscribe(self, message_type, topic, qos=10):
+        messages = self.received.setdefault(topic, [])
+        self.node.create_subscription(message_type, topic, messages.append, qos)
+        return messages
+
+    def spin_until(self, condition, timeout_s=30.0):
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            if condition():
+                return True
+            rclpy.spin_once(self.node, timeout_sec=0.02)
+        return bool(condition())
+
+    def call_async(self, service_type, name, request):
+        client = self.node.create_client(service_type, name)
+        assert client.wait_for_service(60), f"service {name} has not come"
+        return client.call_async(request)
+
+    def call(self, service_type, name, request, timeout_s=90.0):
+        future = self.call_async(service_type, name, request)
+        assert self.spin_until(future.done, timeout_s), f"no response from {name}"
+        return future.result()
+
+
+@pytest.fixture(scope="module")
+def ros():
+    rclpy.init()
+    yield
+    rclpy.shutdown()
+
+
+@contextmanager
+def _node(name, folder, arguments):
+    log = folder / f"{name}_{time.monotonic_ns()}.log"
+    with running(node_command(name, arguments), log) as process:
+        yield RunningNode(process, log)
+
+
+@pytest.fixture(scope="module")
+def start_node(tmp_path_factory):
+    """Function that starts a node in a namespace: a context manager."""
+    folder = tmp_path_factory.mktemp("logs")
+
+    def start(name, namespace, extra=(), **parameters):
+        return _node(name, folder, [*ros_arguments(namespace=namespace, **parameters), *extra])
+
+    return start
+
+
+@pytest.fixture
+def make_client(ros):
+    """Function that makes a client in a namespace."""
+    clients = []
+
+    def make(namespace):
+        clients.append(Client(namespace))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.node.destroy_node()

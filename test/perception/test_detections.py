@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+import doctest
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mrmllm_ros.perception import detections as detections_module
+from mrmllm_ros.perception.detections import Detections
+
+
+@pytest.fixture
+def empty():
+    return Detections.empty((640, 480))
+
+
+@pytest.fixture
+def three(make_detections):
+    return make_detections(
+        ("cup", 0.9, (0, 0, 10, 10)),
+        ("bus", 0.8, (100, 50, 500, 450)),
+        ("person", 0.6, (20, 40, 120, 440)),
+    )
+
+
+def test_no_objects_are_an_empty_table_of_four_columns(empty):
+    assert len(empty) == 0
+    assert empty.xyxy.shape == (0, 4)
+    assert empty.scores.shape == (0,)
+    assert empty.labels == ()
+    assert empty.resolution_wh == (640, 480)
+    assert (empty.xyxy.dtype, empty.scores.dtype) == (np.float32, np.float32)
+
+
+def test_no_objects_can_be_measured_sorted_and_taken_from(empty):
+    assert empty.xywh.shape == (0, 4)
+    assert empty.salience.shape == (0,)
+    assert len(empty.by_salience()) == 0
+    assert len(empty.take(np.zeros(0, int))) == 0
+
+
+def test_length_is_the_number_of_objects(three):
+    assert len(three) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"xyxy": np.zeros((2, 4), np.float32)}, r"xyxy has shape \(2, 4\), expected \(3, 4\)"),
+        ({"xyxy": np.zeros((3, 5), np.float32)}, r"xyxy has shape \(3, 5\), expected \(3, 4\)"),
+        ({"xyxy": np.zeros(12, np.float32)}, r"xyxy has shape \(12,\), expected \(3, 4\)"),
+        ({"scores": np.zeros(2, np.float32)}, r"scores has shape \(2,\), expected \(3,\)"),
+        ({"scores": np.zeros((3, 1), np.float32)}, r"scores has shape \(3, 1\)"),
+        ({"labels": ("cup", "bus")}, r"xyxy has shape \(3, 4\), expected \(2, 4\)"),
+        ({"resolution_wh": (0, 480)}, r"resolution_wh \(0, 480\) is not positive"),
+        ({"resolution_wh": (640, -1)}, "is not positive"),
+    ],
+)
+def test_fields_that_do_not_fit_together_are_refused(change, message, three):
+    with pytest.raises(ValueError, match=message):
+        replace(three, **change)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((np.nan, 0, 1, 1), "not finite"),
+        ((0, 0, np.inf, 1), "not finite"),
+        ((-np.inf, 0, 1, 1), "not finite"),
+        ((10, 0, 9, 1), "right or bottom before its left or top"),
+        ((0, 10, 1, 9), "right or bottom before its left or top"),
+    ],
+)
+def test_a_box_that_is_none_is_refused(box, message, make_detections):
+    with pytest.raises(ValueError, match=message):
+        make_detections(("cup", 0.5, (0, 0, 5, 5)), ("bus", 0.5, box))
+
+
+@pytest.mark.parametrize("score", [-0.01, 1.01, np.nan, np.inf])
+def test_a_score_that_is_no_probability_is_refused(score, make_detections):
+    with pytest.raises(ValueError, match="scores are not all between 0 and 1"):
+        make_detections(("cup", 0.5, (0, 0, 5, 5)), ("bus", score, (0, 0, 5, 5)))
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_the_bounds_of_a_score_and_a_box_without_area_are_allowed(score, make_detections):
+    assert len(make_detections(("cup", score, (5, 5, 5, 5)))) == 1
+
+
+def test_xywh_is_centre_and_full_size(make_detections):
+    box = make_detections(("cup", 0.5, (10, 20, 110, 220)))
+    np.testing.assert_array_equal(box.xywh, [[60, 120, 100, 200]])
+
+
+def test_salience_is_score_times_root_of_the_share_of_the_image(make_detections):
+    quarter = make_detections(("cup", 0.8, (0, 0, 320, 240)), ("bus", 0.5, (0, 0, 640, 480)))
+    np.testing.assert_allclose(quarter.salience, [0.4, 0.5], rtol=1e-6)
+
+
+def test_the_most_salient_comes_first_with_all_that_belongs_to_it(three):
+    ordered = three.by_salience()
+    assert ordered.labels == ("bus", "person", "cup")
+    np.testing.assert_array_equal(ordered.xyxy, three.xyxy[[1, 2, 0]])
+    np.testing.assert_array_equal(ordered.scores, three.scores[[1, 2, 0]])
+    assert ordered.resolution_wh == three.resolution_wh
+
+
+def test_equally_salient_objects_keep_their_order(make_detections):
+    # More than 16, for smaller arrays are sorted stably by any of numpy's methods.
+    names = tuple(f"cup{i}" for i in range(40))
+    cups = make_detections(
+        *((name, 0.5, (0, 0, 10, 10)) for name in names), ("bus", 0.9, (0, 0, 99, 99))
+    )
+    assert cups.by_salience().labels == ("bus", *names)
+
+
+def test_taking_gives_the_objects_in_the_order_asked_for(three):
+    taken = three.take(np.array([2, 0]))
+    assert taken.labels == ("person", "cup")
+    np.testing.assert_array_equal(taken.xyxy, three.xyxy[[2, 0]])
+    np.testing.assert_array_equal(taken.scores, three.scores[[2, 0]])
+
+
+def test_the_example_of_the_documentation_holds():
+    assert doctest.testmod(detections_module, extraglobs={"np": np}) == (0, 2)

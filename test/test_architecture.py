@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which part of the package may use which, read from the sources and seen when they are loaded."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mrmllm_ros
+
+REPOSITORY = Path(__file__).parents[1]
+SOURCES = REPOSITORY / "mrmllm_ros"
+
+BASE = {"errors", "settings", "compute", "weights"}
+# Section 5 of the design: arrows point one way.
+MAY_USE = {
+    "errors": set(),
+    "settings": {"errors"},
+    "compute": {"errors", "settings"},
+    "weights": BASE,
+    "perception": BASE,
+    "model": BASE | {"perception"},
+    "engine": BASE | {"perception", "model"},
+    "training": BASE | {"perception", "model"},
+    "conversions": BASE | {"perception", "model", "engine"},
+    "nodes": BASE | {"perception", "model", "engine", "conversions"},
+}
+# Commands and measurements may use everything.
+TOP = {"cli", "benchmarks"}
+ROS_PARTS = {"conversions", "nodes"}
+# The generated half of our own package.
+GENERATED = {"mrmllm_ros.msg", "mrmllm_ros.srv", "mrmllm_ros.action"}
+ROS_PACKAGES = {
+    "action_msgs",
+    "ament_index_python",
+    "builtin_interfaces",
+    "cv_bridge",
+    "diagnostic_msgs",
+    "diagnostic_updater",
+    "geometry_msgs",
+    "launch",
+    "launch_ros",
+    "lifecycle_msgs",
+    "message_filters",
+    "nav_msgs",
+    "rcl_interfaces",
+    "rclpy",
+    "rosbag2_py",
+    "rosgraph_msgs",
+    "rosidl_runtime_py",
+    "sensor_msgs",
+    "sensor_msgs_py",
+    "std_msgs",
+    "std_srvs",
+    "tf2_geometry_msgs",
+    "tf2_msgs",
+    "tf2_ros",
+    "unique_identifier_msgs",
+    "vision_msgs",
+    "visualization_msgs",
+}
+
+
+def module_name(path):
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def part_of(module):
+    """The second name of a module of ours: `engine` of `mrmllm_ros.engine.scene`."""
+    return [*module.split("."), ""][1]
+
+
+MODULES = {module_name(path): path for path in sorted(SOURCES.rglob("*.py"))}
+ROS_FREE = {name: path for name, path in MODULES.items() if part_of(name) not in ROS_PARTS | TOP}
+
+
+def imported(path):
+    """Full names of the modules that a source file imports anywhere, also inside of functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names.add(node.module)
+            # `from package import module` imports the module.
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def is_ros(name):
+    return name.split(".")[0] in ROS_PACKAGES or ".".join(name.split(".")[:2]) in GENERATED
+
+
+def test_the_modules_are_found():
+    assert mrmllm_ros.__name__ in ROS_FREE
+    assert {"mrmllm_ros.settings", "mrmllm_ros.engine.engine"} <= set(ROS_FREE)
+    assert "mrmllm_ros.nodes.mrmllm_node" not in ROS_FREE
+    assert {part_of(name) for name in ROS_FREE} - {""} <= set(MAY_USE), (
+        "a new part: add it to the design and to MAY_USE"
+    )
+
+
+@pytest.mark.parametrize("module", ROS_FREE)
+def test_a_module_without_ros_imports_nothing_of_ros(module):
+    assert not {name for name in imported(ROS_FREE[module]) if is_ros(name)}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if part_of(name) not in TOP])
+def test_a_module_uses_only_the_parts_that_its_own_may_use(module):
+    own = part_of(module)
+    used = {part_of(name) for name in imported(MODULES[module]) if name.startswith("mrmllm_ros.")}
+    assert used - {own} - {part_of(name) for name in GENERATED} <= MAY_USE.get(own, set())
+
+
+# Small nodes load these and must not pay for a network.
+LIGHT = [f"mrmllm_ros.perception.{name}" for name in ("detections", "annotation", "playback")]
+# AGPL-3.0: loaded only when it is chosen.
+ULTRALYTICS = "mrmllm_ros.perception.ultralytics_detector"
+IMPORTABLE = [
+    *LIGHT,
+    *sorted({*ROS_FREE, "mrmllm_ros.cli.main"} - {*LIGHT, ULTRALYTICS}),
+    ULTRALYTICS,
+]
+
+IMPORT_WITHOUT_ROS = """
+import importlib, json, sys, traceback
+
+blocked, libraries, modules = map(json.loads, sys.argv[1:])
+
+
+class NoRos:
+    def find_spec(self, name, path=None, target=None):
+        parts = name.split(".")
+        if parts[0] in blocked or ".".join(parts[:2]) in blocked:
+            raise ModuleNotFoundError(f"blocked: {name}", name=name)
+
+
+sys.meta_path.insert(0, NoRos())
+for name in ("rclpy", "sensor_msgs.msg", "mrmllm_ros.msg"):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        assert "blocked" in str(error)
+    else:
+        raise AssertionError(f"{name} is not blocked")
+
+errors, loaded = {}, {}
+for name in modules:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        errors[name] = traceback.format_exc()
+    loaded[name] = [library for library in libraries if library in sys.modules]
+print(json.dumps([errors, loaded]))
+"""
+
+
+@pytest.fixture(scope="module")
+def import_without_ros():
+    """Errors of importing modules one after the other without ROS, and what is loaded then."""
+    blocked = sorted(ROS_PACKAGES | GENERATED)
+    libraries = ["torch", "torchvision", "transformers", "ultralytics"]
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            IMPORT_WITHOUT_ROS,
+            *map(json.dumps, (blocked, libraries, IMPORTABLE)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("module", IMPORTABLE)
+def test_a_module_without_ros_can_be_imported_where_there_is_no_ros(module, import_without_ros):
+    errors, _ = import_without_ros
+    assert module not in errors, errors[module]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_small_nodes_load_no_network(module, import_without_ros):
+    _, loaded = import_without_ros
+    assert loaded[module] == []
+
+
+def test_ultralytics_is_loaded_by_its_own_module_only(import_without_ros):
+    _, loaded = import_without_ros
+    *others, last = IMPORTABLE
+    assert last == ULTRALYTICS
+    assert "ultralytics" not in loaded[others[-1]]
+    assert "ultralytics" in loaded[last]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for folder in ("mrmllm_ros", "test", "launch")
+        for path in sorted((REPOSITORY / folder).rglob("*.py"))
+    ]
+    + [REPOSITORY / "setup.py"]
+    + sorted(path for path in (REPOSITORY / "scripts").iterdir() if path.is_file()),
+    ids=lambda path: str(path.relative_to(REPOSITORY)),
+)
+def test_every_source_file_begins_with_its_licence(path):
+    first, second, *_ = [*path.read_text().splitlines(), "", ""]
+    licence = "# SPDX-License-Identifier: Apache-2.0"
+    assert first == licence or (first.startswith("#!") and second == licence)

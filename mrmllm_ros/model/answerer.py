@@ -1,28 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a question about an image to an answer that cites detections."""
+"""What every model that answers questions about images offers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.prompt import PromptSettings, chat, cited_ids, describe_objects, listed
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.perception.detector import Perception
+from mrmllm_ros.perception.enriched_detections import EnrichedDetections
+
+
+class VocabularyUnusedError(MrmllmError):
+    """The model does not choose among labels; the message says what would."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the language model said.
+    """What the model said.
 
     Attributes:
         text: The answer; objects are cited as `[id]`.
         confidence: Mean probability of its tokens, 0 to 1.
         cited: Ids of the cited objects, in the order of their first citation; the object at
-            index i of the detections has id i + 1.
+            index i of the candidates has id i + 1.
         tokens: Number of generated tokens.
     """
 
@@ -34,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """A question as the language model gets it.
+    """A question as the model gets it.
 
     Attributes:
         text: The question; empty asks for a description of the scene.
@@ -45,29 +51,55 @@ class Question:
     max_new_tokens: int
 
 
-class Answerer(ABC):
-    """Answers questions about an image and what was perceived in it.
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model has made of one image: every question about the image starts from here.
+
+    Attributes:
+        enriched: The objects after fusion.
+    """
+
+    enriched: EnrichedDetections
+
+
+R = TypeVar("R", bound=Reading)
+
+
+class Answerer(ABC, Generic[R]):
+    """Reads images and what was perceived in them, and answers questions about them.
 
     Attributes:
         name: The model's name for messages and logs.
+        state: What a user should know of it, such as `untrained`; for the log.
     """
 
     name: str
+    state: str
+
+    @abstractmethod
+    def read(self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]) -> list[R]:
+        """Read a batch of images: the part of the work that all questions share.
+
+        Args:
+            images: (H, W, 3) uint8 arrays in BGR order.
+            perceptions: What the detector found in each.
+
+        Returns:
+            One reading for each image.
+        """
 
     @abstractmethod
     def answer(
         self,
-        image: np.ndarray,
-        perception: Perception,
+        reading: R,
         question: Question,
         on_text: Callable[[str], None],
         should_stop: Callable[[], bool],
     ) -> Answer:
-        """Answer a question.
+        """Answer a question about an image; safe to call from several threads at once.
 
         Args:
-            image: (H, W, 3) uint8 in BGR order.
-            perception: What the detector found in it.
+            reading: What `read` made of the image; it is left as it is.
             question: The question.
             on_text: Called with each piece of text as it is generated.
             should_stop: Asked after every token; true ends the answer there.
@@ -77,37 +109,13 @@ class Answerer(ABC):
     def configure(self, settings: PromptSettings) -> None:
         """Take over the limits of the prompt; the model stays as it is."""
 
+    @abstractmethod
+    def set_vocabulary(self, labels: Sequence[str]) -> None:
+        """Choose the objects' labels among these from now on.
 
-class PromptAnswerer(Answerer):
-    """The language model reads the perception-embedded prompt and sees nothing of the image."""
+        Args:
+            labels: At least one text.
 
-    def __init__(self, language_model: LanguageModel, settings: PromptSettings) -> None:
-        self._language_model = language_model
-        self._settings = settings
-        self.name = language_model.name
-
-    def configure(self, settings: PromptSettings) -> None:
-        """See `Answerer.configure`."""
-        self._settings = settings
-
-    def answer(
-        self,
-        image: np.ndarray,
-        perception: Perception,
-        question: Question,
-        on_text: Callable[[str], None],
-        should_stop: Callable[[], bool],
-    ) -> Answer:
-        """See `Answerer.answer`."""
-        detections = perception.detections
-        objects = describe_objects(detections, self._settings, self._language_model.count_tokens)
-        generation = self._language_model.generate(
-            chat(objects, question.text), question.max_new_tokens, on_text, should_stop
-        )
-        return Answer(
-            text=generation.text,
-            confidence=generation.confidence,
-            # Only what the model has read can be cited.
-            cited=cited_ids(generation.text, listed(objects)),
-            tokens=generation.tokens,
-        )
+        Raises:
+            VocabularyUnusedError: If the model leaves labels as the detector gave them.
+        """

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.settings import Validated, setting
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from mrmllm_ros.compute import Compute
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 class DetectorError(MrmllmError):
     """A detector cannot be loaded; the message names the model and the fix."""
+
+
+class VocabularyError(MrmllmError):
+    """A detector cannot look for other labels; the message says why and what would."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,14 @@ class DetectorSettings(Validated):
         "file.",
     )
     score_threshold: float = setting(
-        0.3, "Objects below this confidence are left out.", minimum=0.01, maximum=1.0, live=True
+        0.3, "Objects below this confidence are not reported.", minimum=0.01, maximum=1.0, live=True
+    )
+    candidate_threshold: float = setting(
+        0.05,
+        "Objects from this confidence on are candidates, which fusion may report after all.",
+        minimum=0.01,
+        maximum=1.0,
+        live=True,
     )
     iou_threshold: float = setting(
         0.6,
@@ -46,7 +58,7 @@ class DetectorSettings(Validated):
         live=True,
     )
     max_detections: int = setting(
-        50, "Most objects reported for an image.", minimum=1, maximum=300, live=True
+        50, "Most candidates in an image.", minimum=1, maximum=300, live=True
     )
 
 
@@ -55,13 +67,21 @@ class Perception:
     """What a detector says of one image.
 
     Attributes:
-        detections: N objects, most salient first.
-        features: (N, d_p) features of each object on the detector's device (`V_p` of the paper),
-            or None where the model gives none.
+        candidates: K objects: first those that the detector reports, most salient first, then
+            the doubtful ones, most salient first. The object at index i has the id i + 1.
+        reported: Number of reported objects.
+        features: (K, d_p) features of each candidate on the detector's device (`V_p` of the
+            paper), or None where the model gives none.
     """
 
-    detections: Detections
+    candidates: Detections
+    reported: int
     features: torch.Tensor | None = None
+
+    @property
+    def detections(self) -> Detections:
+        """The reported objects."""
+        return self.candidates.take(np.arange(self.reported))
 
 
 class Detector(ABC):
@@ -70,10 +90,12 @@ class Detector(ABC):
     Attributes:
         name: The model's name for messages and logs.
         labels: Every label it can give.
+        feature_width: Width d_p of its features; 0 where it gives none.
     """
 
     name: str
     labels: tuple[str, ...]
+    feature_width: int
 
     @abstractmethod
     def detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
@@ -89,6 +111,20 @@ class Detector(ABC):
     @abstractmethod
     def configure(self, settings: DetectorSettings) -> None:
         """Take over thresholds and limits from `settings`; the model stays as it is."""
+
+    def set_vocabulary(self, labels: Sequence[str]) -> None:
+        """Look for objects of these labels from now on.
+
+        Args:
+            labels: At least one text.
+
+        Raises:
+            VocabularyError: If the model knows its own labels only, or a part is missing.
+        """
+        raise VocabularyError(
+            f"{self.name} knows its own {len(self.labels)} labels only; for others name an "
+            "open-vocabulary detector with the parameter detector.model"
+        )
 
 
 def load_detector(settings: DetectorSettings, compute: Compute) -> Detector:

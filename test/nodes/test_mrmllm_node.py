@@ -288,8 +288,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_and_names_the_fix(
     with start_node("mrmllm_node", namespace, **{parameter: missing}) as node:
         client = make_client(namespace)
         assert client.spin_until(lambda: "cannot configure" in node.log_text(), 90)
-        state = client.call(GetState, "mrmllm_node/get_state", GetState.Request())
-        assert state.current_state.label == "unconfigured"
+        assert client.spin_until(lambda: state_of(client) == "unconfigured")
         assert missing in node.log_text()
         assert parameter in node.log_text()
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of the objects of one image once comprehension has looked at them too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.detector import Perception
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A property of an object.
+
+    Attributes:
+        name: What it is about, such as `colour`.
+        value: Such as `red`.
+        score: Confidence, 0 to 1.
+    """
+
+    name: str
+    value: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class EnrichedDetections:
+    """The detector's candidates and what fusion makes of them, index by index.
+
+    Attributes:
+        fused: K objects with label, score and box after fusion; ids are those of the candidates.
+        detector: The same objects as the detector gave them.
+        reported: Indices of the objects that are reported after fusion, in ascending order.
+        novelty: (K,) float32, 0 familiar to 1 corner case.
+        attributes: K tuples of attributes.
+
+    Raises:
+        ValueError: If the parts are not about the same number of objects.
+    """
+
+    fused: Detections
+    detector: Detections
+    reported: np.ndarray
+    novelty: np.ndarray
+    attributes: tuple[tuple[Attribute, ...], ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.fused)
+        others = (len(self.detector), len(self.novelty), len(self.attributes))
+        if set(others) != {count}:
+            raise ValueError(f"{count} fused objects, but {others} in the other parts")
+        if len(self.reported) and not 0 <= self.reported.min() <= self.reported.max() < count:
+            raise ValueError(f"reported indices {self.reported} are not all below {count}")
+
+    @classmethod
+    def unchanged(cls, perception: Perception) -> EnrichedDetections:
+        """What the detector said, nothing added."""
+        count = len(perception.candidates)
+        return cls(
+            fused=perception.candidates,
+            detector=perception.candidates,
+            reported=np.arange(perception.reported),
+            novelty=np.zeros(count, np.float32),
+            attributes=((),) * count,
+        )

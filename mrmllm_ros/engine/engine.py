@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perception and questions side by side: neither waits for the other."""
+"""Perception, fusion and questions side by side: perception waits for neither."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.perception_worker import PerceptionWorker
-from mrmllm_ros.engine.question_worker import PendingAnswer, Query, QuestionWorker, SceneAnswer
-from mrmllm_ros.engine.scene import Frame, Scene, SceneMemory
+from mrmllm_ros.engine.question_worker import (
+    PendingAnswer,
+    Query,
+    QuestionHandlers,
+    QuestionWorker,
+    SceneAnswer,
+)
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
+from mrmllm_ros.perception.detector import FixedVocabularyError
 
 T = TypeVar("T")
 
@@ -23,12 +32,14 @@ class Handlers(Generic[T]):
     Attributes:
         decode: Makes a frame of an image as it was offered; raises `ImageError`.
         on_scene: Gets each scene.
+        on_enriched: Gets each enriched scene.
         on_answer: Gets each answer.
         on_error: Gets each image or model failure; the engine goes on.
     """
 
     decode: Callable[[T], Frame]
     on_scene: Callable[[Scene], None]
+    on_enriched: Callable[[EnrichedScene], None]
     on_answer: Callable[[SceneAnswer], None]
     on_error: Callable[[Exception], None]
 
@@ -52,7 +63,7 @@ class Engine(Generic[T]):
 
         Args:
             models: Detector and answerer.
-            settings: Limits for questions.
+            settings: Limits and rates.
             cameras: Names of the cameras.
             now_ns: The clock of the images' stamps, in nanoseconds.
             handlers: What to call.
@@ -61,16 +72,21 @@ class Engine(Generic[T]):
         self._models = models
         self._handlers = handlers
         self._memory = SceneMemory(cameras, now_ns)
+        enricher = Enricher(models.answerer, self._memory, handlers.on_enriched)
         self._perception = PerceptionWorker(
             models.detector, handlers.decode, self._on_scene, handlers.on_error
         )
+        self._enrichment = EnrichmentWorker(enricher, settings.enrich_rate_hz, handlers.on_error)
         self._questions = QuestionWorker(
             models.answerer,
+            enricher,
             self._memory,
             settings.question,
-            handlers.on_answer,
-            handlers.on_error,
+            QuestionHandlers(handlers.on_answer, handlers.on_error),
         )
+        self._vocabulary = ThreadPoolExecutor(1, "vocabulary")
+        # Live settings may have changed since the models were loaded.
+        self.configure(settings)
 
     @property
     def dropped(self) -> int:
@@ -78,14 +94,17 @@ class Engine(Generic[T]):
         return self._perception.slot.dropped
 
     def start(self) -> None:
-        """Start both workers."""
+        """Start all workers."""
         self._perception.start()
+        self._enrichment.start()
         self._questions.start()
 
     def stop(self) -> None:
-        """Cancel all questions, end both workers."""
+        """Cancel all questions, end all workers."""
         self._questions.stop()
+        self._enrichment.stop()
         self._perception.stop()
+        self._vocabulary.shutdown()
 
     def offer(self, image: T) -> None:
         """Take an image if it is the newest when its turn comes; returns at once."""
@@ -109,12 +128,39 @@ class Engine(Generic[T]):
             )
         return self._questions.submit(query, on_text)
 
+    def cancel(self, pending: PendingAnswer) -> None:
+        """End a question: its future gets the error at once."""
+        self._questions.cancel(pending)
+
+    def set_vocabulary(self, labels: Sequence[str]) -> Future[None]:
+        """Look for, and choose among, these labels from now on; returns at once.
+
+        Args:
+            labels: At least one text.
+
+        Returns:
+            Gets None, or a `MrmllmError` that says what cannot use them.
+        """
+        return self._vocabulary.submit(self._set_vocabulary, tuple(labels))
+
     def configure(self, settings: Settings) -> None:
         """Take over the settings that can change at run time."""
         self._models.detector.configure(settings.detector)
         self._models.answerer.configure(settings.prompt)
         self._questions.settings = settings.question
+        self._enrichment.rate_hz = settings.enrich_rate_hz
+
+    def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
+        refusals = []
+        for use in (self._perception.set_vocabulary, self._models.answerer.set_vocabulary):
+            try:
+                use(labels)
+            except FixedVocabularyError as error:
+                refusals.append(str(error))
+        if len(refusals) == 2:
+            raise FixedVocabularyError("; ".join(refusals))
 
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)
+        self._enrichment.offer(scene)
         self._handlers.on_scene(scene)

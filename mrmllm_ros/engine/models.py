@@ -3,26 +3,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from mrmllm_ros.compute import Compute, ComputeSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
-from mrmllm_ros.model.answerer import Answerer, PromptAnswerer
+from mrmllm_ros.model.answerer import Answerer
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.modeling_mrmllm import Backbones
+from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.vlm_answerer import VlmAnswerer, VlmSettings
 from mrmllm_ros.perception.detector import Detector, DetectorSettings, load_detector
-from mrmllm_ros.settings import Validated, group
+from mrmllm_ros.settings import Validated, group, setting
 
 
 @dataclass(frozen=True)
 class Settings(Validated):
     """Everything that a user can choose about models and questions."""
 
+    answerer: str = setting(
+        "mrmllm",
+        "What answers: mrmllm, or hf_vlm for an image-text-to-text model of transformers with the "
+        "same perception-embedded prompt.",
+        choices=("mrmllm", "hf_vlm"),
+    )
+    enrich_rate_hz: float = setting(
+        1.0,
+        "Most fusion passes a second; 0 leaves them to questions.",
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+    )
     compute: ComputeSettings = group(ComputeSettings)
     detector: DetectorSettings = group(DetectorSettings)
+    visual_encoder: VisualEncoderSettings = group(VisualEncoderSettings)
     language_model: LanguageModelSettings = group(LanguageModelSettings)
+    mrmllm: MrMllmSettings = group(MrMllmSettings)
+    vlm: VlmSettings = group(VlmSettings)
     prompt: PromptSettings = group(PromptSettings)
     question: QuestionSettings = group(QuestionSettings)
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Settings:
+        """Pick these settings out of a node's parameters.
+
+        Args:
+            parameters: Values by dotted name; those that only a node knows are passed over.
+        """
+        own = {field.name for field in fields(cls)}
+        return cls.from_dotted({k: v for k, v in parameters.items() if k.split(".")[0] in own})
 
 
 @dataclass(frozen=True)
@@ -40,11 +72,23 @@ class Models:
             SettingsError: If the device is not on this machine.
             DetectorError: If the detector cannot be loaded.
             LanguageModelError: If the language model cannot be loaded.
+            VisualEncoderError: If the visual encoder is needed and cannot be loaded.
+            CheckpointError: If the trained weights cannot be read or are for other models.
+            VlmError: If the image-text-to-text model cannot be loaded.
             WeightsError: If an embedded model is missing or damaged.
         """
         compute = Compute.from_settings(settings.compute)
-        language_model = LanguageModel.load(settings.language_model, compute)
-        return cls(
-            detector=load_detector(settings.detector, compute),
-            answerer=PromptAnswerer(language_model, settings.prompt),
-        )
+        detector = load_detector(settings.detector, compute)
+        return cls(detector, _load_answerer(settings, compute, detector))
+
+
+def _load_answerer(settings: Settings, compute: Compute, detector: Detector) -> Answerer:
+    if settings.answerer == "hf_vlm":
+        return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
+    trained = bool(settings.mrmllm.checkpoint)
+    backbones = Backbones(
+        language_model=LanguageModel.load(settings.language_model, compute),
+        detector=detector,
+        visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if trained else None,
+    )
+    return MrMllmAnswerer.load(settings.mrmllm, settings.prompt, backbones)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from threading import Thread
+from collections.abc import Callable, Sequence
+from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 from mrmllm_ros.engine.frame_slot import FrameSlot
@@ -32,7 +32,7 @@ class PerceptionWorker(Generic[T]):
         """Prepare the worker; `start` starts it.
 
         Args:
-            detector: Runs in the worker's thread only.
+            detector: Finds objects in the worker's thread only.
             decode: Makes a frame of what `slot` was given; raises `ImageError`.
             on_scene: Called in the worker's thread with each scene.
             on_error: Called in the worker's thread with each failure.
@@ -42,6 +42,7 @@ class PerceptionWorker(Generic[T]):
         self._decode = decode
         self._on_scene = on_scene
         self._on_error = on_error
+        self._detecting = Lock()
         self._thread = Thread(target=self._run, name="perception", daemon=True)
 
     def start(self) -> None:
@@ -53,6 +54,15 @@ class PerceptionWorker(Generic[T]):
         self.slot.close()
         self._thread.join()
 
+    def set_vocabulary(self, labels: Sequence[str]) -> None:
+        """Look for objects of these labels from the next image on.
+
+        Raises:
+            VocabularyError: If the detector cannot.
+        """
+        with self._detecting:
+            self._detector.set_vocabulary(labels)
+
     def _run(self) -> None:
         while (item := self.slot.take()) is not None:
             try:
@@ -63,5 +73,7 @@ class PerceptionWorker(Generic[T]):
     def _perceive(self, item: T) -> Scene:
         started = time.monotonic()
         frame = self._decode(item)
-        [perception] = self._detector.detect([frame.image])
-        return Scene(frame, perception, time.monotonic() - started)
+        with self._detecting:
+            [perception] = self._detector.detect([frame.image])
+        perceived = time.monotonic()
+        return Scene(frame, perception, latency_s=perceived - started, perceived_s=perceived)

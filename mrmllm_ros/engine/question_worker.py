@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that answers questions, and the line that waits for it."""
+"""The threads that answer questions, and the line that waits for them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Condition, Event, Thread
+from threading import Condition, Lock, Thread
 
+from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
-from mrmllm_ros.engine.scene import Scene, SceneMemory
+from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.model.answerer import Answer, Answerer, Question
+from mrmllm_ros.model.generation import Listener
 from mrmllm_ros.settings import Validated, setting
 
 MAX_NEW_TOKENS = 4096
@@ -47,6 +49,9 @@ class QuestionSettings(Validated):
         maximum=3600.0,
         live=True,
     )
+    parallel: int = setting(
+        2, "How many questions are answered at the same time.", minimum=1, maximum=64
+    )
     max_waiting: int = setting(
         8, "Most questions that wait for their turn.", minimum=1, maximum=1000, live=True
     )
@@ -78,17 +83,30 @@ class SceneAnswer:
 
     Attributes:
         query: The question.
-        scene: The scene.
+        about: The scene and what was known of it.
         answer: What the model said.
         time_to_first_token_s: From receiving the question to the first piece of text.
         latency_s: From receiving the question to the complete answer.
     """
 
     query: Query
-    scene: Scene
+    about: EnrichedScene
     answer: Answer
     time_to_first_token_s: float
     latency_s: float
+
+
+@dataclass(frozen=True)
+class QuestionHandlers:
+    """What the worker calls, each in one of its threads.
+
+    Attributes:
+        on_answer: Gets each answer, once its future is set.
+        on_error: Gets each failure of a model.
+    """
+
+    on_answer: Callable[[SceneAnswer], None]
+    on_error: Callable[[Exception], None]
 
 
 class PendingAnswer:
@@ -106,11 +124,33 @@ class PendingAnswer:
         self.future.set_running_or_notify_cancel()
         self.submitted_s = time.monotonic()
         self.first_text_s: float | None = None
-        self.cancelled = Event()
         self._on_text = on_text
+        self._settling = Lock()
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is an answer or an error already; then nobody waits for more."""
+        return self.future.done()
+
+    def settle(self, outcome: SceneAnswer | QueryError) -> bool:
+        """Answer or refuse, unless that has been done.
+
+        Returns:
+            Whether this was what settled it.
+        """
+        with self._settling:
+            if self.future.done():
+                return False
+            if isinstance(outcome, QueryError):
+                self.future.set_exception(outcome)
+            else:
+                self.future.set_result(outcome)
+            return True
 
     def hand_on(self, text: str) -> None:
-        """Note the first piece of text and pass every piece on."""
+        """Note the first piece of text and pass every piece on, until settled."""
+        if self.settled:
+            return
         if self.first_text_s is None:
             self.first_text_s = time.monotonic()
         if self._on_text is not None:
@@ -118,56 +158,61 @@ class PendingAnswer:
 
 
 class QuestionWorker:
-    """Answers questions one after the other, in the order they came."""
+    """Answers questions in the order they came, several at a time."""
 
     def __init__(
         self,
         answerer: Answerer,
+        enricher: Enricher,
         memory: SceneMemory,
         settings: QuestionSettings,
-        on_answer: Callable[[SceneAnswer], None],
-        on_error: Callable[[Exception], None],
+        handlers: QuestionHandlers,
     ) -> None:
         """Prepare the worker; `start` starts it.
 
         Args:
-            answerer: Runs in the worker's thread only.
+            answerer: Runs in the worker's threads.
+            enricher: Reads scenes that nobody has read yet.
             memory: Where the scenes are.
-            settings: May be replaced at any time.
-            on_answer: Called in the worker's thread with each answer, once its future is set.
-            on_error: Called in the worker's thread with each failure of a model.
+            settings: May be replaced at any time; the number of threads stays.
+            handlers: What to call.
         """
         self.settings = settings
         self._answerer = answerer
+        self._enricher = enricher
         self._memory = memory
-        self._on_answer = on_answer
-        self._on_error = on_error
+        self._handlers = handlers
         self._waiting: deque[PendingAnswer] = deque()
-        self._current: PendingAnswer | None = None
+        self._current: set[PendingAnswer] = set()
         self._changed = Condition()
         self._stopping = False
-        self._thread = Thread(target=self._run, name="questions", daemon=True)
+        self._threads = [
+            Thread(target=self._run, name=f"questions-{i}", daemon=True)
+            for i in range(settings.parallel)
+        ]
 
     def start(self) -> None:
         """Start answering."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Cancel every question and wait for the one under way to end at its next token."""
+        """Cancel every question and wait for those under way to end at their next token."""
         with self._changed:
             self._stopping = True
-            pending = [*self._waiting, *([self._current] if self._current else [])]
-            self._changed.notify()
+            pending = [*self._waiting, *self._current]
+            self._changed.notify_all()
         for question in pending:
             self.cancel(question)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def submit(self, query: Query, on_text: Callable[[str], None] | None = None) -> PendingAnswer:
         """Put a question in the line; returns at once.
 
         Args:
             query: The question.
-            on_text: Called in the worker's thread with each piece of the answer's text.
+            on_text: Called in a thread of the worker with each piece of the answer's text.
 
         Raises:
             QueryError: If the question is not valid, or too many are waiting.
@@ -188,14 +233,11 @@ class QuestionWorker:
         return pending
 
     def cancel(self, pending: PendingAnswer) -> None:
-        """End a question: at once if it waits, at the next token if it is being answered."""
-        pending.cancelled.set()
+        """End a question at once; a model that is at work on it stops at its next token."""
         with self._changed:
-            waiting = pending in self._waiting
-            if waiting:
+            if pending in self._waiting:
                 self._waiting.remove(pending)
-        if waiting:
-            pending.future.set_exception(_cancelled())
+        pending.settle(QueryError(ErrorCode.CANCELLED, "the question was cancelled"))
         self._memory.wake()
 
     def _check(self, query: Query) -> None:
@@ -220,36 +262,37 @@ class QuestionWorker:
             try:
                 self._settle(pending)
             except Exception as error:
-                self._on_error(error)
+                self._handlers.on_error(error)
+            with self._changed:
+                self._current.discard(pending)
+
+    def _next(self) -> PendingAnswer | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._waiting)
+            if self._stopping:
+                return None
+            pending = self._waiting.popleft()
+            self._current.add(pending)
+            return pending
 
     def _settle(self, pending: PendingAnswer) -> None:
         try:
             answer = self._answer(pending)
         except QueryError as error:
-            pending.future.set_exception(error)
+            pending.settle(error)
             return
         except Exception as error:
-            failure = QueryError(ErrorCode.INTERNAL, f"the answer failed: {error}")
-            pending.future.set_exception(failure)
+            pending.settle(QueryError(ErrorCode.INTERNAL, f"the answer failed: {error}"))
             raise
-        pending.future.set_result(answer)
-        self._on_answer(answer)
-
-    def _next(self) -> PendingAnswer | None:
-        with self._changed:
-            self._current = None
-            self._changed.wait_for(lambda: self._stopping or self._waiting)
-            if self._stopping:
-                return None
-            self._current = self._waiting.popleft()
-            return self._current
+        if pending.settle(answer):
+            self._handlers.on_answer(answer)
 
     def _answer(self, pending: PendingAnswer) -> SceneAnswer:
         query, settings = pending.query, self.settings
         deadline_s = pending.submitted_s + settings.deadline_s
 
         def should_stop() -> bool:
-            return pending.cancelled.is_set() or time.monotonic() > deadline_s
+            return pending.settled or time.monotonic() > deadline_s
 
         scene = self._memory.fresh(
             self._memory.camera(query.camera),
@@ -257,35 +300,30 @@ class QuestionWorker:
             min(time.monotonic() + settings.image_timeout_s, deadline_s),
             should_stop,
         )
-        if scene is None:
-            raise self._stopped(pending)
+        if isinstance(scene, Scene):
+            scene = self._enricher.enrich(scene)
+        if scene is None or should_stop():
+            raise self._too_late()
         answer = self._answerer.answer(
-            scene.frame.image,
-            scene.perception,
+            scene.reading,
             Question(query.text, query.max_new_tokens or settings.max_new_tokens),
-            pending.hand_on,
-            should_stop,
+            Listener(pending.hand_on, should_stop),
         )
         if should_stop():
-            raise self._stopped(pending)
+            raise self._too_late()
         ended_s = time.monotonic()
         return SceneAnswer(
             query=query,
-            scene=scene,
+            about=scene,
             answer=answer,
             time_to_first_token_s=(pending.first_text_s or ended_s) - pending.submitted_s,
             latency_s=ended_s - pending.submitted_s,
         )
 
-    def _stopped(self, pending: PendingAnswer) -> QueryError:
-        if pending.cancelled.is_set():
-            return _cancelled()
+    def _too_late(self) -> QueryError:
+        """For the deadline; who has cancelled has an answer already and does not see this."""
         return QueryError(
             ErrorCode.DEADLINE_EXCEEDED,
             f"no answer within {self.settings.deadline_s:g} s (question.deadline_s); ask for "
             "fewer tokens, or use a faster model or device",
         )
-
-
-def _cancelled() -> QueryError:
-    return QueryError(ErrorCode.CANCELLED, "the question was cancelled")

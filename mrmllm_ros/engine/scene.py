@@ -11,6 +11,7 @@ from threading import Condition
 import numpy as np
 
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.model.answerer import Reading
 from mrmllm_ros.perception.detector import Perception
 
 
@@ -46,15 +47,32 @@ class Scene:
         frame: The frame.
         perception: What the detector found.
         latency_s: From taking up the frame to the end of perception.
+        perceived_s: End of perception on the monotonic clock.
     """
 
     frame: Frame
     perception: Perception
     latency_s: float
+    perceived_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class EnrichedScene:
+    """A scene and what the answering model has made of it.
+
+    Attributes:
+        scene: The scene.
+        reading: What every question about it starts from.
+        latency_s: From taking up the frame to the end of the fusion pass.
+    """
+
+    scene: Scene
+    reading: Reading
+    latency_s: float
 
 
 class SceneMemory:
-    """The newest scene of each camera."""
+    """The newest scene of each camera, and the newest that has been enriched."""
 
     def __init__(self, cameras: Sequence[str], now_ns: Callable[[], int]) -> None:
         """Start with nothing seen.
@@ -66,6 +84,7 @@ class SceneMemory:
         self._cameras = tuple(cameras)
         self._now_ns = now_ns
         self._scenes: dict[str, Scene] = {}
+        self._enriched: dict[str, EnrichedScene] = {}
         self._changed = Condition()
 
     def put(self, scene: Scene) -> None:
@@ -73,6 +92,17 @@ class SceneMemory:
         with self._changed:
             self._scenes[scene.frame.camera] = scene
             self._changed.notify_all()
+
+    def put_enriched(self, enriched: EnrichedScene) -> None:
+        """Replace the camera's enriched scene."""
+        with self._changed:
+            self._enriched[enriched.scene.frame.camera] = enriched
+            self._changed.notify_all()
+
+    def enriched(self, camera: str) -> EnrichedScene | None:
+        """The camera's newest enriched scene, however old."""
+        with self._changed:
+            return self._enriched.get(camera)
 
     def wake(self) -> None:
         """Let every waiting caller look at its `give_up` again."""
@@ -99,8 +129,11 @@ class SceneMemory:
 
     def fresh(
         self, camera: str, max_age_s: float, until_s: float, give_up: Callable[[], bool]
-    ) -> Scene | None:
-        """The camera's newest scene, waiting for one that is not too old.
+    ) -> Scene | EnrichedScene | None:
+        """A scene of the camera that is not too old, waiting for one.
+
+        An enriched scene comes before a newer one that is not: questions about it are answered
+        sooner.
 
         Args:
             camera: Name of the camera.
@@ -116,15 +149,15 @@ class SceneMemory:
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: give_up() or self._age_s(camera) <= max_age_s,
+                lambda: give_up() or self._newest(camera, max_age_s) is not None,
                 timeout=max(0.0, until_s - time.monotonic()),
             )
             if give_up():
                 return None
-            age_s = self._age_s(camera)
-            if age_s <= max_age_s:
-                return self._scenes[camera]
-        if camera not in self._scenes:
+            if (newest := self._newest(camera, max_age_s)) is not None:
+                return newest
+            scene = self._scenes.get(camera)
+        if scene is None:
             raise QueryError(
                 ErrorCode.NO_IMAGE,
                 f"no image has come from camera {camera!r}; check that it publishes on the "
@@ -132,14 +165,19 @@ class SceneMemory:
             )
         raise QueryError(
             ErrorCode.STALE_IMAGE,
-            f"the newest image of camera {camera!r} is {age_s:.1f} s old and at most "
+            f"the newest image of camera {camera!r} is {self._age_s(scene):.1f} s old and at most "
             f"{max_age_s:.1f} s is asked for; check the camera, or ask with a larger max_age",
         )
 
-    def _age_s(self, camera: str) -> float:
-        scene = self._scenes.get(camera)
-        if scene is None:
-            return float("inf")
+    def _newest(self, camera: str, max_age_s: float) -> Scene | EnrichedScene | None:
+        enriched, scene = self._enriched.get(camera), self._scenes.get(camera)
+        if enriched is not None and self._age_s(enriched.scene) <= max_age_s:
+            return enriched
+        if scene is not None and self._age_s(scene) <= max_age_s:
+            return scene
+        return None
+
+    def _age_s(self, scene: Scene) -> float:
         # After a simulated clock has jumped back, a scene from the future is as useless as an
         # old one.
         return abs(self._now_ns() - scene.frame.captured_ns) / 1e9

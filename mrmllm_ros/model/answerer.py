@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.generation import Listener
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
-
-
-class VocabularyUnusedError(MrmllmError):
-    """The model does not choose among labels; the message says what would."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +85,13 @@ class Answerer(ABC, Generic[R]):
         """
 
     @abstractmethod
-    def answer(
-        self,
-        reading: R,
-        question: Question,
-        on_text: Callable[[str], None],
-        should_stop: Callable[[], bool],
-    ) -> Answer:
+    def answer(self, reading: R, question: Question, listener: Listener) -> Answer:
         """Answer a question about an image; safe to call from several threads at once.
 
         Args:
             reading: What `read` made of the image; it is left as it is.
             question: The question.
-            on_text: Called with each piece of text as it is generated.
-            should_stop: Asked after every token; true ends the answer there.
+            listener: Follows the answer and may end it.
         """
 
     @abstractmethod
@@ -117,5 +106,5 @@ class Answerer(ABC, Generic[R]):
             labels: At least one text.
 
         Raises:
-            VocabularyUnusedError: If the model leaves labels as the detector gave them.
+            FixedVocabularyError: If the model leaves labels as the detector gave them.
         """

@@ -1,32 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A causal language model of `transformers` that streams its text."""
+"""A causal language model of `transformers` with its tokenizer."""
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    LogitsProcessor,
-    LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TextStreamer,
 )
 
 from mrmllm_ros import weights
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.generation import special_token_blanker
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.catalog import CATALOG
 
@@ -49,29 +42,25 @@ class LanguageModelSettings(Validated):
     )
 
 
-@dataclass(frozen=True)
-class Generation:
-    """A generated text.
+class LanguageModel:
+    """A frozen language model, its tokenizer, and how it is spoken to.
 
     Attributes:
-        text: The text without special tokens.
-        confidence: Mean probability of its tokens, 0 to 1; 0 where there are none.
-        tokens: Number of tokens.
+        model: The model; its own weights take no gradient.
+        tokenizer: Its tokenizer, with a chat template.
+        name: The model's name for messages, logs and checkpoints.
+        revision: Which state of its weights, where that is known; else empty.
     """
 
-    text: str
-    confidence: float
-    tokens: int
-
-
-class LanguageModel:
-    """Tokenizer and model, ready to generate."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._special_tokens = _pattern_of_special_tokens(tokenizer)
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, revision: str = ""
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
         self.name = Path(model.name_or_path).name
+        self.revision = revision
+        self._blank = special_token_blanker(tokenizer)
+        self._embedded: dict[str, torch.Tensor] = {}
 
     @classmethod
     def load(cls, settings: LanguageModelSettings, compute: Compute) -> LanguageModel:
@@ -103,106 +92,68 @@ class LanguageModel:
                 f"the language model {settings.model!r} has no chat template; name one that is "
                 "tuned to follow instructions with the parameter language_model.model"
             )
-        return cls(model.to(compute.device).eval(), tokenizer)
+        revision = CATALOG[settings.model].revision if settings.model in CATALOG else ""
+        return cls(model.to(compute.device), tokenizer, revision)
 
-    def count_tokens(self, text: str) -> int:
-        """Number of tokens of a text, without special tokens."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+    @property
+    def width(self) -> int:
+        """Width of its hidden states, d_llm."""
+        return self.model.get_input_embeddings().embedding_dim
 
-    @torch.inference_mode()
-    def generate(
-        self,
-        messages: list[dict[str, str]],
-        max_new_tokens: int,
-        on_text: Callable[[str], None],
-        should_stop: Callable[[], bool],
-    ) -> Generation:
-        """Answer a conversation, greedily.
+    @property
+    def layers(self) -> int:
+        """Number of its decoder layers."""
+        return self.model.config.get_text_config().num_hidden_layers
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens that it can read and write together, where it says so."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    def render(self, messages: list[dict[str, str]]) -> str:
+        """Write a conversation in the model's chat format, up to where its answer begins.
 
         Args:
             messages: The conversation so far, with `role` and `content`.
-            max_new_tokens: Longest answer.
-            on_text: Called with each piece of text as soon as it is complete.
-            should_stop: Asked after every token; true ends the text there.
+        """
+        return self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+
+    def plain(self, text: str) -> str:
+        """Blank special tokens: nothing that a user asks or a label holds ends a turn."""
+        return self._blank(text)
+
+    def tokenize(self, text: str) -> torch.Tensor:
+        """Tokens of a text that is in the chat format already: (T,) int64 on the device."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor(ids, dtype=torch.int64, device=self.model.device)
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of a text, without special tokens."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    # Kept for training too, which inference tensors cannot take part in.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def embed_texts(self, texts: tuple[str, ...] | list[str]) -> torch.Tensor:
+        """Mean of the model's own token embeddings of each text, so that any vocabulary works.
+
+        Args:
+            texts: V short texts, such as labels.
 
         Returns:
-            The text so far, however it ended.
+            (V, d_llm) in the model's precision.
         """
-        prompt = self._tokenizer.apply_chat_template(
-            self._as_plain_text(messages),
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-        ).to(self._model.device)
-        probabilities = _TokenProbabilities()
-        output = self._model.generate(
-            **prompt,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            streamer=_CallbackStreamer(self._tokenizer, on_text),
-            stopping_criteria=StoppingCriteriaList([_StopWhen(should_stop)]),
-            logits_processor=LogitsProcessorList([probabilities]),
-        )
-        tokens = output[0, prompt["input_ids"].shape[1] :]
-        return Generation(
-            text=self._tokenizer.decode(tokens, skip_special_tokens=True).strip(),
-            confidence=probabilities.mean(),
-            tokens=len(tokens),
-        )
-
-    def _as_plain_text(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-        """Blank out special tokens: nothing that a user asks or a label holds ends a turn."""
-        if self._special_tokens is None:
-            return messages
-        return [{**m, "content": self._special_tokens.sub(" ", m["content"])} for m in messages]
-
-
-class _CallbackStreamer(TextStreamer):
-    """Hands each piece of text to a function."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
-        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        self._on_text = on_text
-
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        if text:
-            self._on_text(text)
-
-
-class _TokenProbabilities(LogitsProcessor):
-    """Notes the probability of each token, which is the greatest one when decoding greedily."""
-
-    def __init__(self) -> None:
-        self._probabilities: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self._probabilities.append(scores[0].float().softmax(-1).max())
-        return scores
-
-    def mean(self) -> float:
-        """Mean so far; 0 where there are no tokens."""
-        if not self._probabilities:
-            return 0.0
-        return float(torch.stack(self._probabilities).mean())
-
-
-class _StopWhen(StoppingCriteria):
-    """Ends generation when a function says so."""
-
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        stop = self._should_stop()
-        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
-
-
-def _pattern_of_special_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
-    """What matches any special token, the longest first; None where there are none."""
-    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    if not tokens:
-        return None
-    return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
+        embeddings = self.model.get_input_embeddings()
+        for text in texts:
+            if text not in self._embedded:
+                # A label within a sentence has a space before it, and so other tokens.
+                ids = self.tokenize(" " + self.plain(text))
+                self._embedded[text] = embeddings(ids).mean(0)
+        if not texts:
+            return torch.zeros(0, self.width, dtype=self.model.dtype, device=self.model.device)
+        return torch.stack([self._embedded[text] for text in texts])
 
 
 def _source(model: str) -> str:

@@ -91,18 +91,20 @@ def listed(objects: str) -> int:
     return sum(line.startswith("[") for line in objects.splitlines())
 
 
-def chat(objects: str, question: str) -> list[dict[str, str]]:
+def chat(objects: str | None, question: str, examples: bool = True) -> list[dict[str, str]]:
     """The conversation that asks the language model one question about one image.
 
     Args:
-        objects: What `describe_objects` wrote.
+        objects: What `describe_objects` wrote; None leaves perception out of the prompt.
         question: The user's question; empty asks for a description.
+        examples: Whether to show the model how others were answered, which one that is not
+            trained for it needs.
 
     Returns:
         Messages with `role` and `content`, as chat templates take them.
     """
     turns = [("system", INSTRUCTION)]
-    for example_objects, asked, answered in EXAMPLES:
+    for example_objects, asked, answered in EXAMPLES if examples else ():
         turns += [("user", _ask(example_objects, asked)), ("assistant", answered)]
     turns += [("user", _ask(objects, question.strip() or DESCRIBE))]
     return [{"role": role, "content": content} for role, content in turns]
@@ -119,7 +121,9 @@ def cited_ids(text: str, count: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(i for i in ids if 1 <= i <= count))
 
 
-def _ask(objects: str, question: str) -> str:
+def _ask(objects: str | None, question: str) -> str:
+    if objects is None:
+        return question
     return f"Objects:\n{objects}\n{question}"
 
 

@@ -41,7 +41,11 @@ class DetectorSettings(Validated):
         "file.",
     )
     score_threshold: float = setting(
-        0.3, "Objects below this confidence are not reported.", minimum=0.01, maximum=1.0, live=True
+        0.3,
+        "Objects below this confidence are not reported.",
+        minimum=0.01,
+        maximum=1.0,
+        live=True,
     )
     candidate_threshold: float = setting(
         0.05,

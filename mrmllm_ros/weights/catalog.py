@@ -80,6 +80,11 @@ class Asset:
     converter: str | None = None
     conversion: int = 1
 
+    @property
+    def revision(self) -> str:
+        """Changes whenever the stored files do."""
+        return f"{self.package.version}.{self.conversion}"
+
 
 _ASSETS = (
     Asset(

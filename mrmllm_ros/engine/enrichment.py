@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fusion pass over scenes: at a rate of its own, or when a question asks for one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+
+from mrmllm_ros.engine.frame_slot import FrameSlot
+from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
+from mrmllm_ros.model.answerer import Answerer
+
+
+class Enricher:
+    """Has the answering model read scenes, each one once, whoever asks."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        memory: SceneMemory,
+        on_enriched: Callable[[EnrichedScene], None],
+    ) -> None:
+        """Prepare the enricher.
+
+        Args:
+            answerer: Reads in whichever thread asks, one scene at a time.
+            memory: Where enriched scenes are kept.
+            on_enriched: Called with each of them.
+        """
+        self._answerer = answerer
+        self._memory = memory
+        self._on_enriched = on_enriched
+        self._lock = Lock()
+
+    def enrich(self, scene: Scene) -> EnrichedScene:
+        """Read a scene.
+
+        Returns:
+            The enriched scene, or a newer one of the same camera that has been read meanwhile.
+        """
+        with self._lock:
+            known = self._memory.enriched(scene.frame.camera)
+            if known is not None and known.scene.perceived_s >= scene.perceived_s:
+                return known
+            [reading] = self._answerer.read([scene.frame.image], [scene.perception])
+            latency_s = scene.latency_s + time.monotonic() - scene.perceived_s
+            enriched = EnrichedScene(scene, reading, latency_s)
+            self._memory.put_enriched(enriched)
+        self._on_enriched(enriched)
+        return enriched
+
+
+class EnrichmentWorker:
+    """The thread that has the newest scene enriched, over and over, at a bounded rate.
+
+    Attributes:
+        slot: Takes scenes.
+        rate_hz: Most passes a second; may be changed at any time.
+    """
+
+    def __init__(
+        self, enricher: Enricher, rate_hz: float, on_error: Callable[[Exception], None]
+    ) -> None:
+        """Prepare the worker; `start` starts it.
+
+        Args:
+            enricher: Reads the scenes.
+            rate_hz: Most passes a second; 0 for none.
+            on_error: Called in the worker's thread with each failure.
+        """
+        self.slot: FrameSlot[Scene] = FrameSlot()
+        self.rate_hz = rate_hz
+        self._enricher = enricher
+        self._on_error = on_error
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="enrichment", daemon=True)
+
+    def start(self) -> None:
+        """Start taking scenes."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more scenes and wait for the one under way."""
+        self._stopping.set()
+        self.slot.close()
+        self._thread.join()
+
+    def offer(self, scene: Scene) -> None:
+        """Take a scene if it is the newest when its turn comes; returns at once."""
+        if self.rate_hz > 0:
+            self.slot.put(scene)
+
+    def _run(self) -> None:
+        while (scene := self.slot.take()) is not None:
+            started_s = time.monotonic()
+            try:
+                self._enricher.enrich(scene)
+            except Exception as error:
+                self._on_error(error)
+            self._rest(started_s)
+
+    def _rest(self, since_s: float) -> None:
+        if self.rate_hz > 0:
+            self._stopping.wait(max(0.0, since_s + 1 / self.rate_hz - time.monotonic()))

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Greedy generation through `transformers` that streams, can be stopped, and rates itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TextStreamer,
+)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who follows a text while it is generated.
+
+    Attributes:
+        on_text: Called with each piece of text as soon as it is complete.
+        should_stop: Asked after every token; true ends the text there.
+    """
+
+    on_text: Callable[[str], None]
+    should_stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generated text.
+
+    Attributes:
+        text: The text without special tokens.
+        confidence: Mean probability of its tokens, 0 to 1; 0 where there are none.
+        tokens: Number of tokens.
+    """
+
+    text: str
+    confidence: float
+    tokens: int
+
+
+@torch.inference_mode()
+def generate_text(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Mapping[str, Any],
+    max_new_tokens: int,
+    listener: Listener,
+) -> Generation:
+    """Continue one prompt, greedily.
+
+    Args:
+        model: Any model that `generate` runs.
+        tokenizer: Its tokenizer.
+        inputs: What its `generate` takes; `input_ids` is (1, T).
+        max_new_tokens: Longest text.
+        listener: Who follows.
+
+    Returns:
+        The text so far, however it ended.
+    """
+    probabilities = _TokenProbabilities()
+    output = model.generate(
+        **inputs,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        streamer=_CallbackStreamer(tokenizer, listener.on_text),
+        stopping_criteria=StoppingCriteriaList([_StopWhen(listener.should_stop)]),
+        logits_processor=LogitsProcessorList([probabilities]),
+    )
+    tokens = output[0, inputs["input_ids"].shape[1] :]
+    return Generation(
+        text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+        confidence=probabilities.mean(),
+        tokens=len(tokens),
+    )
+
+
+def special_token_blanker(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
+    """A function that blanks special tokens out of a text.
+
+    Nothing that a user asks or a label holds may end a turn or stand for an image.
+    """
+    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if not tokens:
+        return lambda text: text
+    longest_first = sorted(tokens, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return lambda text: pattern.sub(" ", text)
+
+
+class _CallbackStreamer(TextStreamer):
+    """Hands each piece of text to a function."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._on_text = on_text
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        if text:
+            self._on_text(text)
+
+
+class _TokenProbabilities(LogitsProcessor):
+    """Notes the probability of each token, which is the greatest one when decoding greedily."""
+
+    def __init__(self) -> None:
+        self._probabilities: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self._probabilities.append(scores[0].float().softmax(-1).max())
+        return scores
+
+    def mean(self) -> float:
+        """Mean so far; 0 where there are no tokens."""
+        if not self._probabilities:
+            return 0.0
+        return float(torch.stack(self._probabilities).mean())
+
+
+class _StopWhen(StoppingCriteria):
+    """Ends generation when a function says so."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        stop = self._should_stop()
+        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)

@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MR-MLLM: a frozen language model, a frozen visual encoder, and what joins them to perception.
+
+The three mechanisms are modules of their own (`query_fusion`, `cross_modal`, `prompt`), and so is
+the way back to perception (`perception_head`). Ours, not the paper's: that a frame is read once,
+in the order preamble, objects as text, query tokens, so that under causal attention the queries
+have read the text; and that every question about the frame goes on from there.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
+from torch import nn
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.utils import cached_file
+
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.box_embedding import BoxEmbedding
+from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
+from mrmllm_ros.model.cross_modal import (
+    GatedInjection,
+    Injection,
+    QueryTokens,
+    hook_injections,
+    injected,
+)
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
+from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch
+from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene
+from mrmllm_ros.model.visual_encoder import VisualEncoder
+from mrmllm_ros.perception.detector import Detector
+from mrmllm_ros.perception.roi_features import pool_tokens
+
+_WEIGHTS = "model.safetensors"
+
+
+class CheckpointError(MrmllmError):
+    """A checkpoint cannot be read or was made for other backbones; the message says which."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backbones:
+    """The frozen models that an `MrMllm` joins.
+
+    Attributes:
+        language_model: The language model.
+        detector: The detector whose candidates the model reads.
+        visual_encoder: The visual encoder, or None where the switches leave it out.
+    """
+
+    language_model: LanguageModel
+    detector: Detector
+    visual_encoder: VisualEncoder | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Preamble:
+    """What comes before every frame, read once.
+
+    Attributes:
+        ids: (P,) int64, its tokens.
+        cache: Keys and values of a batch of one.
+    """
+
+    ids: torch.Tensor
+    cache: Cache
+
+
+@dataclass(frozen=True, eq=False)
+class FramePass:
+    """B frames, read.
+
+    Attributes:
+        attention_mask: (B, P + L + Q) int64 over preamble, text and query tokens.
+        cache: Keys and values of all of them.
+        injection: What questions about the frames are to be answered with, or None.
+        objects: (B, K, d_llm) hidden states at the object queries, or None where there is no
+            perception head.
+    """
+
+    attention_mask: torch.Tensor
+    cache: Cache
+    injection: Injection | None
+    objects: torch.Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class MrMllmOutput:
+    """What one pass over frames and questions gives.
+
+    Attributes:
+        logits: (B, T, vocabulary) at the questions' tokens.
+        perception: What the head says of the objects, or None where there is no head.
+    """
+
+    logits: torch.Tensor
+    perception: PerceptionOutput | None
+
+
+class MrMllm(PreTrainedModel):
+    """The fusion model. Its own weights are trained; the backbones' are not.
+
+    `save_pretrained` writes the trained weights alone and the names of the backbones;
+    `from_pretrained` takes backbones that are loaded already and checks their names.
+    """
+
+    config_class = MrMllmConfig
+    base_model_prefix = "mrmllm"
+
+    def __init__(self, config: MrMllmConfig, backbones: Backbones) -> None:
+        """Make a model that changes nothing yet.
+
+        Args:
+            config: Its backbones must be those given.
+            backbones: Loaded models.
+
+        Raises:
+            CheckpointError: If the configuration is for other backbones.
+        """
+        super().__init__(config)
+        _check_backbones(config, backbones)
+        if config.has_queries:
+            boxes = BoxEmbedding(config.box_frequencies, config.fusion_width)
+            self.object_queries = ObjectQueries(config, boxes)
+            self.query_tokens = QueryTokens(config)
+            self.fusion = SharedQueryFusion(config, boxes) if config.query_fusion else None
+        self.injections = nn.ModuleList(
+            GatedInjection(config) for _ in range(config.injection_layers * config.gated_injection)
+        )
+        self.head = PerceptionHead(config) if config.perception_head else None
+        # Only what is new is initialised: the backbones come after.
+        self.post_init()
+        self.text = backbones.language_model
+        self.language_model = _with_adapters(backbones.language_model.model, config)
+        self.visual_encoder = backbones.visual_encoder if config.needs_image else None
+        if self.injections:
+            hook_injections(self.language_model, self.injections)
+        self.to(device=self.language_model.device, dtype=self.language_model.dtype)
+        self.eval()
+
+    @staticmethod
+    def configure(backbones: Backbones, **choices: Any) -> MrMllmConfig:
+        """Make a configuration for backbones.
+
+        A detector without features has its objects' features pooled from the image.
+
+        Args:
+            backbones: Where the visual encoder is left out, so must be what needs it.
+            choices: Other fields of `MrMllmConfig`.
+        """
+        text, visual = backbones.language_model, backbones.visual_encoder
+        detector = backbones.detector
+        visual_width = visual.width if visual else 0
+        embeddings = text.model.get_input_embeddings().weight[:4096].float()
+        sizes = {
+            "language_model": text.name,
+            "language_model_revision": text.revision,
+            "language_width": text.width,
+            "language_layers": text.layers,
+            "embedding_scale": float(embeddings.pow(2).mean().sqrt()),
+            "visual_encoder": visual.name if visual else "",
+            "visual_encoder_revision": visual.revision if visual else "",
+            "visual_width": visual_width,
+            "detector": detector.name if detector.feature_width else "",
+            "detector_revision": detector.revision if detector.feature_width else "",
+            "perception_width": detector.feature_width or visual_width,
+            "injection_layers": max(1, text.layers // 4),
+        }
+        return MrMllmConfig(**{**sizes, **choices})
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, backbones: Backbones) -> MrMllm:
+        """Load trained weights and join them to backbones.
+
+        Args:
+            source: A folder, or a repository of the Hugging Face hub.
+            backbones: Loaded models; they give device and precision.
+
+        Raises:
+            CheckpointError: If there is none, it is damaged, or it is for other backbones.
+        """
+        try:
+            config = MrMllmConfig.from_pretrained(source)
+            weights = load_file(cached_file(source, _WEIGHTS))
+        except Exception as error:
+            # A missing, a damaged and a foreign folder each fail in their own way.
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"the checkpoint {source} cannot be read: {reason}") from error
+        try:
+            model = cls(config, backbones)
+        except CheckpointError as error:
+            raise CheckpointError(f"the checkpoint {source}: {error}") from error
+        wanted = set(model.trained_state())
+        if wanted != set(weights):
+            raise CheckpointError(
+                f"the checkpoint {source} does not fit its configuration: missing "
+                f"{sorted(wanted - set(weights))[:3]}, unknown {sorted(set(weights) - wanted)[:3]}"
+            )
+        model.load_state_dict(weights, strict=False)
+        return model
+
+    def save_pretrained(self, directory: str | Path, **options: Any) -> None:
+        """Write configuration and trained weights, as safetensors.
+
+        Args:
+            directory: The folder; made if there is none.
+            options: Those of `PreTrainedModel.save_pretrained`.
+        """
+        options.setdefault("state_dict", self.trained_state())
+        super().save_pretrained(directory, **options)
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The weights that are trained, by name; those of the backbones are left out."""
+        trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        return {name: weight for name, weight in self.state_dict().items() if name in trained}
+
+    def merge_adapters(self) -> None:
+        """Add LoRA's product to the weights it stands beside: the same answers, faster."""
+        for module in self.language_model.modules():
+            if isinstance(module, LoraLayer):
+                module.merge()
+
+    def read_preamble(self, ids: torch.Tensor) -> Preamble:
+        """Read what comes before every frame.
+
+        Args:
+            ids: (P,) int64.
+        """
+        cache = DynamicCache(config=self.language_model.config)
+        if len(ids):
+            self._run(self._embed(ids[None]), torch.ones_like(ids[None]), cache)
+        return Preamble(ids, cache)
+
+    def read(self, frames: FrameBatch, preamble: Preamble) -> FramePass:
+        """The one pass over frames that perception and every question start from.
+
+        Args:
+            frames: B frames.
+            preamble: Is left as it is.
+        """
+        tokens, mask = self._queries(frames)
+        embeds, scene_mask = self._scene(frames, tokens, mask)
+        batch = len(embeds)
+        attention_mask = nn.functional.pad(scene_mask, (len(preamble.ids), 0), value=1)
+        cache = copy.deepcopy(preamble.cache)
+        if batch > 1 and len(preamble.ids):
+            cache.batch_repeat_interleave(batch)
+        hidden = embeds
+        if embeds.shape[1]:
+            hidden = self._run(embeds, attention_mask, cache)
+        return FramePass(
+            attention_mask=attention_mask,
+            cache=cache,
+            injection=self._injection(tokens, mask),
+            objects=self._objects(tokens, hidden[:, frames.text_ids.shape[1] :]),
+        )
+
+    def perceive(self, objects: torch.Tensor, batch: ObjectBatch) -> PerceptionOutput:
+        """What the head says of the objects of frames that have been read.
+
+        Args:
+            objects: (B, K, d_llm), see `FramePass.objects`.
+            batch: The objects.
+        """
+        attributes = {
+            name: self.text.embed_texts(values) for name, values in self.config.attributes.items()
+        }
+        return self.head(objects, batch.scores, batch.labels, attributes)
+
+    def forward(
+        self,
+        frames: FrameBatch,
+        preamble_ids: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+    ) -> MrMllmOutput:
+        """Frames and one text about each in a single pass, as in training.
+
+        Args:
+            frames: B frames.
+            preamble_ids: (P,) int64.
+            input_ids: (B, T) int64, question and answer, padded on the right.
+            attention_mask: (B, T) int64.
+        """
+        tokens, mask = self._queries(frames)
+        scene, scene_mask = self._scene(frames, tokens, mask)
+        batch, length = len(input_ids), input_ids.shape[1]
+        before = self._embed(preamble_ids[None]).expand(batch, -1, -1)
+        embeds = torch.cat([before, scene, self._embed(input_ids)], 1)
+        whole_mask = nn.functional.pad(
+            torch.cat([scene_mask, attention_mask], 1), (len(preamble_ids), 0), value=1
+        )
+        start = embeds.shape[1] - length
+        with injected(self._injection(tokens, mask, start)):
+            output = self.language_model(
+                inputs_embeds=embeds,
+                attention_mask=whole_mask,
+                position_ids=_positions(whole_mask),
+                logits_to_keep=length,
+                output_hidden_states=True,
+                use_cache=False,
+            )
+        queries = output.hidden_states[-1][:, len(preamble_ids) + frames.text_ids.shape[1] : start]
+        objects = self._objects(tokens, queries)
+        perception = None if objects is None else self.perceive(objects, frames.objects)
+        return MrMllmOutput(output.logits, perception)
+
+    def _queries(self, frames: FrameBatch) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Query tokens (B, Q, d_llm) and their mask (B, Q), or None where nothing uses them."""
+        if not self.config.has_queries:
+            return None, None
+        objects, visual = frames.objects, None
+        if self.visual_encoder is not None:
+            visual = self.visual_encoder(frames.pixel_values)  # (B, N_m, d_m)
+        features = objects.features
+        if not self.config.detector:
+            features = pool_tokens(visual, self.visual_encoder.grid, objects.boxes)
+        shared, mask = self.object_queries(features, objects.boxes), objects.mask
+        if self.fusion is not None:
+            shared = self.fusion(shared, mask, visual, self.visual_encoder.grid)
+            mask = with_scene(mask, self.config.scene_queries)
+        labels = objects.labels.texts[objects.labels.detector]  # (B, K, d_llm)
+        scores = objects.scores.to(shared.dtype)
+        return self.query_tokens(shared, objects.boxes, scores, labels), mask
+
+    def _scene(
+        self, frames: FrameBatch, tokens: torch.Tensor | None, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is read of each frame: (B, L + Q, d_llm) and its mask (B, L + Q) int64."""
+        embeds, scene_mask = self._embed(frames.text_ids), frames.text_mask
+        if self.config.prefix_tokens:
+            embeds, scene_mask = torch.cat([embeds, tokens], 1), torch.cat([scene_mask, mask], 1)
+        return embeds, scene_mask.long()
+
+    def _injection(
+        self, tokens: torch.Tensor | None, mask: torch.Tensor | None, start: int = 0
+    ) -> Injection | None:
+        if not self.injections:
+            return None
+        return Injection.of(self.injections, tokens, mask, start)
+
+    def _objects(self, tokens: torch.Tensor | None, queries: torch.Tensor) -> torch.Tensor | None:
+        """States for the head: of the language model where it reads the query tokens."""
+        if self.head is None:
+            return None
+        states = queries if self.config.prefix_tokens else tokens
+        scene_queries = self.config.scene_queries if self.fusion is not None else 0
+        return states[:, scene_queries:]
+
+    def _embed(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.language_model.get_input_embeddings()(ids)
+
+    def _run(
+        self, embeds: torch.Tensor, attention_mask: torch.Tensor, cache: Cache
+    ) -> torch.Tensor:
+        """Hidden states of the last layer; their keys and values go into the cache."""
+        output = self.language_model.base_model(
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            position_ids=_positions(attention_mask)[:, -embeds.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return output.last_hidden_state
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, SharedQueryFusion):
+            # Queries that start alike would stay alike.
+            nn.init.normal_(module.scene, std=0.02)
+        elif isinstance(module, PerceptionHead):
+            module.start_as_identity()
+
+
+def _positions(attention_mask: torch.Tensor) -> torch.Tensor:
+    """Position of each token among those that are there: (B, T)."""
+    return (attention_mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def _with_adapters(language_model: PreTrainedModel, config: MrMllmConfig) -> PreTrainedModel:
+    if not config.lora_rank:
+        return language_model
+    adapters = LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear"
+    )
+    return inject_adapter_in_model(adapters, language_model)
+
+
+def _check_backbones(config: MrMllmConfig, backbones: Backbones) -> None:
+    needed = ["language_model"]
+    needed += ["visual_encoder"] if config.needs_image else []
+    needed += ["detector"] if config.has_queries and config.detector else []
+    for field in needed:
+        kind = field.replace("_", " ")
+        wanted = (getattr(config, field), getattr(config, f"{field}_revision"))
+        backbone = getattr(backbones, field)
+        if backbone is None:
+            raise CheckpointError(f"the {kind} {_named(*wanted)} is needed and not loaded")
+        given = (backbone.name, backbone.revision)
+        same_state = "" in (wanted[1], given[1]) or wanted[1] == given[1]
+        if wanted[0] != given[0] or not same_state:
+            raise CheckpointError(
+                f"made for the {kind} {_named(*wanted)}, not for {_named(*given)}; name the right "
+                f"one with the parameter {field}.model, or another checkpoint"
+            )
+
+
+def _named(name: str, revision: str) -> str:
+    return f"{name!r}, revision {revision}" if revision else repr(name)

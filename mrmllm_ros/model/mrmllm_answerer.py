@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MR-MLLM at work: reads frames once, enriches their detections, answers questions about them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import Cache
+
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.answerer import (
+    Answer,
+    Answerer,
+    Question,
+    Reading,
+)
+from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
+from mrmllm_ros.model.cross_modal import Injection, injected
+from mrmllm_ros.model.generation import Listener, generate_text
+from mrmllm_ros.model.modeling_mrmllm import Backbones, FramePass, MrMllm
+from mrmllm_ros.model.processing_mrmllm import (
+    ChatFormat,
+    FrameBatch,
+    batch_objects,
+    enriched_detections,
+    pad_left,
+)
+from mrmllm_ros.model.prompt import (
+    DESCRIBE,
+    PromptSettings,
+    cited_ids,
+    describe_objects,
+    listed,
+)
+from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
+from mrmllm_ros.perception.enriched_detections import EnrichedDetections
+from mrmllm_ros.settings import Validated, setting
+
+
+class PromptTooLongError(MrmllmError):
+    """Prompt and answer do not fit into the language model's context."""
+
+
+@dataclass(frozen=True)
+class MrMllmSettings(Validated):
+    """Which trained weights."""
+
+    checkpoint: str = setting(
+        "",
+        "Trained MR-MLLM weights: a folder, or a repository of the Hugging Face hub. Empty leaves "
+        "the fusion out: the language model answers from the prompt alone.",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class MrMllmReading(Reading):
+    """A frame, read.
+
+    Attributes:
+        attention_mask: (1, T) int64 over all that has been read.
+        cache: Its keys and values; copied for each question.
+        injection: What goes into the upper language layers, or None.
+        listed: Number of objects in the prompt, which are those that can be cited.
+    """
+
+    attention_mask: torch.Tensor
+    cache: Cache
+    injection: Injection | None
+    listed: int
+
+
+class MrMllmAnswerer(Answerer[MrMllmReading]):
+    """Runs an `MrMllm` on frames and questions."""
+
+    def __init__(self, model: MrMllm, backbones: Backbones, settings: PromptSettings) -> None:
+        """Read the preamble.
+
+        Args:
+            model: The fusion model, trained or not.
+            backbones: Those it was made with.
+            settings: Limits of the prompt.
+        """
+        self.model = model
+        self._language_model = backbones.language_model
+        self._settings = settings
+        self._vocabulary = backbones.detector.labels
+        self._chat = ChatFormat(
+            backbones.language_model,
+            model.config.perception_prompt,
+            model.config.prompt_examples,
+        )
+        self.name = backbones.language_model.name
+        self.state = "trained" if model.config.has_queries else "untrained"
+        with torch.inference_mode():
+            self._preamble = model.read_preamble(self._chat.preamble_ids)
+
+    @classmethod
+    def load(
+        cls, settings: MrMllmSettings, prompt: PromptSettings, backbones: Backbones
+    ) -> MrMllmAnswerer:
+        """Load the checkpoint that the settings name, or do without.
+
+        Raises:
+            CheckpointError: If it cannot be read or is for other backbones.
+        """
+        if settings.checkpoint:
+            model = MrMllm.from_pretrained(settings.checkpoint, backbones)
+            model.merge_adapters()
+        else:
+            model = MrMllm(prompt_only(backbones), backbones)
+        return cls(model, backbones, prompt)
+
+    def configure(self, settings: PromptSettings) -> None:
+        """See `Answerer.configure`."""
+        self._settings = settings
+
+    def set_vocabulary(self, labels: Sequence[str]) -> None:
+        """See `Answerer.set_vocabulary`."""
+        if self.model.head is None:
+            raise FixedVocabularyError(
+                "without a trained checkpoint the labels stay those of the detector; name one "
+                "with the parameter mrmllm.checkpoint"
+            )
+        self._vocabulary = tuple(labels)
+
+    @torch.inference_mode()
+    def read(
+        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+    ) -> list[MrMllmReading]:
+        """See `Answerer.read`."""
+        if not images:
+            return []
+        texts = [self._describe(perception.detections) for perception in perceptions]
+        frames = self._batch(images, perceptions, texts)
+        frame_pass = self.model.read(frames, self._preamble)
+        enriched = self._enrich(perceptions, frames, frame_pass)
+        return [
+            MrMllmReading(
+                enriched=enriched[i],
+                attention_mask=frame_pass.attention_mask[i : i + 1],
+                cache=_select(frame_pass.cache, i, len(images)),
+                injection=frame_pass.injection and frame_pass.injection.of_item(i),
+                listed=listed(texts[i]),
+            )
+            for i in range(len(images))
+        ]
+
+    def answer(self, reading: MrMllmReading, question: Question, listener: Listener) -> Answer:
+        """See `Answerer.answer`.
+
+        Raises:
+            PromptTooLongError: If prompt and answer exceed the language model's context.
+        """
+        ids = self._chat.question_ids(question.text.strip() or DESCRIBE)[None]
+        mask = torch.cat([reading.attention_mask, torch.ones_like(ids)], 1)
+        self._check_length(mask.shape[1] + question.max_new_tokens)
+        # `generate` wants the whole prompt and cuts off what the cache holds; what stands there
+        # for the query tokens, which have no ids, is never looked at.
+        read = ids[:, :1].expand(1, reading.attention_mask.shape[1])
+        inputs = {
+            "input_ids": torch.cat([read, ids], 1),
+            "attention_mask": mask,
+            "past_key_values": copy.deepcopy(reading.cache),
+        }
+        language_model = self._language_model
+        with injected(reading.injection):
+            generation = generate_text(
+                self.model.language_model,
+                language_model.tokenizer,
+                inputs,
+                question.max_new_tokens,
+                listener,
+            )
+        return Answer(
+            text=generation.text,
+            confidence=generation.confidence,
+            # Only what the model has read can be cited.
+            cited=cited_ids(generation.text, reading.listed),
+            tokens=generation.tokens,
+        )
+
+    def _describe(self, detections: Detections) -> str:
+        return describe_objects(detections, self._settings, self._language_model.count_tokens)
+
+    def _batch(
+        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception], texts: Sequence[str]
+    ) -> FrameBatch:
+        limit = self.model.config.max_objects
+        text_ids, text_mask = pad_left([self._chat.scene_ids(text) for text in texts])
+        encoder = self.model.visual_encoder
+        return FrameBatch(
+            text_ids=text_ids,
+            text_mask=text_mask,
+            objects=batch_objects(
+                [p.candidates.take(np.arange(min(len(p.candidates), limit))) for p in perceptions],
+                [None if p.features is None else p.features[:limit] for p in perceptions],
+                self._vocabulary,
+                self._language_model,
+            ),
+            pixel_values=None if encoder is None else encoder.preprocess(images),
+        )
+
+    def _enrich(
+        self, perceptions: Sequence[Perception], frames: FrameBatch, frame_pass: FramePass
+    ) -> list[EnrichedDetections]:
+        if frame_pass.objects is None:
+            return [EnrichedDetections.unchanged(perception) for perception in perceptions]
+        output = self.model.perceive(frame_pass.objects, frames.objects)
+        texts = frames.objects.labels.names
+        attributes = self.model.config.attributes
+        return [
+            enriched_detections(perception, output.of_item(i), texts, attributes)
+            for i, perception in enumerate(perceptions)
+        ]
+
+    def _check_length(self, tokens: int) -> None:
+        longest = self._language_model.context_length
+        if longest is not None and tokens > longest:
+            raise PromptTooLongError(
+                f"prompt and answer may take {tokens} tokens and {self.name} has room for "
+                f"{longest}; ask for fewer tokens, or lower prompt.token_budget"
+            )
+
+
+def prompt_only(backbones: Backbones) -> MrMllmConfig:
+    """The configuration where nothing is trained: the language model reads the prompt alone."""
+    return MrMllm.configure(
+        backbones,
+        prefix_tokens=False,
+        gated_injection=False,
+        perception_head=False,
+        query_fusion=False,
+        prompt_examples=True,
+    )
+
+
+def _select(cache: Cache, index: int, batch: int) -> Cache:
+    """Keys and values of one item of a batch."""
+    if batch == 1:
+        return cache
+    selected = copy.deepcopy(cache)
+    selected.batch_select_indices([index])
+    return selected

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Back to perception: what the language model's states say about each object.
+
+From the paper: comprehension strengthens perception where the detector meets what it was not
+trained on. How is ours: the hidden states at the object queries give a score, a label from any
+vocabulary, a correction of the box, attributes and a novelty. The head starts as the identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
+
+# How far an edge may move, as a share of the box: at half, opposite edges could meet.
+_REACH = 0.45
+# Starting logit of the detector's own label over the others.
+_TRUST = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSpace:
+    """The labels to choose from and what the detector chose.
+
+    Attributes:
+        names: The V labels.
+        texts: (V, d_llm) mean token embedding of each label's text.
+        vocabulary: Every object may get one of the first so many labels; the others are open
+            only to the objects that the detector gave them to.
+        detector: (B, K) int64, index of the detector's label.
+    """
+
+    names: tuple[str, ...]
+    texts: torch.Tensor
+    vocabulary: int
+    detector: torch.Tensor
+
+    def closed(self) -> torch.Tensor:
+        """(B, K, V) bool, true where an object may not get a label."""
+        count = len(self.texts)
+        others = torch.arange(count, device=self.texts.device) >= self.vocabulary
+        return others & ~functional.one_hot(self.detector, count).bool()
+
+
+@dataclass(frozen=True, eq=False)
+class PerceptionOutput:
+    """What the head says of each object.
+
+    Attributes:
+        scores: (B, K) fused confidence, 0 to 1.
+        label_logits: (B, K, V) over the labels, minus infinity where one is not open.
+        edge_shifts: (B, K, 4) how far left, top, right and bottom move, as shares of the box's
+            width and height.
+        attribute_logits: For each attribute, (B, K, A) over its values.
+        novelty: (B, K), 0 familiar to 1 corner case: total variation between what the detector
+            makes of an object's label and what fusion makes of it.
+    """
+
+    scores: torch.Tensor
+    label_logits: torch.Tensor
+    edge_shifts: torch.Tensor
+    attribute_logits: dict[str, torch.Tensor]
+    novelty: torch.Tensor
+
+    def of_item(self, index: int) -> PerceptionOutput:
+        """That of one item of the batch, without the dimension B."""
+        return PerceptionOutput(
+            scores=self.scores[index],
+            label_logits=self.label_logits[index],
+            edge_shifts=self.edge_shifts[index],
+            attribute_logits={k: v[index] for k, v in self.attribute_logits.items()},
+            novelty=self.novelty[index],
+        )
+
+
+class PerceptionHead(nn.Module):
+    """Reads the object queries after the language model has read them with their context."""
+
+    def __init__(self, config: MrMllmConfig) -> None:
+        super().__init__()
+        width = config.fusion_width
+        self.norm = nn.LayerNorm(config.language_width)
+        self.trunk = nn.Linear(config.language_width, width)
+        self.text_norm = nn.LayerNorm(config.language_width)
+        self.text = nn.Linear(config.language_width, width)
+        self.score = nn.Linear(width, 1)
+        self.edges = nn.Linear(width, 4)
+        self.label = nn.Linear(width, width)
+        self.attribute = nn.Linear(width, width)
+        self.trust = nn.Parameter(torch.full((), _TRUST))
+
+    def start_as_identity(self) -> None:
+        """Set every output to zero; what the detector said stays."""
+        for output in (self.score, self.edges, self.label, self.attribute):
+            nn.init.zeros_(output.weight)
+            nn.init.zeros_(output.bias)
+
+    def forward(
+        self,
+        objects: torch.Tensor,
+        scores: torch.Tensor,
+        labels: LabelSpace,
+        attributes: dict[str, torch.Tensor],
+    ) -> PerceptionOutput:
+        """Judge each object.
+
+        Args:
+            objects: (B, K, d_llm) hidden states at the object queries.
+            scores: (B, K) float32, the detector's confidence.
+            labels: Labels to choose from.
+            attributes: For each attribute, (A, d_llm) mean token embedding of its values' texts.
+        """
+        states = functional.gelu(self.trunk(self.norm(objects)))  # (B, K, d)
+        similarity = self._similarity(self.label(states), labels.texts)  # (B, K, V)
+        prior = self.trust.float() * functional.one_hot(labels.detector, len(labels.texts))
+        prior = prior.masked_fill(labels.closed(), -torch.inf)
+        logits = prior + similarity
+        change = logits.softmax(-1) - prior.softmax(-1)
+        wanted = self.attribute(states)
+        return PerceptionOutput(
+            scores=_shift_odds(scores, self.score(states)[..., 0].float()),
+            label_logits=logits,
+            edge_shifts=_REACH * self.edges(states).float().tanh(),
+            attribute_logits={
+                name: self._similarity(wanted, texts) for name, texts in attributes.items()
+            },
+            novelty=change.abs().sum(-1) / 2,
+        )
+
+    def _similarity(self, wanted: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        """Of (B, K, d) states to (V, d_llm) texts: (B, K, V)."""
+        directions = functional.normalize(self.text(self.text_norm(texts)), dim=-1)
+        return (wanted @ directions.T).float()
+
+
+def _shift_odds(scores: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Add to the log-odds of a probability; written so that zero changes nothing at all."""
+    return scores / (scores + (1 - scores) * torch.exp(-shift))

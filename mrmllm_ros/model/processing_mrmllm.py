@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images, detections and questions as the tensors that `MrMllm` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.perception_head import LabelSpace, PerceptionOutput
+from mrmllm_ros.model.prompt import chat
+from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.detector import Perception
+from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
+
+# Stand for what comes later while a conversation is written in the chat format. Private-use
+# characters, so that no template trims or changes them.
+_OBJECTS, _QUESTION = "\ue000objects\ue001", "\ue000question\ue001"
+# An attribute is named where its value is likelier than all others together.
+_ATTRIBUTE_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectBatch:
+    """Candidates of B images, padded to the largest number K.
+
+    Attributes:
+        boxes: (B, K, 4) centre x, centre y, width, height as shares of the image.
+        scores: (B, K) float32, the detector's confidence.
+        mask: (B, K) bool, true where there is an object.
+        labels: The labels to choose from, and the detector's choice.
+        features: (B, K, d_p) `V_p`, or None where they are pooled from the image.
+    """
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    mask: torch.Tensor
+    labels: LabelSpace
+    features: torch.Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """B frames.
+
+    Attributes:
+        text_ids: (B, L) int64, tokens of the scene's text, padded on the left.
+        text_mask: (B, L) bool, true where there is a token.
+        objects: The candidates.
+        pixel_values: (B, 3, H, W) as the visual encoder takes them, or None where it is not used.
+    """
+
+    text_ids: torch.Tensor
+    text_mask: torch.Tensor
+    objects: ObjectBatch
+    pixel_values: torch.Tensor | None
+
+
+class ChatFormat:
+    """A language model's chat format, cut at what changes: preamble, scene, question.
+
+    The preamble is the same for every frame, the scene for every question about a frame. Each
+    part is tokenised by itself, so that what has been read need not be read again.
+    """
+
+    def __init__(
+        self, language_model: LanguageModel, with_objects: bool, with_examples: bool
+    ) -> None:
+        """Cut the format.
+
+        Args:
+            language_model: Its template and tokenizer are used.
+            with_objects: Whether detections are written into the prompt.
+            with_examples: Whether the preamble holds examples.
+        """
+        self._language_model = language_model
+        messages = chat(_OBJECTS if with_objects else None, _QUESTION, with_examples)
+        text = language_model.render(messages)
+        before, _, self._after_question = text.rpartition(_QUESTION)
+        preamble, _, self._after_objects = before.partition(_OBJECTS)
+        self._with_objects = with_objects
+        self.preamble_ids = language_model.tokenize(preamble)
+
+    def scene_ids(self, objects: str) -> torch.Tensor:
+        """Tokens of the scene's text.
+
+        Args:
+            objects: What `describe_objects` wrote.
+
+        Returns:
+            (L,) int64; empty where detections are not written into the prompt.
+        """
+        if not self._with_objects:
+            return self.preamble_ids[:0]
+        return self._tokens(objects, self._after_objects)
+
+    def question_ids(self, question: str) -> torch.Tensor:
+        """Tokens of a question, up to where the answer begins: (Q,) int64."""
+        return self._tokens(question, self._after_question)
+
+    def _tokens(self, text: str, after: str) -> torch.Tensor:
+        return self._language_model.tokenize(self._language_model.plain(text) + after)
+
+
+def pad_left(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack token sequences of different lengths.
+
+    Args:
+        rows: B tensors of shape (L_i,).
+
+    Returns:
+        (B, L) int64 tokens with zeros on the left, and (B, L) bool, true where there is a token.
+    """
+    ids = pad_sequence(list(rows), batch_first=True, padding_side="left")
+    lengths = torch.tensor([len(row) for row in rows], device=ids.device)
+    positions = torch.arange(ids.shape[1], device=ids.device)
+    return ids, positions >= ids.shape[1] - lengths[:, None]
+
+
+def batch_objects(
+    candidates: Sequence[Detections],
+    features: Sequence[torch.Tensor | None],
+    vocabulary: Sequence[str],
+    language_model: LanguageModel,
+) -> ObjectBatch:
+    """Stack the candidates of several images.
+
+    Args:
+        candidates: K_i objects of each image.
+        features: (K_i, d_p) `V_p` of each image, or None for all of them.
+        vocabulary: Labels to choose from; the detector's own are added.
+        language_model: Embeds the labels, and gives device and precision.
+
+    Returns:
+        The batch, on the language model's device.
+    """
+    model = language_model.model
+    texts = list(dict.fromkeys([*vocabulary, *(x for c in candidates for x in c.labels)]))
+    index = {text: i for i, text in enumerate(texts)}
+
+    def stack(rows: list[torch.Tensor]) -> torch.Tensor:
+        return pad_sequence(rows, batch_first=True).to(model.device)
+
+    choices = [[index[label] for label in c.labels] for c in candidates]
+    detector = stack([torch.tensor(choice, dtype=torch.int64) for choice in choices])
+    embeddings = language_model.embed_texts(texts)  # (V, d_llm)
+    return ObjectBatch(
+        boxes=stack([torch.from_numpy(_shares(c)) for c in candidates]).to(model.dtype),
+        scores=stack([torch.from_numpy(c.scores.astype(np.float32)) for c in candidates]),
+        mask=stack([torch.ones(len(c), dtype=torch.bool) for c in candidates]),
+        labels=LabelSpace(tuple(texts), embeddings, len(set(vocabulary)), detector),
+        features=None if features[0] is None else stack(list(features)).to(model.dtype),
+    )
+
+
+def _shares(detections: Detections) -> np.ndarray:
+    """(K, 4) float32 centre and size as shares of the image."""
+    return (detections.xywh / np.tile(detections.resolution_wh, 2)).astype(np.float32)
+
+
+def enriched_detections(
+    perception: Perception,
+    output: PerceptionOutput,
+    labels: Sequence[str],
+    attributes: Mapping[str, Sequence[str]],
+) -> EnrichedDetections:
+    """What the perception head said of one image, in the units of the image.
+
+    Args:
+        perception: What the detector said. Candidates beyond those that the head saw stay as
+            they are.
+        output: What the head said of the first K candidates, without the dimension B.
+        labels: The V labels that it chose from.
+        attributes: The values of each attribute that it chose from.
+    """
+    candidates = perception.candidates
+    count = min(len(candidates), len(output.scores))
+    if count == 0:
+        return EnrichedDetections.unchanged(perception)
+    scores, xyxy = candidates.scores.copy(), candidates.xyxy.copy()
+    scores[:count] = output.scores[:count].cpu().numpy()
+    sides = np.tile(candidates.xywh[:count, 2:], 2)
+    xyxy[:count] += output.edge_shifts[:count].cpu().numpy() * sides
+    choice = output.label_logits[:count].argmax(-1).tolist()
+    novelty = np.zeros(len(candidates), np.float32)
+    novelty[:count] = output.novelty[:count].cpu().numpy()
+    return EnrichedDetections(
+        fused=Detections(
+            xyxy=xyxy,
+            scores=scores,
+            labels=(*(labels[i] for i in choice), *candidates.labels[count:]),
+            resolution_wh=candidates.resolution_wh,
+        ),
+        detector=candidates,
+        reported=np.flatnonzero(scores >= np.float32(perception.score_threshold)),
+        novelty=novelty,
+        attributes=(
+            *_attributes(output.attribute_logits, attributes, count),
+            *((),) * (len(candidates) - count),
+        ),
+    )
+
+
+def _attributes(
+    logits: Mapping[str, torch.Tensor], values: Mapping[str, Sequence[str]], count: int
+) -> list[tuple[Attribute, ...]]:
+    """Attributes of each object that are more likely than not."""
+    found: list[list[Attribute]] = [[] for _ in range(count)]
+    for name, of_objects in logits.items():
+        scores, choice = of_objects[:count].softmax(-1).max(-1)
+        for i, (score, index) in enumerate(zip(scores.tolist(), choice.tolist(), strict=True)):
+            if score > _ATTRIBUTE_THRESHOLD:
+                found[i].append(Attribute(name, values[name][index], score))
+    return [tuple(attributes) for attributes in found]

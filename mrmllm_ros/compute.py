@@ -31,6 +31,9 @@ class ComputeSettings(Validated):
         minimum=0,
         maximum=256,
     )
+    batch_size: int = setting(
+        8, "Most images that go through the models together.", minimum=1, maximum=256
+    )
 
 
 @dataclass(frozen=True)

@@ -189,9 +189,7 @@ def _raw_detector(params_file: Path | None) -> Callable[[np.ndarray], object]:
     import ultralytics
 
     values = read_parameter_file(params_file, "mrmllm_node") if params_file else {}
-    groups = ("compute.", "detector.")
-    chosen = {name: value for name, value in values.items() if name.startswith(groups)}
-    settings = Settings.from_dotted(chosen)
+    settings = Settings.from_parameters(values)
     detector, compute = settings.detector, Compute.from_settings(settings.compute)
     model = ultralytics.YOLO(model_path(detector.model), task="detect")
     return lambda image: model.predict(

@@ -1,36 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm detect` and `mrmllm ask`: one image, no ROS."""
+"""`mrmllm detect` and `mrmllm ask`: image files, no ROS."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrmllm_ros.settings import read_parameter_file
+from mrmllm_ros.settings import SettingsError, read_parameter_file
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mrmllm_ros.engine.models import Settings
-    from mrmllm_ros.model.answerer import Answerer
+    from mrmllm_ros.model.answerer import Answerer, Reading
     from mrmllm_ros.perception.detections import Detections
-    from mrmllm_ros.perception.detector import Perception
+    from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
 NODE = "mrmllm_node"
 
 
 def add_parser(subparsers: Any) -> None:
     """Register both commands."""
-    detect = subparsers.add_parser("detect", help="find the objects in an image")
+    detect = subparsers.add_parser("detect", help="find the objects in images")
+    detect.add_argument(
+        "--image", required=True, nargs="+", type=Path, metavar="FILE", help="image files"
+    )
     _add_options(detect)
-    detect.add_argument("--save", type=Path, metavar="FILE", help="save the annotated image")
+    detect.add_argument(
+        "--save", type=Path, metavar="FILE", help="save the annotated image (of one image)"
+    )
     detect.set_defaults(run=run_detect, max_new_tokens=None)
     ask = subparsers.add_parser("ask", help="ask questions about an image")
+    ask.add_argument("--image", required=True, type=Path, metavar="FILE", help="image file")
     _add_options(ask)
     ask.add_argument(
         "questions", nargs="+", metavar="QUESTION", help='"" asks for a description of the scene'
@@ -40,54 +46,67 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run_detect(options: argparse.Namespace) -> int:
-    """Print the objects in an image."""
-    image, settings = _inputs(options)
-    from mrmllm_ros.compute import Compute
-    from mrmllm_ros.perception.detector import load_detector
+    """Print the objects in images: after fusion where there is a checkpoint."""
+    if options.save and len(options.image) > 1:
+        raise SettingsError("--save takes one image; leave out the others")
+    from mrmllm_ros.perception.images import read_image
 
-    detector = load_detector(settings.detector, Compute.from_settings(settings.compute))
-    [perception] = detector.detect([image])
-    detections = perception.detections
-    if options.json:
-        print(json.dumps({"detections": detections_to_json(detections)}))
-    else:
-        print(f"{options.image}, by {detector.name}:")
-        _print_detections(detections)
-    if options.save:
-        _save(options.save, image, detections)
+    images = [read_image(path) for path in options.image]
+    settings = _settings(options)
+    detect = _detection(settings)
+    size = settings.compute.batch_size
+    for start in range(0, len(images), size):
+        batch = slice(start, start + size)
+        for path, image, detections in zip(
+            options.image[batch], images[batch], detect(images[batch]), strict=True
+        ):
+            _report(path, detections, options.json)
+            if options.save:
+                _save(options.save, image, detections.fused)
     return 0
 
 
 def run_ask(options: argparse.Namespace) -> int:
     """Print the answer to each question about an image, while it is generated."""
-    image, settings = _inputs(options)
+    from mrmllm_ros.perception.images import read_image
+
+    image = read_image(options.image)
+    settings = _settings(options)
     from mrmllm_ros.engine.models import Models
 
     models = Models.load(settings)
-    [perception] = models.detector.detect([image])
+    perceptions = models.detector.detect([image])
+    [reading] = models.answerer.read([image], perceptions)
     max_new_tokens = settings.question.max_new_tokens
     for question in options.questions:
-        _ask(models.answerer, image, perception, question, max_new_tokens, options.json)
+        _ask(models.answerer, reading, question, max_new_tokens, options.json)
     return 0
 
 
-def detections_to_json(detections: Detections) -> list[dict[str, Any]]:
-    """Objects as they stand in the commands' JSON: `id`, `label`, `score`, `xyxy` in pixels."""
+def detections_to_json(detections: EnrichedDetections) -> list[dict[str, Any]]:
+    """Reported objects as they stand in the commands' JSON.
+
+    Returns:
+        `id`, `label`, `score`, `xyxy` in pixels, `detector_label`, `detector_score`, `novelty`,
+        `attributes` by name.
+    """
+    fused, detector = detections.fused, detections.detector
     return [
         {
-            "id": i,
-            "label": label,
-            "score": round(float(score), 4),
-            "xyxy": [round(float(v), 1) for v in box],
+            "id": i + 1,
+            "label": fused.labels[i],
+            "score": round(float(fused.scores[i]), 4),
+            "xyxy": [round(float(v), 1) for v in fused.xyxy[i]],
+            "detector_label": detector.labels[i],
+            "detector_score": round(float(detector.scores[i]), 4),
+            "novelty": round(float(detections.novelty[i]), 4),
+            "attributes": {a.name: a.value for a in detections.attributes[i]},
         }
-        for i, (label, score, box) in enumerate(
-            zip(detections.labels, detections.scores, detections.xyxy, strict=True), start=1
-        )
+        for i in detections.reported.tolist()
     ]
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", required=True, type=Path, metavar="FILE", help="image file")
     parser.add_argument(
         "--params-file",
         type=Path,
@@ -98,33 +117,48 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-def _inputs(options: argparse.Namespace) -> tuple[np.ndarray, Settings]:
-    """The image and the settings; both are checked before any model is loaded."""
-    from mrmllm_ros.perception.images import read_image
-
-    image = read_image(options.image)
+def _settings(options: argparse.Namespace) -> Settings:
     from mrmllm_ros.engine.models import Settings
 
     values = read_parameter_file(options.params_file, NODE) if options.params_file else {}
-    # The file also holds what only the node knows, such as the camera's name.
-    groups = {field.name for field in dataclasses.fields(Settings)}
-    chosen = {name: value for name, value in values.items() if name.split(".")[0] in groups}
     if options.device:
-        chosen["compute.device"] = options.device
+        values["compute.device"] = options.device
     if options.max_new_tokens:
-        chosen["question.max_new_tokens"] = options.max_new_tokens
-    return image, Settings.from_dotted(chosen)
+        values["question.max_new_tokens"] = options.max_new_tokens
+    return Settings.from_parameters(values)
+
+
+def _detection(settings: Settings) -> Callable[[list[np.ndarray]], list[EnrichedDetections]]:
+    """What detects: the fusion model where there is a checkpoint, else the detector alone."""
+    from mrmllm_ros.perception.enriched_detections import EnrichedDetections
+
+    if settings.mrmllm.checkpoint:
+        from mrmllm_ros.engine.models import Models
+
+        models = Models.load(settings)
+        detector, read = models.detector, models.answerer.read
+        return lambda images: [r.enriched for r in read(images, detector.detect(images))]
+    from mrmllm_ros.compute import Compute
+    from mrmllm_ros.perception.detector import load_detector
+
+    detector = load_detector(settings.detector, Compute.from_settings(settings.compute))
+    return lambda images: [EnrichedDetections.unchanged(p) for p in detector.detect(images)]
+
+
+def _report(path: Path, detections: EnrichedDetections, as_json: bool) -> None:
+    records = detections_to_json(detections)
+    if as_json:
+        print(json.dumps({"image": str(path), "detections": records}), flush=True)
+    else:
+        print(f"{path}:")
+        _print_detections(records)
 
 
 def _ask(
-    answerer: Answerer,
-    image: np.ndarray,
-    perception: Perception,
-    question: str,
-    max_new_tokens: int,
-    as_json: bool,
+    answerer: Answerer, reading: Reading, question: str, max_new_tokens: int, as_json: bool
 ) -> None:
     from mrmllm_ros.model.answerer import Question
+    from mrmllm_ros.model.generation import Listener
 
     started = time.monotonic()
     first: list[float] = []
@@ -138,30 +172,30 @@ def _ask(
     if not as_json:
         print(f"Q: {question or '(describe)'}\nA: ", end="", flush=True)
     answer = answerer.answer(
-        image, perception, Question(question, max_new_tokens), on_text, lambda: False
+        reading, Question(question, max_new_tokens), Listener(on_text, lambda: False)
     )
     ended = time.monotonic()
     times = {
         "time_to_first_token_s": round((first[0] if first else ended) - started, 3),
         "latency_s": round(ended - started, 3),
     }
+    records = detections_to_json(reading.enriched)
     if as_json:
         record = {
             "question": question,
             "answer": answer.text,
             "cited": list(answer.cited),
             "confidence": round(answer.confidence, 4),
-            "detections": detections_to_json(perception.detections),
+            "detections": records,
             **times,
         }
         print(json.dumps(record), flush=True)
         return
     print(f"\n   {times['latency_s']:.2f} s, confidence {answer.confidence:.2f}, rests on:")
-    _print_detections(perception.detections, answer.cited)
+    _print_detections([record for record in records if record["id"] in answer.cited])
 
 
-def _print_detections(detections: Detections, ids: tuple[int, ...] | None = None) -> None:
-    records = [r for r in detections_to_json(detections) if ids is None or r["id"] in ids]
+def _print_detections(records: list[dict[str, Any]]) -> None:
     for record in records:
         box = ", ".join(f"{value:.0f}" for value in record["xyxy"])
         print(f"   [{record['id']}] {record['label']} {record['score']:.2f} ({box})")

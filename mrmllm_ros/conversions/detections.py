@@ -3,47 +3,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from mrmllm_ros.conversions.headers import header_of
-from mrmllm_ros.engine.scene import Scene
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
+from mrmllm_ros.msg import Attribute as AttributeMessage
 from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
 
 def detection_array_from_scene(scene: Scene, model: str) -> DetectionArray:
-    """Make the message for a scene.
+    """Make the message for what the detector reports.
 
     Args:
         scene: The scene.
-        model: Name of the model that made the detections.
+        model: Name of the detector.
     """
-    detections = scene.perception.detections
-    width, height = detections.resolution_wh
-    return DetectionArray(
-        header=header_of(scene.frame),
-        camera=scene.frame.camera,
-        image_width=width,
-        image_height=height,
-        model=model,
-        latency=scene.latency_s,
-        detections=detection_messages(detections, range(len(detections))),
-    )
+    detections = EnrichedDetections.unchanged(scene.perception)
+    return _detection_array(scene.frame, detections, model, scene.latency_s)
 
 
-def detection_messages(detections: Detections, indices: range | list[int]) -> list[Detection]:
+def detection_array_from_enriched(enriched: EnrichedScene, model: str) -> DetectionArray:
+    """Make the message for what is reported after fusion.
+
+    Args:
+        enriched: The enriched scene.
+        model: Name of the models that took part.
+    """
+    detections = enriched.reading.enriched
+    return _detection_array(enriched.scene.frame, detections, model, enriched.latency_s)
+
+
+def detection_messages(detections: EnrichedDetections, indices: Iterable[int]) -> list[Detection]:
     """Make messages of the objects at these positions."""
-    xywh = detections.xywh
+    fused, detector = detections.fused, detections.detector
+    xywh = fused.xywh
     return [
         Detection(
             id=i + 1,
-            label=detections.labels[i],
-            score=float(detections.scores[i]),
-            detector_label=detections.labels[i],
-            detector_score=float(detections.scores[i]),
+            label=fused.labels[i],
+            score=float(fused.scores[i]),
+            detector_label=detector.labels[i],
+            detector_score=float(detector.scores[i]),
             bbox=_bounding_box(xywh[i]),
+            attributes=[
+                AttributeMessage(name=a.name, value=a.value, score=a.score)
+                for a in detections.attributes[i]
+            ],
+            novelty=float(detections.novelty[i]),
         )
-        for i in indices
+        for i in map(int, indices)
     ]
 
 
@@ -61,6 +73,21 @@ def detections_from_message(message: DetectionArray) -> Detections:
         scores=np.array([d.score for d in message.detections], np.float32),
         labels=tuple(d.label for d in message.detections),
         resolution_wh=(message.image_width, message.image_height),
+    )
+
+
+def _detection_array(
+    frame: Frame, detections: EnrichedDetections, model: str, latency_s: float
+) -> DetectionArray:
+    width, height = detections.fused.resolution_wh
+    return DetectionArray(
+        header=header_of(frame),
+        camera=frame.camera,
+        image_width=width,
+        image_height=height,
+        model=model,
+        latency=latency_s,
+        detections=detection_messages(detections, detections.reported),
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from mrmllm_ros.compute import Compute, ComputeSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
 from mrmllm_ros.model.answerer import Answerer
+from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
-from mrmllm_ros.model.modeling_mrmllm import Backbones
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings

@@ -40,12 +40,12 @@ class Generation:
     Attributes:
         text: The text without special tokens.
         confidence: Mean probability of its tokens, 0 to 1; 0 where there are none.
-        tokens: Number of tokens.
+        token_ids: Its tokens, the one that ended it included.
     """
 
     text: str
     confidence: float
-    tokens: int
+    token_ids: tuple[int, ...]
 
 
 @torch.inference_mode()
@@ -81,7 +81,7 @@ def generate_text(
     return Generation(
         text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
         confidence=probabilities.mean(),
-        tokens=len(tokens),
+        token_ids=tuple(tokens.tolist()),
     )
 
 

@@ -23,6 +23,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.utils import cached_file
 
 from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.box_embedding import BoxEmbedding
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import (
@@ -32,12 +33,9 @@ from mrmllm_ros.model.cross_modal import (
     hook_injections,
     injected,
 )
-from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene
-from mrmllm_ros.model.visual_encoder import VisualEncoder
-from mrmllm_ros.perception.detector import Detector
 from mrmllm_ros.perception.roi_features import pool_tokens
 
 _WEIGHTS = "model.safetensors"
@@ -45,21 +43,6 @@ _WEIGHTS = "model.safetensors"
 
 class CheckpointError(MrmllmError):
     """A checkpoint cannot be read or was made for other backbones; the message says which."""
-
-
-@dataclass(frozen=True, eq=False)
-class Backbones:
-    """The frozen models that an `MrMllm` joins.
-
-    Attributes:
-        language_model: The language model.
-        detector: The detector whose candidates the model reads.
-        visual_encoder: The visual encoder, or None where the switches leave it out.
-    """
-
-    language_model: LanguageModel
-    detector: Detector
-    visual_encoder: VisualEncoder | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,25 +18,13 @@ from mrmllm_ros.model.answerer import (
     Question,
     Reading,
 )
+from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import Injection, injected
 from mrmllm_ros.model.generation import Listener, generate_text
-from mrmllm_ros.model.modeling_mrmllm import Backbones, FramePass, MrMllm
-from mrmllm_ros.model.processing_mrmllm import (
-    ChatFormat,
-    FrameBatch,
-    batch_objects,
-    enriched_detections,
-    pad_left,
-)
-from mrmllm_ros.model.prompt import (
-    DESCRIBE,
-    PromptSettings,
-    cited_ids,
-    describe_objects,
-    listed,
-)
-from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm
+from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
+from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, cited_ids
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
@@ -86,18 +74,12 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             settings: Limits of the prompt.
         """
         self.model = model
-        self._language_model = backbones.language_model
-        self._settings = settings
-        self._vocabulary = backbones.detector.labels
-        self._chat = ChatFormat(
-            backbones.language_model,
-            model.config.perception_prompt,
-            model.config.prompt_examples,
-        )
         self.name = backbones.language_model.name
         self.state = "trained" if model.config.has_queries else "untrained"
+        self._language_model = backbones.language_model
+        self._process = MrMllmProcessor(model.config, backbones, settings)
         with torch.inference_mode():
-            self._preamble = model.read_preamble(self._chat.preamble_ids)
+            self._preamble = model.read_preamble(self._process.chat.preamble_ids)
 
     @classmethod
     def load(
@@ -117,7 +99,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
 
     def configure(self, settings: PromptSettings) -> None:
         """See `Answerer.configure`."""
-        self._settings = settings
+        self._process.prompt = settings
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """See `Answerer.set_vocabulary`."""
@@ -126,7 +108,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
                 "without a trained checkpoint the labels stay those of the detector; name one "
                 "with the parameter mrmllm.checkpoint"
             )
-        self._vocabulary = tuple(labels)
+        self._process.vocabulary = tuple(labels)
 
     @torch.inference_mode()
     def read(
@@ -135,8 +117,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         """See `Answerer.read`."""
         if not images:
             return []
-        texts = [self._describe(perception.detections) for perception in perceptions]
-        frames = self._batch(images, perceptions, texts)
+        frames = self._process(images, perceptions)
         frame_pass = self.model.read(frames, self._preamble)
         enriched = self._enrich(perceptions, frames, frame_pass)
         return [
@@ -145,7 +126,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
                 attention_mask=frame_pass.attention_mask[i : i + 1],
                 cache=_select(frame_pass.cache, i, len(images)),
                 injection=frame_pass.injection and frame_pass.injection.of_item(i),
-                listed=listed(texts[i]),
+                listed=frames.listed[i],
             )
             for i in range(len(images))
         ]
@@ -156,7 +137,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         Raises:
             PromptTooLongError: If prompt and answer exceed the language model's context.
         """
-        ids = self._chat.question_ids(question.text.strip() or DESCRIBE)[None]
+        ids = self._process.chat.question_ids(question.text.strip() or DESCRIBE)[None]
         mask = torch.cat([reading.attention_mask, torch.ones_like(ids)], 1)
         self._check_length(mask.shape[1] + question.max_new_tokens)
         # `generate` wants the whole prompt and cuts off what the cache holds; what stands there
@@ -181,28 +162,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             confidence=generation.confidence,
             # Only what the model has read can be cited.
             cited=cited_ids(generation.text, reading.listed),
-            tokens=generation.tokens,
-        )
-
-    def _describe(self, detections: Detections) -> str:
-        return describe_objects(detections, self._settings, self._language_model.count_tokens)
-
-    def _batch(
-        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception], texts: Sequence[str]
-    ) -> FrameBatch:
-        limit = self.model.config.max_objects
-        text_ids, text_mask = pad_left([self._chat.scene_ids(text) for text in texts])
-        encoder = self.model.visual_encoder
-        return FrameBatch(
-            text_ids=text_ids,
-            text_mask=text_mask,
-            objects=batch_objects(
-                [p.candidates.take(np.arange(min(len(p.candidates), limit))) for p in perceptions],
-                [None if p.features is None else p.features[:limit] for p in perceptions],
-                self._vocabulary,
-                self._language_model,
-            ),
-            pixel_values=None if encoder is None else encoder.preprocess(images),
+            tokens=len(generation.token_ids),
         )
 
     def _enrich(

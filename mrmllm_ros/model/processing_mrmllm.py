@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import LabelSpace, PerceptionOutput
-from mrmllm_ros.model.prompt import chat
+from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects, listed
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
@@ -52,12 +54,14 @@ class FrameBatch:
         text_mask: (B, L) bool, true where there is a token.
         objects: The candidates.
         pixel_values: (B, 3, H, W) as the visual encoder takes them, or None where it is not used.
+        listed: Number of objects in the text of each frame, which are those that can be cited.
     """
 
     text_ids: torch.Tensor
     text_mask: torch.Tensor
     objects: ObjectBatch
     pixel_values: torch.Tensor | None
+    listed: tuple[int, ...]
 
 
 class ChatFormat:
@@ -104,6 +108,61 @@ class ChatFormat:
 
     def _tokens(self, text: str, after: str) -> torch.Tensor:
         return self._language_model.tokenize(self._language_model.plain(text) + after)
+
+
+class MrMllmProcessor:
+    """Makes batches of frames.
+
+    Attributes:
+        chat: The language model's chat format.
+        prompt: Limits of the perception-embedded prompt; may be replaced at any time.
+        vocabulary: Labels to choose from, beside the detector's own; may be replaced likewise.
+    """
+
+    def __init__(self, config: MrMllmConfig, backbones: Backbones, prompt: PromptSettings) -> None:
+        """Prepare for a model.
+
+        Args:
+            config: The model's.
+            backbones: The model's.
+            prompt: Limits of the perception-embedded prompt.
+        """
+        self.chat = ChatFormat(
+            backbones.language_model, config.perception_prompt, config.prompt_examples
+        )
+        self.prompt = prompt
+        self.vocabulary = tuple(backbones.detector.labels)
+        self._language_model = backbones.language_model
+        self._visual_encoder = backbones.visual_encoder if config.needs_image else None
+        self._max_objects = config.max_objects
+
+    def __call__(
+        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+    ) -> FrameBatch:
+        """Make a batch.
+
+        Args:
+            images: (H, W, 3) uint8 arrays in BGR order, at least one.
+            perceptions: What the detector found in each.
+        """
+        texts = [self._describe(perception.detections) for perception in perceptions]
+        text_ids, text_mask = pad_left([self.chat.scene_ids(text) for text in texts])
+        limit, encoder = self._max_objects, self._visual_encoder
+        return FrameBatch(
+            text_ids=text_ids,
+            text_mask=text_mask,
+            objects=batch_objects(
+                [p.candidates.take(np.arange(len(p.candidates))[:limit]) for p in perceptions],
+                [None if p.features is None else p.features[:limit] for p in perceptions],
+                self.vocabulary,
+                self._language_model,
+            ),
+            pixel_values=None if encoder is None else encoder.preprocess(images),
+            listed=tuple(map(listed, texts)),
+        )
+
+    def _describe(self, detections: Detections) -> str:
+        return describe_objects(detections, self.prompt, self._language_model.count_tokens)
 
 
 def pad_left(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

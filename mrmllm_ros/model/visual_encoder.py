@@ -42,7 +42,7 @@ class VisualEncoderSettings(Validated):
 
 
 @dataclass(frozen=True)
-class _Input:
+class NetworkInput:
     """What a network takes.
 
     Attributes:
@@ -68,7 +68,9 @@ class VisualEncoder(torch.nn.Module):
         width: Width d_m of a token.
     """
 
-    def __init__(self, network: torch.nn.Module, taken: _Input, name: str, revision: str) -> None:
+    def __init__(
+        self, network: torch.nn.Module, taken: NetworkInput, name: str, revision: str
+    ) -> None:
         super().__init__()
         self.name = name
         self.revision = revision
@@ -80,7 +82,7 @@ class VisualEncoder(torch.nn.Module):
         self.eval()
         features = self._features(torch.zeros(1, 3, *taken.size, dtype=self._dtype))
         self.grid = _grid(features, taken.size, network)
-        self.width = features.shape[1 if features.ndim == 4 else 2]
+        self.width = self._tokens(features).shape[2]
 
     @classmethod
     def load(cls, settings: VisualEncoderSettings, compute: Compute) -> VisualEncoder:
@@ -143,11 +145,7 @@ class VisualEncoder(torch.nn.Module):
         Returns:
             (B, N_m, d_m) tokens of the grid, row by row, without any for the image as a whole.
         """
-        features = self._features(pixel_values)
-        if features.ndim == 4:
-            return features.flatten(2).transpose(1, 2)
-        # Class and register tokens stand in front.
-        return features[:, -self.grid[0] * self.grid[1] :]
+        return self._tokens(self._features(pixel_values))
 
     @torch.no_grad()
     def _features(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -155,6 +153,12 @@ class VisualEncoder(torch.nn.Module):
         if isinstance(self._network, transformers.PreTrainedModel):
             return self._network(pixel_values=pixel_values).last_hidden_state
         return self._network.forward_features(pixel_values)
+
+    def _tokens(self, features: torch.Tensor) -> torch.Tensor:
+        if features.ndim == 4:
+            return features.flatten(2).transpose(1, 2)
+        # Class and register tokens stand in front.
+        return features[:, -self.grid[0] * self.grid[1] :]
 
 
 def _source(model: str) -> str:
@@ -170,13 +174,13 @@ def _source(model: str) -> str:
     return str(path) if path.is_dir() else model
 
 
-def _embedded(folder: str) -> tuple[torch.nn.Module, _Input]:
+def _embedded(folder: str) -> tuple[torch.nn.Module, NetworkInput]:
     network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
     about = network.pretrained_cfg
-    return network, _Input(tuple(about["input_size"][1:]), about["mean"], about["std"])
+    return network, NetworkInput(tuple(about["input_size"][1:]), about["mean"], about["std"])
 
 
-def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, _Input]:
+def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput]:
     # Pickled weights and code that comes with a model are never run.
     options: dict[str, Any] = {
         "local_files_only": Path(source).is_dir(),
@@ -188,6 +192,8 @@ def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, _Input]:
         # Of a model of images and texts, such as CLIP, the half that sees.
         config=getattr(config, "vision_config", config),
         use_safetensors=True,
+        # Tried out before it goes to its device; not every processor computes in half precision.
+        dtype=torch.float32,
         output_loading_info=True,
         **options,
     )
@@ -197,14 +203,14 @@ def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, _Input]:
     return network, _taken(AutoImageProcessor.from_pretrained(source, **options))
 
 
-def _taken(processor: BaseImageProcessor) -> _Input:
+def _taken(processor: BaseImageProcessor) -> NetworkInput:
     size = processor.crop_size if getattr(processor, "do_center_crop", None) else processor.size
     height, width = size.get("height"), size.get("width")
     if height is None or width is None:
         height = width = size["shortest_edge"]
     if not processor.do_normalize:
-        return _Input((height, width), (0.0,) * 3, (1.0,) * 3)
-    return _Input((height, width), processor.image_mean, processor.image_std)
+        return NetworkInput((height, width), (0.0,) * 3, (1.0,) * 3)
+    return NetworkInput((height, width), processor.image_mean, processor.image_std)
 
 
 def _commit(source: str) -> str:

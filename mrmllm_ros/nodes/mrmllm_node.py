@@ -7,7 +7,10 @@ import sys
 import traceback
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -15,26 +18,33 @@ from rclpy.task import Future as RclpyFuture
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
+from mrmllm_ros.action import Ask
 from mrmllm_ros.conversions.answers import (
     answer_message,
     answered,
     query_from_request,
     refused,
 )
-from mrmllm_ros.conversions.detections import detection_array_from_scene
+from mrmllm_ros.conversions.detections import (
+    detection_array_from_enriched,
+    detection_array_from_scene,
+)
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import bgr_from_message
 from mrmllm_ros.engine.engine import Engine, Handlers
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.question_worker import PendingAnswer, SceneAnswer
-from mrmllm_ros.engine.scene import Frame, Scene
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
+from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.settings import setting
-from mrmllm_ros.srv import Query
+from mrmllm_ros.srv import Query, SetVocabulary
+
+T = TypeVar("T")
 
 # How long the log keeps quiet after a failure that may come with every image.
 _LOG_PERIOD_S = 5.0
@@ -59,8 +69,9 @@ class ReceivedImage:
 class MrmllmNode(ManagedNode[MrmllmSettings]):
     """Detects in every image that it can keep up with and answers questions about the newest.
 
-    Subscribes to `image_raw` or `image_raw/compressed`; publishes `detections` and `answers`;
-    offers the services `query` and `enable`.
+    Subscribes to `image_raw` or `image_raw/compressed`; publishes `detections`,
+    `enriched_detections` and `answers`; offers the services `query`, `set_vocabulary` and
+    `enable`, and the action `ask`.
     """
 
     settings_class = MrmllmSettings
@@ -71,28 +82,41 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._engine: Engine[ReceivedImage] | None = None
         self._images: Subscription | None = None
         self._unusable_images = 0
+        self._asked: dict[bytes, PendingAnswer] = {}
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
         settings = self.settings
-        self.get_logger().info(
-            f"loading {settings.detector.model} and {settings.language_model.model}"
-        )
+        self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
         self._models = Models.load(settings)
         self._detections = self.create_lifecycle_publisher(
             DetectionArray, "detections", 10, qos_overriding_options=_overridable()
+        )
+        self._enriched = self.create_lifecycle_publisher(
+            DetectionArray, "enriched_detections", 10, qos_overriding_options=_overridable()
         )
         self._answers = self.create_lifecycle_publisher(
             Answer, "answers", 10, qos_overriding_options=_overridable()
         )
         # Reentrant: while one question waits for its answer, images and other questions come in.
-        self._query = self.create_service(
-            Query, "query", self._on_query, callback_group=ReentrantCallbackGroup()
+        reentrant = ReentrantCallbackGroup()
+        self._query = self.create_service(Query, "query", self._on_query, callback_group=reentrant)
+        self._ask = ActionServer(
+            self,
+            Ask,
+            "ask",
+            self._on_ask,
+            callback_group=reentrant,
+            cancel_callback=self._on_cancel,
+        )
+        self._set_vocabulary = self.create_service(
+            SetVocabulary, "set_vocabulary", self._on_set_vocabulary, callback_group=reentrant
         )
         self._enable = self.create_service(SetBool, "enable", self._on_enable)
+        answerer = self._models.answerer
         self.get_logger().info(
-            f"detections by {self._models.detector.name}, answers by "
-            f"{self._models.answerer.name} (untrained)"
+            f"detections by {self._models.detector.name}, answers by {answerer.name} "
+            f"({answerer.state})"
         )
 
     def activate(self) -> None:
@@ -102,10 +126,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             self.settings,
             cameras=[self.settings.camera],
             now_ns=self._now_ns,
-            handlers=Handlers(self._decode, self._on_scene, self._on_answer, self._on_failure),
+            handlers=Handlers(
+                self._decode, self._on_scene, self._on_enriched, self._on_answer, self._on_failure
+            ),
         )
-        # Live parameters may have changed since the models were loaded.
-        self._engine.configure(self.settings)
         self._engine.start()
         self._images = subscribe_to_images(self, self.settings.image_transport, self._on_image)
         self.get_logger().info(f"camera {self.settings.camera!r} on {self._images.topic_name}")
@@ -125,10 +149,11 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         if self._models is None:
             return
         self._models = None
-        self.destroy_publisher(self._detections)
-        self.destroy_publisher(self._answers)
-        self.destroy_service(self._query)
-        self.destroy_service(self._enable)
+        self._ask.destroy()
+        for publisher in (self._detections, self._enriched, self._answers):
+            self.destroy_publisher(publisher)
+        for service in (self._query, self._set_vocabulary, self._enable):
+            self.destroy_service(service)
 
     def reconfigure(self) -> None:
         """See `ManagedNode.reconfigure`."""
@@ -158,6 +183,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def _on_scene(self, scene: Scene) -> None:
         self._detections.publish(detection_array_from_scene(scene, self._models.detector.name))
 
+    def _on_enriched(self, enriched: EnrichedScene) -> None:
+        name = f"{self._models.detector.name}+{self._models.answerer.name}"
+        self._enriched.publish(detection_array_from_enriched(enriched, name))
+
     def _on_answer(self, answer: SceneAnswer) -> None:
         self._answers.publish(answer_message(answer))
 
@@ -176,28 +205,72 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
         try:
-            if self._engine is None:
-                raise QueryError(
-                    ErrorCode.NOT_ACTIVE, "the node is not active (ros2 lifecycle set)"
-                )
-            pending = self._engine.ask(query_from_request(request))
-            return answered(await self._done(pending))
+            pending = self._running_engine().ask(query_from_request(request))
+            return answered(await self._done(pending.future), Query.Response)
         except QueryError as error:
-            self.get_logger().warning(f"no answer ({error.code.name}): {error}")
-            return refused(error)
+            return refused(self._logged(error), Query.Response)
 
-    async def _done(self, pending: PendingAnswer) -> SceneAnswer:
+    async def _on_ask(self, goal: ServerGoalHandle) -> Ask.Result:
+        key = bytes(goal.goal_id.uuid)
+        try:
+            pending = self._running_engine().ask(
+                query_from_request(goal.request),
+                lambda text: goal.publish_feedback(Ask.Feedback(text=text)),
+            )
+            self._asked[key] = pending
+            if goal.is_cancel_requested:
+                self._engine.cancel(pending)
+            result = answered(await self._done(pending.future), Ask.Result)
+            goal.succeed()
+        except QueryError as error:
+            result = refused(self._logged(error), Ask.Result)
+            if goal.is_cancel_requested:
+                goal.canceled()
+            else:
+                goal.abort()
+        finally:
+            self._asked.pop(key, None)
+        return result
+
+    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        pending = self._asked.get(bytes(goal.goal_id.uuid))
+        if pending is not None and self._engine is not None:
+            self._engine.cancel(pending)
+        return CancelResponse.ACCEPT
+
+    async def _on_set_vocabulary(
+        self, request: SetVocabulary.Request, response: SetVocabulary.Response
+    ) -> SetVocabulary.Response:
+        try:
+            await self._done(self._running_engine().set_vocabulary(request.labels))
+            response.success = True
+            self.get_logger().info(f"vocabulary: {', '.join(request.labels)}")
+        except (MrmllmError, QueryError) as error:
+            response.message = str(error)
+            self.get_logger().warning(f"vocabulary not changed: {error}")
+        return response
+
+    def _running_engine(self) -> Engine[ReceivedImage]:
+        if self._engine is None:
+            raise QueryError(ErrorCode.NOT_ACTIVE, "the node is not active (ros2 lifecycle set)")
+        return self._engine
+
+    def _logged(self, error: QueryError) -> QueryError:
+        self.get_logger().warning(f"no answer ({error.code.name}): {error}")
+        return error
+
+    async def _done(self, future: Future[T]) -> T:
         done = RclpyFuture(executor=self.executor)
 
-        def finish(_: Future[SceneAnswer]) -> None:
+        def finish(_: Future[T]) -> None:
             done.set_result(True)
             # Completed by another thread, the future does not resume us unless something else
             # happens in the executor (ROS 2 Jazzy).
             self.executor.wake()
 
-        pending.future.add_done_callback(finish)
+        future.add_done_callback(finish)
         await done
-        return pending.future.result()
+        return future.result()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if self._engine is None:

@@ -25,7 +25,11 @@ class DetectorError(MrmllmError):
 
 
 class VocabularyError(MrmllmError):
-    """A detector cannot look for other labels; the message says why and what would."""
+    """A model cannot use other labels; the message says why and what would."""
+
+
+class FixedVocabularyError(VocabularyError):
+    """A model was made for its own labels only."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,19 @@ class Perception:
     Attributes:
         candidates: K objects: first those that the detector reports, most salient first, then
             the doubtful ones, most salient first. The object at index i has the id i + 1.
-        reported: Number of reported objects.
+        score_threshold: Confidence from which on an object is reported.
         features: (K, d_p) features of each candidate on the detector's device (`V_p` of the
             paper), or None where the model gives none.
     """
 
     candidates: Detections
-    reported: int
+    score_threshold: float
     features: torch.Tensor | None = None
+
+    @property
+    def reported(self) -> int:
+        """Number of reported objects; they come first."""
+        return int(np.count_nonzero(self.candidates.scores >= np.float32(self.score_threshold)))
 
     @property
     def detections(self) -> Detections:
@@ -94,11 +103,13 @@ class Detector(ABC):
     Attributes:
         name: The model's name for messages and logs.
         labels: Every label it can give.
+        revision: State of its weights, where known; else empty.
         feature_width: Width d_p of its features; 0 where it gives none.
     """
 
     name: str
     labels: tuple[str, ...]
+    revision: str = ""
     feature_width: int
 
     @abstractmethod
@@ -123,9 +134,10 @@ class Detector(ABC):
             labels: At least one text.
 
         Raises:
-            VocabularyError: If the model knows its own labels only, or a part is missing.
+            FixedVocabularyError: If the model knows its own labels only.
+            VocabularyError: If there are no labels, or a part that it needs is missing.
         """
-        raise VocabularyError(
+        raise FixedVocabularyError(
             f"{self.name} knows its own {len(self.labels)} labels only; for others name an "
             "open-vocabulary detector with the parameter detector.model"
         )

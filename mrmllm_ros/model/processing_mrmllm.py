@@ -135,6 +135,7 @@ class MrMllmProcessor:
         self._language_model = backbones.language_model
         self._visual_encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
+        self._with_objects = config.perception_prompt
 
     def __call__(
         self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
@@ -162,6 +163,8 @@ class MrMllmProcessor:
         )
 
     def _describe(self, detections: Detections) -> str:
+        if not self._with_objects:
+            return ""
         return describe_objects(detections, self.prompt, self._language_model.count_tokens)
 
 

@@ -102,7 +102,7 @@ class VisualEncoder(torch.nn.Module):
             encoder = cls(network, taken, Path(source).name, revision)
         except Exception as error:
             # A missing, a damaged and a foreign model each fail in their own way.
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()).rstrip(".")
             raise VisualEncoderError(
                 f"the visual encoder {name!r} cannot be loaded: {reason}. Name another with the "
                 "parameter visual_encoder.model"

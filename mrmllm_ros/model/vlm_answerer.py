@@ -116,7 +116,7 @@ class VlmAnswerer(Answerer[VlmReading]):
             processor = AutoProcessor.from_pretrained(source, **options)
         except Exception as error:
             # A missing, a damaged and a foreign model each fail in their own way.
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()).rstrip(".")
             raise VlmError(
                 f"the vision-language model {settings.model!r} cannot be loaded: {reason}. Name "
                 "another with the parameter vlm.model"

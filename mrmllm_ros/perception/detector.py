@@ -37,12 +37,20 @@ class DetectorSettings(Validated):
     """Which detector, and what it reports."""
 
     backend: str = setting(
-        "ultralytics", "Library that runs the detector.", choices=("ultralytics",)
+        "ultralytics",
+        "Library that runs the detector.",
+        choices=("ultralytics", "transformers"),
     )
     model: str = setting(
         "nanodet-g",
-        "Name of an embedded model (see `mrmllm models list`) or path of a .onnx, .pt or .engine "
-        "file.",
+        "With ultralytics the name of an embedded model (see `mrmllm models list`) or the path of "
+        "a .onnx, .pt or .engine file; with transformers a folder or a model of the Hugging Face "
+        "hub, such as a DETR, RT-DETR, Grounding DINO or OWLv2.",
+    )
+    vocabulary: str = setting(
+        "person, car, truck, bus, bicycle, motorcycle, dog, cat, chair, table, bottle, cup, "
+        "backpack, box, door",
+        "Labels, with commas between them, that an open-vocabulary detector looks for at first.",
     )
     score_threshold: float = setting(
         0.3,
@@ -69,6 +77,16 @@ class DetectorSettings(Validated):
         50, "Most candidates in an image.", minimum=1, maximum=300, live=True
     )
 
+    @property
+    def least_score(self) -> float:
+        """The score from which on an object is a candidate: every reported object is one too."""
+        return min(self.candidate_threshold, self.score_threshold)
+
+    @property
+    def initial_labels(self) -> tuple[str, ...]:
+        """The labels of `vocabulary`; a final comma counts for nothing."""
+        return tuple(label.strip() for label in self.vocabulary.rstrip(", ").split(","))
+
 
 @dataclass(frozen=True, eq=False)
 class Perception:
@@ -85,6 +103,22 @@ class Perception:
     candidates: Detections
     score_threshold: float
     features: torch.Tensor | None = None
+
+    @classmethod
+    def ranked(
+        cls, candidates: Detections, score_threshold: float, features: torch.Tensor | None = None
+    ) -> Perception:
+        """Put candidates into their order, and their features with them.
+
+        Args:
+            candidates: K objects in any order; equals keep it.
+            score_threshold: Confidence from which on an object is reported.
+            features: (K, d_p) features of the candidates, if there are any.
+        """
+        doubtful = candidates.scores < np.float32(score_threshold)
+        order = np.lexsort((-candidates.salience, doubtful))
+        ordered = None if features is None else features[order]
+        return cls(candidates.take(order), score_threshold, ordered)
 
     @property
     def reported(self) -> int:
@@ -130,13 +164,27 @@ class Detector(ABC):
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """Look for objects of these labels from now on.
 
+        Blanks around a label and repetitions are left out. Where it fails, all stays as it was.
+
         Args:
             labels: At least one text.
 
         Raises:
             FixedVocabularyError: If the model knows its own labels only.
-            VocabularyError: If there are no labels, or a part that it needs is missing.
+            VocabularyError: If there are no labels, one is blank or cannot be looked for, or a
+                part that the model needs is missing.
         """
+        vocabulary = tuple(dict.fromkeys(label.strip() for label in labels))
+        if not all(vocabulary or [""]):
+            raise VocabularyError(
+                f"the labels {list(labels)} are none at all or hold a blank one; name at least "
+                "one, each with a text"
+            )
+        self._look_for(vocabulary)
+        self.labels = vocabulary
+
+    def _look_for(self, labels: tuple[str, ...]) -> None:
+        """Make the model look for these labels, distinct and not blank, or raise."""
         raise FixedVocabularyError(
             f"{self.name} knows its own {len(self.labels)} labels only; for others name an "
             "open-vocabulary detector with the parameter detector.model"
@@ -150,6 +198,10 @@ def load_detector(settings: DetectorSettings, compute: Compute) -> Detector:
         DetectorError: If the library or the model is missing or cannot be read.
         WeightsError: If an embedded model is missing or damaged.
     """
+    if settings.backend == "transformers":
+        from mrmllm_ros.perception.transformers_detector import TransformersDetector
+
+        return TransformersDetector(settings, compute)
     # ultralytics is AGPL-3.0: imported only when chosen.
     from mrmllm_ros.perception.ultralytics_detector import UltralyticsDetector
 

@@ -27,3 +27,23 @@ def pool_boxes(feature_map: torch.Tensor, xyxy: torch.Tensor, stride: float) -> 
         aligned=True,
     )
     return pooled.flatten(1)
+
+
+def pool_tokens(tokens: torch.Tensor, grid: tuple[int, int], boxes: torch.Tensor) -> torch.Tensor:
+    """Average the tokens of an image over each box (RoIAlign).
+
+    Args:
+        tokens: (B, N, d) tokens of B images, row by row.
+        grid: Rows and columns of the tokens; N is their product.
+        boxes: (B, K, 4) centre x, centre y, width, height as shares of the image.
+
+    Returns:
+        (B, K, d) features in the tokens' precision.
+    """
+    rows, columns = grid
+    maps = tokens.transpose(1, 2).unflatten(2, grid)  # (B, d, rows, columns)
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    cells = torch.tensor([columns, rows] * 2, dtype=tokens.dtype, device=tokens.device)
+    xyxy = torch.cat([center - half, center + half], -1).to(tokens.dtype) * cells  # (B, K, 4)
+    pooled = roi_align(maps, list(xyxy), output_size=1, sampling_ratio=4, aligned=True)
+    return pooled.flatten(1).unflatten(0, boxes.shape[:2])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ os.environ.setdefault("YOLO_VERBOSE", "false")
 import numpy as np
 import torch
 import ultralytics
+from ultralytics.nn.tasks import WorldModel, YOLOEModel
+from ultralytics.utils import SETTINGS, WEIGHTS_DIR
 
 from mrmllm_ros import weights
 from mrmllm_ros.perception.detections import Detections
@@ -25,6 +28,7 @@ from mrmllm_ros.perception.detector import (
     DetectorError,
     DetectorSettings,
     Perception,
+    VocabularyError,
 )
 from mrmllm_ros.perception.roi_features import pool_boxes
 from mrmllm_ros.weights.catalog import CATALOG
@@ -36,13 +40,17 @@ if TYPE_CHECKING:
     from mrmllm_ros.compute import Compute
 
 SUFFIXES = (".onnx", ".pt", ".engine")
+TASKS_WITH_BOXES = ("detect", "segment", "pose")
 
 
 class UltralyticsDetector(Detector):
     """Any detection model that `ultralytics.YOLO` runs.
 
-    An ONNX model with a second, four-dimensional output gives features: they are pooled from it
-    over each box. Other models give none.
+    Features are pooled over each box: of a .pt model from every map that its head takes, of an
+    ONNX model from a second, four-dimensional output. Other models give none.
+
+    YOLO-World and YOLOE .pt models take other labels. Without their text encoder they start with
+    the labels that they were saved with.
     """
 
     def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
@@ -53,10 +61,14 @@ class UltralyticsDetector(Detector):
             WeightsError: If an embedded model is missing or damaged.
         """
         path = model_path(settings.model)
+        self.name = path.stem
         try:
             model = ultralytics.YOLO(path, task="detect" if path.suffix != ".pt" else None)
+            if model.task not in TASKS_WITH_BOXES:
+                raise ValueError(f"its task is {model.task}, which gives no boxes")
             self._predictor = _make_predictor(model, settings, compute)
-            self.detect([np.zeros((480, 640, 3), np.uint8)])
+            self.configure(settings)
+            [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
         except Exception as error:
             # Each format's own library reports a bad file in its own way, some on many lines.
             reason = " ".join(str(error).split())
@@ -64,13 +76,16 @@ class UltralyticsDetector(Detector):
                 f"the detector {path} cannot be loaded: {reason}. Name another with the "
                 "parameter detector.model"
             ) from error
-        self.name = path.stem
         self.labels = tuple(self._predictor.model.names.values())
+        self.feature_width = 0 if warm_up.features is None else warm_up.features.shape[1]
+        if _open_network(self._predictor) is not None:
+            self._start_with(settings.initial_labels)
 
     def configure(self, settings: DetectorSettings) -> None:
         """Take over thresholds and limits from `settings`."""
+        self._score_threshold = settings.score_threshold
         arguments = self._predictor.args
-        arguments.conf = settings.score_threshold
+        arguments.conf = settings.least_score
         arguments.iou = settings.iou_threshold
         arguments.max_det = settings.max_detections
 
@@ -79,21 +94,48 @@ class UltralyticsDetector(Detector):
         if not images:
             return []
         results = self._predictor(list(images))
-        maps = self._predictor.feature_map
         return [
-            self._perception(result, None if maps is None else maps[i : i + 1])
+            self._perception(result, [level[i : i + 1] for level in self._predictor.feature_maps])
             for i, result in enumerate(results)
         ]
 
-    def _perception(self, result: Results, feature_map: torch.Tensor | None) -> Perception:
-        detections = _detections(result)
-        if feature_map is None:
-            return Perception(detections)
+    def _perception(self, result: Results, feature_maps: list[torch.Tensor]) -> Perception:
+        candidates = _detections(result)
+        features = self._features(candidates, feature_maps) if feature_maps else None
+        return Perception.ranked(candidates, self._score_threshold, features)
+
+    def _features(self, candidates: Detections, feature_maps: list[torch.Tensor]) -> torch.Tensor:
+        """(K, d_p): of each candidate, all levels of the network side by side."""
         input_wh = self._predictor.input_wh
-        xyxy = to_letterbox(detections.xyxy, detections.resolution_wh, input_wh)
-        boxes = torch.from_numpy(xyxy).to(feature_map.device)
-        stride = input_wh[0] / feature_map.shape[-1]
-        return Perception(detections, pool_boxes(feature_map, boxes, stride))
+        xyxy = to_letterbox(
+            candidates.xyxy, candidates.resolution_wh, input_wh, self._predictor.scale_fill
+        )
+        boxes = torch.from_numpy(xyxy).to(feature_maps[0].device)
+        pooled = [pool_boxes(level, boxes, input_wh[0] / level.shape[3]) for level in feature_maps]
+        return torch.cat(pooled, dim=1)
+
+    def _start_with(self, labels: tuple[str, ...]) -> None:
+        try:
+            self.set_vocabulary(labels)
+        except VocabularyError as error:
+            logging.getLogger(__name__).warning(
+                "%s looks for the %d labels that it was saved with: %s",
+                self.name,
+                len(self.labels),
+                error,
+            )
+
+    def _look_for(self, labels: tuple[str, ...]) -> None:
+        network = _open_network(self._predictor)
+        if network is None:
+            super()._look_for(labels)
+        embeddings = _embed(network, labels)
+        if isinstance(network, YOLOEModel):
+            network.set_classes(list(labels), embeddings)
+        else:
+            network.txt_feats = embeddings
+            network.model[-1].nc = len(labels)
+        self._predictor.model.backend.names = dict(enumerate(labels))
 
 
 def model_path(model: str) -> Path:
@@ -119,24 +161,30 @@ def model_path(model: str) -> Path:
 
 
 def to_letterbox(
-    xyxy: np.ndarray, resolution_wh: tuple[int, int], input_wh: tuple[int, int]
+    xyxy: np.ndarray,
+    resolution_wh: tuple[int, int],
+    input_wh: tuple[int, int],
+    stretched: bool = False,
 ) -> np.ndarray:
     """Move boxes from the image into the network's input.
 
-    ultralytics scales the image to fit and centres it.
+    ultralytics scales the image to fit and centres it, or stretches it for RT-DETR.
 
     Args:
         xyxy: (N, 4) boxes in pixels of the image.
         resolution_wh: Size of the image.
         input_wh: Size of the network's input.
+        stretched: Whether the image fills the input, whatever its shape.
 
     Returns:
         (N, 4) float32 boxes in pixels of the input.
     """
     image_wh, target_wh = np.array(resolution_wh), np.array(input_wh)
-    scale = (target_wh / image_wh).min()
+    scale = target_wh / image_wh
+    if not stretched:
+        scale = np.full(2, scale.min())
     offset = (target_wh - image_wh * scale) / 2
-    return (xyxy * scale + np.tile(offset, 2)).astype(np.float32)
+    return (xyxy * np.tile(scale, 2) + np.tile(offset, 2)).astype(np.float32)
 
 
 def _detections(result: Results) -> Detections:
@@ -147,32 +195,80 @@ def _detections(result: Results) -> Detections:
         scores=boxes.conf.astype(np.float32).clip(0, 1),
         labels=tuple(result.names[int(i)] for i in boxes.cls),
         resolution_wh=(width, height),
-    ).by_salience()
+    )
+
+
+def _open_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:
+    """The network that runs, if its labels can be changed."""
+    network = getattr(predictor.model, "model", None)
+    if not isinstance(network, (WorldModel, YOLOEModel)):
+        return None
+    head = network.model[-1]
+    prompt_free = hasattr(head, "lrpc") or getattr(head, "is_fused", False)
+    return None if prompt_free else network
+
+
+def _embed(network: WorldModel | YOLOEModel, labels: tuple[str, ...]) -> torch.Tensor:
+    """(1, L, d) embeddings of the labels by the network's own text encoder."""
+    _check_text_encoder(network)
+    try:
+        return network.get_text_pe(list(labels))
+    except Exception as error:
+        # Each text encoder fails in its own way.
+        raise VocabularyError(
+            f"the text encoder fails on {', '.join(labels)}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _check_text_encoder(network: WorldModel | YOLOEModel) -> None:
+    """Raise `VocabularyError` where ultralytics would install or download."""
+    if importlib.util.find_spec("clip") is None:
+        raise VocabularyError(
+            "other labels need the Python package clip: "
+            "`pip install git+https://github.com/ultralytics/CLIP.git`"
+        )
+    if isinstance(network, WorldModel):
+        folder = WEIGHTS_DIR / "clip"
+        paths = [folder / "ViT-B-32.pt"]
+        fetch = f"import clip; clip.load('ViT-B/32', download_root='{folder}')"
+    else:
+        name = "mobileclip2_b.ts" if "mobileclip2" in network.text_model else "mobileclip_blt.ts"
+        paths = [Path(name), SETTINGS["weights_dir"] / name]
+        fetch = (
+            "from ultralytics.utils.downloads import attempt_download_asset; "
+            f"attempt_download_asset('{name}')"
+        )
+    if not any(path.is_file() for path in paths):
+        raise VocabularyError(
+            f"other labels need the text encoder {paths[-1]}; where there is a network, get it "
+            f'with `python3 -c "{fetch}"`'
+        )
 
 
 def _make_predictor(
     model: ultralytics.YOLO, settings: DetectorSettings, compute: Compute
 ) -> BasePredictor:
-    """A predictor that keeps the model's second output, warmed up and ready to be called."""
+    """A predictor that keeps the maps that features are pooled from."""
 
     class FeaturePredictor(model.task_map[model.task]["predictor"]):
-        feature_map: torch.Tensor | None = None
+        feature_maps: tuple[torch.Tensor, ...] = ()
         input_wh: tuple[int, int] = (0, 0)
 
         def inference(self, im: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             outputs = super().inference(im, *args, **kwargs)
             self.input_wh = (im.shape[3], im.shape[2])
             if self.model.format == "onnx" and isinstance(outputs, (list, tuple)):
-                self.feature_map = next((o for o in outputs[1:] if o.ndim == 4), None)
+                self.feature_maps = tuple(o for o in outputs[1:2] if o.ndim == 4)
             return outputs
+
+        def keep_maps(self, _head: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            # YOLOE puts its text embeddings behind the maps.
+            self.feature_maps = tuple(level for level in inputs[0] if level.ndim == 4)
 
     overrides = {
         "mode": "predict",
         "task": model.task,
         "model": model.model_name,
-        "conf": settings.score_threshold,
-        "iou": settings.iou_threshold,
-        "max_det": settings.max_detections,
         "device": _device(model.model_name, compute),
         "quantize": 16 if compute.dtype is torch.float16 else None,
         "save": False,
@@ -180,6 +276,9 @@ def _make_predictor(
     }
     predictor = FeaturePredictor(overrides={**model.overrides, **overrides})
     predictor.setup_model(model=model.model, verbose=False)
+    if predictor.model.format == "pt":
+        # On the predictor's own copy, whose layers are fused.
+        predictor.model.backend.model.model[-1].register_forward_pre_hook(predictor.keep_maps)
     if predictor.model.format == "onnx" and compute.threads:
         _bound_threads(predictor.model.backend, model.model_name, compute.threads)
     return predictor

@@ -1,3 +1,428 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from making import (
+    PERCEPTION_WIDTH,
+    detector_stub,
+    make_image,
+    make_perception,
+    tiny_gemma2,
+    tiny_llama,
+)
+from safetensors.torch import load_file, save_file
+
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.modeling_mrmllm import CheckpointError, MrMllm
+from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
+from mrmllm_ros.model.prompt import PromptSettings
+
+QUESTIONS = ("How many people are there?", "Is there a dog?", "What is left of the bus?")
+SWITCHES = (
+    "query_fusion",
+    "prefix_tokens",
+    "gated_injection",
+    "perception_prompt",
+    "perception_head",
+)
 
 
+def process(model, backbones, *counts, image_seed=0, **settings):
+    """Frames with so many objects, and the preamble's tokens."""
+    processor = MrMllmProcessor(model.config, backbones, PromptSettings(**settings))
+    perceptions = [make_perception(count, seed) for seed, count in enumerate(counts)]
+    images = [make_image(image_seed + i) for i in range(len(counts))]
+    return processor(images, perceptions), processor.chat.preamble_ids
+
+
+def ask(processor_chat, questions):
+    """Tokens of questions, padded on the right, and their mask."""
+    rows = [processor_chat.question_ids(question) for question in questions]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows])
+    return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+
+
+def forward(model, backbones, counts, questions, **settings):
+    frames, preamble = process(model, backbones, *counts, **settings)
+    processor = MrMllmProcessor(model.config, backbones, PromptSettings())
+    ids, mask = ask(processor.chat, questions)
+    return model(frames, preamble, ids, mask)
+
+
+def test_with_closed_gates_and_no_prefix_the_logits_are_those_of_the_language_model(
+    backbones, make_model
+):
+    model = make_model(backbones, opened=False, prefix_tokens=False)
+    frames, preamble = process(model, backbones, 5)
+    processor = MrMllmProcessor(model.config, backbones, PromptSettings())
+    ids, mask = ask(processor.chat, QUESTIONS[:1])
+    with torch.inference_mode():
+        ours = model(frames, preamble, ids, mask).logits
+        whole = torch.cat([preamble, frames.text_ids[0], ids[0]])[None]
+        untouched = (
+            LanguageModel.load(LanguageModelSettings(), _on_cpu())
+            .model(whole)
+            .logits[:, -ids.shape[1] :]
+        )
+    assert (ours - untouched).abs().max() < 1e-4
+    for injection in model.injections:
+        torch.nn.init.constant_(injection.gate, 0.5)
+    with torch.inference_mode():
+        assert (model(frames, preamble, ids, mask).logits - untouched).abs().max() > 1e-2
+
+
+def _on_cpu():
+    from mrmllm_ros.compute import Compute, ComputeSettings
+
+    return Compute.from_settings(ComputeSettings(device="cpu"))
+
+
+@pytest.mark.parametrize("family", [tiny_llama, tiny_gemma2])
+@pytest.mark.parametrize("off", [None, *SWITCHES])
+def test_a_batch_gives_what_the_single_frames_give(off, family, tiny_backbones, make_model):
+    backbones = tiny_backbones(family)
+    model = make_model(backbones, **({off: False} if off else {}))
+    counts, questions = (4, 0, 1, 9), (*QUESTIONS, "")
+    with torch.inference_mode():
+        together = forward(model, backbones, counts, questions)
+        frames, preamble = process(model, backbones, *counts)
+        frame_pass = model.read(frames, model.read_preamble(preamble))
+        for i, (count, question) in enumerate(zip(counts, questions, strict=True)):
+            alone = forward_one(model, backbones, i, count, question)
+            length = alone.logits.shape[1]
+            torch.testing.assert_close(
+                together.logits[i : i + 1, :length], alone.logits, atol=2e-5, rtol=1e-4
+            )
+            if model.head is not None:
+                for name in ("scores", "edge_shifts", "novelty"):
+                    torch.testing.assert_close(
+                        getattr(together.perception, name)[i : i + 1, :count],
+                        getattr(alone.perception, name),
+                        atol=2e-5,
+                        rtol=1e-4,
+                    )
+                output = model.perceive(frame_pass.objects, frames.objects)
+                torch.testing.assert_close(
+                    output.scores, together.perception.scores, atol=2e-5, rtol=1e-4
+                )
+
+
+def forward_one(model, backbones, i, count, question):
+    processor = MrMllmProcessor(model.config, backbones, PromptSettings())
+    frames = processor([make_image(i)], [make_perception(count, i)])
+    ids, mask = ask(processor.chat, [question])
+    return model(frames, processor.chat.preamble_ids, ids, mask)
+
+
+@pytest.fixture
+def lengths(tiny_backbones, make_model):
+    """Function that counts what is read of a frame with three objects, by switches."""
+
+    def read(**switches):
+        backbones = tiny_backbones()
+        model = make_model(backbones, **switches)
+        frames, preamble = process(model, backbones, 3)
+        with torch.inference_mode():
+            frame_pass = model.read(frames, model.read_preamble(preamble))
+        read_length = frame_pass.attention_mask.shape[1] - len(preamble)
+        return model, frames, frame_pass, read_length
+
+    return read
+
+
+def test_the_frame_is_read_as_text_then_scene_queries_then_object_queries(lengths):
+    model, frames, frame_pass, length = lengths()
+    assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
+    assert frame_pass.cache.get_seq_length() == frame_pass.attention_mask.shape[1]
+    assert frame_pass.objects.shape == (1, 3, model.config.language_width)
+    assert frame_pass.injection.mask.shape == (1, model.config.scene_queries + 3)
+
+
+def test_without_query_fusion_there_are_no_scene_queries_and_no_image(lengths):
+    model, frames, frame_pass, length = lengths(query_fusion=False)
+    assert length == frames.text_ids.shape[1] + 3
+    assert frame_pass.injection.mask.shape == (1, 3)
+    assert frames.pixel_values is None
+    assert not [name for name in model.trained_state() if name.startswith("fusion.")]
+
+
+def test_without_prefix_tokens_only_the_text_is_read_and_the_injection_stays(lengths):
+    model, frames, frame_pass, length = lengths(prefix_tokens=False)
+    assert length == frames.text_ids.shape[1]
+    assert frame_pass.injection.mask.shape == (1, model.config.scene_queries + 3)
+    assert frame_pass.objects.shape == (1, 3, model.config.language_width)
+
+
+def test_without_injection_nothing_is_injected_and_the_tokens_stay(lengths):
+    model, frames, frame_pass, length = lengths(gated_injection=False)
+    assert frame_pass.injection is None
+    assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
+    assert not [name for name in model.trained_state() if name.startswith("injections.")]
+
+
+def test_without_the_prompt_only_the_query_tokens_are_read(lengths):
+    model, frames, _, length = lengths(perception_prompt=False)
+    assert frames.text_ids.shape[1] == 0
+    assert length == model.config.scene_queries + 3
+    assert frames.listed == (0,)
+
+
+def test_without_the_head_nothing_is_said_of_objects_and_the_tokens_stay(lengths):
+    model, frames, frame_pass, length = lengths(perception_head=False)
+    assert frame_pass.objects is None
+    assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
+    assert not [name for name in model.trained_state() if name.startswith("head.")]
+
+
+def test_with_every_mechanism_off_nothing_is_trained_and_nothing_read(lengths):
+    model, _, frame_pass, length = lengths(**dict.fromkeys(SWITCHES, False))
+    assert length == 0
+    assert model.trained_state() == {}
+    assert frame_pass.injection is None
+    assert frame_pass.objects is None
+
+
+@pytest.mark.parametrize(
+    ("off", "image_matters", "features_matter"),
+    [(None, True, True), ("query_fusion", False, True)],
+)
+def test_the_image_and_the_features_reach_language_and_perception(
+    off, image_matters, features_matter, tiny_backbones, make_model
+):
+    backbones = tiny_backbones()
+    model = make_model(backbones, **({off: False} if off else {}))
+    frames, preamble = process(model, backbones, 3)
+    other_image, _ = process(model, backbones, 3, image_seed=7)
+    other_features = dataclasses.replace(
+        frames, objects=dataclasses.replace(frames.objects, features=-frames.objects.features)
+    )
+    ids, mask = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
+    with torch.inference_mode():
+        first, image, features = (
+            model(batch, preamble, ids, mask) for batch in (frames, other_image, other_features)
+        )
+    for other, matters in ((image, image_matters), (features, features_matter)):
+        assert torch.equal(first.logits, other.logits) != matters
+        assert torch.equal(first.perception.scores, other.perception.scores) != matters
+
+
+def test_features_are_pooled_from_the_image_where_the_detector_gives_none(
+    tiny_backbones, make_model
+):
+    backbones = tiny_backbones(width=0)
+    model = make_model(backbones)
+    assert model.config.detector == ""
+    assert model.config.perception_width == backbones.visual_encoder.width
+    processor = MrMllmProcessor(model.config, backbones, PromptSettings())
+    frames = processor([make_image()], [make_perception(3, width=0)])
+    with torch.inference_mode():
+        frame_pass = model.read(frames, model.read_preamble(processor.chat.preamble_ids))
+    assert frame_pass.objects.isfinite().all()
+
+
+def losses(model, backbones):
+    output = forward(model, backbones, (4, 2), QUESTIONS[:2])
+    language = output.logits.logsumexp(-1).mean()
+    perception = output.perception
+    seen = (
+        perception.scores.sum()
+        + perception.edge_shifts.square().sum()
+        + perception.label_logits.softmax(-1)[..., 0].sum()
+        + perception.attribute_logits["colour"].square().sum()
+    )
+    return {"language": language, "perception": seen}
+
+
+def reached(model, loss):
+    """First names of the parts whose every weight gets a gradient, and those that get none."""
+    model.zero_grad()
+    loss.backward(retain_graph=True)
+    full, none = {}, {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            part = "lora" if "lora" in name else name.split(".")[0]
+            got = weight.grad is not None and bool(weight.grad.abs().sum() > 0)
+            full[part] = full.get(part, True) and got
+            none[part] = none.get(part, True) and not got
+    return {k for k, v in full.items() if v}, {k for k, v in none.items() if v}
+
+
+def test_each_loss_reaches_every_part_that_it_should_and_no_frozen_one(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones, lora_rank=4)
+    found = {name: reached(model, loss) for name, loss in losses(model, backbones).items()}
+    joined = {"object_queries", "query_tokens", "fusion"}
+    full, none = found["language"]
+    assert full >= {*joined, "injections"}
+    assert none == {"head"}
+    full, none = found["perception"]
+    assert full >= {*joined, "head"}
+    assert none == {"injections"}
+    for frozen in (backbones.visual_encoder, backbones.language_model.model):
+        for name, weight in frozen.named_parameters():
+            assert weight.requires_grad == ("lora" in name)
+            assert "lora" in name or weight.grad is None
+
+
+def test_lora_gets_a_gradient_from_both_losses(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones, lora_rank=4)
+    for loss in losses(model, backbones).values():
+        _, none = reached(model, loss)
+        assert "lora" not in none
+
+
+def test_merged_adapters_give_the_same(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones, lora_rank=4)
+    with torch.inference_mode():
+        before = forward(model, backbones, (3,), QUESTIONS[:1]).logits
+        model.merge_adapters()
+        after = forward(model, backbones, (3,), QUESTIONS[:1]).logits
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+
+
+def test_a_checkpoint_holds_trained_weights_only(tiny_backbones, make_model, tmp_path):
+    model = make_model(tiny_backbones(), lora_rank=4)
+    model.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert set(stored) == set(model.trained_state())
+    assert any("lora" in name for name in stored)
+    assert not any(name.startswith("visual_encoder") for name in stored)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["language_model"] == "tiny"
+    assert config["visual_encoder"] == "efficientnet-lite0"
+    assert config["visual_encoder_revision"] == model.visual_encoder.revision != ""
+
+
+def test_saving_and_loading_gives_the_same_bit_for_bit(tiny_backbones, make_model, tmp_path):
+    model = make_model(tiny_backbones(), lora_rank=4)
+    model.save_pretrained(tmp_path)
+    loaded = MrMllm.from_pretrained(tmp_path, tiny_backbones())
+    outputs = []
+    for each in (model, loaded):
+        with torch.inference_mode():
+            outputs.append(forward(each, tiny_backbones(), (3, 1), QUESTIONS[:2]))
+    assert torch.equal(outputs[0].logits, outputs[1].logits)
+    assert torch.equal(outputs[0].perception.scores, outputs[1].perception.scores)
+
+
+FRESH = """
+import sys, torch
+sys.path.insert(0, "test/model")
+from making import detector_stub, make_image, make_perception
+from mrmllm_ros.compute import Compute, ComputeSettings
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
+from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+
+compute = Compute.from_settings(ComputeSettings(device="cpu"))
+backbones = Backbones(
+    LanguageModel.load(LanguageModelSettings(), compute),
+    detector_stub(),
+    VisualEncoder.load(VisualEncoderSettings(), compute),
+)
+model = MrMllm.from_pretrained(sys.argv[1], backbones)
+processor = MrMllmProcessor(model.config, backbones, PromptSettings())
+frames = processor([make_image()], [make_perception(3)])
+with torch.inference_mode():
+    frame_pass = model.read(frames, model.read_preamble(processor.chat.preamble_ids))
+torch.save(frame_pass.objects.clone(), sys.argv[2])
+"""
+
+
+def test_a_fresh_process_reads_a_frame_alike_bit_for_bit(
+    language_model, backbones, make_model, tmp_path, pytestconfig
+):
+    model = make_model(backbones)
+    model.save_pretrained(tmp_path)
+    frames, preamble = process(model, backbones, 3)
+    with torch.inference_mode():
+        frame_pass = model.read(frames, model.read_preamble(preamble))
+    result = tmp_path / "objects.pt"
+    subprocess.run(
+        [sys.executable, "-c", FRESH, str(tmp_path), str(result)],
+        check=True,
+        cwd=pytestconfig.rootpath,
+        timeout=200,
+    )
+    assert torch.equal(torch.load(result), frame_pass.objects)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"language_model": "other-lm"}, ("'other-lm'", "'tiny'")),
+        ({"language_model_revision": "9"}, ("revision 9", "revision 1")),
+        ({"visual_encoder": "other-encoder"}, ("'other-encoder'", "'efficientnet-lite0'")),
+        ({"detector": "other-detector"}, ("'other-detector'", "'stub'")),
+    ],
+)
+def test_a_checkpoint_for_another_backbone_is_refused_with_both_names(
+    change, named, tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones()).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError) as error:
+        MrMllm.from_pretrained(tmp_path, tiny_backbones())
+    assert all(name in str(error.value) for name in named)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_checkpoint_without_features_goes_with_any_detector(
+    tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones(width=0)).save_pretrained(tmp_path)
+    others = dataclasses.replace(tiny_backbones(), detector=detector_stub(PERCEPTION_WIDTH))
+    assert MrMllm.from_pretrained(tmp_path, others).config.detector == ""
+
+
+def test_a_backbone_that_is_needed_and_not_loaded_is_named(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    config = make_model(backbones).config
+    with pytest.raises(CheckpointError, match="visual encoder 'efficientnet-lite0'"):
+        MrMllm(config, Backbones(backbones.language_model, backbones.detector))
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "lacking", "foreign"])
+def test_a_damaged_checkpoint_is_named(damage, tiny_backbones, make_model, tmp_path):
+    make_model(tiny_backbones()).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    if damage == "missing":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif damage == "lacking":
+        weights.pop("query_tokens.scale")
+        save_file(weights, file)
+    else:
+        save_file(weights | {"more": torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        MrMllm.from_pretrained(tmp_path, tiny_backbones())
+
+
+def test_a_checkpoint_that_is_nowhere_is_named(tiny_backbones):
+    with pytest.raises(CheckpointError, match="/nowhere/checkpoint"):
+        MrMllm.from_pretrained("/nowhere/checkpoint", tiny_backbones())
+
+
+@pytest.mark.parametrize("family", [tiny_llama, tiny_gemma2])
+def test_sizes_come_from_the_backbones(family, tiny_backbones, make_model):
+    backbones = tiny_backbones(family)
+    config = make_model(backbones).config
+    text = backbones.language_model.model.config
+    assert config.language_width == text.hidden_size
+    assert config.language_layers == text.num_hidden_layers
+    assert config.visual_width == backbones.visual_encoder.width
+    assert config.perception_width == PERCEPTION_WIDTH

@@ -64,7 +64,7 @@ def make_tokenizer():
 def make_model(tokenizer):
     torch.manual_seed(2)
     ids = dict(zip(("pad_token_id", "eos_token_id"), range(2), strict=True))
-    return LlavaForConditionalGeneration(
+    model = LlavaForConditionalGeneration(
         LlavaConfig(
             vision_config=CLIPVisionConfig(**LAYERS, image_size=32, patch_size=8),
             text_config=LlamaConfig(
@@ -75,6 +75,10 @@ def make_model(tokenizer):
             **ids,
         )
     )
+    # Neither special tokens nor single bytes are likely: answers are made of words.
+    words = len(SPECIAL) + 256
+    model.lm_head.weight.data[:words] = 0
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +202,7 @@ def test_the_model_sees_the_image_in_red_green_blue(answerer, scene, watched):
 
 def test_the_answer_depends_on_the_image(answerer, bus_image, zidane_image, scene):
     answers = [ask(answerer, image, scene)[0] for image in (bus_image, zidane_image)]
-    assert answers[0].confidence != answers[1].confidence
+    assert answers[0].text != answers[1].text
 
 
 @pytest.mark.parametrize("token", SPECIAL)
@@ -219,7 +223,7 @@ def test_only_listed_objects_are_cited(answerer, bus_image, scene, monkeypatch):
 
     monkeypatch.setattr(vlm_answerer, "generate_text", say)
     answer, _ = ask(answerer, bus_image, scene)
-    assert (answer.cited, answer.confidence, answer.tokens) == ((2, 1), 0.5, tuple(range(9)))
+    assert (answer.cited, answer.confidence, answer.tokens) == ((2, 1), 0.5, 9)
     answerer.configure(PromptSettings(max_objects=1))
     try:
         assert ask(answerer, bus_image, scene)[0].cited == (1,)
@@ -286,6 +290,7 @@ def assert_refused(model, compute, reason=None):
     message = str(error.value)
     assert message.startswith(f"the vision-language model '{model}' ")
     assert message.endswith(" with the parameter vlm.model")
+    assert ".." not in message
     assert "\n" not in message
 
 

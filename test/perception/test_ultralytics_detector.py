@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import functools
 from dataclasses import replace
 
 import cv2
@@ -9,8 +10,20 @@ import torch
 import torch.nn.functional as F
 
 from mrmllm_ros import weights
-from mrmllm_ros.perception.detector import DetectorError, DetectorSettings, load_detector
+from mrmllm_ros.perception import ultralytics_detector
+from mrmllm_ros.perception.detector import (
+    DetectorError,
+    DetectorSettings,
+    FixedVocabularyError,
+    VocabularyError,
+    load_detector,
+)
+from mrmllm_ros.perception.roi_features import pool_boxes
 from mrmllm_ros.perception.ultralytics_detector import model_path, to_letterbox
+
+# After the module that keeps ultralytics off the network.
+import ultralytics  # isort: skip
+from ultralytics.nn.tasks import WorldModel, YOLOEModel  # isort: skip
 
 # Where the objects are on the photograph, as far larger detectors say.
 BUS = (22, 231, 803, 756)
@@ -39,8 +52,17 @@ def bus(detector, bus_image):
     return perception
 
 
-def load(compute, **settings):
-    settings = {name: str(value) for name, value in settings.items()}
+def assert_alike(one, other):
+    """Two perceptions of one image; convolutions may add in another order in a batch."""
+    assert one.candidates.labels == other.candidates.labels
+    assert one.reported == other.reported
+    np.testing.assert_allclose(one.candidates.xyxy, other.candidates.xyxy, atol=0.1)
+    np.testing.assert_allclose(one.candidates.scores, other.candidates.scores, atol=1e-3)
+    torch.testing.assert_close(one.features, other.features, atol=1e-3, rtol=1e-3)
+
+
+def load(compute, model, **settings):
+    settings["model"] = str(model)
     return load_detector(DetectorSettings(**settings), compute)
 
 
@@ -74,6 +96,11 @@ def test_objects_come_most_salient_first_inside_of_the_image_and_above_the_thres
     assert (detections.xyxy >= 0).all()
     assert (detections.xyxy <= np.tile(detections.resolution_wh, 2)).all()
     assert (detections.scores >= DetectorSettings().score_threshold).all()
+    doubtful = bus.candidates.take(np.arange(bus.reported, len(bus.candidates)))
+    assert len(doubtful) > 0
+    assert (np.diff(doubtful.salience) <= 0).all()
+    assert (doubtful.scores < DetectorSettings().score_threshold).all()
+    assert (doubtful.scores >= DetectorSettings().candidate_threshold).all()
     assert (detections.xyxy.dtype, detections.scores.dtype) == (np.float32, np.float32)
 
 
@@ -84,12 +111,14 @@ def test_blue_and_red_are_not_swapped(detector, bus, bus_image):
     assert scores.max(initial=0) < bus.detections.scores[0]
 
 
-def test_each_object_has_a_row_of_features_of_its_own(bus):
-    count = len(bus.detections)
+def test_each_candidate_has_a_row_of_features_of_its_own(detector, bus):
+    count = len(bus.candidates)
+    assert detector.feature_width == 384
     assert bus.features.shape == (count, 384)
     assert bus.features.dtype is torch.float32
     assert bus.features.isfinite().all()
     assert len(bus.features.unique(dim=0)) == count
+    assert not bus.features.is_inference(), "what fusion learns from can be saved for backward"
 
 
 def test_features_stay_with_their_object_when_it_is_moved(detector, bus, bus_image):
@@ -98,7 +127,10 @@ def test_features_stay_with_their_object_when_it_is_moved(detector, bus, bus_ima
         bus_image, 0, 0, 270, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114)
     )
     [moved] = detector.detect([moved_image])
-    alike = F.normalize(moved.features, dim=1) @ F.normalize(bus.features, dim=1).T
+    alike = (
+        F.normalize(moved.features[: moved.reported], dim=1)
+        @ F.normalize(bus.features[: bus.reported], dim=1).T
+    )
     matched = 0
     for box, similarities in zip(moved.detections.xyxy - (270, 0, 270, 0), alike, strict=True):
         overlaps = [overlap(box, other) for other in bus.detections.xyxy]
@@ -115,12 +147,8 @@ def test_a_batch_gives_what_its_images_give_one_by_one(names, detector, bus_imag
     assert len(together) == len(images)
     for image, batched in zip(images, together, strict=True):
         [single] = detector.detect([image])
-        assert batched.detections.labels == single.detections.labels
-        assert batched.detections.resolution_wh == image.shape[1::-1]
-        # Convolutions may add in another order in a batch.
-        np.testing.assert_allclose(batched.detections.xyxy, single.detections.xyxy, atol=0.1)
-        np.testing.assert_allclose(batched.detections.scores, single.detections.scores, atol=1e-3)
-        torch.testing.assert_close(batched.features, single.features, atol=1e-3, rtol=1e-3)
+        assert batched.candidates.resolution_wh == image.shape[1::-1]
+        assert_alike(batched, single)
 
 
 def test_what_was_found_before_is_not_changed_by_the_next_image(detector, bus_image, zidane_image):
@@ -133,8 +161,8 @@ def test_what_was_found_before_is_not_changed_by_the_next_image(detector, bus_im
 
 def test_a_black_image_holds_nothing_and_has_features_of_the_right_width(detector):
     [black] = detector.detect([np.zeros((480, 640, 3), np.uint8)])
-    assert len(black.detections) == 0
-    assert black.detections.resolution_wh == (640, 480)
+    assert len(black.candidates) == 0
+    assert black.candidates.resolution_wh == (640, 480)
     assert black.features.shape == (0, 384)
 
 
@@ -142,19 +170,41 @@ def test_a_black_image_holds_nothing_and_has_features_of_the_right_width(detecto
 def test_images_of_any_size_can_be_looked_at(size, detector):
     [perception] = detector.detect([np.full((*size, 3), 200, np.uint8)])
     assert perception.detections.resolution_wh == size[::-1]
-    assert perception.features.shape == (len(perception.detections), 384)
+    assert perception.features.shape == (len(perception.candidates), 384)
 
 
-def test_the_score_threshold_changes_what_is_reported(detector, configured, bus, bus_image):
+def test_the_score_threshold_changes_what_is_reported_and_not_what_is_a_candidate(
+    detector, configured, bus, bus_image
+):
     configured(score_threshold=0.7)
     [fewer] = detector.detect([bus_image])
     assert fewer.detections.labels == ("bus",)
-    assert fewer.features.shape == (1, 384)
+    assert sorted(fewer.candidates.scores) == sorted(bus.candidates.scores)
 
-    configured(score_threshold=0.05)
+    configured(score_threshold=0.1)
     [more] = detector.detect([bus_image])
     assert len(more.detections) > len(bus.detections)
-    assert 0.05 <= more.detections.scores.min() < 0.3
+    assert 0.1 <= more.detections.scores.min() < 0.3
+
+
+def test_the_candidate_threshold_changes_how_doubtful_candidates_may_be(
+    detector, configured, bus, bus_image
+):
+    configured(candidate_threshold=0.2)
+    [fewer] = detector.detect([bus_image])
+    assert fewer.detections.labels == bus.detections.labels
+    assert len(fewer.detections) < len(fewer.candidates) < len(bus.candidates)
+    assert fewer.candidates.scores.min() >= 0.2
+    assert fewer.features.shape == (len(fewer.candidates), 384)
+
+
+def test_all_is_reported_where_the_score_threshold_is_the_lower_one(
+    detector, configured, bus_image
+):
+    configured(score_threshold=0.1, candidate_threshold=0.5)
+    [perception] = detector.detect([bus_image])
+    assert perception.reported == len(perception.candidates)
+    assert 0.1 <= perception.candidates.scores.min() < 0.5
 
 
 def test_the_iou_threshold_changes_how_much_objects_may_overlap(detector, configured, bus_image):
@@ -162,7 +212,7 @@ def test_the_iou_threshold_changes_how_much_objects_may_overlap(detector, config
     for iou_threshold in (0.1, 0.9):
         configured(iou_threshold=iou_threshold)
         [perception] = detector.detect([bus_image])
-        counts.append(len(perception.detections))
+        counts.append(len(perception.candidates))
     assert counts[0] < counts[1]
 
 
@@ -170,8 +220,8 @@ def test_of_too_many_objects_the_surest_are_reported(detector, configured, bus, 
     configured(max_detections=2)
     [limited] = detector.detect([bus_image])
     assert limited.features.shape == (2, 384)
-    surest = np.sort(bus.detections.scores)[-2:]
-    np.testing.assert_allclose(np.sort(limited.detections.scores), surest, rtol=1e-6)
+    surest = np.sort(bus.candidates.scores)[-2:]
+    np.testing.assert_allclose(np.sort(limited.candidates.scores), surest, rtol=1e-6)
 
 
 @pytest.mark.parametrize("input_wh", [(416, 416), (640, 384)])
@@ -192,6 +242,11 @@ def test_boxes_go_where_ultralytics_takes_them_back_from(resolution_wh, input_wh
     np.testing.assert_allclose(back, boxes, atol=0.6 * pixel)
 
 
+def test_boxes_are_stretched_with_the_image():
+    moved = to_letterbox(np.array([[20, 30, 200, 100]]), (200, 100), (640, 640), stretched=True)
+    np.testing.assert_allclose(moved, [[64, 192, 640, 640]])
+
+
 def test_no_boxes_stay_no_boxes():
     assert to_letterbox(np.zeros((0, 4), np.float32), (810, 1080), (416, 416)).shape == (0, 4)
 
@@ -204,6 +259,7 @@ def test_a_model_may_be_named_by_its_path_and_may_have_no_features(
     onnx.save(model, tmp_path / "plain.onnx")
     plain = load(compute, model=tmp_path / "plain.onnx")
     assert plain.name == "plain"
+    assert plain.feature_width == 0
     [perception] = plain.detect([bus_image])
     assert perception.features is None
     np.testing.assert_allclose(perception.detections.xyxy, bus.detections.xyxy, atol=0.1)
@@ -269,6 +325,178 @@ def test_an_embedded_model_that_is_not_fetched_is_named_with_the_command(
     monkeypatch.setenv("MRMLLM_HOME", str(tmp_path))
     with pytest.raises(weights.WeightsError, match="run `mrmllm models fetch nanodet-g`"):
         load(compute, model="nanodet-g")
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """(480, 640, 3) that ultralytics neither scales nor pads."""
+    return np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def make_model(tmp_path_factory):
+    """Saves an untrained model by the name of its configuration; it finds all sorts of things."""
+
+    def make(name):
+        torch.manual_seed(0)
+        model = ultralytics.YOLO(f"{name}.yaml")
+        head = model.model.model[-1]
+        for branch in getattr(head, "cv4", None) or [layers[-1] for layers in head.cv3]:
+            torch.nn.init.zeros_(branch.bias)
+        if name == "yolov8n":
+            for layers in head.cv3:
+                torch.nn.init.normal_(layers[-1].weight)
+        path = tmp_path_factory.mktemp("models") / f"{name}.pt"
+        model.save(path)
+        return path
+
+    return functools.cache(make)
+
+
+@pytest.fixture(scope="module")
+def untrained(compute, make_model):
+    """A .pt model that finds something in noise."""
+    return load(compute, model=make_model("yolov8n"), max_detections=20)
+
+
+def test_features_of_a_pt_model_are_pooled_from_each_map_that_its_head_takes(untrained, noise):
+    network = untrained._predictor.model.model
+    assert network.is_fused()
+    maps = {}
+    hooks = [
+        network.model[index].register_forward_hook(
+            lambda _layer, _inputs, output, stride=stride: maps.update({stride: output.clone()})
+        )
+        for index, stride in zip(network.model[-1].f, (8, 16, 32), strict=True)
+    ]
+    [perception] = untrained.detect([noise])
+    for hook in hooks:
+        hook.remove()
+
+    assert len(perception.candidates) > 5
+    assert len(perception.features.unique(dim=0)) == len(perception.candidates)
+    boxes = torch.from_numpy(perception.candidates.xyxy)
+    expected = torch.cat([pool_boxes(maps[stride], boxes, stride) for stride in (8, 16, 32)], 1)
+    torch.testing.assert_close(perception.features, expected, atol=1e-4, rtol=1e-3)
+    assert untrained.feature_width == expected.shape[1] == 64 + 128 + 256
+    assert not perception.features.is_inference()
+
+
+def test_a_pt_model_gives_in_a_batch_what_it_gives_one_by_one(untrained, noise):
+    images = [noise, np.ascontiguousarray(noise[::-1])]
+    for image, batched in zip(images, untrained.detect(images), strict=True):
+        [single] = untrained.detect([image])
+        assert_alike(batched, single)
+
+
+def test_without_images_nothing_is_perceived(untrained):
+    assert untrained.detect([]) == []
+
+
+def test_a_model_that_gives_no_boxes_is_refused_with_its_task(compute, tmp_path):
+    ultralytics.YOLO("yolo11n-cls.yaml").save(tmp_path / "classifier.pt")
+    with pytest.raises(DetectorError, match=r"classifier\.pt .* its task is classify, which"):
+        load(compute, model=tmp_path / "classifier.pt")
+
+
+OPEN_MODELS = ("yolov8n-worldv2", "yoloe-11n")
+
+
+@pytest.fixture(scope="module", params=OPEN_MODELS)
+def open_path(request, make_model):
+    """The file of a model that takes other labels."""
+    return make_model(request.param)
+
+
+@pytest.fixture
+def text_encoder(monkeypatch):
+    """What embeds labels, in the place of a text encoder that is not installed."""
+
+    def embed(_network, labels):
+        seeds = [torch.Generator().manual_seed(sum(label.encode())) for label in labels]
+        return F.normalize(torch.stack([torch.randn(512, generator=g) for g in seeds]))[None]
+
+    monkeypatch.setattr(ultralytics_detector, "_check_text_encoder", lambda network: None)
+    monkeypatch.setattr(WorldModel, "get_text_pe", embed)
+    monkeypatch.setattr(YOLOEModel, "get_text_pe", embed)
+
+
+@pytest.mark.usefixtures("text_encoder")
+def test_an_open_model_starts_with_the_labels_of_the_settings(compute, open_path, noise):
+    detector = load(compute, model=open_path, vocabulary="crate, forklift,")
+    assert detector.labels == ("crate", "forklift")
+    [perception] = detector.detect([noise])
+    assert set(perception.candidates.labels) <= {"crate", "forklift"}
+
+
+@pytest.mark.usefixtures("text_encoder")
+def test_an_open_model_looks_for_other_labels_from_the_next_image_on(compute, open_path, noise):
+    detector = load(compute, model=open_path, vocabulary="crate")
+    [before] = detector.detect([noise])
+    assert set(before.candidates.labels) == {"crate"}
+    detector.set_vocabulary([" red bus ", "crate", "red bus", "door"])
+    assert detector.labels == ("red bus", "crate", "door")
+    [after] = detector.detect([noise])
+    assert {"red bus", "door"} & set(after.candidates.labels) <= set(detector.labels)
+    assert set(after.candidates.labels) != {"crate"}
+    assert after.features.shape == (len(after.candidates), detector.feature_width)
+
+
+def test_an_open_model_without_its_text_encoder_keeps_the_labels_it_was_saved_with(
+    compute, open_path, noise, monkeypatch, caplog
+):
+    monkeypatch.setattr(ultralytics_detector.importlib.util, "find_spec", lambda name: None)
+    detector = load(compute, model=open_path)
+    assert "looks for the 80 labels that it was saved with" in caplog.text
+    assert len(detector.labels) == 80
+    labels = detector.labels
+    [before] = detector.detect([noise])
+    assert len(before.candidates) > 0
+    with pytest.raises(VocabularyError, match="`pip install git") as error:
+        detector.set_vocabulary(["crate"])
+    assert not isinstance(error.value, FixedVocabularyError)
+    assert detector.labels == labels
+    [after] = detector.detect([noise])
+    assert_alike(after, before)
+
+
+def test_a_text_encoder_without_weights_is_named_and_never_downloaded(
+    compute, open_path, tmp_path, monkeypatch
+):
+    found = ultralytics_detector.importlib.util.find_spec("numpy")
+    monkeypatch.setattr(ultralytics_detector.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr(ultralytics_detector, "WEIGHTS_DIR", tmp_path)
+    monkeypatch.setitem(ultralytics_detector.SETTINGS, "weights_dir", str(tmp_path))
+    detector = load(compute, model=open_path)
+    with pytest.raises(VocabularyError, match=rf"{tmp_path}/.*\.(pt|ts); where .* `python3 -c"):
+        detector.set_vocabulary(["crate"])
+
+
+@pytest.mark.usefixtures("text_encoder")
+def test_a_text_encoder_that_fails_leaves_the_labels_as_they_were(
+    compute, open_path, noise, monkeypatch
+):
+    detector = load(compute, model=open_path, vocabulary="crate")
+
+    def fail(_network, labels):
+        raise RuntimeError("too long")
+
+    monkeypatch.setattr(WorldModel, "get_text_pe", fail)
+    monkeypatch.setattr(YOLOEModel, "get_text_pe", fail)
+    with pytest.raises(VocabularyError, match="the text encoder fails on door: too long"):
+        detector.set_vocabulary(["door"])
+    assert detector.labels == ("crate",)
+    [perception] = detector.detect([noise])
+    assert set(perception.candidates.labels) == {"crate"}
+
+
+def test_a_model_made_for_its_own_labels_says_so(detector, untrained):
+    for fixed in (detector, untrained):
+        with pytest.raises(
+            FixedVocabularyError, match=r"knows its own 80 labels .* detector\.mod"
+        ):
+            fixed.set_vocabulary(["crate"])
+        assert len(fixed.labels) == 80
 
 
 @pytest.mark.usefixtures("detector")

@@ -7,10 +7,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mrmllm_ros.cli.ros import require_ros
 from mrmllm_ros.nodes.processes import interruptible
+
+if TYPE_CHECKING:
+    from mrmllm_ros.benchmarks.fusion import Options as FusionOptions
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,6 +38,34 @@ def add_parser(subparsers: Any) -> None:
     )
     camera.add_argument("--json", action="store_true", help="print JSON")
     camera.set_defaults(run=_camera)
+    answer = benchmarks.add_parser(
+        "answer",
+        help="answers of the fusion model, against plain generation",
+        description="Measures, in turns and in one run, plain generation by the untouched "
+        "language model on the whole prompt, and the fusion model with the frame's pass done "
+        "(warm) and to be done (cold): time to first token, tokens a second, latency, memory. "
+        "Without a checkpoint the fusion's weights are random, which changes words, not speed.",
+    )
+    _add_fusion_options(answer)
+    answer.add_argument("--objects", type=int, default=10, help="objects in the prompt (10)")
+    answer.set_defaults(run=_answer)
+    enrich = benchmarks.add_parser(
+        "enrich",
+        help="the fusion pass over a frame, by number of objects",
+        description="Measures, in turns and in one run, the fusion pass over a frame with 0, 1, "
+        "10 and 50 objects and a plain forward pass of the language model over as many tokens.",
+    )
+    _add_fusion_options(enrich)
+    enrich.set_defaults(run=_enrich)
+
+
+def _add_fusion_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--params-file", type=Path, metavar="FILE", help="the node's parameters")
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE", help="image (default: a frame of a sample)"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="how often to measure (7)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _camera(options: argparse.Namespace) -> int:
@@ -48,9 +79,35 @@ def _camera(options: argparse.Namespace) -> int:
                 video=options.video,
                 frames=options.frames,
                 flood_s=options.flood_s,
-                progress=lambda line: print(line, file=sys.stderr, flush=True),
+                progress=_progress,
             )
         )
+    return _show(figures, options)
+
+
+def _answer(options: argparse.Namespace) -> int:
+    from mrmllm_ros.benchmarks import answer
+
+    return _show(answer.run(_fusion_options(options), options.objects), options)
+
+
+def _enrich(options: argparse.Namespace) -> int:
+    from mrmllm_ros.benchmarks import enrich
+
+    return _show(enrich.run(_fusion_options(options)), options)
+
+
+def _fusion_options(options: argparse.Namespace) -> FusionOptions:
+    from mrmllm_ros.benchmarks.fusion import Options
+
+    return Options(options.params_file, options.image, options.rounds, _progress)
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _show(figures: dict[str, Any], options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(figures))
     else:

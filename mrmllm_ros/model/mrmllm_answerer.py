@@ -81,6 +81,11 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         with torch.inference_mode():
             self._preamble = model.read_preamble(self._process.chat.preamble_ids)
 
+    @property
+    def preamble_length(self) -> int:
+        """Number of tokens that come before every frame and are read once."""
+        return len(self._preamble.ids)
+
     @classmethod
     def load(
         cls, settings: MrMllmSettings, prompt: PromptSettings, backbones: Backbones

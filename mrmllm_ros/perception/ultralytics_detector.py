@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import ultralytics
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
-from ultralytics.utils import SETTINGS, WEIGHTS_DIR
+from ultralytics.utils import WEIGHTS_DIR
 
 from mrmllm_ros import weights
 from mrmllm_ros.perception.detections import Detections
@@ -233,7 +233,7 @@ def _check_text_encoder(network: WorldModel | YOLOEModel) -> None:
         fetch = f"import clip; clip.load('ViT-B/32', download_root='{folder}')"
     else:
         name = "mobileclip2_b.ts" if "mobileclip2" in network.text_model else "mobileclip_blt.ts"
-        paths = [Path(name), SETTINGS["weights_dir"] / name]
+        paths = [Path(name), WEIGHTS_DIR / name]
         fetch = (
             "from ultralytics.utils.downloads import attempt_download_asset; "
             f"attempt_download_asset('{name}')"

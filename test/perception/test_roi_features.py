@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mrmllm_ros.perception.roi_features import pool_boxes
+from mrmllm_ros.perception.roi_features import pool_boxes, pool_tokens
 
 STRIDE = 8.0
 
@@ -57,3 +57,50 @@ def test_nothing_outside_of_the_box_counts():
     spot = torch.zeros(1, 1, 6, 8)
     spot[0, 0, 0, 7] = 1000.0
     assert pool_boxes(spot, boxes((0, 16, 40, 48)), STRIDE).item() == 0.0
+
+
+def tokens_of(feature_map):
+    """(1, C, H, W) as (1, H * W, C), row by row."""
+    return feature_map.flatten(2).transpose(1, 2)
+
+
+def shares(*cxcywh):
+    return torch.tensor(cxcywh, dtype=torch.float32).reshape(1, -1, 4)
+
+
+def test_a_box_on_one_token_has_that_token(ramp):
+    # Column 4 of 8, row 2 of 6.
+    pooled = pool_tokens(tokens_of(ramp), (6, 8), shares((4.5 / 8, 2.5 / 6, 1 / 8, 1 / 6)))
+    torch.testing.assert_close(pooled, torch.tensor([[[4.0, 2.0]]]))
+
+
+def test_a_box_on_the_whole_image_has_the_mean_of_its_tokens(ramp):
+    pooled = pool_tokens(tokens_of(ramp), (6, 8), shares((0.5, 0.5, 1, 1)))
+    torch.testing.assert_close(pooled, torch.tensor([[[3.5, 2.5]]]))
+
+
+def test_tokens_are_pooled_as_maps_are(ramp):
+    xyxy = boxes((3, 5, 30, 40), (16, 8, 48, 24), (0, 0, 64, 48))
+    cxcywh = torch.cat([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], dim=1)
+    pooled = pool_tokens(tokens_of(ramp), (6, 8), cxcywh[None] / torch.tensor([64, 48, 64, 48]))
+    torch.testing.assert_close(pooled[0], pool_boxes(ramp, xyxy, STRIDE))
+
+
+def test_each_image_of_a_batch_has_its_own_boxes_and_tokens(ramp):
+    left, right = shares((0.25, 0.5, 0.5, 1)), shares((0.75, 0.5, 0.5, 1))
+    tokens = torch.cat([tokens_of(ramp), -tokens_of(ramp)])
+    pooled = pool_tokens(tokens, (6, 8), torch.cat([left, right]))
+    torch.testing.assert_close(pooled, torch.tensor([[[1.5, 2.5]], [[-5.5, -2.5]]]))
+
+
+def test_without_boxes_no_tokens_are_pooled(ramp):
+    assert pool_tokens(tokens_of(ramp), (6, 8), shares()).shape == (1, 0, 2)
+
+
+def test_tokens_can_be_learnt_through_the_pooling(ramp):
+    tokens = tokens_of(ramp).requires_grad_()
+    pool_tokens(tokens, (6, 8), shares((0.5, 0.5, 0.5, 0.5))).sum().backward()
+    # Rows 1 to 4 and columns 2 to 5 lie in the box in part or whole, the corners do not.
+    grid = tokens.grad[0, :, 0].reshape(6, 8)
+    assert (grid[2:4, 3:5] > 0).all()
+    assert grid[0, 0] == grid[5, 7] == 0

@@ -159,7 +159,8 @@ def test_what_was_found_before_is_not_changed_by_the_next_image(detector, bus_im
     torch.testing.assert_close(before.features, features, rtol=0, atol=0)
 
 
-def test_a_black_image_holds_nothing_and_has_features_of_the_right_width(detector):
+def test_a_black_image_holds_nothing_and_has_features_of_the_right_width(detector, configured):
+    configured(candidate_threshold=0.3)
     [black] = detector.detect([np.zeros((480, 640, 3), np.uint8)])
     assert len(black.candidates) == 0
     assert black.candidates.resolution_wh == (640, 480)
@@ -210,7 +211,7 @@ def test_all_is_reported_where_the_score_threshold_is_the_lower_one(
 def test_the_iou_threshold_changes_how_much_objects_may_overlap(detector, configured, bus_image):
     counts = []
     for iou_threshold in (0.1, 0.9):
-        configured(iou_threshold=iou_threshold)
+        configured(iou_threshold=iou_threshold, max_detections=300)
         [perception] = detector.detect([bus_image])
         counts.append(len(perception.candidates))
     assert counts[0] < counts[1]
@@ -434,11 +435,11 @@ def test_an_open_model_looks_for_other_labels_from_the_next_image_on(compute, op
     detector = load(compute, model=open_path, vocabulary="crate")
     [before] = detector.detect([noise])
     assert set(before.candidates.labels) == {"crate"}
-    detector.set_vocabulary([" red bus ", "crate", "red bus", "door"])
-    assert detector.labels == ("red bus", "crate", "door")
+    detector.set_vocabulary([" red bus ", "door", "red bus"])
+    assert detector.labels == ("red bus", "door")
     [after] = detector.detect([noise])
-    assert {"red bus", "door"} & set(after.candidates.labels) <= set(detector.labels)
-    assert set(after.candidates.labels) != {"crate"}
+    assert len(after.candidates) > 0
+    assert set(after.candidates.labels) <= {"red bus", "door"}
     assert after.features.shape == (len(after.candidates), detector.feature_width)
 
 
@@ -466,7 +467,6 @@ def test_a_text_encoder_without_weights_is_named_and_never_downloaded(
     found = ultralytics_detector.importlib.util.find_spec("numpy")
     monkeypatch.setattr(ultralytics_detector.importlib.util, "find_spec", lambda name: found)
     monkeypatch.setattr(ultralytics_detector, "WEIGHTS_DIR", tmp_path)
-    monkeypatch.setitem(ultralytics_detector.SETTINGS, "weights_dir", str(tmp_path))
     detector = load(compute, model=open_path)
     with pytest.raises(VocabularyError, match=rf"{tmp_path}/.*\.(pt|ts); where .* `python3 -c"):
         detector.set_vocabulary(["crate"])

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the measurements of the fusion model have in common: the model and a real frame."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mrmllm_ros.compute import Compute
+from mrmllm_ros.engine.models import Settings
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.model.visual_encoder import VisualEncoder
+from mrmllm_ros.perception.detector import Perception, load_detector
+from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.settings import read_parameter_file
+from mrmllm_ros.weights import locate
+
+# A frame of the sample video with more than fifty candidates at the lowest threshold.
+_SAMPLE_FRAME = 650
+
+
+class BenchmarkError(MrmllmError):
+    """A measurement cannot be made of what was given."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        params_file: ROS 2 parameter file that chooses the models; None for the embedded ones.
+        image: Image file; None for a frame of the sample video.
+        rounds: How often everything is measured, in turns.
+        progress: Called with a line at each step.
+    """
+
+    params_file: Path | None = None
+    image: Path | None = None
+    rounds: int = 5
+    progress: Callable[[str], None] = field(default=print)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the file names, with every candidate that the detector can give."""
+        values = read_parameter_file(self.params_file, "mrmllm_node") if self.params_file else {}
+        return Settings.from_parameters({**values, "detector.candidate_threshold": 0.01})
+
+    def frame(self) -> np.ndarray:
+        """(H, W, 3) uint8 in BGR order."""
+        if self.image is not None:
+            return next(iter(frames(self.image)))
+        video = frames(locate("vtest") / "vtest.avi")
+        return next(islice(video, _SAMPLE_FRAME, None))
+
+
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """The fusion model with every mechanism on, and a real frame for it.
+
+    Without a checkpoint its weights are random, which changes its words and not its speed.
+    """
+
+    answerer: MrMllmAnswerer
+    language_model: LanguageModel
+    image: np.ndarray
+    candidates: Perception
+
+    @classmethod
+    def load(cls, options: Options) -> Fusion:
+        """Load the models and look at the frame."""
+        settings, image = options.settings, options.frame()
+        compute = Compute.from_settings(settings.compute)
+        detector = load_detector(settings.detector, compute)
+        language_model = LanguageModel.load(settings.language_model, compute)
+        encoder = VisualEncoder.load(settings.visual_encoder, compute)
+        backbones = Backbones(language_model, detector, encoder)
+        if settings.mrmllm.checkpoint:
+            answerer = MrMllmAnswerer.load(settings.mrmllm, settings.prompt, backbones)
+        else:
+            torch.manual_seed(0)
+            model = MrMllm(MrMllm.configure(backbones, prompt_examples=True), backbones)
+            answerer = MrMllmAnswerer(model, backbones, settings.prompt)
+        [candidates] = detector.detect([image])
+        return cls(answerer, language_model, image, candidates)
+
+    def perception(self, objects: int) -> Perception:
+        """The frame with this many objects, all of them reported.
+
+        Raises:
+            BenchmarkError: If the detector finds fewer.
+        """
+        found = len(self.candidates.candidates)
+        if found < objects:
+            raise BenchmarkError(
+                f"the detector finds {found} candidates in the image, {objects} are needed; name "
+                "another with --image"
+            )
+        features = self.candidates.features
+        return Perception(
+            self.candidates.candidates.take(np.arange(objects)),
+            score_threshold=0.0,
+            features=None if features is None else features[:objects],
+        )
+
+
+def milliseconds(seconds: list[float]) -> dict[str, float]:
+    """Median and quartiles, in milliseconds."""
+    low, median, high = np.percentile(np.array(seconds) * 1e3, [25, 50, 75])
+    return {"median": round(median, 2), "quartiles": [round(low, 2), round(high, 2)]}
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """Of the medians."""
+    return round(float(np.median(ours) / np.median(theirs)), 3)
+
+
+def wait_for_device() -> None:
+    """Let a GPU finish what it was given, so that a clock read now tells."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def memory_mib() -> float:
+    """Memory that the models take: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.memory_allocated() / 2**20, 1)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * resource.getpagesize() / 2**20, 1)

@@ -20,10 +20,11 @@ from mrmllm_ros.benchmarks.fusion import (
     BenchmarkError,
     Fusion,
     Options,
-    memory_mib,
+    cache_mib,
     milliseconds,
     ratio,
     wait_for_device,
+    weights_mib,
 )
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model.answerer import Question
@@ -65,14 +66,11 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
         BenchmarkError: If there are too few objects, or answers too short to measure.
     """
     options.progress("loading the untouched language model")
-    memory = [memory_mib()]
     settings = options.settings
     compute = Compute.from_settings(settings.compute)
     untouched = LanguageModel.load(settings.language_model, compute)
-    memory.append(memory_mib())
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
-    memory.append(memory_mib())
     perception = fusion.perception(objects)
     text = describe_objects(perception.detections, settings.prompt, untouched.count_tokens)
     examples = fusion.answerer.model.config.prompt_examples
@@ -103,8 +101,9 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
             name: _ratios(timings[name], timings["plain"]) for name in ("warm", "cold")
         },
         "memory_mib": {
-            "plain": round(memory[1] - memory[0], 1),
-            "ours": round(memory[2] - memory[1], 1),
+            "plain_weights": weights_mib(untouched.model),
+            "our_weights": weights_mib(fusion.answerer.model),
+            "one_frame_read": cache_mib(reading.cache),
         },
     }
 

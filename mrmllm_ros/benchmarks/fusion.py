@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import DynamicCache
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.engine.models import Settings
@@ -116,7 +116,10 @@ class Fusion:
 def milliseconds(seconds: list[float]) -> dict[str, float]:
     """Median and quartiles, in milliseconds."""
     low, median, high = np.percentile(np.array(seconds) * 1e3, [25, 50, 75])
-    return {"median": round(median, 2), "quartiles": [round(low, 2), round(high, 2)]}
+    return {
+        "median": round(float(median), 2),
+        "quartiles": [round(low.item(), 2), round(high.item(), 2)],
+    }
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
@@ -130,9 +133,16 @@ def wait_for_device() -> None:
         torch.cuda.synchronize()
 
 
-def memory_mib() -> float:
-    """Memory that the models take: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
-        return round(torch.cuda.memory_allocated() / 2**20, 1)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return round(pages * resource.getpagesize() / 2**20, 1)
+def weights_mib(*modules: torch.nn.Module) -> float:
+    """Size of the weights, each counted once."""
+    weights = {id(weight): weight for module in modules for weight in module.parameters()}
+    return _mib(sum(weight.nbytes for weight in weights.values()))
+
+
+def cache_mib(cache: DynamicCache) -> float:
+    """Size of cached keys and values."""
+    return _mib(sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers))
+
+
+def _mib(size: int) -> float:
+    return round(size / 2**20, 1)

@@ -38,7 +38,8 @@ class EnrichedDetections:
         attributes: K tuples of attributes.
 
     Raises:
-        ValueError: If the parts are not about the same number of objects.
+        ValueError: If the parts are not about the same number of objects, the indices are none
+            of theirs or not in order, or a novelty is out of range.
     """
 
     fused: Detections
@@ -52,8 +53,14 @@ class EnrichedDetections:
         others = (len(self.detector), len(self.novelty), len(self.attributes))
         if set(others) != {count}:
             raise ValueError(f"{count} fused objects, but {others} in the other parts")
-        if len(self.reported) and not 0 <= self.reported.min() <= self.reported.max() < count:
-            raise ValueError(f"reported indices {self.reported} are not all below {count}")
+        ascending = (np.diff(self.reported) > 0).all()
+        if not (ascending and np.isin(self.reported, np.arange(count)).all()):
+            raise ValueError(
+                f"reported indices {self.reported} are not ascending positions of {count} objects"
+            )
+        within = (self.novelty >= 0) & (self.novelty <= 1)
+        if within.shape != (count,) or not within.all():
+            raise ValueError(f"novelty {self.novelty} is not one of 0 to 1 for each object")
 
     @classmethod
     def unchanged(cls, perception: Perception) -> EnrichedDetections:

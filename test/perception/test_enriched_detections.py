@@ -63,7 +63,7 @@ def test_an_object_has_any_number_of_attributes(unchanged):
     ],
 )
 def test_parts_that_do_not_fit_the_objects_are_refused(change, unchanged):
-    with pytest.raises(ValueError, match="3 fused objects|novelty"):
+    with pytest.raises(ValueError, match=r"3 fused objects|novelty"):
         replace(unchanged, **change)
 
 

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks run and count rightly; what they measure is no matter here."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from mrmllm_ros.benchmarks import answer, enrich
+from mrmllm_ros.benchmarks.fusion import BenchmarkError, Options
+
+
+@pytest.fixture(scope="module")
+def options():
+    [folder] = importlib.util.find_spec("ultralytics").submodule_search_locations
+    image = Path(folder) / "assets" / "bus.jpg"
+    return Options(image=image, rounds=1, progress=lambda line: None)
+
+
+def test_answers_are_measured_against_plain_generation(options):
+    figures = answer.run(options, objects=2)
+    assert figures["objects"] == 2
+    for kind in ("plain", "warm", "cold"):
+        first = figures[kind]["time_to_first_token_ms"]["median"]
+        assert 0 < first < figures[kind]["latency_ms"]["median"]
+        assert figures[kind]["tokens"] > 2
+    ratios = figures["ratio_to_plain"]["warm"]
+    plain, warm = (figures[kind]["tokens_per_s"] for kind in ("plain", "warm"))
+    assert ratios["tokens_per_s"] == pytest.approx(warm / plain, rel=0.01)
+    memory = figures["memory_mib"]
+    assert memory["our_weights"] > memory["plain_weights"] > 500
+    assert memory["one_frame_read"] > 0
+
+
+def test_the_fusion_pass_is_measured_by_number_of_objects(options):
+    figures = enrich.run(options, counts=(0, 2))
+    none, two = figures["0 objects"], figures["2 objects"]
+    assert two["tokens"] > none["tokens"] > 0
+    assert two["ratio"] == pytest.approx(
+        two["enrich_ms"]["median"] / two["plain_forward_ms"]["median"], rel=0.01
+    )
+
+
+def test_a_frame_with_too_few_objects_is_an_error(options):
+    with pytest.raises(BenchmarkError, match="--image"):
+        enrich.run(options, counts=(300,))

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+
+import pytest
+from huggingface_hub.errors import StrictDataclassError
+
+from mrmllm_ros.model.configuration_mrmllm import COLOURS, MrMllmConfig
+
+SIZES = {
+    "language_model": "lm",
+    "language_width": 16,
+    "language_layers": 4,
+    "embedding_scale": 0.5,
+    "visual_encoder": "eye",
+    "visual_width": 12,
+    "perception_width": 10,
+}
+PROMPT_ONLY = {
+    "prefix_tokens": False,
+    "gated_injection": False,
+    "perception_head": False,
+    "query_fusion": False,
+}
+# Not those of every `PretrainedConfig`.
+OWN_FIELDS = [name for name in MrMllmConfig.__annotations__ if name != "has_no_defaults_at_init"]
+
+
+def configure(**changes):
+    return MrMllmConfig(**{**SIZES, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("language_width", 0),
+        ("language_width", -16),
+        ("language_layers", 0),
+        ("embedding_scale", 0.0),
+        ("embedding_scale", -0.5),
+        ("embedding_scale", float("nan")),
+        ("visual_width", 0),
+        ("perception_width", 0),
+        ("fusion_width", 0),
+        ("fusion_heads", 0),
+        ("fusion_heads", 7),
+        ("fusion_layers", -1),
+        ("scene_queries", -1),
+        ("max_objects", 0),
+        ("box_frequencies", 0),
+        ("injection_layers", 0),
+        ("injection_layers", 5),
+        ("lora_rank", -1),
+        ("lora_alpha", 0),
+        ("attributes", {"colour": ["red"]}),
+        ("attributes", {"colour": ["red", "blue"], "state": []}),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_fields_name(name, value):
+    with pytest.raises(StrictDataclassError, match=f"ValueError: {name}: "):
+        configure(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("language_model", None),
+        ("language_model_revision", 1),
+        ("language_width", "16"),
+        ("language_layers", 4.0),
+        ("embedding_scale", "0.5"),
+        ("visual_encoder", None),
+        ("max_objects", True),
+        ("query_fusion", 1),
+        ("perception_prompt", "yes"),
+        ("attributes", ["red", "blue"]),
+        ("attributes", {"colour": "red"}),
+        ("attributes", {"colour": [1, 2]}),
+        ("lora_rank", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_the_fields_name(name, value):
+    with pytest.raises(StrictDataclassError, match=f"'{name}'"):
+        configure(**{name: value})
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_what_only_backbones_can_say_has_no_default(name):
+    others = {key: value for key, value in SIZES.items() if key != name}
+    with pytest.raises(TypeError, match=f"'{name}'"):
+        MrMllmConfig(**others)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fusion_layers": 0},
+        {"scene_queries": 0},
+        {"lora_rank": 0},
+        {"injection_layers": 1},
+        {"injection_layers": 4},
+        {"max_objects": 1},
+        {"attributes": {}},
+        {"attributes": {"colour": ["red", "blue"]}},
+    ],
+)
+def test_the_least_and_the_most_that_are_allowed_are_taken(changes):
+    config = configure(**changes)
+    assert {name: getattr(config, name) for name in changes} == changes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "language_model_revision": "a1",
+            "visual_encoder_revision": "b2",
+            "detector": "nanodet-g",
+            "detector_revision": "c3",
+            "fusion_width": 64,
+            "fusion_layers": 0,
+            "fusion_heads": 4,
+            "scene_queries": 3,
+            "max_objects": 7,
+            "box_frequencies": 5,
+            "injection_layers": 2,
+            "query_fusion": False,
+            "prefix_tokens": False,
+            "gated_injection": False,
+            "perception_prompt": False,
+            "perception_head": False,
+            "prompt_examples": True,
+            "attributes": {"state": ["open", "closed"], "größe": ["klein", "groß"]},
+            "lora_rank": 3,
+            "lora_alpha": 5,
+        },
+    ],
+)
+def test_saving_and_loading_gives_the_same_fields(changes, tmp_path):
+    config = configure(**changes)
+    config.save_pretrained(tmp_path)
+    loaded = MrMllmConfig.from_pretrained(tmp_path)
+    assert {name: getattr(loaded, name) for name in OWN_FIELDS} == {
+        name: getattr(config, name) for name in OWN_FIELDS
+    }
+    # A field that the second case leaves at its default could get lost unnoticed.
+    defaults = {field.name: field.default for field in dataclasses.fields(MrMllmConfig)}
+    assert not changes or all(getattr(loaded, name) != defaults[name] for name in OWN_FIELDS)
+
+
+def test_a_saved_value_out_of_range_is_refused(tmp_path):
+    configure().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"max_objects": 0}))
+    with pytest.raises(StrictDataclassError, match="ValueError: max_objects: 0"):
+        MrMllmConfig.from_pretrained(tmp_path)
+
+
+def test_colours_are_the_attribute_that_is_known_by_default():
+    assert configure().attributes == {"colour": list(COLOURS)}
+    assert len(set(COLOURS)) == len(COLOURS) > 10
+
+
+def test_the_default_attributes_of_one_configuration_are_not_those_of_another():
+    one, other = configure(), configure()
+    one.attributes["colour"].append("beige")
+    one.attributes["state"] = ["open", "closed"]
+    assert other.attributes == {"colour": list(COLOURS)}
+
+
+@pytest.mark.parametrize("on", [None, "prefix_tokens", "gated_injection", "perception_head"])
+def test_there_are_queries_where_anything_uses_them(on):
+    config = configure(**{**PROMPT_ONLY, **({on: True} if on else {})})
+    assert config.has_queries == (on is not None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({}, True),
+        ({"detector": "nanodet-g"}, True),
+        # Without fusion the image serves only where features are pooled from it.
+        ({"query_fusion": False}, True),
+        ({"query_fusion": False, "detector": "nanodet-g"}, False),
+        (PROMPT_ONLY, False),
+        ({**PROMPT_ONLY, "query_fusion": True}, False),
+        ({**PROMPT_ONLY, "detector": "nanodet-g"}, False),
+    ],
+)
+def test_the_image_is_needed_for_the_fusion_and_for_pooled_features(changes, needed):
+    assert configure(**changes).needs_image == needed
+
+
+@pytest.mark.parametrize("on", ["prefix_tokens", "gated_injection", "perception_head"])
+def test_queries_need_a_width_of_their_features(on):
+    with pytest.raises(StrictDataclassError, match="perception_width"):
+        configure(**{**PROMPT_ONLY, on: True, "perception_width": 0})
+
+
+def test_the_prompt_alone_needs_neither_visual_encoder_nor_features():
+    config = configure(**PROMPT_ONLY, visual_encoder="", visual_width=0, perception_width=0)
+    assert not config.needs_image
+    assert (config.visual_width, config.perception_width) == (0, 0)
+
+
+def test_without_fusion_a_detector_with_features_needs_no_visual_encoder():
+    config = configure(query_fusion=False, detector="nanodet-g", visual_encoder="", visual_width=0)
+    assert config.has_queries
+    assert not config.needs_image

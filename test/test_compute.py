@@ -91,7 +91,16 @@ def test_zero_threads_leaves_pytorchs_own_number():
     assert (compute.threads, torch.get_num_threads()) == (0, 2)
 
 
-@pytest.mark.parametrize("values", [{"precision": "float64"}, {"threads": -1}, {"threads": 257}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"precision": "float64"},
+        {"threads": -1},
+        {"threads": 257},
+        {"batch_size": 0},
+        {"batch_size": 257},
+    ],
+)
 def test_what_makes_no_sense_is_refused(values):
     with pytest.raises(SettingsError):
         ComputeSettings(**values)

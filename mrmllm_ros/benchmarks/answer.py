@@ -94,7 +94,7 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
     return {
         "objects": objects,
         "prompt_tokens": len(prompt),
-        "tokens_read_of_the_frame": reading.attention_mask.shape[1],
+        "tokens_read_of_the_frame": reading.prefix().attention_mask.shape[1],
         "trained": bool(settings.mrmllm.checkpoint),
         **{name: _figures(of_one) for name, of_one in timings.items()},
         "ratio_to_plain": {
@@ -103,7 +103,7 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
         "memory_mib": {
             "plain_weights": weights_mib(untouched.model),
             "our_weights": weights_mib(fusion.answerer.model),
-            "one_frame_read": cache_mib(reading.cache),
+            "one_frame_read": cache_mib(reading.prefix().cache),
         },
     }
 

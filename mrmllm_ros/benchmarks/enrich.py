@@ -39,7 +39,7 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
 def _measure(fusion: Fusion, count: int, rounds: int) -> dict[str, object]:
     perception = fusion.perception(count)
     [reading] = fusion.answerer.read([fusion.image], [perception])
-    tokens = reading.attention_mask.shape[1] - fusion.answerer.preamble_length
+    tokens = reading.prefix().attention_mask.shape[1] - fusion.answerer.preamble_length
     language_model = fusion.answerer.model.language_model
     ids = torch.ones((1, tokens), dtype=torch.int64, device=language_model.device)
 

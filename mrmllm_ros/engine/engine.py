@@ -140,8 +140,14 @@ class Engine(Generic[T]):
 
         Returns:
             Gets None, or a `MrmllmError` that says what cannot use them.
+
+        Raises:
+            QueryError: If the engine has stopped.
         """
-        return self._vocabulary.submit(self._set_vocabulary, tuple(labels))
+        try:
+            return self._vocabulary.submit(self._set_vocabulary, tuple(labels))
+        except RuntimeError as error:
+            raise QueryError(ErrorCode.NOT_ACTIVE, "the node is being deactivated") from error
 
     def configure(self, settings: Settings) -> None:
         """Take over the settings that can change at run time."""

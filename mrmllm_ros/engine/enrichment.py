@@ -33,15 +33,23 @@ class Enricher:
         self._on_enriched = on_enriched
         self._lock = Lock()
 
-    def enrich(self, scene: Scene) -> EnrichedScene:
+    def enrich(self, scene: Scene, max_age_s: float | None = None) -> EnrichedScene:
         """Read a scene.
 
+        Args:
+            scene: The scene.
+            max_age_s: One whose image is at most so old will do as well: who asks while a pass
+                is under way need not wait for another. None for no older one than the scene.
+
         Returns:
-            The enriched scene, or a newer one of the same camera that has been read meanwhile.
+            The enriched scene, or another of the same camera that has been read meanwhile.
         """
         with self._lock:
             known = self._memory.enriched(scene.frame.camera)
-            if known is not None and known.scene.perceived_s >= scene.perceived_s:
+            if known is not None and (
+                known.scene.perceived_s >= scene.perceived_s
+                or (max_age_s is not None and self._memory.age_s(known.scene) <= max_age_s)
+            ):
                 return known
             [reading] = self._answerer.read([scene.frame.image], [scene.perception])
             latency_s = scene.latency_s + time.monotonic() - scene.perceived_s
@@ -101,5 +109,7 @@ class EnrichmentWorker:
             self._rest(started_s)
 
     def _rest(self, since_s: float) -> None:
-        if self.rate_hz > 0:
-            self._stopping.wait(max(0.0, since_s + 1 / self.rate_hz - time.monotonic()))
+        # Read once: it may become 0 at any time.
+        rate_hz = self.rate_hz
+        if rate_hz > 0:
+            self._stopping.wait(max(0.0, since_s + 1 / rate_hz - time.monotonic()))

@@ -7,9 +7,9 @@ import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from threading import Condition, Lock, Thread
+from threading import Condition, Thread
 
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
@@ -125,7 +125,6 @@ class PendingAnswer:
         self.submitted_s = time.monotonic()
         self.first_text_s: float | None = None
         self._on_text = on_text
-        self._settling = Lock()
 
     @property
     def settled(self) -> bool:
@@ -138,14 +137,14 @@ class PendingAnswer:
         Returns:
             Whether this was what settled it.
         """
-        with self._settling:
-            if self.future.done():
-                return False
+        try:
             if isinstance(outcome, QueryError):
                 self.future.set_exception(outcome)
             else:
                 self.future.set_result(outcome)
-            return True
+        except InvalidStateError:
+            return False
+        return True
 
     def hand_on(self, text: str) -> None:
         """Note the first piece of text and pass every piece on, until settled."""
@@ -294,14 +293,15 @@ class QuestionWorker:
         def should_stop() -> bool:
             return pending.settled or time.monotonic() > deadline_s
 
+        max_age_s = query.max_age_s or settings.max_age_s
         scene = self._memory.fresh(
             self._memory.camera(query.camera),
-            query.max_age_s or settings.max_age_s,
+            max_age_s,
             min(time.monotonic() + settings.image_timeout_s, deadline_s),
             should_stop,
         )
         if isinstance(scene, Scene):
-            scene = self._enricher.enrich(scene)
+            scene = self._enricher.enrich(scene, max_age_s)
         if scene is None or should_stop():
             raise self._too_late()
         answer = self._answerer.answer(

@@ -165,19 +165,20 @@ class SceneMemory:
             )
         raise QueryError(
             ErrorCode.STALE_IMAGE,
-            f"the newest image of camera {camera!r} is {self._age_s(scene):.1f} s old and at most "
+            f"the newest image of camera {camera!r} is {self.age_s(scene):.1f} s old and at most "
             f"{max_age_s:.1f} s is asked for; check the camera, or ask with a larger max_age",
         )
 
-    def _newest(self, camera: str, max_age_s: float) -> Scene | EnrichedScene | None:
-        enriched, scene = self._enriched.get(camera), self._scenes.get(camera)
-        if enriched is not None and self._age_s(enriched.scene) <= max_age_s:
-            return enriched
-        if scene is not None and self._age_s(scene) <= max_age_s:
-            return scene
-        return None
-
-    def _age_s(self, scene: Scene) -> float:
+    def age_s(self, scene: Scene) -> float:
+        """Age of a scene's image in seconds."""
         # After a simulated clock has jumped back, a scene from the future is as useless as an
         # old one.
         return abs(self._now_ns() - scene.frame.captured_ns) / 1e9
+
+    def _newest(self, camera: str, max_age_s: float) -> Scene | EnrichedScene | None:
+        enriched, scene = self._enriched.get(camera), self._scenes.get(camera)
+        if enriched is not None and self.age_s(enriched.scene) <= max_age_s:
+            return enriched
+        if scene is not None and self.age_s(scene) <= max_age_s:
+            return scene
+        return None

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +32,8 @@ from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
 
+T = TypeVar("T")
+
 
 class PromptTooLongError(MrmllmError):
     """Prompt and answer do not fit into the language model's context."""
@@ -46,19 +51,46 @@ class MrMllmSettings(Validated):
 
 
 @dataclass(frozen=True, eq=False)
-class MrMllmReading(Reading):
-    """A frame, read.
+class Prefix:
+    """A frame as the language model has read it.
 
     Attributes:
         attention_mask: (1, T) int64 over all that has been read.
         cache: Its keys and values; copied for each question.
         injection: What goes into the upper language layers, or None.
-        listed: Number of objects in the prompt, which are those that can be cited.
     """
 
     attention_mask: torch.Tensor
     cache: Cache
     injection: Injection | None
+
+
+class Once(Generic[T]):
+    """Something that is made when it is first asked for, by one thread."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._lock = Lock()
+
+    def __call__(self) -> T:
+        """What was made."""
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+
+@dataclass(frozen=True, eq=False)
+class MrMllmReading(Reading):
+    """A frame, read or about to be.
+
+    Attributes:
+        prefix: What every question goes on from.
+        listed: Number of objects in the prompt, which are those that can be cited.
+    """
+
+    prefix: Once[Prefix]
     listed: int
 
 
@@ -119,42 +151,43 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
     def read(
         self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
     ) -> list[MrMllmReading]:
-        """See `Answerer.read`."""
+        """See `Answerer.read`.
+
+        Without a perception head nothing but questions needs the pass, so it waits for one.
+        """
         if not images:
             return []
+        if self.model.head is None:
+            return [self._read_later(*frame) for frame in zip(images, perceptions, strict=True)]
         frames = self._process(images, perceptions)
         frame_pass = self.model.read(frames, self._preamble)
         enriched = self._enrich(perceptions, frames, frame_pass)
         return [
-            MrMllmReading(
-                enriched=enriched[i],
-                attention_mask=frame_pass.attention_mask[i : i + 1],
-                cache=_select(frame_pass.cache, i, len(images)),
-                injection=frame_pass.injection and frame_pass.injection.of_item(i),
-                listed=frames.listed[i],
-            )
+            MrMllmReading(enriched[i], Once(partial(_prefix, frame_pass, i)), frames.listed[i])
             for i in range(len(images))
         ]
 
+    @torch.inference_mode()
     def answer(self, reading: MrMllmReading, question: Question, listener: Listener) -> Answer:
         """See `Answerer.answer`.
 
         Raises:
             PromptTooLongError: If prompt and answer exceed the language model's context.
         """
+        prefix = reading.prefix()
         ids = self._process.chat.question_ids(question.text.strip() or DESCRIBE)[None]
-        mask = torch.cat([reading.attention_mask, torch.ones_like(ids)], 1)
+        mask = torch.cat([prefix.attention_mask, torch.ones_like(ids)], 1)
         self._check_length(mask.shape[1] + question.max_new_tokens)
         # `generate` wants the whole prompt and cuts off what the cache holds; what stands there
         # for the query tokens, which have no ids, is never looked at.
-        read = ids[:, :1].expand(1, reading.attention_mask.shape[1])
+        read = ids[:, :1].expand(1, prefix.attention_mask.shape[1])
         inputs = {
             "input_ids": torch.cat([read, ids], 1),
             "attention_mask": mask,
-            "past_key_values": copy.deepcopy(reading.cache),
+            "past_key_values": copy.deepcopy(prefix.cache),
         }
         language_model = self._language_model
-        with injected(reading.injection):
+        with injected(prefix.injection):
             generation = generate_text(
                 self.model.language_model,
                 language_model.tokenizer,
@@ -170,11 +203,18 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             tokens=len(generation.token_ids),
         )
 
+    def _read_later(self, image: np.ndarray, perception: Perception) -> MrMllmReading:
+        frames = self._process([image], [perception])
+
+        def read() -> Prefix:
+            return _prefix(self.model.read(frames, self._preamble), 0)
+
+        unchanged = EnrichedDetections.unchanged(perception)
+        return MrMllmReading(unchanged, Once(read), frames.listed[0])
+
     def _enrich(
         self, perceptions: Sequence[Perception], frames: FrameBatch, frame_pass: FramePass
     ) -> list[EnrichedDetections]:
-        if frame_pass.objects is None:
-            return [EnrichedDetections.unchanged(perception) for perception in perceptions]
         output = self.model.perceive(frame_pass.objects, frames.objects)
         texts = frames.objects.labels.names
         attributes = self.model.config.attributes
@@ -204,10 +244,15 @@ def prompt_only(backbones: Backbones) -> MrMllmConfig:
     )
 
 
-def _select(cache: Cache, index: int, batch: int) -> Cache:
-    """Keys and values of one item of a batch."""
-    if batch == 1:
-        return cache
-    selected = copy.deepcopy(cache)
-    selected.batch_select_indices([index])
-    return selected
+def _prefix(frame_pass: FramePass, index: int) -> Prefix:
+    """That of one frame of a batch."""
+    cache = frame_pass.cache
+    if len(frame_pass.attention_mask) > 1:
+        cache = copy.deepcopy(cache)
+        cache.batch_select_indices([index])
+    injection = frame_pass.injection
+    return Prefix(
+        attention_mask=frame_pass.attention_mask[index : index + 1],
+        cache=cache,
+        injection=None if injection is None else injection.of_item(index),
+    )

@@ -7,11 +7,15 @@ pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scrip
 from mrmllm_ros.msg import BoundingBox2D
 
 from mrmllm_ros.conversions.detections import (
+    detection_array_from_enriched,
     detection_array_from_scene,
     detection_messages,
     detections_from_message,
 )
 from mrmllm_ros.conversions.headers import header_of
+from mrmllm_ros.engine.scene import EnrichedScene
+from mrmllm_ros.model.answerer import Reading
+from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
 OBJECTS = (
     ("bus", 0.8, (28.25, 216.5, 806.125, 735.75)),
@@ -81,12 +85,73 @@ def test_what_is_not_known_is_left_unset(make_scene):
     assert (message.mask.width, message.mask.height) == (0, 0)
 
 
+def test_doubtful_candidates_are_not_in_the_array(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS, score_threshold=0.5), "nanodet-g")
+    assert [(d.id, d.label) for d in message.detections] == [(1, "bus"), (2, "traffic light")]
+
+
+def test_without_fusion_nothing_is_novel(make_scene):
+    [message] = detection_array_from_scene(make_scene(("cup", 0.5, (0, 0, 9, 9))), "").detections
+    assert message.novelty == 0.0
+
+
 def test_single_objects_keep_their_numbers(make_scene):
-    detections = make_scene(*OBJECTS).perception.detections
+    detections = EnrichedDetections.unchanged(make_scene(*OBJECTS).perception)
     assert [(d.id, d.label) for d in detection_messages(detections, [2, 0])] == [
         (3, "person"),
         (1, "bus"),
     ]
+
+
+def test_the_array_of_a_fusion_pass_holds_what_is_reported_and_ids_may_have_gaps(enriched_scene):
+    message = detection_array_from_enriched(enriched_scene, "nanodet-g+mrmllm")
+    assert [(d.id, d.label) for d in message.detections] == [(1, "bus"), (3, "forklift")]
+
+
+def test_both_arrays_of_a_scene_number_the_same_objects_alike(enriched_scene):
+    of_detector = detection_array_from_scene(enriched_scene.scene, "").detections
+    of_fusion = detection_array_from_enriched(enriched_scene, "").detections
+    assert [(d.id, d.detector_label) for d in of_detector] == [(1, "bus"), (2, "person")]
+    assert [(d.id, d.detector_label) for d in of_fusion] == [(1, "bus"), (3, "box")]
+
+
+def test_after_fusion_the_best_label_score_and_box_stand_beside_what_the_detector_said(
+    enriched_scene,
+):
+    message = detection_array_from_enriched(enriched_scene, "").detections[1]
+    assert (message.label, message.score) == ("forklift", 0.625)
+    assert (message.detector_label, message.detector_score) == ("box", 0.125)
+    assert message.bbox == BoundingBox2D(
+        center_x=210.0, center_y=160.0, size_x=220.0, size_y=120.0
+    )
+
+
+def test_every_object_has_its_own_novelty_and_attributes(enriched_scene):
+    bus, forklift = detection_array_from_enriched(enriched_scene, "").detections
+    assert (bus.novelty, forklift.novelty) == (0.0, 0.75)
+    assert [(a.name, a.value, a.score) for a in bus.attributes] == [
+        ("colour", "red", 0.5),
+        ("state", "parked", 0.25),
+    ]
+    assert [(a.name, a.value, a.score) for a in forklift.attributes] == [
+        ("colour", "yellow", 0.75)
+    ]
+
+
+def test_the_array_of_a_fusion_pass_says_where_it_comes_from_and_how_long_it_took(enriched_scene):
+    message = detection_array_from_enriched(enriched_scene, "nanodet-g+mrmllm")
+    assert message.header == header_of(enriched_scene.scene.frame)
+    assert (message.camera, message.model) == ("front", "nanodet-g+mrmllm")
+    assert (message.image_width, message.image_height) == (640, 480)
+    assert message.latency == 0.5
+
+
+def test_a_fusion_pass_that_reports_nothing_gives_an_array_of_nothing(make_scene):
+    scene = make_scene()
+    reading = Reading(EnrichedDetections.unchanged(scene.perception))
+    message = detection_array_from_enriched(EnrichedScene(scene, reading, 0.5), "")
+    assert message.detections == []
+    assert message.header == header_of(scene.frame)
 
 
 @pytest.mark.parametrize(

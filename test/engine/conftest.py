@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import threading
 
 import fakes
 import pytest
@@ -34,6 +33,12 @@ def scenes():
 
 
 @pytest.fixture
+def enriched():
+    """What is told to `on_enriched`."""
+    return fakes.Inbox()
+
+
+@pytest.fixture
 def answers():
     """What is told to `on_answer`."""
     return fakes.Inbox()
@@ -42,5 +47,4 @@ def answers():
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
     yield
-    names = {thread.name for thread in threading.enumerate()}
-    assert not names & {"perception", "questions"}
+    assert fakes.engine_threads() == set()

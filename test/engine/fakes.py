@@ -3,14 +3,16 @@
 
 import queue
 import threading
-from threading import Semaphore
+import time
+from threading import Condition
 
 import numpy as np
 
-from mrmllm_ros.engine.scene import Frame, Scene
-from mrmllm_ros.model.answerer import Answer, Answerer
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
+from mrmllm_ros.model.answerer import Answer, Answerer, Reading
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector, Perception
+from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.perception.images import ImageError
 
 # Only ever waited for by a test that fails.
@@ -22,23 +24,36 @@ class Gate:
     """Lets steps through: all of them, or, once closed, as many as are allowed."""
 
     def __init__(self):
-        self._permits = None
+        self._changed = Condition()
+        self._open = True
+        self._permits = 0
 
     def close(self):
-        self._permits = Semaphore(0)
+        with self._changed:
+            self._open, self._permits = False, 0
 
     def allow(self, steps=1):
-        self._permits.release(steps)
+        with self._changed:
+            self._permits += steps
+            self._changed.notify_all()
 
     def open(self):
-        permits, self._permits = self._permits, None
-        if permits is not None:
-            permits.release()
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()
 
     def step(self):
-        permits = self._permits
-        if permits is not None and not permits.acquire(timeout=PATIENCE_S):
-            raise TimeoutError("the test never allowed this step")
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._open or self._permits, PATIENCE_S):
+                raise TimeoutError("the test never allowed this step")
+            self._permits = max(0, self._permits - 1)
+
+
+class Inbox(queue.Queue):
+    """A queue whose `next` does not wait for ever."""
+
+    def next(self):
+        return self.get(timeout=PATIENCE_S)
 
 
 class FakeDetector(Detector):
@@ -48,60 +63,95 @@ class FakeDetector(Detector):
         started: Gets the brightness of each image when its turn has come.
         gate: Each image is a step.
         fails_on: Brightness of images that it raises on.
+        refusal: What it raises when it gets another vocabulary, if anything.
+        threads: Names of the threads that have had it look at an image.
+        vocabulary_threads: Names of the threads that have given it another vocabulary.
     """
 
     name = "fake detector"
     labels = ("object",)
+    feature_width = 0
 
     def __init__(self):
-        self.started = queue.Queue()
+        self.started = Inbox()
         self.gate = Gate()
         self.fails_on = set()
+        self.refusal = None
         self.settings = None
-        self.threads = set()
+        self.threads, self.vocabulary_threads = set(), set()
 
     def configure(self, settings):
         self.settings = settings
 
     def detect(self, images):
         [image] = images
-        value = int(image[0, 0, 0])
+        value = brightness(image)
         self.threads.add(threading.current_thread().name)
         self.started.put(value)
         self.gate.step()
         if value in self.fails_on:
             raise RuntimeError(f"cannot look at {value}")
-        return [Perception(one_object(image, f"object {value}"))]
+        return [perceive(image)]
+
+    def _look_for(self, labels):
+        self.vocabulary_threads.add(threading.current_thread().name)
+        if self.refusal is not None:
+            raise self.refusal
 
 
 class FakeAnswerer(Answerer):
-    """Counts from zero, one token after the other, as far as the question allows.
+    """Changes nothing when it reads; counts from zero, one token after the other, to answer.
 
     Attributes:
+        reading: Gets the brightness of each image when its turn to be read has come.
+        read_gate: Each image is a step.
+        unreadable: Brightness of images that it raises on.
+        read_in: Names of the threads that have had it read.
         started: Gets the text of each question when its turn has come.
         gate: Each token is a step.
         fails_on: Questions that it raises on.
-        images: The image of each question.
-        perceptions: What it was told about each image.
+        asked_about: The reading of each question.
+        answered_in: Names of the threads that have had it answer.
         tokens: Tokens made in all.
+        refusal: What it raises when it gets another vocabulary, if anything.
+        labels: The vocabulary.
     """
 
     name = "fake answerer"
+    state = "fake"
 
     def __init__(self):
-        self.started = queue.Queue()
-        self.gate = Gate()
-        self.fails_on = set()
-        self.images, self.perceptions = [], []
+        self.reading, self.read_gate, self.unreadable = Inbox(), Gate(), set()
+        self.read_in = set()
+        self.started, self.gate, self.fails_on = Inbox(), Gate(), set()
+        self.asked_about = []
+        self.answered_in = set()
         self.tokens = 0
+        self.refusal = None
+        self.labels = None
         self.settings = None
 
     def configure(self, settings):
         self.settings = settings
 
-    def answer(self, image, perception, question, on_text, should_stop):
-        self.images.append(image)
-        self.perceptions.append(perception)
+    def set_vocabulary(self, labels):
+        if self.refusal is not None:
+            raise self.refusal
+        self.labels = labels
+
+    def read(self, images, perceptions):
+        [image], [perception] = images, perceptions
+        value = brightness(image)
+        self.read_in.add(threading.current_thread().name)
+        self.reading.put(value)
+        self.read_gate.step()
+        if value in self.unreadable:
+            raise RuntimeError(f"cannot read {value}")
+        return [Reading(EnrichedDetections.unchanged(perception))]
+
+    def answer(self, reading, question, listener):
+        self.answered_in.add(threading.current_thread().name)
+        self.asked_about.append(reading)
         self.started.put(question.text)
         words = []
         for number in range(question.max_new_tokens):
@@ -110,8 +160,8 @@ class FakeAnswerer(Answerer):
                 raise RuntimeError(f"cannot answer {question.text!r}")
             self.tokens += 1
             words.append(f"{number} ")
-            on_text(words[-1])
-            if should_stop():
+            listener.on_text(words[-1])
+            if listener.should_stop():
                 break
         return Answer("".join(words).strip(), confidence=0.5, cited=(1,), tokens=len(words))
 
@@ -129,14 +179,20 @@ class FakeClock:
         self.now_ns += round(seconds * 1e9)
 
 
-def one_object(image, label):
+def brightness(image):
+    return int(image[0, 0, 0])
+
+
+def perceive(image):
+    """One object that is as large as the image."""
     height, width = image.shape[:2]
-    return Detections(
+    candidates = Detections(
         np.array([[0, 0, width, height]], np.float32),
         np.array([0.9], np.float32),
-        (label,),
+        (f"object {brightness(image)}",),
         (width, height),
     )
+    return Perception(candidates, score_threshold=0.3)
 
 
 def make_frame(value=100, camera="front", stamp_ns=NOW_NS, received_ns=NOW_NS):
@@ -155,12 +211,19 @@ def decode(item):
 
 
 def make_scene(value=100, **frame):
+    """A scene that has been perceived just now."""
     frame = make_frame(value, **frame)
-    return Scene(frame, Perception(one_object(frame.image, f"object {value}")), latency_s=0.01)
+    return Scene(frame, perceive(frame.image), latency_s=0.01, perceived_s=time.monotonic())
 
 
-class Inbox(queue.Queue):
-    """A queue whose `next` does not wait for ever."""
+def make_enriched(value=100, **frame):
+    scene = make_scene(value, **frame)
+    return EnrichedScene(
+        scene, Reading(EnrichedDetections.unchanged(scene.perception)), latency_s=0.02
+    )
 
-    def next(self):
-        return self.get(timeout=PATIENCE_S)
+
+def engine_threads():
+    """Names of the engine's threads that run."""
+    names = {thread.name for thread in threading.enumerate()}
+    return {n for n in names if n.startswith(("perception", "enrichment", "questions", "vocab"))}

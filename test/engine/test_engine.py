@@ -3,32 +3,40 @@ import threading
 from dataclasses import replace
 
 import pytest
-from fakes import PATIENCE_S, decode, make_frame
+from fakes import PATIENCE_S, decode, engine_threads, make_frame
 
 from mrmllm_ros.engine.engine import Engine, Handlers
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.question_worker import Query
-from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.perception.detector import FixedVocabularyError, VocabularyError
 
-SETTINGS = Settings.from_mapping({"question": {"max_new_tokens": 3, "image_timeout_s": 0.0}})
+# Scenes are read when a question asks for it.
+SETTINGS = Settings.from_mapping(
+    {
+        "enrich_rate_hz": 0.0,
+        "question": {"max_new_tokens": 3, "image_timeout_s": 0.0, "parallel": 2},
+    }
+)
+# As fast as they come.
+FLOWING = replace(SETTINGS, enrich_rate_hz=1000.0)
 
 
 @pytest.fixture
-def make_engine(detector, answerer, clock, scenes, answers, errors):
+def make_engine(detector, answerer, clock, scenes, enriched, answers, errors):
     """Makes a started engine, which ends with the test."""
     engines = []
 
-    def make(*cameras):
-        handlers = Handlers(decode, scenes.put, answers.put, errors.put)
-        engine = Engine(Models(detector, answerer), SETTINGS, cameras, clock, handlers)
+    def make(*cameras, settings=SETTINGS):
+        handlers = Handlers(decode, scenes.put, enriched.put, answers.put, errors.put)
+        engine = Engine(Models(detector, answerer), settings, cameras, clock, handlers)
         engine.start()
         engines.append(engine)
         return engine
 
     yield make
-    detector.gate.open()
-    answerer.gate.open()
+    for gate in (detector.gate, answerer.read_gate, answerer.gate):
+        gate.open()
     for engine in engines:
         engine.stop()
 
@@ -39,16 +47,18 @@ def engine(make_engine):
 
 
 @pytest.fixture
-def see(scenes, errors):
-    """Lets an engine perceive an image to the end, so that questions can be about it."""
+def flowing(make_engine):
+    """An engine that reads scenes as they come."""
+    return make_engine("front", settings=FLOWING)
+
+
+@pytest.fixture
+def see(scenes):
+    """Lets an engine perceive an image; questions may be about it from then on."""
 
     def see(engine, image):
         engine.offer(image)
-        scene = scenes.next()
-        # An image is only taken up when the scene before it is in the memory.
-        engine.offer("no image")
-        assert isinstance(errors.next(), ImageError)
-        return scene
+        return scenes.next()
 
     return see
 
@@ -72,17 +82,17 @@ def test_an_image_gives_a_scene_and_a_question_an_answer_about_it(engine, see, a
     scene = see(engine, 7)
     assert label(scene) == "object 7"
     answer = ask(engine)
-    assert answer.scene is scene
+    assert answer.about.scene is scene
     assert answer.answer.text == "0 1 2"
     assert answers.next() is answer
-    assert answerer.images[0] is scene.frame.image
-    assert answerer.perceptions[0] is scene.perception
+    assert answerer.asked_about == [answer.about.reading]
+    assert answer.about.reading.enriched.fused is scene.perception.candidates
 
 
 def test_an_answer_is_about_the_newest_scene(engine, see):
     see(engine, 7)
     newest = see(engine, 8)
-    assert ask(engine).scene is newest
+    assert ask(engine).about.scene is newest
 
 
 def test_the_text_is_streamed(engine, see):
@@ -96,7 +106,7 @@ def test_detections_keep_flowing_while_a_question_is_answered(engine, see, answe
     see(engine, 1)
     answerer.gate.close()
     pending = engine.ask(Query("?"))
-    answerer.started.get(timeout=PATIENCE_S)
+    answerer.started.next()
     assert [label(see(engine, value)) for value in (2, 3, 4)] == [
         "object 2",
         "object 3",
@@ -104,22 +114,22 @@ def test_detections_keep_flowing_while_a_question_is_answered(engine, see, answe
     ]
     assert not pending.future.done()
     answerer.gate.open()
-    assert label(pending.future.result(PATIENCE_S).scene) == "object 1"
+    assert label(pending.future.result(PATIENCE_S).about.scene) == "object 1"
 
 
 def test_questions_are_answered_while_the_detector_is_busy(engine, see, detector):
     scene = see(engine, 1)
-    assert detector.started.get(timeout=PATIENCE_S) == 1
+    assert detector.started.next() == 1
     detector.gate.close()
     engine.offer(2)
-    assert detector.started.get(timeout=PATIENCE_S) == 2
-    assert ask(engine).scene is scene
+    assert detector.started.next() == 2
+    assert ask(engine).about.scene is scene
 
 
 def test_an_image_replaced_before_its_turn_is_counted_as_dropped(engine, scenes, detector):
     detector.gate.close()
     engine.offer(1)
-    detector.started.get(timeout=PATIENCE_S)
+    detector.started.next()
     for value in (2, 3, 4):
         engine.offer(value)
     detector.gate.open()
@@ -127,16 +137,121 @@ def test_an_image_replaced_before_its_turn_is_counted_as_dropped(engine, scenes,
     assert engine.dropped == 2
 
 
-def test_failures_are_reported_and_both_sides_go_on(engine, see, detector, answerer, errors):
+def test_failures_are_reported_and_all_sides_go_on(engine, see, detector, answerer, errors):
     detector.fails_on, answerer.fails_on = {6}, {"bad"}
     engine.offer("a shoe")
     assert "a shoe" in str(errors.next())
     engine.offer(6)
     assert "cannot look at 6" in str(errors.next())
+    see(engine, 5)
+    answerer.unreadable = {5}
+    assert code_of(engine.ask(Query("?"))) is ErrorCode.INTERNAL
+    assert "cannot read 5" in str(errors.next())
     scene = see(engine, 7)
     assert code_of(engine.ask(Query("bad"))) is ErrorCode.INTERNAL
     assert "cannot answer 'bad'" in str(errors.next())
-    assert ask(engine).scene is scene
+    assert ask(engine).about.scene is scene
+
+
+def test_scenes_are_enriched_as_they_come(flowing, see, enriched, answerer):
+    for value in (1, 2):
+        scene = see(flowing, value)
+        assert enriched.next().scene is scene
+    assert answerer.read_in == {"enrichment"}
+
+
+def test_detections_are_not_held_back_while_a_fusion_pass_hangs(flowing, see, enriched, answerer):
+    answerer.read_gate.close()
+    first = see(flowing, 1)
+    assert answerer.reading.next() == 1
+    assert [label(see(flowing, value)) for value in (2, 3)] == ["object 2", "object 3"]
+    last = see(flowing, 4)
+    assert enriched.empty()
+    answerer.read_gate.open()
+    assert enriched.next().scene is first
+    assert enriched.next().scene is last
+
+
+def test_questions_about_an_enriched_scene_are_answered_while_the_next_pass_hangs(
+    flowing, see, enriched, answerer
+):
+    see(flowing, 1)
+    known = enriched.next()
+    assert answerer.reading.next() == 1
+    answerer.read_gate.close()
+    see(flowing, 2)
+    assert answerer.reading.next() == 2
+    assert ask(flowing).about is known
+
+
+def test_a_failing_fusion_pass_is_reported_and_the_next_scene_is_enriched(
+    flowing, see, enriched, answerer, errors
+):
+    answerer.unreadable = {6}
+    see(flowing, 6)
+    assert "cannot read 6" in str(errors.next())
+    scene = see(flowing, 7)
+    assert enriched.next().scene is scene
+
+
+def test_with_rate_0_only_a_question_has_a_scene_read(engine, see, enriched, answerer):
+    see(engine, 1)
+    see(engine, 2)
+    assert answerer.reading.empty()
+    answer = ask(engine)
+    assert label(answer.about.scene) == "object 2"
+    assert enriched.next() is answer.about
+    assert answerer.reading.next() == 2
+    assert answerer.read_in <= {"questions-0", "questions-1"}
+
+
+def test_a_scene_that_has_been_read_serves_questions_until_it_is_too_old(
+    engine, see, clock, answerer
+):
+    first = see(engine, make_frame(1, stamp_ns=clock()))
+    assert ask(engine).about.scene is first
+    clock.advance(1)
+    second = see(engine, make_frame(2, stamp_ns=clock()))
+    assert ask(engine).about.scene is first
+    assert ask(engine, max_age_s=0.5).about.scene is second
+    assert ask(engine).about.scene is second
+    assert [answerer.reading.next() for _ in range(2)] == [1, 2]
+    assert answerer.reading.empty()
+
+
+def test_the_worker_and_two_questions_have_a_scene_read_once(flowing, see, enriched, answerer):
+    answerer.read_gate.close()
+    see(flowing, 1)
+    assert answerer.reading.next() == 1
+    pending = [flowing.ask(Query("?")) for _ in range(2)]
+    answerer.read_gate.open()
+    first, second = (question.future.result(PATIENCE_S) for question in pending)
+    assert first.about is second.about is enriched.next()
+    assert answerer.reading.empty()
+    assert enriched.empty()
+
+
+def test_two_questions_are_answered_at_the_same_time(engine, see, answerer):
+    see(engine, 1)
+    answerer.gate.close()
+    pending = [engine.ask(Query(text)) for text in ("first", "second")]
+    assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
+    assert not any(question.settled for question in pending)
+    answerer.gate.open()
+    assert [question.future.result(PATIENCE_S).answer.tokens for question in pending] == [3, 3]
+
+
+def test_a_cancelled_question_ends_at_once_and_is_not_told(engine, see, answerer, answers):
+    see(engine, 1)
+    answerer.gate.close()
+    pending = engine.ask(Query("?"))
+    answerer.started.next()
+    engine.cancel(pending)
+    assert pending.future.done()
+    assert code_of(pending) is ErrorCode.CANCELLED
+    answerer.gate.open()
+    assert ask(engine) is answers.next()
+    assert answers.empty()
 
 
 def test_before_the_first_image_there_is_nothing_to_ask_about(engine):
@@ -146,7 +261,7 @@ def test_before_the_first_image_there_is_nothing_to_ask_about(engine):
 def test_an_image_without_stamp_ages_from_its_receipt(engine, see, clock):
     scene = see(engine, make_frame(7, stamp_ns=0, received_ns=clock()))
     clock.advance(1)
-    assert ask(engine).scene is scene
+    assert ask(engine).about.scene is scene
     clock.advance(10)
     assert code_of(engine.ask(Query("?"))) is ErrorCode.STALE_IMAGE
 
@@ -156,15 +271,28 @@ def test_after_a_jump_back_in_time_only_a_new_image_will_do(engine, see, clock):
     clock.advance(-500)
     assert code_of(engine.ask(Query("?"))) is ErrorCode.STALE_IMAGE
     scene = see(engine, make_frame(2, stamp_ns=clock()))
-    assert ask(engine).scene is scene
+    assert ask(engine).about.scene is scene
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, FLOWING], ids=["asked", "flowing"])
+def test_after_a_jump_back_in_time_an_enriched_scene_gives_way_to_a_new_one(
+    settings, make_engine, see, clock
+):
+    engine = make_engine("front", settings=settings)
+    see(engine, make_frame(1, stamp_ns=clock()))
+    ask(engine)
+    clock.advance(-500)
+    assert code_of(engine.ask(Query("?"))) is ErrorCode.STALE_IMAGE
+    scene = see(engine, make_frame(2, stamp_ns=clock()))
+    assert ask(engine).about.scene is scene
 
 
 def test_each_camera_has_its_own_newest_scene(make_engine, see):
     engine = make_engine("front", "rear")
     front = see(engine, make_frame(1, "front"))
     rear = see(engine, make_frame(2, "rear"))
-    assert ask(engine, camera="front").scene is front
-    assert ask(engine, camera="rear").scene is rear
+    assert ask(engine, camera="front").about.scene is front
+    assert ask(engine, camera="rear").about.scene is rear
     with pytest.raises(QueryError, match="cameras: front, rear"):
         ask(engine)
 
@@ -172,7 +300,7 @@ def test_each_camera_has_its_own_newest_scene(make_engine, see):
 def test_a_disabled_engine_takes_no_images(engine, scenes, detector):
     detector.gate.close()
     engine.offer(1)
-    detector.started.get(timeout=PATIENCE_S)
+    detector.started.next()
     engine.enabled = False
     engine.offer(2)
     engine.enabled = True
@@ -189,7 +317,7 @@ def test_a_disabled_engine_takes_no_questions(engine, see):
         engine.ask(Query("?"))
     assert error.value.code is ErrorCode.NOT_ACTIVE
     engine.enabled = True
-    assert label(ask(engine).scene) == "object 1"
+    assert label(ask(engine).about.scene) == "object 1"
 
 
 def test_changed_settings_reach_both_models_and_the_next_question(engine, see, detector, answerer):
@@ -201,27 +329,122 @@ def test_changed_settings_reach_both_models_and_the_next_question(engine, see, d
     assert ask(engine).answer.tokens == 5
 
 
-def test_stopping_cancels_all_questions_and_ends_both_threads(engine, see, detector, answerer):
+def test_a_changed_rate_counts_from_the_next_scene_on(engine, see, enriched):
     see(engine, 1)
+    engine.configure(FLOWING)
+    scene = see(engine, 2)
+    assert enriched.next().scene is scene
+
+
+def test_live_settings_that_changed_after_the_models_were_loaded_reach_them(
+    make_engine, detector, answerer
+):
+    make_engine("front")
+    assert detector.settings is SETTINGS.detector
+    assert answerer.settings is SETTINGS.prompt
+
+
+LABELS = ("forklift", "pallet")
+
+
+def test_a_vocabulary_reaches_both_models_and_not_in_the_callers_thread(
+    engine, detector, answerer
+):
+    assert engine.set_vocabulary(list(LABELS)).result(PATIENCE_S) is None
+    assert detector.labels == LABELS
+    assert answerer.labels == LABELS
+    assert detector.vocabulary_threads == {"vocabulary_0"}
+
+
+def test_setting_a_vocabulary_returns_at_once_while_the_detector_is_busy(
+    engine, detector, answerer
+):
+    detector.gate.close()
+    engine.offer(1)
+    detector.started.next()
+    future = engine.set_vocabulary(LABELS)
+    assert not future.done()
+    assert detector.labels == ("object",)
+    detector.gate.open()
+    assert future.result(PATIENCE_S) is None
+    assert detector.labels == answerer.labels == LABELS
+
+
+def test_a_model_with_a_fixed_vocabulary_leaves_it_to_the_other(engine, detector, answerer):
+    detector.refusal = FixedVocabularyError("fixed detector")
+    assert engine.set_vocabulary(LABELS).result(PATIENCE_S) is None
+    assert (detector.labels, answerer.labels) == (("object",), LABELS)
+    detector.refusal, answerer.refusal = None, FixedVocabularyError("fixed answerer")
+    assert engine.set_vocabulary(["box"]).result(PATIENCE_S) is None
+    assert (detector.labels, answerer.labels) == (("box",), LABELS)
+
+
+def test_a_vocabulary_is_refused_where_both_models_are_fixed(engine, detector, answerer, errors):
+    detector.refusal = FixedVocabularyError("fixed detector")
+    answerer.refusal = FixedVocabularyError("fixed answerer")
+    error = engine.set_vocabulary(LABELS).exception(PATIENCE_S)
+    assert isinstance(error, FixedVocabularyError)
+    assert str(error) == "fixed detector; fixed answerer"
+    assert (detector.labels, answerer.labels) == (("object",), None)
+    assert errors.empty()
+
+
+@pytest.mark.parametrize("labels", [[], [""], ["forklift", " "]])
+def test_a_vocabulary_without_labels_is_refused_and_reaches_neither_model(
+    labels, engine, detector, answerer
+):
+    error = engine.set_vocabulary(labels).exception(PATIENCE_S)
+    assert type(error) is VocabularyError
+    assert (detector.labels, answerer.labels) == (("object",), None)
+
+
+def test_an_answerer_that_cannot_use_a_vocabulary_says_why(engine, answerer):
+    answerer.refusal = VocabularyError("too many labels")
+    error = engine.set_vocabulary(LABELS).exception(PATIENCE_S)
+    assert error is answerer.refusal
+
+
+def test_after_a_refused_vocabulary_the_next_is_taken(engine, detector):
+    engine.set_vocabulary([]).exception(PATIENCE_S)
+    assert engine.set_vocabulary(LABELS).result(PATIENCE_S) is None
+    assert detector.labels == LABELS
+
+
+def test_stopping_cancels_all_questions_at_once_and_ends_every_thread(
+    flowing, see, enriched, answerer
+):
+    see(flowing, 1)
+    enriched.next()
+    flowing.set_vocabulary(["forklift"]).result(PATIENCE_S)
     answerer.gate.close()
-    pending = [engine.ask(Query("?")) for _ in range(3)]
-    answerer.started.get(timeout=PATIENCE_S)
-    stopping = threading.Thread(target=engine.stop)
+    pending = [flowing.ask(Query("?")) for _ in range(3)]
+    for _ in range(2):
+        answerer.started.next()
+    assert engine_threads() == {
+        "perception",
+        "enrichment",
+        "questions-0",
+        "questions-1",
+        "vocabulary_0",
+    }
+    stopping = threading.Thread(target=flowing.stop)
     stopping.start()
-    assert [code_of(question) for question in pending[1:]] == [ErrorCode.CANCELLED] * 2
-    answerer.gate.allow()
-    assert code_of(pending[0]) is ErrorCode.CANCELLED
+    assert [code_of(question) for question in pending] == [ErrorCode.CANCELLED] * 3
+    answerer.gate.allow(2)
     stopping.join(PATIENCE_S)
     assert not stopping.is_alive()
-    assert not {thread.name for thread in threading.enumerate()} & {"perception", "questions"}
+    assert engine_threads() == set()
 
 
-def test_after_stopping_neither_images_nor_questions_are_taken(engine, detector):
+def test_after_stopping_nothing_is_taken(engine, detector):
     engine.stop()
     engine.offer(1)
     assert detector.started.empty()
     with pytest.raises(QueryError) as error:
         engine.ask(Query("?"))
+    assert error.value.code is ErrorCode.NOT_ACTIVE
+    with pytest.raises(QueryError) as error:
+        engine.set_vocabulary(["forklift"])
     assert error.value.code is ErrorCode.NOT_ACTIVE
 
 

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Inbox, make_scene
+from fakes import PATIENCE_S, Inbox, make_enriched, make_scene
 
 from mrmllm_ros.engine import question_worker
+from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_worker import (
     MAX_NEW_TOKENS,
+    PendingAnswer,
     Query,
+    QuestionHandlers,
     QuestionSettings,
     QuestionWorker,
 )
 from mrmllm_ros.engine.scene import SceneMemory
 from mrmllm_ros.settings import SettingsError
 
-SETTINGS = QuestionSettings(max_new_tokens=3, max_age_s=2.0, image_timeout_s=0.0)
+SETTINGS = QuestionSettings(max_new_tokens=3, max_age_s=2.0, image_timeout_s=0.0, parallel=1)
 
 
 @pytest.fixture
@@ -34,17 +38,20 @@ def memory(clock, scene):
 
 
 @pytest.fixture
-def make_worker(answerer, memory, answers, errors):
-    """Makes a started worker, which ends with the test."""
+def make_worker(answerer, memory, enriched, answers, errors):
+    """Makes a started worker, which ends with the test; unless told, it has one thread."""
     workers = []
 
-    def make(settings=SETTINGS, memory=memory, on_answer=answers.put):
-        worker = QuestionWorker(answerer, memory, settings, on_answer, errors.put)
+    def make(settings=SETTINGS, memory=memory, on_answer=answers.put, on_enriched=enriched.put):
+        enricher = Enricher(answerer, memory, on_enriched)
+        handlers = QuestionHandlers(on_answer, errors.put)
+        worker = QuestionWorker(answerer, enricher, memory, settings, handlers)
         worker.start()
         workers.append(worker)
         return worker
 
     yield make
+    answerer.read_gate.open()
     answerer.gate.open()
     for worker in workers:
         worker.stop()
@@ -70,7 +77,7 @@ def start_one(worker, answerer, text="running"):
     """A question whose answer is under way, each token a step."""
     answerer.gate.close()
     pending = worker.submit(Query(text))
-    assert answerer.started.get(timeout=PATIENCE_S) == text
+    assert answerer.started.next() == text
     return pending
 
 
@@ -78,9 +85,9 @@ def test_a_question_is_answered_about_the_newest_scene(worker, answerer, scene, 
     answer = answer_of(worker.submit(Query("how many?")))
     assert answer.answer.text == "0 1 2"
     assert answer.query == Query("how many?")
-    assert answer.scene is scene
-    assert answerer.images[0] is scene.frame.image
-    assert answerer.perceptions[0] is scene.perception
+    assert answer.about.scene is scene
+    assert answerer.asked_about == [answer.about.reading]
+    assert answer.about.reading.enriched.fused is scene.perception.candidates
     assert errors.empty()
 
 
@@ -108,7 +115,7 @@ def test_an_answer_reaches_the_one_who_asked_even_if_publishing_it_fails(make_wo
     first = answer_of(worker.submit(Query("how many?")))
     second = answer_of(worker.submit(Query("which?")))
     assert [first.query.text, second.query.text] == ["how many?", "which?"]
-    assert "no publisher" in str(errors.get(timeout=PATIENCE_S))
+    assert "no publisher" in str(errors.next())
 
 
 def test_zero_tokens_and_zero_age_mean_the_defaults(worker, clock):
@@ -145,10 +152,10 @@ def test_without_any_image_the_error_is_no_image(make_worker, clock):
 
 def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, answerer):
     clock.advance(60)
-    worker = make_worker(QuestionSettings(image_timeout_s=PATIENCE_S))
+    worker = make_worker(QuestionSettings(image_timeout_s=PATIENCE_S, parallel=1))
     pending = worker.submit(Query("?"))
     memory.put(new := make_scene(stamp_ns=clock()))
-    assert answer_of(pending).scene is new
+    assert answer_of(pending).about.scene is new
 
 
 @pytest.mark.parametrize(
@@ -191,13 +198,13 @@ def test_of_several_cameras_one_must_be_named(make_worker, clock):
     with pytest.raises(QueryError, match="cameras: front, rear") as error:
         worker.submit(Query("?"))
     assert error.value.code is ErrorCode.CAMERA_REQUIRED
-    assert answer_of(worker.submit(Query("?", "rear"))).scene.frame.camera == "rear"
+    assert answer_of(worker.submit(Query("?", "rear"))).about.scene.frame.camera == "rear"
 
 
 @pytest.fixture
 def full(make_worker, answerer):
     """A worker with one question under way and two waiting, which is all that may wait."""
-    worker = make_worker(QuestionSettings(max_waiting=2))
+    worker = make_worker(QuestionSettings(max_waiting=2, parallel=1))
     running = start_one(worker, answerer)
     waiting = [worker.submit(Query(text)) for text in ("second", "third")]
     return SimpleNamespace(worker=worker, running=running, waiting=waiting)
@@ -227,22 +234,72 @@ def test_a_changed_limit_counts_from_the_next_question_on(full):
 
 def test_a_question_that_the_worker_takes_up_leaves_its_place(full, answerer):
     answerer.gate.open()
-    assert answerer.started.get(timeout=PATIENCE_S) == "second"
+    assert answerer.started.next() == "second"
     full.worker.submit(Query("fourth"))
 
 
-def test_cancelling_the_question_under_way_ends_it_at_the_next_token(worker, answerer, answers):
+def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_next_token(
+    worker, answerer, answers
+):
     pieces = Inbox()
     answerer.gate.close()
     pending = worker.submit(Query("running"), pieces.put)
+    after = worker.submit(Query("after", max_new_tokens=1))
     answerer.gate.allow()
-    pieces.next()
+    assert pieces.next() == "0 "
     worker.cancel(pending)
-    assert not pending.future.done()
-    answerer.gate.allow()
+    assert pending.future.done()
     assert code_of(pending) is ErrorCode.CANCELLED
-    assert answerer.tokens == 2
+    answerer.gate.allow(2)
+    assert answers.next().query is after.query
+    assert answerer.tokens == 3
+    assert pieces.empty()
     assert answers.empty()
+
+
+def test_a_question_cancelled_before_its_first_token_hands_on_no_text(worker, answerer, answers):
+    pieces = Inbox()
+    answerer.gate.close()
+    pending = worker.submit(Query("running"), pieces.put)
+    assert answerer.started.next() == "running"
+    worker.cancel(pending)
+    assert pending.future.done()
+    after = worker.submit(Query("after", max_new_tokens=1))
+    answerer.gate.allow(2)
+    assert answer_of(after) is answers.next()
+    assert answerer.tokens == 2
+    assert pieces.empty()
+
+
+def test_cancelling_a_question_whose_scene_is_being_read_ends_it_at_once(
+    worker, answerer, answers, errors
+):
+    answerer.read_gate.close()
+    pending = worker.submit(Query("cancelled"))
+    assert answerer.reading.next() == 100
+    worker.cancel(pending)
+    assert pending.future.done()
+    assert code_of(pending) is ErrorCode.CANCELLED
+    after = worker.submit(Query("after"))
+    answerer.read_gate.open()
+    assert answer_of(after) is answers.next()
+    assert answerer.started.next() == "after"
+    assert answerer.started.empty()
+    # What was read for the cancelled question is not read again for the next one.
+    assert answerer.reading.empty()
+    assert answers.empty()
+    assert errors.empty()
+
+
+def test_a_model_that_fails_after_its_question_was_cancelled_is_still_reported(
+    worker, answerer, errors
+):
+    answerer.fails_on = {"running"}
+    pending = start_one(worker, answerer)
+    worker.cancel(pending)
+    answerer.gate.open()
+    assert "cannot answer 'running'" in str(errors.next())
+    assert code_of(pending) is ErrorCode.CANCELLED
 
 
 def test_after_a_cancelled_question_the_next_is_answered(worker, answerer):
@@ -259,7 +316,7 @@ def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_work
 
     class Memory(SceneMemory):
         def camera(self, name):
-            if threading.current_thread().name == "questions":
+            if threading.current_thread().name == "questions-0":
                 looked.set()
             return super().camera(name)
 
@@ -315,7 +372,7 @@ def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, ans
     answerer.gate.open()
     assert code_of(waiting) is ErrorCode.DEADLINE_EXCEEDED
     answer_of(after)
-    assert answerer.started.get(timeout=PATIENCE_S) == "after"
+    assert answerer.started.next() == "after"
 
 
 def test_waiting_for_an_image_ends_at_the_deadline(make_worker, clock):
@@ -349,14 +406,13 @@ def test_an_error_that_is_the_users_is_not_reported_as_a_failure(worker, clock, 
     assert errors.empty()
 
 
-def test_stopping_cancels_every_question_and_waits_for_the_thread(full, answerer, answers):
+def test_stopping_cancels_every_question_at_once_and_waits_for_the_thread(full, answerer, answers):
     stopping = threading.Thread(target=full.worker.stop)
     stopping.start()
-    for waiting in full.waiting:
-        assert code_of(waiting) is ErrorCode.CANCELLED
+    for pending in (*full.waiting, full.running):
+        assert code_of(pending) is ErrorCode.CANCELLED
     assert stopping.is_alive()
     answerer.gate.allow()
-    assert code_of(full.running) is ErrorCode.CANCELLED
     stopping.join(PATIENCE_S)
     assert not stopping.is_alive()
     assert answerer.tokens == 1
@@ -378,6 +434,206 @@ def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
     assert code_of(pending) is ErrorCode.CANCELLED
 
 
+def test_stopping_ends_a_question_whose_scene_is_being_read(worker, answerer, answers):
+    answerer.read_gate.close()
+    pending = worker.submit(Query("?"))
+    answerer.reading.next()
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    assert code_of(pending) is ErrorCode.CANCELLED
+    assert stopping.is_alive()
+    answerer.read_gate.open()
+    stopping.join(PATIENCE_S)
+    assert not stopping.is_alive()
+    assert answerer.started.empty()
+    assert answers.empty()
+
+
+def test_a_question_about_an_enriched_scene_needs_no_reading(worker, memory, answerer, enriched):
+    memory.put_enriched(known := make_enriched(1))
+    memory.put(make_scene(2))
+    assert answer_of(worker.submit(Query("?"))).about is known
+    assert answerer.asked_about == [known.reading]
+    assert answerer.reading.empty()
+    assert enriched.empty()
+
+
+def test_where_the_enriched_scene_is_too_old_the_newest_is_read(
+    worker, memory, answerer, clock, enriched
+):
+    memory.put_enriched(make_enriched(1))
+    clock.advance(1)
+    memory.put(newest := make_scene(2, stamp_ns=clock()))
+    answer = answer_of(worker.submit(Query("?", max_age_s=0.5)))
+    assert answer.about.scene is newest
+    assert answerer.reading.next() == 2
+    assert enriched.next() is answer.about is memory.enriched("front")
+
+
+def test_a_scene_is_read_once_for_all_questions_about_it(worker, answerer):
+    answers = [answer_of(worker.submit(Query(text))) for text in ("how many?", "which?")]
+    assert answers[0].about is answers[1].about
+    assert answerer.reading.next() == 100
+    assert answerer.reading.empty()
+
+
+def test_a_scene_that_cannot_be_read_fails_its_question_only(
+    worker, memory, answerer, clock, errors
+):
+    answerer.unreadable = {100}
+    bad = worker.submit(Query("bad"))
+    assert code_of(bad) is ErrorCode.INTERNAL
+    assert "cannot read 100" in str(bad.future.exception())
+    assert "cannot read 100" in str(errors.next())
+    memory.put(readable := make_scene(7))
+    assert answer_of(worker.submit(Query("good"))).about.scene is readable
+    assert answerer.started.next() == "good"
+
+
+def test_with_two_threads_two_questions_are_under_way_at_the_same_time(make_worker, answerer):
+    worker = make_worker(replace(SETTINGS, parallel=2))
+    answerer.gate.close()
+    pending = [worker.submit(Query(text)) for text in ("first", "second", "third")]
+    assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
+    assert not any(question.settled for question in pending)
+    assert answerer.answered_in == {"questions-0", "questions-1"}
+    answerer.gate.open()
+    assert [answer_of(question).query.text for question in pending] == ["first", "second", "third"]
+    assert answerer.answered_in == {"questions-0", "questions-1"}
+
+
+def test_with_one_thread_questions_are_answered_one_after_the_other(worker, answerer):
+    events = Inbox()
+    answerer.gate.close()
+    pending = [
+        worker.submit(Query(text), lambda piece, text=text: events.put((text, piece)))
+        for text in ("first", "second")
+    ]
+    for event in [("first", "0 "), ("first", "1 "), ("first", "2 "), ("second", "0 ")]:
+        answerer.gate.allow()
+        assert events.next() == event
+    assert pending[0].settled
+    assert not pending[1].settled
+    answerer.gate.open()
+    answer_of(pending[1])
+    assert answerer.answered_in == {"questions-0"}
+
+
+def test_of_two_questions_under_way_each_has_its_own_text_and_end(make_worker, answerer):
+    worker = make_worker(replace(SETTINGS, parallel=2))
+    answerer.gate.close()
+    texts = {"first": Inbox(), "second": Inbox()}
+    first, second = (worker.submit(Query(text), texts[text].put) for text in texts)
+    assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
+    worker.cancel(first)
+    assert first.settled
+    assert not second.settled
+    answerer.gate.open()
+    assert answer_of(second).answer.text == "0 1 2"
+    assert [texts["second"].next() for _ in range(3)] == ["0 ", "1 ", "2 "]
+    assert code_of(first) is ErrorCode.CANCELLED
+    assert texts["first"].empty()
+
+
+def test_two_questions_that_need_the_same_scene_have_it_read_once(
+    make_worker, answerer, scene, enriched
+):
+    worker = make_worker(replace(SETTINGS, parallel=2))
+    answerer.read_gate.close()
+    pending = [worker.submit(Query(text)) for text in ("first", "second")]
+    assert answerer.reading.next() == 100
+    answerer.read_gate.open()
+    first, second = map(answer_of, pending)
+    assert first.about is second.about is enriched.next()
+    assert first.about.scene is scene
+    assert answerer.reading.empty()
+    assert enriched.empty()
+
+
+def test_a_question_that_has_waited_for_a_pass_takes_its_scene_if_that_is_new_enough(
+    make_worker, memory, answerer, clock
+):
+    worker = make_worker(replace(SETTINGS, parallel=2))
+    answerer.read_gate.close()
+    first = worker.submit(Query("first"))
+    assert answerer.reading.next() == 100
+    clock.advance(1)
+    memory.put(newer := make_scene(7, stamp_ns=clock()))
+    second, third = worker.submit(Query("second")), worker.submit(Query("third", max_age_s=0.5))
+    answerer.read_gate.open()
+    assert answer_of(second).about is answer_of(first).about
+    assert answer_of(third).about.scene is newer
+
+
+def test_stopping_cancels_all_that_are_under_way(make_worker, answerer, answers):
+    worker = make_worker(replace(SETTINGS, parallel=2))
+    answerer.gate.close()
+    pending = [worker.submit(Query(text)) for text in ("first", "second", "third")]
+    assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    assert [code_of(question) for question in pending] == [ErrorCode.CANCELLED] * 3
+    answerer.gate.allow(2)
+    stopping.join(PATIENCE_S)
+    assert not stopping.is_alive()
+    assert answerer.tokens == 2
+    assert answers.empty()
+
+
+@pytest.fixture
+def pending():
+    """A question that nobody works on, and the pieces of text that reach whoever asked it."""
+    pieces = []
+    pending = PendingAnswer(Query("?"), pieces.append)
+    pending.pieces = pieces
+    return pending
+
+
+CANCELLED, BUSY = QueryError(ErrorCode.CANCELLED, "gone"), QueryError(ErrorCode.BUSY, "later")
+
+
+def test_a_question_is_settled_once(pending):
+    assert not pending.settled
+    assert pending.settle(CANCELLED)
+    assert pending.settled
+    assert not pending.settle(BUSY)
+    assert pending.future.exception(0) is CANCELLED
+
+
+def test_an_answer_is_a_result_and_later_errors_do_not_change_it(pending):
+    assert pending.settle(answer := object())
+    assert not pending.settle(CANCELLED)
+    assert pending.future.result(0) is answer
+
+
+def test_text_is_handed_on_until_the_question_is_settled(pending):
+    pending.hand_on("before ")
+    first_text_s = pending.first_text_s
+    pending.settle(CANCELLED)
+    pending.hand_on("after ")
+    assert pending.pieces == ["before "]
+    assert pending.first_text_s == first_text_s is not None
+
+
+def test_nobody_cancels_a_question_through_its_future(pending):
+    assert not pending.future.cancel()
+    assert not pending.settled
+
+
+def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker):
+    ended = Inbox()
+
+    def on_end(future):
+        worker.cancel(pending)
+        ended.put(future.exception())
+
+    pending = PendingAnswer(Query("?"), None)
+    pending.future.add_done_callback(on_end)
+    settling = threading.Thread(target=pending.settle, args=(CANCELLED,), daemon=True)
+    settling.start()
+    assert ended.next() is CANCELLED
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -386,6 +642,8 @@ def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
         {"max_age_s": 0.0},
         {"image_timeout_s": -1.0},
         {"deadline_s": 0.0},
+        {"parallel": 0},
+        {"parallel": 65},
         {"max_waiting": 0},
         {"max_length": 0},
     ],

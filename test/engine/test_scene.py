@@ -3,7 +3,7 @@ import threading
 import time
 
 import pytest
-from fakes import NOW_NS, PATIENCE_S, Inbox, make_frame, make_scene
+from fakes import NOW_NS, PATIENCE_S, Inbox, make_enriched, make_frame, make_scene
 
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.scene import SceneMemory
@@ -130,6 +130,46 @@ def test_the_clock_of_camera_and_node_may_differ_a_little(memory, clock):
     memory.put(scene := make_scene())
     clock.advance(-0.01)
     assert fresh_now(memory, max_age_s=2.0) is scene
+
+
+def test_an_enriched_scene_comes_before_a_newer_one_that_is_not(memory):
+    memory.put_enriched(enriched := make_enriched(1))
+    memory.put(make_scene(2))
+    assert fresh_now(memory) is enriched
+
+
+def test_an_enriched_scene_that_is_too_old_gives_way_to_a_newer_one_that_is_not_enriched(
+    memory, clock
+):
+    memory.put_enriched(enriched := make_enriched(1))
+    clock.advance(3)
+    memory.put(scene := make_scene(2, stamp_ns=clock()))
+    assert fresh_now(memory, max_age_s=2.0) is scene
+    assert fresh_now(memory, max_age_s=3.0) is enriched
+
+
+def test_an_enriched_scene_from_the_future_gives_way_to_a_present_one(memory, clock):
+    memory.put_enriched(make_enriched(1))
+    clock.advance(-100)
+    memory.put(scene := make_scene(2, stamp_ns=clock()))
+    assert fresh_now(memory) is scene
+
+
+def test_each_camera_has_its_own_enriched_scene_however_old(two_cameras, clock):
+    two_cameras.put_enriched(front := make_enriched(1))
+    assert two_cameras.enriched("rear") is None
+    two_cameras.put_enriched(rear := make_enriched(2, camera="rear"))
+    clock.advance(1000)
+    assert two_cameras.enriched("front") is front
+    assert two_cameras.enriched("rear") is rear
+    two_cameras.put_enriched(newer := make_enriched(3))
+    assert two_cameras.enriched("front") is newer
+
+
+def test_waiting_ends_when_an_enriched_scene_comes(memory, waiting):
+    waiting.see()
+    memory.put_enriched(enriched := make_enriched())
+    assert waiting.results.next() is enriched
 
 
 def test_waiting_for_a_first_image_ends_when_it_comes(memory, waiting):

@@ -85,6 +85,28 @@ def test_without_a_checkpoint_it_says_untrained_and_leaves_detections_alone(untr
     assert untrained.model.visual_encoder is None
 
 
+def test_without_a_checkpoint_a_frame_is_read_when_the_first_question_comes_and_once(
+    backbones, monkeypatch
+):
+    answerer = MrMllmAnswerer.load(MrMllmSettings(), PromptSettings(), backbones)
+    passes = []
+    read = answerer.model.read
+    monkeypatch.setattr(
+        answerer.model, "read", lambda *frame: passes.append(frame) or read(*frame)
+    )
+    [reading] = answerer.read([make_image()], [make_perception(2)])
+    assert not passes
+    threads = [
+        threading.Thread(target=answerer.answer, args=(reading, Question("Who?", 2), SILENT))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(passes) == 1
+
+
 def test_without_a_checkpoint_labels_cannot_be_chosen(untrained):
     with pytest.raises(FixedVocabularyError, match=r"mrmllm\.checkpoint"):
         untrained.set_vocabulary(["forklift"])
@@ -108,13 +130,13 @@ def test_ten_questions_in_any_order_get_token_for_token_what_an_uncached_pass_gi
     answerer = make_answerer(backbones)
     frame = make_image(), make_perception(6)
     [reading] = answerer.read([frame[0]], [frame[1]])
-    before = copy.deepcopy(reading.cache)
+    before = copy.deepcopy(reading.prefix().cache)
     shuffled = random.Random(3).sample(QUESTIONS, len(QUESTIONS))
     for question in shuffled:
         answerer.answer(reading, Question(question, 8), SILENT)
         token_ids = list(generations[-1].token_ids)
         assert uncached_choice(answerer, backbones, frame, question, token_ids) == token_ids
-    for layer, untouched in zip(reading.cache.layers, before.layers, strict=True):
+    for layer, untouched in zip(reading.prefix().cache.layers, before.layers, strict=True):
         assert torch.equal(layer.keys, untouched.keys)
         assert torch.equal(layer.values, untouched.values)
 

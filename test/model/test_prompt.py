@@ -2,11 +2,14 @@
 import pytest
 
 from mrmllm_ros.model.prompt import (
+    DESCRIBE,
+    EXAMPLES,
     INSTRUCTION,
     PromptSettings,
     chat,
     cited_ids,
     describe_objects,
+    listed,
 )
 from mrmllm_ros.settings import SettingsError
 
@@ -122,6 +125,16 @@ def test_the_same_detections_always_give_the_same_text(make_detections):
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize(("count", "written"), [(0, 0), (1, 1), (3, 3), (9, 4)])
+def test_the_objects_that_are_listed_are_counted(count, written, make_detections):
+    assert listed(describe(of_equal_length(make_detections, count), max_objects=4)) == written
+
+
+def test_nothing_is_listed_where_the_budget_is_too_small_or_there_is_no_text(make_detections):
+    assert listed(describe(make_detections(("x" * 99, 0.9, (0, 0, 9, 9))), token_budget=50)) == 0
+    assert listed("") == 0
+
+
 @pytest.mark.parametrize(
     "values", [{"max_objects": 0}, {"token_budget": 31}, {"max_objects": 301}]
 )
@@ -156,6 +169,27 @@ def test_up_to_the_question_all_questions_about_a_scene_are_the_same():
     )
 
 
+def test_without_objects_the_last_message_is_the_question_alone():
+    messages = chat(None, " Is there a bus?\n")
+    assert messages[-1] == {"role": "user", "content": "Is there a bus?"}
+    assert chat(None, " ")[-1]["content"] == DESCRIBE
+    assert messages[:-1] == chat("No objects.", "")[:-1]
+
+
+@pytest.mark.parametrize("objects", ["No objects.", None])
+def test_without_examples_there_are_instruction_and_question_alone(objects):
+    messages = chat(objects, "A?", examples=False)
+    assert [message["role"] for message in messages] == ["system", "user"]
+    with_examples = chat(objects, "A?")
+    assert [messages[0], messages[-1]] == [with_examples[0], with_examples[-1]]
+    assert len(with_examples) == 2 + 2 * len(EXAMPLES)
+
+
+def test_examples_cite_objects_that_they_list_and_no_others():
+    for objects, _, answer in EXAMPLES:
+        assert len(cited_ids(answer, listed(objects))) == answer.count("[")
+
+
 @pytest.mark.parametrize("question", ["", " ", "\n\t "])
 def test_an_empty_question_asks_for_a_description(question):
     assert chat("No objects.", question)[-1]["content"].endswith("\nDescribe the scene.")
@@ -168,6 +202,8 @@ def test_an_empty_question_asks_for_a_description(question):
         ("[3] is left of [1].", 3, (3, 1)),
         ("[2] and [1] and [2] again", 3, (2, 1)),
         ("[12]", 12, (12,)),
+        ("two cups [1,3] and [2, 1]", 3, (1, 3, 2)),
+        ("[1,9]", 3, (1,)),
         ("[0] [4] [99] and [2]", 3, (2,)),
         ("[1]", 0, ()),
         ("nothing of that", 3, ()),

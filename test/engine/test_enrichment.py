@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+import itertools
+import threading
+from types import SimpleNamespace
+
+import pytest
+from fakes import PATIENCE_S, Gate, Inbox, brightness, make_enriched, make_scene
+
+from mrmllm_ros.engine import enrichment
+from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
+from mrmllm_ros.engine.scene import SceneMemory
+
+
+@pytest.fixture
+def memory(clock):
+    return SceneMemory(["front", "rear"], clock)
+
+
+@pytest.fixture
+def enricher(answerer, memory, enriched):
+    return Enricher(answerer, memory, enriched.put)
+
+
+class Rest(threading.Event):
+    """An event that is waited for as long as a test wants, whatever the timeout.
+
+    Attributes:
+        asked_s: Gets the length of each rest.
+        gate: Each rest is a step.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.asked_s = Inbox()
+        self.gate = Gate()
+
+    def wait(self, timeout=None):
+        self.asked_s.put(timeout)
+        if not self.is_set():
+            self.gate.step()
+        return self.is_set()
+
+
+@pytest.fixture
+def monotonic(monkeypatch):
+    """The monotonic clock of the enricher and of its worker; it stands still until it is set."""
+    now = SimpleNamespace(seconds=1000.0)
+    fake = SimpleNamespace(monotonic=lambda: now.seconds)
+    monkeypatch.setattr(enrichment, "time", fake)
+    return now
+
+
+@pytest.fixture
+def rest(monkeypatch):
+    """The worker's rest between two passes."""
+    rest = Rest()
+    monkeypatch.setattr(enrichment, "Event", lambda: rest)
+    return rest
+
+
+@pytest.fixture
+def make_worker(rest, enricher, answerer, errors):
+    """Makes a started worker, which ends with the test."""
+    workers = []
+
+    def make(rate_hz=4.0, enricher=enricher):
+        worker = EnrichmentWorker(enricher, rate_hz, errors.put)
+        worker.start()
+        workers.append(worker)
+        return worker
+
+    yield make
+    answerer.read_gate.open()
+    rest.gate.open()
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def worker(make_worker):
+    return make_worker()
+
+
+def value_of(enriched_scene):
+    return brightness(enriched_scene.scene.frame.image)
+
+
+def test_an_enriched_scene_is_told_and_remembered(enricher, memory, enriched, answerer):
+    result = enricher.enrich(scene := make_scene(7))
+    assert result.scene is scene
+    assert result.reading.enriched.fused is scene.perception.candidates
+    assert enriched.next() is result is memory.enriched("front")
+    assert answerer.reading.next() == 7
+
+
+def test_its_latency_counts_from_taking_up_the_frame_to_the_end_of_the_pass(
+    enricher, answerer, monotonic, monkeypatch
+):
+    scene = make_scene()
+    monotonic.seconds = scene.perceived_s + 2
+
+    def read(images, perceptions):
+        monotonic.seconds += 3
+        return [make_enriched().reading]
+
+    monkeypatch.setattr(answerer, "read", read)
+    assert enricher.enrich(scene).latency_s == pytest.approx(scene.latency_s + 5)
+
+
+def test_a_scene_is_read_once(enricher, answerer, enriched):
+    first = enricher.enrich(scene := make_scene(7))
+    assert enricher.enrich(scene) is first is enriched.next()
+    assert answerer.reading.next() == 7
+    assert answerer.reading.empty()
+    assert enriched.empty()
+
+
+def test_a_scene_is_read_once_though_several_ask_for_it_at_the_same_time(
+    enricher, worker, answerer, enriched
+):
+    scene = make_scene(7)
+    answerer.read_gate.close()
+    worker.offer(scene)
+    assert answerer.reading.next() == 7
+    results = Inbox()
+    asking = [
+        threading.Thread(target=lambda: results.put(enricher.enrich(scene))) for _ in range(2)
+    ]
+    for thread in asking:
+        thread.start()
+    answerer.read_gate.open()
+    assert results.next() is results.next() is enriched.next()
+    for thread in asking:
+        thread.join(PATIENCE_S)
+    assert answerer.reading.empty()
+    assert enriched.empty()
+    assert answerer.read_in == {"enrichment"}
+
+
+def test_an_older_scene_will_do_where_its_image_is_new_enough(enricher, clock, answerer):
+    known = enricher.enrich(make_scene(1, stamp_ns=clock()))
+    clock.advance(2)
+    newer = make_scene(2, stamp_ns=clock())
+    assert enricher.enrich(newer, max_age_s=2.0) is known
+    assert enricher.enrich(newer, max_age_s=1.9).scene is newer
+    assert [answerer.reading.next() for _ in range(2)] == [1, 2]
+
+
+def test_an_older_scene_from_the_future_will_not_do(enricher, clock):
+    enricher.enrich(make_scene(1, stamp_ns=clock()))
+    clock.advance(-500)
+    newer = make_scene(2, stamp_ns=clock())
+    assert enricher.enrich(newer, max_age_s=2.0).scene is newer
+
+
+def test_unless_asked_for_no_older_scene_will_do(enricher):
+    enricher.enrich(make_scene(1))
+    assert enricher.enrich(newer := make_scene(2)).scene is newer
+
+
+def test_where_a_reading_fails_the_next_who_asks_tries_again(enricher, answerer):
+    answerer.unreadable = {7}
+    scene = make_scene(7)
+    with pytest.raises(RuntimeError, match="cannot read 7"):
+        enricher.enrich(scene)
+    answerer.unreadable = set()
+    assert enricher.enrich(scene).scene is scene
+
+
+def test_an_older_scene_does_not_replace_a_newer_one(enricher, memory, answerer, enriched):
+    older, newer = make_scene(1), make_scene(2)
+    known = enricher.enrich(newer)
+    assert enricher.enrich(older) is known is memory.enriched("front")
+    assert answerer.reading.next() == 2
+    assert answerer.reading.empty()
+    assert enriched.next() is known
+    assert enriched.empty()
+
+
+def test_a_newer_scene_replaces_an_older_one(enricher, memory):
+    older, newer = make_scene(1), make_scene(2)
+    enricher.enrich(older)
+    assert enricher.enrich(newer) is memory.enriched("front")
+    assert memory.enriched("front").scene is newer
+
+
+def test_after_a_jump_back_of_the_cameras_clock_later_scenes_still_count_as_newer(
+    enricher, memory, clock
+):
+    enricher.enrich(make_scene(1, stamp_ns=clock()))
+    clock.advance(-500)
+    after = make_scene(2, stamp_ns=clock())
+    assert enricher.enrich(after).scene is after
+    assert memory.enriched("front").scene is after
+
+
+def test_a_newer_scene_of_another_camera_changes_nothing(enricher, memory):
+    front, rear = make_scene(1), make_scene(2, camera="rear")
+    assert enricher.enrich(rear).scene is rear
+    assert enricher.enrich(front).scene is front
+    assert [memory.enriched(camera).scene for camera in ("front", "rear")] == [front, rear]
+
+
+def test_the_worker_enriches_what_it_is_offered_in_its_own_thread(worker, enriched, answerer):
+    for value in (1, 2):
+        worker.offer(make_scene(value))
+        assert value_of(enriched.next()) == value
+    assert answerer.read_in == {"enrichment"}
+
+
+def test_while_a_pass_hangs_offering_returns_at_once_and_only_the_newest_waits(
+    worker, enriched, answerer
+):
+    answerer.read_gate.close()
+    worker.offer(make_scene(1))
+    assert answerer.reading.next() == 1
+    for value in (2, 3, 4):
+        worker.offer(make_scene(value))
+    answerer.read_gate.open()
+    assert [value_of(enriched.next()) for _ in range(2)] == [1, 4]
+    assert enriched.empty()
+
+
+def test_the_worker_rests_for_what_is_left_of_its_period(make_worker, rest, answerer, monotonic):
+    worker = make_worker(rate_hz=4.0)
+    for took_s, left_s in [(0.0, 0.25), (0.1, 0.15), (0.25, 0.0), (7.0, 0.0)]:
+        answerer.read_gate.close()
+        worker.offer(make_scene())
+        answerer.reading.next()
+        monotonic.seconds += took_s
+        answerer.read_gate.open()
+        assert rest.asked_s.next() == pytest.approx(left_s)
+
+
+def test_while_the_worker_rests_nothing_is_read(worker, rest, answerer, enriched):
+    rest.gate.close()
+    worker.offer(make_scene(1))
+    assert value_of(enriched.next()) == 1
+    rest.asked_s.next()
+    for value in (2, 3):
+        worker.offer(make_scene(value))
+    assert worker.slot.dropped == 1
+    assert answerer.reading.next() == 1
+    assert answerer.reading.empty()
+    rest.gate.allow()
+    assert value_of(enriched.next()) == 3
+    rest.asked_s.next()
+    assert enriched.empty()
+
+
+def test_a_failed_pass_counts_for_the_rate_too(worker, rest, answerer, errors, monotonic):
+    answerer.unreadable = {6}
+    worker.offer(make_scene(6))
+    errors.next()
+    assert rest.asked_s.next() == pytest.approx(0.25)
+
+
+def test_at_rate_0_scenes_are_left_to_questions(make_worker, enricher, answerer, enriched):
+    worker = make_worker(rate_hz=0.0)
+    worker.offer(make_scene(1))
+    worker.stop()
+    assert answerer.reading.empty()
+    assert enricher.enrich(scene := make_scene(2)).scene is scene
+
+
+def test_a_changed_rate_counts_from_the_next_scene_on(make_worker, rest, enriched, monotonic):
+    worker = make_worker(rate_hz=0.0)
+    worker.offer(make_scene(1))
+    worker.rate_hz = 10.0
+    worker.offer(make_scene(2))
+    assert value_of(enriched.next()) == 2
+    assert rest.asked_s.next() == pytest.approx(0.1)
+    worker.rate_hz = 2.0
+    worker.offer(make_scene(3))
+    assert value_of(enriched.next()) == 3
+    assert rest.asked_s.next() == pytest.approx(0.5)
+
+
+def test_a_rate_that_becomes_0_during_a_pass_needs_no_rest(worker, rest, answerer, enriched):
+    answerer.read_gate.close()
+    worker.offer(make_scene(1))
+    answerer.reading.next()
+    worker.rate_hz = 0.0
+    answerer.read_gate.open()
+    assert value_of(enriched.next()) == 1
+    worker.stop()
+    assert rest.asked_s.empty()
+
+
+def test_a_rate_that_becomes_0_while_the_rest_is_reckoned_does_no_harm(
+    rest, enricher, enriched, errors
+):
+    class Changing(EnrichmentWorker):
+        rates = itertools.chain([4.0, 0.0], itertools.repeat(4.0))
+        rate_hz = property(lambda self: next(self.rates), lambda self, rate_hz: None)
+
+    worker = Changing(enricher, 4.0, errors.put)
+    worker.start()
+    for value in (1, 2):
+        worker.slot.put(make_scene(value))
+        assert value_of(enriched.next()) == value
+    worker.stop()
+
+
+def test_a_scene_that_cannot_be_read_is_reported_and_the_next_is_enriched(
+    worker, answerer, errors, enriched
+):
+    answerer.unreadable = {6}
+    worker.offer(make_scene(6))
+    assert "cannot read 6" in str(errors.next())
+    worker.offer(make_scene(7))
+    assert value_of(enriched.next()) == 7
+    assert enriched.empty()
+
+
+def test_a_handler_that_raises_is_reported_and_the_work_goes_on(
+    make_worker, answerer, memory, errors
+):
+    seen = Inbox()
+
+    def on_enriched(enriched_scene):
+        seen.put(value_of(enriched_scene))
+        if seen.queue[-1] == 6:
+            raise RuntimeError("no publisher")
+
+    worker = make_worker(enricher=Enricher(answerer, memory, on_enriched))
+    worker.offer(make_scene(6))
+    assert "no publisher" in str(errors.next())
+    worker.offer(make_scene(7))
+    assert [seen.next(), seen.next()] == [6, 7]
+
+
+def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
+    worker, rest, answerer, enriched, monkeypatch
+):
+    closed, close = threading.Event(), worker.slot.close
+    monkeypatch.setattr(worker.slot, "close", lambda: (close(), closed.set()))
+    answerer.read_gate.close()
+    worker.offer(make_scene(1))
+    assert answerer.reading.next() == 1
+    worker.offer(make_scene(2))
+
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    assert closed.wait(PATIENCE_S)
+    assert stopping.is_alive()
+    answerer.read_gate.open()
+    stopping.join(PATIENCE_S)
+
+    assert not stopping.is_alive()
+    assert value_of(enriched.next()) == 1
+    assert enriched.empty()
+    assert answerer.reading.empty()
+
+
+def test_stopping_ends_a_rest(enricher, enriched, errors):
+    worker = EnrichmentWorker(enricher, 1e-6, errors.put)
+    worker.start()
+    worker.offer(make_scene())
+    enriched.next()
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    stopping.join(PATIENCE_S)
+    assert not stopping.is_alive()
+
+
+def test_after_stopping_no_scene_is_taken(worker, answerer):
+    worker.stop()
+    worker.offer(make_scene())
+    assert worker.slot.take() is None
+    assert answerer.reading.empty()

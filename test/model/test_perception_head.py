@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
+from mrmllm_ros.model.perception_head import LabelSpace, PerceptionHead
+
+LANGUAGE_WIDTH, LABELS, VOCABULARY = 16, 6, 4
+
+
+def configure():
+    return MrMllmConfig(
+        language_model="lm",
+        language_width=LANGUAGE_WIDTH,
+        language_layers=4,
+        embedding_scale=0.5,
+        visual_encoder="eye",
+        visual_width=12,
+        perception_width=10,
+        fusion_width=32,
+        fusion_heads=4,
+    )
+
+
+def make_head(opened):
+    torch.manual_seed(0)
+    head = PerceptionHead(configure()).requires_grad_(False)
+    head.start_as_identity()
+    if opened:
+        for output in (head.score, head.edges, head.label, head.attribute):
+            torch.nn.init.normal_(output.weight, std=opened)
+    return head
+
+
+def make_labels(*chosen):
+    """Of six labels the vocabulary has four; the detector chose these."""
+    torch.manual_seed(1)
+    names = tuple("abcdef"[:LABELS])
+    texts = torch.randn(LABELS, LANGUAGE_WIDTH)
+    return LabelSpace(names, texts, VOCABULARY, torch.tensor(chosen))
+
+
+@pytest.fixture
+def labels():
+    """Two images; both labels beyond the vocabulary are among the choices."""
+    return make_labels([0, 3, 4, 5], [2, 2, 1, 0])
+
+
+@pytest.fixture
+def objects():
+    torch.manual_seed(2)
+    return 3 * torch.randn(2, 4, LANGUAGE_WIDTH)
+
+
+@pytest.fixture
+def scores():
+    return torch.tensor([[0.9, 0.0, 1.0, 0.3], [0.05, 0.5, 1e-30, 0.999]])
+
+
+def attributes(**sizes):
+    torch.manual_seed(3)
+    return {name: torch.randn(size, LANGUAGE_WIDTH) for name, size in sizes.items()}
+
+
+def test_at_the_start_scores_are_the_detectors_bit_for_bit(labels):
+    head = make_head(opened=False)
+    torch.manual_seed(4)
+    exact = [0.0, 1.0, 1e-45, 1e-38, 1e-30, 1e-7, 0.1, 1 / 3, 0.5, 1 - 2**-24, 2**-24, 2**-25]
+    scores = torch.cat([torch.tensor(exact), torch.rand(50_000), 10 ** -(torch.rand(50_000) * 38)])
+    states = torch.randn(1, len(scores), LANGUAGE_WIDTH)
+    chosen = make_labels([0] * len(scores))
+    assert torch.equal(head(states, scores[None], chosen, {}).scores[0], scores)
+
+
+def test_at_the_start_nothing_else_changes_either(labels, objects, scores):
+    output = make_head(opened=False)(objects, scores, labels, attributes(colour=3))
+    assert torch.equal(output.edge_shifts, torch.zeros(2, 4, 4))
+    assert torch.equal(output.label_logits.argmax(-1), labels.detector)
+    assert torch.equal(output.novelty, torch.zeros(2, 4))
+    assert torch.equal(output.attribute_logits["colour"], torch.zeros(2, 4, 3))
+
+
+def test_making_a_model_starts_its_head_as_the_identity(tiny_backbones, make_model):
+    head = make_model(tiny_backbones(), opened=False).head
+    for output in (head.score, head.edges, head.label, head.attribute):
+        assert not output.weight.any()
+        assert not output.bias.any()
+    assert head.trunk.weight.any()
+    assert head.text.weight.any()
+
+
+@pytest.mark.parametrize("strength", [0.05, 1.0, 5.0])
+def test_once_opened_everything_stays_within_its_range(strength, labels, objects, scores):
+    output = make_head(strength)(objects, scores, labels, attributes(colour=3))
+    assert ((output.scores >= 0) & (output.scores <= 1)).all()
+    assert (output.scores - scores).abs().max() > 1e-3
+    assert output.edge_shifts.abs().max() > 1e-3
+    assert ((output.novelty >= 0) & (output.novelty <= 1 + 1e-6)).all()
+    assert output.novelty.max() > 1e-4
+    assert not output.label_logits.isnan().any()
+
+
+def test_however_far_edges_move_they_cannot_cross(labels, objects, scores):
+    output = make_head(100.0)(objects, scores, labels, {})
+    left, top, right, bottom = output.edge_shifts.unbind(-1)
+    # Of a box from 0 to 1.
+    assert (left < 1 + right).all()
+    assert (top < 1 + bottom).all()
+    assert output.edge_shifts.abs().max() > 0.44
+
+
+def test_certainty_of_the_detector_is_not_overruled(labels, objects):
+    certain = torch.tensor([0.0, 1.0]).repeat(2, 2)
+    output = make_head(1.0)(objects, certain, labels, {})
+    assert torch.equal(output.scores, certain)
+
+
+def test_scores_move_by_log_odds(labels, objects):
+    head = make_head(opened=False)
+    head.score.bias.fill_(1.5)
+    scores = torch.full((2, 4), 0.3)
+    output = head(objects, scores, labels, {})
+    torch.testing.assert_close(output.scores.logit() - scores.logit(), torch.full((2, 4), 1.5))
+
+
+@pytest.mark.parametrize("strength", [False, 5.0])
+def test_labels_beyond_the_vocabulary_are_open_to_those_alone_whom_the_detector_gave_them(
+    strength, labels, objects, scores
+):
+    output = make_head(strength)(objects, scores, labels, {})
+    is_open = output.label_logits.isfinite()
+    assert is_open[..., :VOCABULARY].all()
+    beyond = [[[False] * 2] * 2 + [[True, False], [False, True]], [[False] * 2] * 4]
+    assert is_open[..., VOCABULARY:].tolist() == beyond
+    assert torch.equal(labels.closed(), ~is_open)
+    choice = output.label_logits.argmax(-1)
+    assert ((choice < VOCABULARY) | (choice == labels.detector)).all()
+
+
+def test_a_label_within_the_vocabulary_may_replace_one_beyond_it(labels, objects, scores):
+    head = make_head(opened=False)
+    # Whatever it sees, it wants the first label.
+    direction = torch.nn.functional.normalize(head.text(head.text_norm(labels.texts[0])), dim=-1)
+    head.label.bias.copy_(1000 * direction)
+    output = head(objects, scores, labels, {})
+    assert (output.label_logits.argmax(-1) == 0).all()
+    kept = labels.detector == 0
+    assert output.novelty[kept].max() < 0.1
+    assert output.novelty[~kept].min() > 0.8
+
+
+def test_novelty_is_the_share_of_probability_that_moves_between_labels(labels, objects, scores):
+    head = make_head(1.0)
+    output = head(objects, scores, labels, {})
+    detector = torch.full((2, 4, LABELS), 1.0)
+    detector.scatter_(2, labels.detector[..., None], head.trust.exp().item())
+    detector[labels.closed()] = 0
+    detector /= detector.sum(-1, keepdim=True)
+    fused = output.label_logits.softmax(-1)
+    torch.testing.assert_close(output.novelty, (fused - detector).clamp(min=0).sum(-1))
+
+
+def test_where_there_is_one_label_only_nothing_is_novel(objects, scores):
+    alone = LabelSpace(("a",), torch.randn(1, LANGUAGE_WIDTH), 1, torch.zeros(2, 4).long())
+    output = make_head(5.0)(objects, scores, alone, {})
+    assert torch.equal(output.novelty, torch.zeros(2, 4))
+    assert torch.equal(output.label_logits.argmax(-1), alone.detector)
+
+
+@pytest.mark.parametrize("strength", [False, 1.0])
+def test_there_may_be_no_objects(strength):
+    labels = LabelSpace(
+        ("a", "b"), torch.randn(2, LANGUAGE_WIDTH), 2, torch.zeros(2, 0, dtype=torch.int64)
+    )
+    states, scores = torch.randn(2, 0, LANGUAGE_WIDTH), torch.zeros(2, 0)
+    output = make_head(strength)(states, scores, labels, attributes(colour=3))
+    assert output.scores.shape == output.novelty.shape == (2, 0)
+    assert output.label_logits.shape == (2, 0, 2)
+    assert output.edge_shifts.shape == (2, 0, 4)
+    assert output.attribute_logits["colour"].shape == (2, 0, 3)
+
+
+def test_each_attribute_has_logits_over_its_own_values(labels, objects, scores):
+    output = make_head(1.0)(objects, scores, labels, attributes(colour=3, state=2))
+    assert {k: v.shape for k, v in output.attribute_logits.items()} == {
+        "colour": (2, 4, 3),
+        "state": (2, 4, 2),
+    }
+    assert output.attribute_logits["colour"].std() > 0.1
+
+
+def test_an_object_is_judged_alike_whatever_stands_beside_it(labels, objects, scores):
+    head, values = make_head(1.0), attributes(colour=3)
+    output = head(objects, scores, labels, values).of_item(1)
+    alone = LabelSpace(labels.names, labels.texts, VOCABULARY, labels.detector[1:, 2:3])
+    one = head(objects[1:, 2:3], scores[1:, 2:3], alone, values).of_item(0)
+    assert output.scores.shape == (4,)
+    for name in ("scores", "label_logits", "edge_shifts", "novelty"):
+        torch.testing.assert_close(getattr(one, name)[0], getattr(output, name)[2])
+    torch.testing.assert_close(
+        one.attribute_logits["colour"][0], output.attribute_logits["colour"][2]
+    )
+
+
+def test_what_is_said_is_in_full_precision_whatever_the_head_computes_in(labels, objects, scores):
+    head = make_head(0.05).to(torch.bfloat16)
+    half = LabelSpace(labels.names, labels.texts.bfloat16(), VOCABULARY, labels.detector)
+    values = {"colour": torch.randn(3, LANGUAGE_WIDTH, dtype=torch.bfloat16)}
+    output = head(objects.bfloat16(), scores, half, values)
+    given = (
+        output.scores,
+        output.label_logits,
+        output.edge_shifts,
+        output.novelty,
+        output.attribute_logits["colour"],
+    )
+    assert {tensor.dtype for tensor in given} == {torch.float32}

@@ -16,12 +16,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from mrmllm_ros import weights
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.generation import special_token_blanker
 from mrmllm_ros.settings import Validated, setting
-from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.pretrained import resolve, revision
 
 
 class LanguageModelError(MrmllmError):
@@ -72,7 +71,9 @@ class LanguageModel:
         """
         if not sys.stderr.isatty():
             transformers.utils.logging.disable_progress_bar()
-        source = _source(settings.model)
+        source = resolve(
+            settings.model, "language model", "language_model.model", LanguageModelError
+        )
         options = {
             "trust_remote_code": settings.trust_remote_code,
             "local_files_only": Path(source).is_dir(),
@@ -82,7 +83,7 @@ class LanguageModel:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=compute.dtype, **options)
         except Exception as error:
             # A missing, a damaged and a foreign model each fail in their own way.
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()).rstrip(".")
             raise LanguageModelError(
                 f"the language model {settings.model!r} cannot be loaded: {reason}. Name another "
                 "with the parameter language_model.model"
@@ -92,8 +93,7 @@ class LanguageModel:
                 f"the language model {settings.model!r} has no chat template; name one that is "
                 "tuned to follow instructions with the parameter language_model.model"
             )
-        revision = CATALOG[settings.model].revision if settings.model in CATALOG else ""
-        return cls(model.to(compute.device), tokenizer, revision)
+        return cls(model.to(compute.device), tokenizer, revision(settings.model))
 
     @property
     def width(self) -> int:
@@ -154,16 +154,3 @@ class LanguageModel:
         if not texts:
             return torch.zeros(0, self.width, dtype=self.model.dtype, device=self.model.device)
         return torch.stack([self._embedded[text] for text in texts])
-
-
-def _source(model: str) -> str:
-    """Folder of an embedded model, else the name as it is."""
-    if model in CATALOG:
-        if CATALOG[model].kind != "language model":
-            raise LanguageModelError(f"language_model.model: {model} is a {CATALOG[model].kind}")
-        return str(weights.locate(model))
-    path = Path(model).expanduser()
-    looks_like_path = model.startswith((".", "/", "~"))
-    if looks_like_path and not path.is_dir():
-        raise LanguageModelError(f"language_model.model: there is no folder {path}")
-    return str(path) if path.is_dir() else model

@@ -14,16 +14,15 @@ import numpy as np
 import timm
 import torch
 import transformers
-from huggingface_hub import try_to_load_from_cache
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImageProcessor
 
-from mrmllm_ros import weights
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.pretrained import resolve, revision
 
 
 class VisualEncoderError(MrmllmError):
@@ -95,11 +94,10 @@ class VisualEncoder(torch.nn.Module):
         if not sys.stderr.isatty():
             transformers.utils.logging.disable_progress_bar()
         name = settings.model
-        source = _source(name)
+        source = resolve(name, "visual encoder", "visual_encoder.model", VisualEncoderError)
         try:
             network, taken = _embedded(source) if name in CATALOG else _pretrained(source)
-            revision = CATALOG[name].revision if name in CATALOG else _commit(source)
-            encoder = cls(network, taken, Path(source).name, revision)
+            encoder = cls(network, taken, Path(source).name, revision(name))
         except Exception as error:
             # A missing, a damaged and a foreign model each fail in their own way.
             reason = " ".join(str(error).split()).rstrip(".")
@@ -161,19 +159,6 @@ class VisualEncoder(torch.nn.Module):
         return features[:, -self.grid[0] * self.grid[1] :]
 
 
-def _source(model: str) -> str:
-    """Folder of an embedded model, else the name as it is."""
-    if model in CATALOG:
-        if CATALOG[model].kind != "visual encoder":
-            raise VisualEncoderError(f"visual_encoder.model: {model} is a {CATALOG[model].kind}")
-        return str(weights.locate(model))
-    path = Path(model).expanduser()
-    looks_like_path = model.startswith((".", "/", "~"))
-    if looks_like_path and not path.is_dir():
-        raise VisualEncoderError(f"visual_encoder.model: there is no folder {path}")
-    return str(path) if path.is_dir() else model
-
-
 def _embedded(folder: str) -> tuple[torch.nn.Module, NetworkInput]:
     network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
     about = network.pretrained_cfg
@@ -211,14 +196,6 @@ def _taken(processor: BaseImageProcessor) -> NetworkInput:
     if not processor.do_normalize:
         return NetworkInput((height, width), (0.0,) * 3, (1.0,) * 3)
     return NetworkInput((height, width), processor.image_mean, processor.image_std)
-
-
-def _commit(source: str) -> str:
-    """Commit of a model of the hub, as the cache has it; empty for a folder."""
-    if Path(source).is_dir():
-        return ""
-    config = try_to_load_from_cache(source, "config.json")
-    return Path(config).parent.name if isinstance(config, str) else ""
 
 
 def _grid(

@@ -33,6 +33,7 @@ from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, cited_ids, describ
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
+from mrmllm_ros.weights.pretrained import resolve
 
 # Written for a model that sees the image too, where the list may lack what the image shows.
 INSTRUCTION = (
@@ -104,7 +105,12 @@ class VlmAnswerer(Answerer[VlmReading]):
         """
         if not sys.stderr.isatty():
             transformers.utils.logging.disable_progress_bar()
-        source = _source(settings.model)
+        if not settings.model:
+            raise VlmError(
+                "vlm.model: the answerer hf_vlm needs a vision-language model; name a folder or a "
+                "model of the Hugging Face hub"
+            )
+        source = resolve(settings.model, "vision-language model", "vlm.model", VlmError)
         options: dict[str, Any] = {
             "trust_remote_code": settings.trust_remote_code,
             "local_files_only": Path(source).is_dir(),
@@ -183,20 +189,6 @@ class VlmAnswerer(Answerer[VlmReading]):
             return_tensors="pt",
         )
         return inputs.to(self._model.device, self._model.dtype)
-
-
-def _source(model: str) -> str:
-    """The folder or name, once it is clear that it is one."""
-    if not model:
-        raise VlmError(
-            "vlm.model: the answerer hf_vlm needs a vision-language model; name a folder or a "
-            "model of the Hugging Face hub"
-        )
-    path = Path(model).expanduser()
-    looks_like_path = model.startswith((".", "/", "~"))
-    if looks_like_path and not path.is_dir():
-        raise VlmError(f"vlm.model: there is no folder {path}")
-    return str(path) if path.is_dir() else model
 
 
 def _ask(objects: str, question: str) -> str:

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import torch
 import transformers
-from huggingface_hub import try_to_load_from_cache
 from torchvision.ops import batched_nms
 from transformers import (
     MODEL_FOR_OBJECT_DETECTION_MAPPING,
@@ -37,6 +36,7 @@ from mrmllm_ros.perception.detector import (
     VocabularyError,
 )
 from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.pretrained import resolve, revision
 
 PHRASE_MODELS = ("grounding-dino", "mm-grounding-dino")
 QUERY_MODELS = ("owlvit", "owlv2")
@@ -73,7 +73,13 @@ class TransformersDetector(Detector):
             DetectorError: If the model is missing, of another kind or unreadable, or cannot look
                 for the labels of `settings`.
         """
-        source = _source(settings.model)
+        if settings.model in CATALOG:
+            raise DetectorError(
+                f"detector.model: {settings.model} is embedded and not run by transformers; name "
+                "a folder or a model of the Hugging Face hub, or set the parameter "
+                "detector.backend to ultralytics"
+            )
+        source = resolve(settings.model, "detector", "detector.model", DetectorError)
         self.name = Path(source).name
         self.labels = ()
         self._compute = compute
@@ -150,7 +156,7 @@ class TransformersDetector(Detector):
             self._tokenizer = AutoTokenizer.from_pretrained(source, **options)
         else:
             self.labels = tuple(dict.fromkeys(config.id2label.values()))
-        self.revision = _commit(source)
+        self.revision = revision(source)
 
     def _look_for(self, labels: tuple[str, ...]) -> None:
         if self._tokenizer is None:
@@ -219,28 +225,6 @@ class TransformersDetector(Detector):
         if self._tokenizer is None:
             return self._model.config.id2label[index]
         return self.labels[index]
-
-
-def _source(model: str) -> str:
-    """A folder, else the name as it is."""
-    if model in CATALOG:
-        raise DetectorError(
-            f"detector.model: {model} is an embedded {CATALOG[model].kind}, which transformers "
-            "does not run; name a folder or a model of the Hugging Face hub, or set the parameter "
-            "detector.backend to ultralytics"
-        )
-    path = Path(model).expanduser()
-    if not path.is_dir() and model.startswith((".", "/", "~")):
-        raise DetectorError(f"detector.model: there is no folder {path}")
-    return str(path) if path.is_dir() else model
-
-
-def _commit(source: str) -> str:
-    """Commit of a model of the hub, as the cache has it; empty for a folder."""
-    if Path(source).is_dir():
-        return ""
-    config = try_to_load_from_cache(source, "config.json")
-    return Path(config).parent.name if isinstance(config, str) else ""
 
 
 def _query_states(outputs: Any, queries: int) -> torch.Tensor | None:

@@ -32,6 +32,7 @@ from mrmllm_ros.perception.detector import (
 )
 from mrmllm_ros.perception.roi_features import pool_boxes
 from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.pretrained import revision
 
 if TYPE_CHECKING:
     from ultralytics.engine.predictor import BasePredictor
@@ -62,6 +63,7 @@ class UltralyticsDetector(Detector):
         """
         path = model_path(settings.model)
         self.name = path.stem
+        self.revision = revision(settings.model)
         try:
             model = ultralytics.YOLO(path, task="detect" if path.suffix != ".pt" else None)
             if model.task not in TASKS_WITH_BOXES:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models as users name them: embedded ones, folders, repositories of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.store import locate
+
+
+def resolve(model: str, kind: str, parameter: str, error: type[MrmllmError]) -> str:
+    """Where to load a model from.
+
+    Args:
+        model: What the user named.
+        kind: The kind of embedded model that it may be.
+        parameter: The parameter that named it.
+        error: What to raise.
+
+    Returns:
+        A folder, or the name as it is.
+
+    Raises:
+        WeightsError: If an embedded model is missing or damaged.
+        error: If it is an embedded model of another kind, or a path without a folder.
+    """
+    if model in CATALOG:
+        if CATALOG[model].kind != kind:
+            raise error(f"{parameter}: {model} is a {CATALOG[model].kind}")
+        return str(locate(model))
+    path = Path(model).expanduser()
+    looks_like_path = model.startswith((".", "/", "~"))
+    if looks_like_path and not path.is_dir():
+        raise error(f"{parameter}: there is no folder {path}")
+    return str(path) if path.is_dir() else model
+
+
+def revision(model: str) -> str:
+    """State of a loaded model's weights: of an embedded one, or the commit of one of the hub.
+
+    Args:
+        model: What the user named.
+
+    Returns:
+        Empty where it is unknown, as of a folder.
+    """
+    if model in CATALOG:
+        return CATALOG[model].revision
+    if Path(model).expanduser().exists():
+        return ""
+    config = try_to_load_from_cache(model, "config.json")
+    return Path(config).parent.name if isinstance(config, str) else ""

@@ -22,14 +22,14 @@ _KEPT_IMAGES = 300
 
 
 class DemoClient(Node):
-    """Calls `query` and receives `detections` and `annotated_image`."""
+    """Calls `query` and receives `enriched_detections` and `annotated_image`."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__("demo_client", namespace=namespace)
         self.detections: OrderedDict[int, DetectionArray] = OrderedDict()
         self._annotated: OrderedDict[int, Image] = OrderedDict()
         self._query = self.create_client(Query, "query")
-        self.create_subscription(DetectionArray, "detections", self._on_detections, 10)
+        self.create_subscription(DetectionArray, "enriched_detections", self._on_detections, 10)
         self.create_subscription(
             Image, "annotated_image", self._on_annotated, QoSProfile(depth=10)
         )

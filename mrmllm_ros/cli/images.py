@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mrmllm_ros.engine.models import Settings
     from mrmllm_ros.model.answerer import Answerer, Reading
-    from mrmllm_ros.perception.detections import Detections
     from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
 NODE = "mrmllm_node"
@@ -62,7 +61,7 @@ def run_detect(options: argparse.Namespace) -> int:
         ):
             _report(path, detections, options.json)
             if options.save:
-                _save(options.save, image, detections.fused)
+                _save(options.save, image, detections)
     return 0
 
 
@@ -203,14 +202,16 @@ def _print_detections(records: list[dict[str, Any]]) -> None:
         print("   nothing")
 
 
-def _save(path: Path, image: np.ndarray, detections: Detections) -> None:
+def _save(path: Path, image: np.ndarray, detections: EnrichedDetections) -> None:
     import cv2
 
     from mrmllm_ros.perception.annotation import draw_detections
     from mrmllm_ros.perception.images import ImageError
 
     try:
-        saved = cv2.imwrite(str(path), draw_detections(image, detections))
+        reported = detections.reported
+        drawn = draw_detections(image, detections.fused.take(reported), reported + 1)
+        saved = cv2.imwrite(str(path), drawn)
     except cv2.error as error:
         raise ImageError(f"cannot save {path}: {error.err}") from error
     if not saved:

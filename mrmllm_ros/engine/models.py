@@ -31,7 +31,7 @@ class Settings(Validated):
         choices=("mrmllm", "hf_vlm"),
     )
     enrich_rate_hz: float = setting(
-        1.0,
+        10.0,
         "Most fusion passes a second; 0 leaves them to questions.",
         minimum=0.0,
         maximum=1000.0,

@@ -107,4 +107,5 @@ class Answerer(ABC, Generic[R]):
 
         Raises:
             FixedVocabularyError: If the model leaves labels as the detector gave them.
+            VocabularyError: If there are no labels, or one is blank.
         """

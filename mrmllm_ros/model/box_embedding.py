@@ -35,17 +35,18 @@ class BoxEmbedding(nn.Module):
         """Embed boxes.
 
         Args:
-            boxes: (..., 4) centre x, centre y, width, height as shares of the image, 0 to 1.
+            boxes: (..., 4) float32 centre x, centre y, width, height as shares of the image.
 
         Returns:
-            (..., width)
+            (..., width) in the precision of the weights.
         """
         area = boxes[..., 2:3] * boxes[..., 3:4]
         numbers = torch.cat([boxes, area], -1)  # (..., 5)
         powers = 2.0 ** torch.arange(self.frequencies, device=boxes.device, dtype=boxes.dtype)
         angles = math.pi * numbers[..., None] * powers  # (..., 5, F)
         features = torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)  # (..., 10 F)
-        return self.linear(features)
+        # Angles in half precision would be off by a good part of a turn.
+        return self.linear(features.to(self.linear.weight.dtype))
 
 
 def cell_boxes(grid: tuple[int, int]) -> torch.Tensor:

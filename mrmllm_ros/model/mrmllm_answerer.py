@@ -28,7 +28,7 @@ from mrmllm_ros.model.generation import Listener, generate_text
 from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, cited_ids
-from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
+from mrmllm_ros.perception.detector import FixedVocabularyError, Perception, distinct
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
 
@@ -145,7 +145,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
                 "without a trained checkpoint the labels stay those of the detector; name one "
                 "with the parameter mrmllm.checkpoint"
             )
-        self._process.vocabulary = tuple(labels)
+        self._process.vocabulary = distinct(labels)
 
     @torch.inference_mode()
     def read(

@@ -31,7 +31,7 @@ class ObjectBatch:
     """Candidates of B images, padded to the largest number K.
 
     Attributes:
-        boxes: (B, K, 4) centre x, centre y, width, height as shares of the image.
+        boxes: (B, K, 4) float32 centre x, centre y, width, height as shares of the image.
         scores: (B, K) float32, the detector's confidence.
         mask: (B, K) bool, true where there is an object.
         labels: The labels to choose from, and the detector's choice.
@@ -211,7 +211,7 @@ def batch_objects(
     detector = stack([torch.tensor(choice, dtype=torch.int64) for choice in choices])
     embeddings = language_model.embed_texts(texts)  # (V, d_llm)
     return ObjectBatch(
-        boxes=stack([torch.from_numpy(_shares(c)) for c in candidates]).to(model.dtype),
+        boxes=stack([torch.from_numpy(_shares(c)) for c in candidates]),
         scores=stack([torch.from_numpy(c.scores.astype(np.float32)) for c in candidates]),
         mask=stack([torch.ones(len(c), dtype=torch.bool) for c in candidates]),
         labels=LabelSpace(tuple(texts), embeddings, len(set(vocabulary)), detector),

@@ -36,7 +36,7 @@ class ObjectQueries(nn.Module):
 
         Args:
             features: (B, K, d_p) `V_p`.
-            boxes: (B, K, 4) centre and size as shares of the image.
+            boxes: (B, K, 4) float32 centre and size as shares of the image.
 
         Returns:
             (B, K, d)
@@ -97,7 +97,7 @@ class SharedQueryFusion(nn.Module):
             (B, S + K, d) `Q_shared`: the scene queries, then the object queries.
         """
         batch = len(queries)
-        cells = self.boxes(cell_boxes(grid).to(visual))  # (N_m, d)
+        cells = self.boxes(cell_boxes(grid).to(visual.device))  # (N_m, d)
         memory = self.visual(self.visual_norm(visual)) + cells  # (B, N_m, d)
         shared = torch.cat([self.scene.expand(batch, -1, -1), queries], 1)  # (B, S + K, d)
         absent = ~with_scene(mask, len(self.scene))

@@ -82,7 +82,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
                 CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data
             ),
             self.create_subscription(
-                DetectionArray, "detections", self._on_detections, QoSProfile(depth=5)
+                DetectionArray, "enriched_detections", self._on_detections, QoSProfile(depth=5)
             ),
             self.create_subscription(Answer, "answers", self._on_answer, QoSProfile(depth=5)),
         ]
@@ -121,7 +121,9 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         if image is None or not self._annotated.get_subscription_count():
             return
         try:
-            drawn = draw_detections(bgr_from_message(image), detections_from_message(message))
+            detections = detections_from_message(message)
+            ids = [detection.id for detection in message.detections]
+            drawn = draw_detections(bgr_from_message(image), detections, ids)
         except (ImageError, ValueError) as error:
             self.get_logger().error(f"cannot draw: {error}", throttle_duration_sec=5.0)
             return

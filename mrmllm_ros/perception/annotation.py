@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -14,12 +15,13 @@ from mrmllm_ros.perception.detections import Detections
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
+def draw_detections(image: np.ndarray, detections: Detections, ids: Sequence[int]) -> np.ndarray:
     """Draw each box with its id, label and score, one colour for each label.
 
     Args:
         image: (H, W, 3) uint8 in BGR order; it is left as it is.
-        detections: Objects in that image.
+        detections: N objects in that image.
+        ids: N numbers, as answers cite them.
 
     Returns:
         (H, W, 3) uint8 in BGR order.
@@ -32,9 +34,7 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
     )
     captions = [
         f"[{i}] {label} {score:.2f}"
-        for i, (label, score) in enumerate(
-            zip(detections.labels, detections.scores, strict=True), start=1
-        )
+        for i, label, score in zip(ids, detections.labels, detections.scores, strict=True)
     ]
     thickness = supervision.calculate_optimal_line_thickness(detections.resolution_wh)
     scale = supervision.calculate_optimal_text_scale(detections.resolution_wh)

@@ -174,12 +174,7 @@ class Detector(ABC):
             VocabularyError: If there are no labels, one is blank or cannot be looked for, or a
                 part that the model needs is missing.
         """
-        vocabulary = tuple(dict.fromkeys(label.strip() for label in labels))
-        if not all(vocabulary or [""]):
-            raise VocabularyError(
-                f"the labels {list(labels)} are none at all or hold a blank one; name at least "
-                "one, each with a text"
-            )
+        vocabulary = distinct(labels)
         self._look_for(vocabulary)
         self.labels = vocabulary
 
@@ -189,6 +184,21 @@ class Detector(ABC):
             f"{self.name} knows its own {len(self.labels)} labels only; for others name an "
             "open-vocabulary detector with the parameter detector.model"
         )
+
+
+def distinct(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels without blanks around them and without repetitions.
+
+    Raises:
+        VocabularyError: If there are none, or one is blank.
+    """
+    vocabulary = tuple(dict.fromkeys(label.strip() for label in labels))
+    if not all(vocabulary or [""]):
+        raise VocabularyError(
+            f"the labels {list(labels)} are none at all or hold a blank one; name at least one, "
+            "each with a text"
+        )
+    return vocabulary
 
 
 def load_detector(settings: DetectorSettings, compute: Compute) -> Detector:

@@ -198,6 +198,13 @@ def test_what_is_added_depends_on_hidden_state_and_tokens(injection):
         assert not torch.allclose(inject(injection, hidden, others) - hidden, added, atol=1e-4)
 
 
+def test_a_hidden_state_need_not_attend_to_the_only_token(injection):
+    hidden, tokens = torch.randn(1, 5, LANGUAGE_WIDTH), torch.randn(1, 1, LANGUAGE_WIDTH)
+    added = inject(injection, hidden, tokens) - hidden
+    # If all attended to it alone, it would tell them all the same.
+    assert torch.pdist(added[0]).min() > 1e-4
+
+
 def test_masked_tokens_do_not_matter(injection):
     hidden, tokens = torch.randn(2, 5, LANGUAGE_WIDTH), torch.randn(2, 6, LANGUAGE_WIDTH)
     mask = torch.tensor([[True, True, False, True, False, True], [True] * 6])

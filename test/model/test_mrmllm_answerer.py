@@ -2,6 +2,7 @@
 import copy
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from mrmllm_ros.model.mrmllm_answerer import (
 )
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
-from mrmllm_ros.perception.detector import FixedVocabularyError
+from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.perception.detector import FixedVocabularyError, VocabularyError
 
 QUESTIONS = (
     "How many people are there?",
@@ -238,6 +240,29 @@ def test_labels_come_from_the_vocabulary_that_was_set(tiny_backbones, make_answe
         answerer.model.head.trust.fill_(-100.0)
     [after] = answerer.read([make_image()], [perception])
     assert set(after.enriched.fused.labels) == {"forklift"}
+
+
+def test_a_vocabulary_without_a_label_is_refused(tiny_backbones, make_answerer):
+    with pytest.raises(VocabularyError, match="at least one"):
+        make_answerer(tiny_backbones()).set_vocabulary([" "])
+
+
+def test_lower_precision_gives_about_the_same(tiny_backbones, make_answerer, compute):
+    scores = []
+    for dtype in (torch.float32, torch.bfloat16):
+        backbones = tiny_backbones()
+        backbones.language_model.model.to(dtype)
+        encoder = VisualEncoder.load(VisualEncoderSettings(), replace(compute, dtype=dtype))
+        answerer = make_answerer(replace(backbones, visual_encoder=encoder))
+        with torch.no_grad():
+            answerer.model.head.score.weight.mul_(20)
+        perception = make_perception(4)
+        [reading] = answerer.read([make_image()], [perception])
+        scores.append(reading.enriched.fused.scores)
+        answer = answerer.answer(reading, Question("Who?", 4), SILENT)
+        assert 0 < answer.confidence <= 1
+    assert scores[1] == pytest.approx(scores[0], abs=0.03)
+    assert scores[0] != pytest.approx(perception.candidates.scores, abs=0.03)
 
 
 def test_an_answer_cites_what_the_prompt_lists_and_nothing_else(

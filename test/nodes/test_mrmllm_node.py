@@ -8,12 +8,15 @@ import time
 
 import numpy as np
 import pytest
+from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from mrmllm_ros.action import Ask
 from mrmllm_ros.msg import Answer, DetectionArray
-from mrmllm_ros.srv import Query
+from mrmllm_ros.srv import Query, SetVocabulary
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -36,6 +39,7 @@ class Camera:
     def __init__(self, client):
         self.client = client
         self.detections = client.subscribe(DetectionArray, "detections")
+        self.enriched = client.subscribe(DetectionArray, "enriched_detections")
         self.answers = client.subscribe(Answer, "answers")
         self._images = client.node.create_publisher(Image, "image_raw", qos_profile_sensor_data)
         assert client.spin_until(lambda: self._images.get_subscription_count() > 0, 60)
@@ -53,14 +57,20 @@ class Camera:
 
     def see(self, bgr, **header):
         """Publish a picture, again if it was lost, and wait for its detections."""
+        return self._publish_until(self.detections, bgr, header, 2.0)
+
+    def see_enriched(self, bgr):
+        """The same for its enriched detections; questions are about this picture then."""
+        return self._publish_until(self.enriched, bgr, {}, 10.0)
+
+    def _publish_until(self, received, bgr, header, patience_s):
         for _ in range(10):
             published = self.publish(bgr, **header)
             if self.client.spin_until(
-                lambda header=published: self.detections and self.detections[-1].header == header,
-                2.0,
+                lambda header=published: received and received[-1].header == header, patience_s
             ):
-                return self.detections[-1]
-        raise AssertionError("no detections of the picture")
+                return received[-1]
+        raise AssertionError("nothing has come of the picture")
 
     def ask(self, question="How many people are there?", **request):
         return self.client.call(Query, "query", Query.Request(question=question, **request))
@@ -93,7 +103,7 @@ def test_detections_carry_the_images_header_and_find_bus_and_people(camera, bus_
 
 
 def test_the_language_model_answers_about_the_image_and_cites_its_detections(camera, bus_image):
-    seen = camera.see(bus_image)
+    seen = camera.see_enriched(bus_image)
     response = camera.ask("Is there a bus?")
     assert response.success, response.error_message
     assert response.error_code == Query.Request.NONE
@@ -104,10 +114,87 @@ def test_the_language_model_answers_about_the_image_and_cites_its_detections(cam
     assert 0 < answer.confidence <= 1
     assert 0 < answer.time_to_first_token <= answer.latency
     for cited in answer.detections:
-        assert cited == seen.detections[cited.id - 1]
+        assert cited in seen.detections
         assert f"[{cited.id}]" in answer.text
     assert camera.client.spin_until(lambda: camera.answers)
     assert camera.answers[-1] == answer
+
+
+def test_without_a_checkpoint_enriched_detections_are_the_detectors_own(camera, node, bus_image):
+    enriched = camera.see_enriched(bus_image)
+    assert camera.client.spin_until(
+        lambda: any(d.header == enriched.header for d in camera.detections)
+    )
+    [detected] = [d for d in camera.detections if d.header == enriched.header]
+    assert enriched.detections == detected.detections
+    assert all(d.label == d.detector_label and d.novelty == 0 for d in enriched.detections)
+    assert "(untrained)" in node.log_text()
+
+
+@pytest.fixture
+def ask(camera, bus_image):
+    """Function that sends a goal about the bus; gives its handle and the texts as they come."""
+    camera.see_enriched(bus_image)
+    client = ActionClient(camera.client.node, Ask, "ask")
+    assert client.wait_for_server(60)
+
+    def send(question="", max_new_tokens=32):
+        texts = []
+        goal = Ask.Goal(question=question, max_new_tokens=max_new_tokens, max_age=60.0)
+        accepted = client.send_goal_async(goal, lambda m: texts.append(m.feedback.text))
+        assert camera.client.spin_until(accepted.done)
+        return accepted.result(), texts
+
+    yield send
+    client.destroy()
+
+
+def test_a_goal_streams_its_text_before_the_answer_is_complete(camera, ask):
+    goal, texts = ask()
+    result = goal.get_result_async()
+    assert camera.client.spin_until(lambda: texts)
+    assert not result.done()
+    assert camera.client.spin_until(result.done)
+    assert result.result().status == GoalStatus.STATUS_SUCCEEDED
+    answer = result.result().result.answer
+    assert len(texts) > 2
+    assert "".join(texts).strip() == answer.text
+    assert camera.client.spin_until(lambda: camera.answers)
+    assert camera.answers[-1] == answer
+
+
+def test_a_cancelled_goal_ends_at_once_and_makes_place(camera, ask):
+    goals = [ask(max_new_tokens=2000)[0] for _ in range(2)]
+    started = time.monotonic()
+    results = [goal.get_result_async() for goal in goals]
+    for goal in goals:
+        goal.cancel_goal_async()
+    assert camera.client.spin_until(lambda: all(r.done() for r in results), 10)
+    # Two answers of 2000 tokens would take minutes; this asserts no speed.
+    assert time.monotonic() - started < 10
+    for result in results:
+        assert result.result().status == GoalStatus.STATUS_CANCELED
+        assert result.result().result.error_code == Query.Request.CANCELLED
+    assert camera.ask("Is there a bus?", max_new_tokens=4, max_age=60.0).success
+
+
+def test_a_goal_that_cannot_be_answered_is_aborted_with_the_error(camera, ask):
+    goal, _ = ask("bell \a")
+    result = goal.get_result_async()
+    assert camera.client.spin_until(result.done)
+    assert result.result().status == GoalStatus.STATUS_ABORTED
+    assert result.result().result.error_code == Query.Request.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [(["forklift"], "mrmllm.checkpoint"), ([], "at least one"), ([" "], "one")],
+)
+def test_a_vocabulary_that_nothing_can_use_is_refused_with_what_would(camera, labels, reason):
+    request = SetVocabulary.Request(labels=labels)
+    response = camera.client.call(SetVocabulary, "set_vocabulary", request)
+    assert not response.success
+    assert reason in response.message
 
 
 def test_an_empty_question_gets_a_description(camera, bus_image):
@@ -279,6 +366,11 @@ def test_the_camera_may_stop_and_come_back(node, make_client, bus_image):
     assert Camera(make_client(NAMESPACE)).see(bus_image).detections
 
 
+def state_of(client):
+    response = client.call(GetState, "mrmllm_node/get_state", GetState.Request())
+    return response.current_state.label
+
+
 @pytest.mark.parametrize("parameter", ["detector.model", "language_model.model"])
 def test_a_missing_model_leaves_the_node_unconfigured_and_names_the_fix(
     ros, start_node, make_client, parameter
@@ -288,6 +380,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_and_names_the_fix(
     with start_node("mrmllm_node", namespace, **{parameter: missing}) as node:
         client = make_client(namespace)
         assert client.spin_until(lambda: "cannot configure" in node.log_text(), 90)
+        # The reason is logged before the transition has ended.
         assert client.spin_until(lambda: state_of(client) == "unconfigured")
         assert missing in node.log_text()
         assert parameter in node.log_text()
@@ -317,3 +410,55 @@ def test_killed_in_mid_answer_it_starts_clean_and_ends_with_status_0(
         assert camera.ask(max_new_tokens=4).success
         node.process.terminate()
         assert node.process.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, compute, detector, language_model):
+    """A checkpoint for the embedded models whose every weight takes effect."""
+    import torch
+
+    from mrmllm_ros.model.backbones import Backbones
+    from mrmllm_ros.model.modeling_mrmllm import MrMllm
+    from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+
+    encoder = VisualEncoder.load(VisualEncoderSettings(), compute)
+    backbones = Backbones(language_model, detector, encoder)
+    torch.manual_seed(0)
+    model = MrMllm(MrMllm.configure(backbones), backbones)
+    with torch.no_grad():
+        for weight in model.head.parameters():
+            weight.add_(torch.randn_like(weight) * 0.05)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_checkpoint_enriches_detections_in_the_vocabulary_that_is_set(
+    ros, start_node, make_client, bus_image, checkpoint
+):
+    namespace = "/test_checkpoint"
+    parameters = {"mrmllm.checkpoint": str(checkpoint), "enrich_rate_hz": 1.0}
+    with start_node("mrmllm_node", namespace, **parameters) as node:
+        camera = Camera(make_client(namespace))
+        seen = camera.see_enriched(bus_image)
+        assert "(trained)" in node.log_text()
+        assert seen.model == "nanodet-g+smollm2-135m-instruct"
+        assert seen.detections
+        assert all(d.score != d.detector_score and d.novelty > 0 for d in seen.detections)
+        request = SetVocabulary.Request(labels=["forklift", "person"])
+        assert camera.client.call(SetVocabulary, "set_vocabulary", request).success
+        for detection in camera.see_enriched(bus_image).detections:
+            assert detection.label in {"forklift", "person", detection.detector_label}
+        answer = camera.ask("Who is there?", max_new_tokens=4, max_age=60.0)
+        assert answer.success, answer.error_message
+        node.check()
+
+
+def test_a_checkpoint_that_is_missing_leaves_the_node_unconfigured_and_names_it(
+    ros, start_node, make_client
+):
+    namespace = "/test_missing_checkpoint"
+    with start_node("mrmllm_node", namespace, **{"mrmllm.checkpoint": "/nowhere"}) as node:
+        client = make_client(namespace)
+        assert client.spin_until(lambda: "cannot configure" in node.log_text(), 90)
+        assert "the checkpoint /nowhere" in node.log_text()

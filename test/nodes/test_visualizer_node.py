@@ -22,7 +22,7 @@ def feed(ros, start_node, make_client):
     client = make_client(NAMESPACE)
     images = client.node.create_publisher(Image, "image_raw", qos_profile_sensor_data)
     infos = client.node.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
-    detections = client.node.create_publisher(DetectionArray, "detections", 10)
+    detections = client.node.create_publisher(DetectionArray, "enriched_detections", 10)
     answers = client.node.create_publisher(Answer, "answers", 10)
     client.subscribe(Image, "annotated_image")
     client.subscribe(MarkerArray, "markers")

@@ -2,7 +2,12 @@
 import numpy as np
 import pytest
 
-from mrmllm_ros.perception.annotation import draw_caption, draw_detections
+from mrmllm_ros.perception import annotation
+from mrmllm_ros.perception.annotation import draw_caption
+
+
+def draw_detections(image, detections):
+    return annotation.draw_detections(image, detections, range(1, len(detections) + 1))
 
 
 @pytest.fixture
@@ -111,3 +116,15 @@ def test_the_caption_of_an_object_at_the_border_is_inside_of_the_image(
     named = draw_detections(image, make_detections(("person", 0.9, box)))
     other = draw_detections(image, make_detections(("persom", 0.9, box)))
     assert differs(named, other).any()
+
+
+def test_objects_carry_the_numbers_they_are_given(image, make_detections):
+    detections = make_detections(("person", 0.9, (100, 200, 300, 400)))
+    seventh = annotation.draw_detections(image, detections, [7])
+    assert differs(draw_detections(image, detections), seventh)[184:199, 100:250].any()
+
+
+def test_objects_and_numbers_must_be_as_many(image, make_detections):
+    detections = make_detections(("person", 0.9, (100, 200, 300, 400)))
+    with pytest.raises(ValueError, match="longer"):
+        annotation.draw_detections(image, detections, [])

@@ -126,5 +126,5 @@ def test_an_unknown_backend_is_refused_with_those_that_there_are():
 
 def test_an_embedded_model_of_the_other_backend_is_refused_with_the_parameter(compute):
     settings = DetectorSettings(backend="transformers", model="nanodet-g")
-    with pytest.raises(DetectorError, match=r"nanodet-g is an embedded .* detector\.backend to"):
+    with pytest.raises(DetectorError, match=r"nanodet-g is embedded .* detector\.backend to"):
         load_detector(settings, compute)

@@ -28,11 +28,11 @@ from mrmllm_ros.benchmarks.fusion import (
 )
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model.answerer import Question
-from mrmllm_ros.model.generation import Listener, generate_text
+from mrmllm_ros.model.generation import Decoding, Listener, generate_text
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.prompt import chat, describe_objects
 
-QUESTION = Question("Describe the scene.", max_new_tokens=32)
+QUESTION = Question("Describe the scene.", Decoding(max_new_tokens=32))
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,7 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
 
     def plain(listener: Listener) -> None:
         inputs = {"input_ids": prompt[None]}
-        generate_text(
-            untouched.model, untouched.tokenizer, inputs, QUESTION.max_new_tokens, listener
-        )
+        generate_text(untouched.model, untouched.tokenizer, inputs, QUESTION.decoding, listener)
 
     def warm(listener: Listener) -> None:
         fusion.answerer.answer(reading, QUESTION, listener)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mrmllm_ros.engine.models import Settings
-    from mrmllm_ros.model.answerer import Answerer, Reading
+    from mrmllm_ros.model.answerer import Answerer, Question, Reading
     from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
 NODE = "mrmllm_node"
@@ -72,13 +72,16 @@ def run_ask(options: argparse.Namespace) -> int:
     image = read_image(options.image)
     settings = _settings(options)
     from mrmllm_ros.engine.models import Models
+    from mrmllm_ros.model.answerer import Question
+    from mrmllm_ros.model.generation import Decoding
 
     models = Models.load(settings)
     perceptions = models.detector.detect([image])
     [reading] = models.answerer.read([image], perceptions)
-    max_new_tokens = settings.question.max_new_tokens
-    for question in options.questions:
-        _ask(models.answerer, reading, question, max_new_tokens, options.json)
+    asked = settings.question
+    for text in options.questions:
+        question = Question(text, Decoding(asked.max_new_tokens, asked.temperature))
+        _ask(models.answerer, reading, question, options.json)
     return 0
 
 
@@ -153,10 +156,7 @@ def _report(path: Path, detections: EnrichedDetections, as_json: bool) -> None:
         _print_detections(records)
 
 
-def _ask(
-    answerer: Answerer, reading: Reading, question: str, max_new_tokens: int, as_json: bool
-) -> None:
-    from mrmllm_ros.model.answerer import Question
+def _ask(answerer: Answerer, reading: Reading, question: Question, as_json: bool) -> None:
     from mrmllm_ros.model.generation import Listener
 
     started = time.monotonic()
@@ -169,10 +169,8 @@ def _ask(
             print(text, end="", flush=True)
 
     if not as_json:
-        print(f"Q: {question or '(describe)'}\nA: ", end="", flush=True)
-    answer = answerer.answer(
-        reading, Question(question, max_new_tokens), Listener(on_text, lambda: False)
-    )
+        print(f"Q: {question.text or '(describe)'}\nA: ", end="", flush=True)
+    answer = answerer.answer(reading, question, Listener(on_text, lambda: False))
     ended = time.monotonic()
     times = {
         "time_to_first_token_s": round((first[0] if first else ended) - started, 3),
@@ -181,7 +179,7 @@ def _ask(
     records = detections_to_json(reading.enriched)
     if as_json:
         record = {
-            "question": question,
+            "question": question.text,
             "answer": answer.text,
             "cited": list(answer.cited),
             "confidence": round(answer.confidence, 4),

@@ -44,13 +44,16 @@ class Enricher:
         Returns:
             The enriched scene, or another of the same camera that has been read meanwhile.
         """
+        asked_s = time.monotonic()
         with self._lock:
             known = self._memory.enriched(scene.frame.camera)
-            if known is not None and (
-                known.scene.perceived_s >= scene.perceived_s
-                or (max_age_s is not None and self._memory.age_s(known.scene) <= max_age_s)
-            ):
+            if known is not None and known.scene.perceived_s >= scene.perceived_s:
                 return known
+            if known is not None and max_age_s is not None:
+                # What grew old while a pass was waited for was new enough when it was asked for.
+                waited_s = time.monotonic() - asked_s
+                if self._memory.age_s(known.scene) - waited_s <= max_age_s:
+                    return known
             [reading] = self._answerer.read([scene.frame.image], [scene.perception])
             latency_s = scene.latency_s + time.monotonic() - scene.perceived_s
             enriched = EnrichedScene(scene, reading, latency_s)

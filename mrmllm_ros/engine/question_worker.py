@@ -15,7 +15,7 @@ from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.model.answerer import Answer, Answerer, Question
-from mrmllm_ros.model.generation import Listener
+from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.settings import Validated, setting
 
 MAX_NEW_TOKENS = 4096
@@ -27,6 +27,14 @@ class QuestionSettings(Validated):
 
     max_new_tokens: int = setting(
         64, "Longest answer in tokens.", minimum=1, maximum=MAX_NEW_TOKENS, live=True
+    )
+    temperature: float = setting(
+        0.0,
+        "0 takes the likeliest token each time, so that the same question about the same image "
+        "gets the same answer; above it, tokens are drawn.",
+        minimum=0.0,
+        maximum=2.0,
+        live=True,
     )
     max_age_s: float = setting(
         2.0,
@@ -306,7 +314,10 @@ class QuestionWorker:
             raise self._too_late()
         answer = self._answerer.answer(
             scene.reading,
-            Question(query.text, query.max_new_tokens or settings.max_new_tokens),
+            Question(
+                query.text,
+                Decoding(query.max_new_tokens or settings.max_new_tokens, settings.temperature),
+            ),
             Listener(pending.hand_on, should_stop),
         )
         if should_stop():

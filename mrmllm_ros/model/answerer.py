@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from mrmllm_ros.model.generation import Listener
+from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
@@ -40,11 +40,11 @@ class Question:
 
     Attributes:
         text: The question; empty asks for a description of the scene.
-        max_new_tokens: Longest answer.
+        decoding: How the answer's tokens are chosen.
     """
 
     text: str
-    max_new_tokens: int
+    decoding: Decoding
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,7 +112,10 @@ class MrMllmConfig(PretrainedConfig):
             self._require(self.visual_width > 0, "visual_width", "must be positive")
         for name in ("fusion_width", "fusion_heads", "box_frequencies", "max_objects"):
             self._require(getattr(self, name) > 0, name, "must be positive")
-        for name in ("fusion_layers", "scene_queries", "lora_rank"):
+        if self.query_fusion:
+            # They are also what object queries look at in an image without other objects.
+            self._require(self.scene_queries > 0, "scene_queries", "must be positive")
+        for name in ("fusion_layers", "lora_rank"):
             self._require(getattr(self, name) >= 0, name, "must not be negative")
         self._require(self.embedding_scale > 0, "embedding_scale", "must be positive")
         self._require(self.lora_alpha > 0, "lora_alpha", "must be positive")

@@ -203,7 +203,8 @@ def decoder_layers(language_model: PreTrainedModel) -> nn.ModuleList:
         ValueError: If the model has none of the length that its configuration says.
     """
     count = language_model.config.get_text_config().num_hidden_layers
-    for module in language_model.modules():
+    # The decoder alone: a model may hold an encoder of images that is as deep.
+    for module in language_model.get_decoder().modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise ValueError(f"{type(language_model).__name__} has no list of {count} decoder layers")

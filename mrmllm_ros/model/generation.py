@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greedy generation through `transformers` that streams, can be stopped, and rates itself."""
+"""Generation through `transformers` that streams, can be stopped, and rates itself."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ class Listener:
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How tokens are chosen.
+
+    Attributes:
+        max_new_tokens: Longest text.
+        temperature: 0 takes the likeliest token each time; above it, tokens are drawn, the more
+            evenly the higher it is.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True)
 class Generation:
     """A generated text.
 
@@ -53,34 +67,37 @@ def generate_text(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     inputs: Mapping[str, Any],
-    max_new_tokens: int,
+    decoding: Decoding,
     listener: Listener,
 ) -> Generation:
-    """Continue one prompt, greedily.
+    """Continue one prompt.
 
     Args:
         model: Any model that `generate` runs.
         tokenizer: Its tokenizer.
         inputs: What its `generate` takes; `input_ids` is (1, T).
-        max_new_tokens: Longest text.
+        decoding: How tokens are chosen.
         listener: Who follows.
 
     Returns:
         The text so far, however it ended.
     """
-    probabilities = _TokenProbabilities()
+    distribution = _Distribution()
+    follower = _Follower(distribution, listener.should_stop)
+    sampling = {"temperature": decoding.temperature} if decoding.temperature > 0 else {}
     output = model.generate(
         **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
+        max_new_tokens=decoding.max_new_tokens,
+        do_sample=bool(sampling),
+        **sampling,
         streamer=_CallbackStreamer(tokenizer, listener.on_text),
-        stopping_criteria=StoppingCriteriaList([_StopWhen(listener.should_stop)]),
-        logits_processor=LogitsProcessorList([probabilities]),
+        stopping_criteria=StoppingCriteriaList([follower]),
+        logits_processor=LogitsProcessorList([distribution]),
     )
     tokens = output[0, inputs["input_ids"].shape[1] :]
     return Generation(
         text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
-        confidence=probabilities.mean(),
+        confidence=follower.mean_probability(),
         token_ids=tuple(tokens.tolist()),
     )
 
@@ -110,29 +127,32 @@ class _CallbackStreamer(TextStreamer):
             self._on_text(text)
 
 
-class _TokenProbabilities(LogitsProcessor):
-    """Notes the probability of each token, which is the greatest one when decoding greedily."""
+class _Distribution(LogitsProcessor):
+    """Keeps the model's probabilities for the next token."""
 
     def __init__(self) -> None:
-        self._probabilities: list[torch.Tensor] = []
+        self.newest: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self._probabilities.append(scores[0].float().softmax(-1).max())
+        self.newest = scores[0].float().softmax(-1)
         return scores
 
-    def mean(self) -> float:
-        """Mean so far; 0 where there are no tokens."""
+
+class _Follower(StoppingCriteria):
+    """Notes the probability of each token that was chosen, and ends generation when asked to."""
+
+    def __init__(self, distribution: _Distribution, should_stop: Callable[[], bool]) -> None:
+        self._distribution = distribution
+        self._should_stop = should_stop
+        self._probabilities: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        self._probabilities.append(self._distribution.newest[input_ids[0, -1]])
+        stop = self._should_stop()
+        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
+
+    def mean_probability(self) -> float:
+        """Of the tokens so far; 0 where there are none."""
         if not self._probabilities:
             return 0.0
         return float(torch.stack(self._probabilities).mean())
-
-
-class _StopWhen(StoppingCriteria):
-    """Ends generation when a function says so."""
-
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        stop = self._should_stop()
-        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)

@@ -27,7 +27,7 @@ from mrmllm_ros.model.cross_modal import Injection, injected
 from mrmllm_ros.model.generation import Listener, generate_text
 from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
-from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, cited_ids
+from mrmllm_ros.model.prompt import PromptSettings, cited_ids
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception, distinct
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
@@ -175,9 +175,9 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             PromptTooLongError: If prompt and answer exceed the language model's context.
         """
         prefix = reading.prefix()
-        ids = self._process.chat.question_ids(question.text.strip() or DESCRIBE)[None]
+        ids = self._process.chat.question_ids(question.text)[None]
         mask = torch.cat([prefix.attention_mask, torch.ones_like(ids)], 1)
-        self._check_length(mask.shape[1] + question.max_new_tokens)
+        self._check_length(mask.shape[1] + question.decoding.max_new_tokens)
         # `generate` wants the whole prompt and cuts off what the cache holds; what stands there
         # for the query tokens, which have no ids, is never looked at.
         read = ids[:, :1].expand(1, prefix.attention_mask.shape[1])
@@ -192,7 +192,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
                 self.model.language_model,
                 language_model.tokenizer,
                 inputs,
-                question.max_new_tokens,
+                question.decoding,
                 listener,
             )
         return Answer(

@@ -18,8 +18,10 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 
 # How far an edge may move, as a share of the box: at half, opposite edges could meet.
 _REACH = 0.45
-# Starting logit of the detector's own label over the others.
+# Log-odds to start with of the detector's own label.
 _TRUST = 4.0
+# Of log-odds; beyond it, a probability of float32 would be 0 or 1 and soon not a number.
+_MOST_SHIFT = 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +41,16 @@ class LabelSpace:
     vocabulary: int
     detector: torch.Tensor
 
-    def closed(self) -> torch.Tensor:
-        """(B, K, V) bool, true where an object may not get a label."""
+    @property
+    def chosen(self) -> torch.Tensor:
+        """(B, K, V) bool, true at the detector's label."""
+        return self.detector[..., None] == torch.arange(len(self.texts), device=self.texts.device)
+
+    @property
+    def open(self) -> torch.Tensor:
+        """(B, K, V) bool, true where an object may get a label."""
         count = len(self.texts)
-        others = torch.arange(count, device=self.texts.device) >= self.vocabulary
-        return others & ~functional.one_hot(self.detector, count).bool()
+        return self.chosen | (torch.arange(count, device=self.texts.device) < self.vocabulary)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +63,8 @@ class PerceptionOutput:
         edge_shifts: (B, K, 4) how far left, top, right and bottom move, as shares of the box's
             width and height.
         attribute_logits: For each attribute, (B, K, A) over its values.
-        novelty: (B, K), 0 familiar to 1 corner case: total variation between what the detector
-            makes of an object's label and what fusion makes of it.
+        novelty: (B, K), 0 familiar to 1 corner case: the share of its trust in the detector's
+            label that fusion withdraws.
     """
 
     scores: torch.Tensor
@@ -116,10 +123,8 @@ class PerceptionHead(nn.Module):
         """
         states = functional.gelu(self.trunk(self.norm(objects)))  # (B, K, d)
         similarity = self._similarity(self.label(states), labels.texts)  # (B, K, V)
-        prior = self.trust.float() * functional.one_hot(labels.detector, len(labels.texts))
-        prior = prior.masked_fill(labels.closed(), -torch.inf)
+        prior = self._prior(labels)
         logits = prior + similarity
-        change = logits.softmax(-1) - prior.softmax(-1)
         wanted = self.attribute(states)
         return PerceptionOutput(
             scores=_shift_odds(scores, self.score(states)[..., 0].float()),
@@ -128,8 +133,17 @@ class PerceptionHead(nn.Module):
             attribute_logits={
                 name: self._similarity(wanted, texts) for name, texts in attributes.items()
             },
-            novelty=change.abs().sum(-1) / 2,
+            novelty=(1 - _share(logits, labels) / _share(prior, labels)).clamp(min=0),
         )
+
+    def _prior(self, labels: LabelSpace) -> torch.Tensor:
+        """(B, K, V) logits that say what the detector says.
+
+        The trust is the log-odds of its label against all others together, however many.
+        """
+        others = (labels.open.sum(-1, keepdim=True) - 1).clamp(min=1).float().log()  # (B, K, 1)
+        prior = labels.chosen * (self.trust.float() + others)
+        return prior.masked_fill(~labels.open, -torch.inf)
 
     def _similarity(self, wanted: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
         """Of (B, K, d) states to (V, d_llm) texts: (B, K, V)."""
@@ -137,6 +151,12 @@ class PerceptionHead(nn.Module):
         return (wanted @ directions.T).float()
 
 
+def _share(logits: torch.Tensor, labels: LabelSpace) -> torch.Tensor:
+    """(B, K) probability of the detector's label."""
+    return (logits.softmax(-1) * labels.chosen).sum(-1)
+
+
 def _shift_odds(scores: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """Add to the log-odds of a probability; written so that zero changes nothing at all."""
-    return scores / (scores + (1 - scores) * torch.exp(-shift))
+    odds = torch.exp(-shift.clamp(-_MOST_SHIFT, _MOST_SHIFT))
+    return scores / (scores + (1 - scores) * odds)

@@ -14,7 +14,7 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import LabelSpace, PerceptionOutput
-from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects, listed
+from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, chat, describe_objects, listed
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
@@ -100,14 +100,22 @@ class ChatFormat:
         """
         if not self._with_objects:
             return self.preamble_ids[:0]
-        return self._tokens(objects, self._after_objects)
+        return self._tokens(self._language_model.plain(objects), self._after_objects)
 
     def question_ids(self, question: str) -> torch.Tensor:
-        """Tokens of a question, up to where the answer begins: (Q,) int64."""
-        return self._tokens(question, self._after_question)
+        """Tokens of a question, up to where the answer begins.
+
+        Args:
+            question: The question; empty asks for a description.
+
+        Returns:
+            (Q,) int64.
+        """
+        text = self._language_model.plain(question).strip()
+        return self._tokens(text or DESCRIBE, self._after_question)
 
     def _tokens(self, text: str, after: str) -> torch.Tensor:
-        return self._language_model.tokenize(self._language_model.plain(text) + after)
+        return self._language_model.tokenize(text + after)
 
 
 class MrMllmProcessor:
@@ -247,6 +255,9 @@ def enriched_detections(
     scores[:count] = output.scores[:count].cpu().numpy()
     sides = np.tile(candidates.xywh[:count, 2:], 2)
     xyxy[:count] += output.edge_shifts[:count].cpu().numpy() * sides
+    # No further out of the image than the detector went.
+    edges = np.tile(np.float32(candidates.resolution_wh), 2)
+    xyxy = xyxy.clip(np.minimum(candidates.xyxy, 0), np.maximum(candidates.xyxy, edges))
     choice = output.label_logits[:count].argmax(-1).tolist()
     novelty = np.zeros(len(candidates), np.float32)
     novelty[:count] = output.novelty[:count].cpu().numpy()

@@ -131,7 +131,8 @@ def _lines(detections: Detections) -> list[str]:
     size = np.tile(detections.resolution_wh, 2)
     grid = (detections.xyxy / size * GRID).astype(int).clip(0, GRID - 1)
     return [
-        f"[{i}] {label}, {_side(box)}, ({','.join(map(str, box))})"
+        # A label is written on one line, whatever it holds.
+        f"[{i}] {' '.join(label.split())}, {_side(box)}, ({','.join(map(str, box))})"
         for i, (label, box) in enumerate(zip(detections.labels, grid, strict=True), start=1)
     ]
 

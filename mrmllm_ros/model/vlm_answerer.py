@@ -150,7 +150,7 @@ class VlmAnswerer(Answerer[VlmReading]):
         )
         inputs = self._prepare(reading.image, self._plain(_ask(objects, question.text)))
         generation = generate_text(
-            self._model, self._processor.tokenizer, inputs, question.max_new_tokens, listener
+            self._model, self._processor.tokenizer, inputs, question.decoding, listener
         )
         return Answer(
             text=generation.text,

@@ -183,14 +183,13 @@ def test_detect_saves_the_annotated_image(bus_file, bus_image, tmp_path):
     assert (annotated != bus_image).any()
 
 
-@pytest.mark.xfail(strict=True, reason="cli/images.py draws every candidate")
 def test_the_annotated_image_shows_what_is_reported_and_nothing_else(
     bus_file, tmp_path, monkeypatch, fusion
 ):
     drawn = []
 
-    def draw(image, detections, *_):
-        drawn.extend(detections.labels)
+    def draw(image, detections, ids):
+        drawn.extend(zip(ids, detections.labels, strict=True))
         return image
 
     monkeypatch.setattr("mrmllm_ros.perception.annotation.draw_detections", draw)

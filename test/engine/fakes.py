@@ -154,7 +154,7 @@ class FakeAnswerer(Answerer):
         self.asked_about.append(reading)
         self.started.put(question.text)
         words = []
-        for number in range(question.max_new_tokens):
+        for number in range(question.decoding.max_new_tokens):
             self.gate.step()
             if question.text in self.fails_on:
                 raise RuntimeError(f"cannot answer {question.text!r}")

@@ -95,7 +95,7 @@ def test_what_only_backbones_can_say_has_no_default(name):
     "changes",
     [
         {"fusion_layers": 0},
-        {"scene_queries": 0},
+        {"scene_queries": 0, "query_fusion": False},
         {"lora_rank": 0},
         {"injection_layers": 1},
         {"injection_layers": 4},

@@ -101,6 +101,9 @@ class Decoder(nn.Module):
         self.config = SimpleNamespace(get_text_config=lambda: text)
         self.layers = nn.ModuleList(Layer(as_tuple) for _ in range(listed))
 
+    def get_decoder(self):
+        return self
+
     def forward(self, hidden):
         """Hidden states after each layer, and all that the last layer gave."""
         seen, output = [], None

@@ -6,7 +6,7 @@ import torch
 from making import SILENT, tiny_llama
 from transformers import AddedToken
 
-from mrmllm_ros.model.generation import Listener, generate_text, special_token_blanker
+from mrmllm_ros.model.generation import Decoding, Listener, generate_text, special_token_blanker
 from mrmllm_ros.model.language_model import LanguageModel
 
 FRANCE = "What is the capital of France?"
@@ -31,7 +31,7 @@ def generate(language_model, question, limit, on_text=ignore, should_stop=never)
         language_model.model,
         language_model.tokenizer,
         prompt_of(language_model, question),
-        limit,
+        Decoding(limit),
         Listener(on_text, should_stop),
     )
 
@@ -174,7 +174,7 @@ def test_a_text_may_go_on_from_what_is_cached(babbler):
         babbler.model,
         babbler.tokenizer,
         {**prompt, "past_key_values": cache},
-        8,
+        Decoding(8),
         SILENT,
     )
     assert generation.token_ids == expected.token_ids
@@ -220,3 +220,21 @@ def test_of_special_tokens_that_begin_alike_the_longer_is_blanked():
 
 def test_a_tokenizer_without_special_tokens_leaves_texts_alone():
     assert special_token_blanker(_Tokenizer())("a <s> b") == "a <s> b"
+
+
+def sample(language_model, temperature, seed):
+    torch.manual_seed(seed)
+    return generate_text(
+        language_model.model,
+        language_model.tokenizer,
+        prompt_of(language_model, COUNT),
+        Decoding(8, temperature),
+        SILENT,
+    )
+
+
+def test_with_a_temperature_tokens_are_drawn_and_rated_as_what_they_are(babbler):
+    likeliest = sample(babbler, 0.0, 0)
+    drawn = [sample(babbler, 2.0, seed) for seed in range(3)]
+    assert len({generation.token_ids for generation in drawn}) == 3
+    assert all(generation.confidence < likeliest.confidence for generation in drawn)

@@ -10,7 +10,7 @@ from making import LABELS, SILENT, make_image, make_perception, tiny_gemma2, tin
 
 from mrmllm_ros.model import mrmllm_answerer
 from mrmllm_ros.model.answerer import Question
-from mrmllm_ros.model.generation import Listener
+from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.model.mrmllm_answerer import (
     MrMllmAnswerer,
     MrMllmSettings,
@@ -64,7 +64,7 @@ def test_without_a_checkpoint_answers_are_those_of_the_language_model_reading_th
         perception.detections, PromptSettings(), language_model.count_tokens
     )
     for question in QUESTIONS[:3]:
-        answer = untrained.answer(reading, Question(question, 12), SILENT)
+        answer = untrained.answer(reading, Question(question, Decoding(12)), SILENT)
         prompt = language_model.tokenizer.apply_chat_template(
             chat(objects, question),
             add_generation_prompt=True,
@@ -99,7 +99,9 @@ def test_without_a_checkpoint_a_frame_is_read_when_the_first_question_comes_and_
     [reading] = answerer.read([make_image()], [make_perception(2)])
     assert not passes
     threads = [
-        threading.Thread(target=answerer.answer, args=(reading, Question("Who?", 2), SILENT))
+        threading.Thread(
+            target=answerer.answer, args=(reading, Question("Who?", Decoding(2)), SILENT)
+        )
         for _ in range(3)
     ]
     for thread in threads:
@@ -135,7 +137,7 @@ def test_ten_questions_in_any_order_get_token_for_token_what_an_uncached_pass_gi
     before = copy.deepcopy(reading.prefix().cache)
     shuffled = random.Random(3).sample(QUESTIONS, len(QUESTIONS))
     for question in shuffled:
-        answerer.answer(reading, Question(question, 8), SILENT)
+        answerer.answer(reading, Question(question, Decoding(8)), SILENT)
         token_ids = list(generations[-1].token_ids)
         assert uncached_choice(answerer, backbones, frame, question, token_ids) == token_ids
     for layer, untouched in zip(reading.prefix().cache.layers, before.layers, strict=True):
@@ -150,7 +152,7 @@ def test_two_questions_at_once_get_what_each_alone_gets(backbones, make_answerer
         [make_perception(6), make_perception(2, 1)],
     )
     readings = answerer.read(images, perceptions)
-    asked = [Question(QUESTIONS[0], 10), Question(QUESTIONS[1], 10)]
+    asked = [Question(QUESTIONS[0], Decoding(10)), Question(QUESTIONS[1], Decoding(10))]
     alone = [answerer.answer(r, q, SILENT) for r, q in zip(readings, asked, strict=True)]
     barrier = threading.Barrier(2)
     together = [None, None]
@@ -177,7 +179,7 @@ def test_frames_of_a_batch_are_answered_as_alone(family, tiny_backbones, make_an
     together = answerer.read(images, perceptions)
     for image, perception, reading in zip(images, perceptions, together, strict=True):
         [alone] = answerer.read([image], [perception])
-        question = Question("Is there a dog?", 6)
+        question = Question("Is there a dog?", Decoding(6))
         answers = [answerer.answer(each, question, SILENT) for each in (alone, reading)]
         assert answers[0].text == answers[1].text
         assert answers[0].confidence == pytest.approx(answers[1].confidence, rel=1e-3)
@@ -259,7 +261,7 @@ def test_lower_precision_gives_about_the_same(tiny_backbones, make_answerer, com
         perception = make_perception(4)
         [reading] = answerer.read([make_image()], [perception])
         scores.append(reading.enriched.fused.scores)
-        answer = answerer.answer(reading, Question("Who?", 4), SILENT)
+        answer = answerer.answer(reading, Question("Who?", Decoding(4)), SILENT)
         assert 0 < answer.confidence <= 1
     assert scores[1] == pytest.approx(scores[0], abs=0.03)
     assert scores[0] != pytest.approx(perception.candidates.scores, abs=0.03)
@@ -276,12 +278,12 @@ def test_an_answer_cites_what_the_prompt_lists_and_nothing_else(
         answerer.model.language_model,
         answerer._language_model.tokenizer,
         {"input_ids": torch.tensor([[1]])},
-        1,
+        Decoding(1),
         SILENT,
     )
     cites = type(generation)("A person [2], another [6] and one [1].", 0.5, (1, 2))
     monkeypatch.setattr(mrmllm_answerer, "generate_text", lambda *_: cites)
-    answer = answerer.answer(reading, Question("Who?", 8), SILENT)
+    answer = answerer.answer(reading, Question("Who?", Decoding(8)), SILENT)
     assert answer.cited == (2, 1)
     assert (answer.tokens, answer.confidence) == (2, 0.5)
 
@@ -297,7 +299,9 @@ def test_an_answer_streams_and_ends_at_the_token_after_which_it_shall_stop(
         asked.append(True)
         return len(asked) == 3
 
-    answer = answerer.answer(reading, Question("Who?", 20), Listener(pieces.append, should_stop))
+    answer = answerer.answer(
+        reading, Question("Who?", Decoding(20)), Listener(pieces.append, should_stop)
+    )
     assert answer.tokens == 3
     assert "".join(pieces).strip() == answer.text
 
@@ -305,7 +309,7 @@ def test_an_answer_streams_and_ends_at_the_token_after_which_it_shall_stop(
 def test_a_question_that_does_not_fit_into_the_context_is_refused_with_the_fix(untrained):
     [reading] = untrained.read([make_image()], [make_perception(2)])
     with pytest.raises(PromptTooLongError, match=r"room for 8192.*prompt\.token_budget"):
-        untrained.answer(reading, Question("Who?", 8192), SILENT)
+        untrained.answer(reading, Question("Who?", Decoding(8192)), SILENT)
 
 
 def test_the_limits_of_the_prompt_may_change(untrained):

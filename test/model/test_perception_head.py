@@ -132,7 +132,7 @@ def test_labels_beyond_the_vocabulary_are_open_to_those_alone_whom_the_detector_
     assert is_open[..., :VOCABULARY].all()
     beyond = [[[False] * 2] * 2 + [[True, False], [False, True]], [[False] * 2] * 4]
     assert is_open[..., VOCABULARY:].tolist() == beyond
-    assert torch.equal(labels.closed(), ~is_open)
+    assert torch.equal(labels.open, is_open)
     choice = output.label_logits.argmax(-1)
     assert ((choice < VOCABULARY) | (choice == labels.detector)).all()
 
@@ -149,15 +149,54 @@ def test_a_label_within_the_vocabulary_may_replace_one_beyond_it(labels, objects
     assert output.novelty[~kept].min() > 0.8
 
 
-def test_novelty_is_the_share_of_probability_that_moves_between_labels(labels, objects, scores):
+def test_novelty_is_the_trust_in_the_detectors_label_that_is_withdrawn(labels, objects, scores):
     head = make_head(1.0)
     output = head(objects, scores, labels, {})
-    detector = torch.full((2, 4, LABELS), 1.0)
-    detector.scatter_(2, labels.detector[..., None], head.trust.exp().item())
-    detector[labels.closed()] = 0
-    detector /= detector.sum(-1, keepdim=True)
-    fused = output.label_logits.softmax(-1)
-    torch.testing.assert_close(output.novelty, (fused - detector).clamp(min=0).sum(-1))
+    before = head.trust.sigmoid()
+    after = output.label_logits.softmax(-1).gather(2, labels.detector[..., None])[..., 0]
+    torch.testing.assert_close(output.novelty, (1 - after / before).clamp(min=0))
+    assert output.novelty.max() > 0.1
+
+
+@pytest.mark.parametrize("count", [2, 80, 1000])
+def test_the_trust_in_the_detector_does_not_depend_on_how_many_labels_there_are(
+    count, objects, scores
+):
+    labels = LabelSpace(
+        tuple(map(str, range(count))),
+        torch.randn(count, LANGUAGE_WIDTH),
+        count,
+        torch.zeros(2, 4, dtype=torch.int64),
+    )
+    head = make_head(opened=False)
+    share = head(objects, scores, labels, {}).label_logits.softmax(-1)[..., 0]
+    torch.testing.assert_close(share, head.trust.sigmoid().expand(2, 4), atol=1e-4, rtol=1e-4)
+
+
+def test_a_label_that_fusion_confirms_is_not_novel(objects, scores):
+    labels = LabelSpace(
+        ("a", "b"), torch.randn(2, LANGUAGE_WIDTH), 2, torch.zeros(2, 4, dtype=torch.int64)
+    )
+    head = make_head(opened=False)
+    direction = torch.nn.functional.normalize(head.text(head.text_norm(labels.texts[0])), dim=-1)
+    torch.nn.init.zeros_(head.label.weight)
+    head.label.bias.data = 50 * direction.detach()
+    assert head(objects, scores, labels, {}).novelty.max() < 1e-3
+
+
+def test_without_any_label_there_may_be_no_objects():
+    none = LabelSpace((), torch.zeros(0, LANGUAGE_WIDTH), 0, torch.zeros(1, 0, dtype=torch.int64))
+    output = make_head(1.0)(torch.zeros(1, 0, LANGUAGE_WIDTH), torch.zeros(1, 0), none, {})
+    assert output.label_logits.shape == (1, 0, 0)
+
+
+def test_a_score_stays_a_number_however_far_it_is_shifted(labels, objects):
+    head = make_head(opened=False)
+    for shift in (-1000.0, 1000.0):
+        torch.nn.init.constant_(head.score.bias, shift)
+        ends = torch.tensor([[0.0, 1.0, 1e-30, 0.5]] * 2)
+        output = head(objects, ends, labels, {})
+        assert ((output.scores >= 0) & (output.scores <= 1)).all()
 
 
 def test_where_there_is_one_label_only_nothing_is_novel(objects, scores):

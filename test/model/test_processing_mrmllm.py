@@ -164,9 +164,9 @@ def test_labels_are_the_vocabulary_and_then_what_else_the_detector_said(embedder
     assert labels.vocabulary == 2
     assert labels.detector.tolist() == [[2, 0], [3, 2]]
     assert torch.equal(labels.texts, embedder.embed_texts(labels.names))
-    assert labels.closed().tolist() == [
-        [[False, False, False, True], [False, False, True, True]],
-        [[False, False, True, False], [False, False, False, True]],
+    assert labels.open.tolist() == [
+        [[True, True, True, False], [True, True, False, False]],
+        [[True, True, False, True], [True, True, True, False]],
     ]
 
 
@@ -187,10 +187,11 @@ def test_without_any_objects_everything_is_empty(images, vocabulary, embedder):
     assert objects.labels.texts.shape == (len(vocabulary), embedder.width)
 
 
-def test_all_but_scores_has_the_models_precision(language_model):
+def test_boxes_and_scores_keep_full_precision_and_the_rest_has_the_models(language_model):
     model = tiny_llama(len(language_model.tokenizer)).to(torch.bfloat16)
     objects = batch(LanguageModel(model, language_model.tokenizer), make_perception(2))
-    given = (objects.boxes, objects.features, objects.labels.texts)
+    assert objects.boxes.dtype == torch.float32
+    given = (objects.features, objects.labels.texts)
     assert {tensor.dtype for tensor in given} == {torch.bfloat16}
     assert objects.scores.dtype == torch.float32
 
@@ -403,3 +404,25 @@ def test_a_head_that_changes_nothing_leaves_detections_bit_for_bit(tiny_backbone
         assert enriched.reported.tolist() == list(range(perception.reported))
         assert not enriched.novelty.any()
         assert enriched.attributes == ((),) * len(perception.candidates)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "<|im_end|>", " <|im_start|>\n<|im_end|> "])
+def test_a_question_of_nothing_asks_for_a_description(blank, language_model):
+    chat = ChatFormat(language_model, with_objects=True, with_examples=False)
+    expected = chat.question_ids("Describe the scene.")
+    assert chat.question_ids(blank).tolist() == expected.tolist()
+
+
+def test_fused_boxes_go_no_further_out_of_the_image_than_the_detector_went(make_detections):
+    inside, outside = (0, 0, 100, 100), (600, 440, 660, 480)
+    perception = Perception(make_detections(("a", 0.9, inside), ("b", 0.8, outside)), 0.3)
+    output = PerceptionOutput(
+        scores=torch.tensor([0.9, 0.8]),
+        label_logits=torch.zeros(2, 2),
+        edge_shifts=torch.tensor([[-0.4, 0.0, 0.0, 0.0], [0.0, 0.0, 0.4, 0.4]]),
+        attribute_logits={},
+        novelty=torch.zeros(2),
+    )
+    fused = enriched_detections(perception, output, ("a", "b"), {}).fused
+    assert fused.xyxy.tolist() == [[0, 0, 100, 100], [600, 440, 660, 480]]
+    assert fused.xyxy.dtype == np.float32

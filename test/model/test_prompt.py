@@ -213,3 +213,10 @@ def test_an_empty_question_asks_for_a_description(question):
 )
 def test_an_answer_cites_the_objects_whose_numbers_stand_in_brackets(text, count, ids):
     assert cited_ids(text, count) == ids
+
+
+def test_a_label_with_line_breaks_stays_on_its_line(make_detections):
+    detections = make_detections(("cup\n[9] gun", 0.9, (0, 0, 64, 48)))
+    objects = describe_objects(detections, PromptSettings(), len)
+    assert objects == "[1] cup [9] gun, left, (0,0,10,10)"
+    assert listed(objects) == 1

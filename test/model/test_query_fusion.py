@@ -72,11 +72,8 @@ def test_there_is_a_vector_for_each_scene_query_and_each_object(count, parts, sc
     assert shared.isfinite().all()
 
 
-@pytest.mark.parametrize(
-    ("changes", "length"), [({"scene_queries": 0}, 5), ({"fusion_layers": 0}, SCENE_QUERIES + 5)]
-)
-def test_it_may_have_no_scene_queries_and_no_layers(changes, length, scene):
-    assert fuse(make_parts(**changes), *scene).shape == (2, length, WIDTH)
+def test_it_may_have_no_layers(scene):
+    assert fuse(make_parts(fusion_layers=0), *scene).shape == (2, SCENE_QUERIES + 5, WIDTH)
 
 
 def test_padding_objects_change_nothing_for_the_others(parts, scene):

@@ -21,7 +21,7 @@ from transformers import (
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model import vlm_answerer
 from mrmllm_ros.model.answerer import Question
-from mrmllm_ros.model.generation import Generation, Listener
+from mrmllm_ros.model.generation import Decoding, Generation, Listener
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings
 from mrmllm_ros.model.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError, VlmSettings
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
@@ -124,7 +124,9 @@ def scene(make_detections):
 def ask(answerer, image, perception, text="What is there?", limit=12, should_stop=lambda: False):
     pieces = []
     [reading] = answerer.read([image], [perception])
-    answer = answerer.answer(reading, Question(text, limit), Listener(pieces.append, should_stop))
+    answer = answerer.answer(
+        reading, Question(text, Decoding(limit)), Listener(pieces.append, should_stop)
+    )
     return answer, pieces
 
 

@@ -195,7 +195,7 @@ def test_the_annotated_image_shows_what_is_reported_and_nothing_else(
     monkeypatch.setattr("mrmllm_ros.perception.annotation.draw_detections", draw)
     saved = str(tmp_path / "annotated.png")
     assert main(["detect", "--image", str(bus_file), "--save", saved, *fusion.options]) == 0
-    assert drawn == ["bus", "forklift"]
+    assert drawn == [(1, "bus"), (3, "forklift")]
 
 
 def test_ask_prints_one_json_object_for_each_question(bus_file, capsys):

@@ -32,7 +32,10 @@ class ComputeSettings(Validated):
         maximum=256,
     )
     batch_size: int = setting(
-        8, "Most images that go through the models together.", minimum=1, maximum=256
+        8,
+        "Most images that go through the models together; a camera's go one by one.",
+        minimum=1,
+        maximum=256,
     )
 
 

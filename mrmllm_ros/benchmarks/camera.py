@@ -28,6 +28,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from mrmllm_ros.benchmarks.fusion import BenchmarkError
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import image_from_bgr
@@ -190,6 +191,11 @@ def _raw_detector(params_file: Path | None) -> Callable[[np.ndarray], object]:
 
     values = read_parameter_file(params_file, "mrmllm_node") if params_file else {}
     settings = Settings.from_parameters(values)
+    if settings.detector.backend != "ultralytics":
+        raise BenchmarkError(
+            f"the raw detector of the backend {settings.detector.backend} is not measured; set "
+            "detector.backend to ultralytics"
+        )
     detector, compute = settings.detector, Compute.from_settings(settings.compute)
     model = ultralytics.YOLO(model_path(detector.model), task="detect")
     return lambda image: model.predict(

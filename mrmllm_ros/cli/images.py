@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +85,10 @@ def run_ask(options: argparse.Namespace) -> int:
     return 0
 
 
-def detections_to_json(detections: EnrichedDetections) -> list[dict[str, Any]]:
-    """Reported objects as they stand in the commands' JSON.
+def detections_to_json(
+    detections: EnrichedDetections, indices: Iterable[int]
+) -> list[dict[str, Any]]:
+    """The objects at these positions as they stand in the commands' JSON.
 
     Returns:
         `id`, `label`, `score`, `xyxy` in pixels, `detector_label`, `detector_score`, `novelty`,
@@ -104,7 +106,7 @@ def detections_to_json(detections: EnrichedDetections) -> list[dict[str, Any]]:
             "novelty": round(float(detections.novelty[i]), 4),
             "attributes": {a.name: a.value for a in detections.attributes[i]},
         }
-        for i in detections.reported.tolist()
+        for i in indices
     ]
 
 
@@ -148,7 +150,7 @@ def _detection(settings: Settings) -> Callable[[list[np.ndarray]], list[Enriched
 
 
 def _report(path: Path, detections: EnrichedDetections, as_json: bool) -> None:
-    records = detections_to_json(detections)
+    records = detections_to_json(detections, detections.reported.tolist())
     if as_json:
         print(json.dumps({"image": str(path), "detections": records}), flush=True)
     else:
@@ -176,20 +178,20 @@ def _ask(answerer: Answerer, reading: Reading, question: Question, as_json: bool
         "time_to_first_token_s": round((first[0] if first else ended) - started, 3),
         "latency_s": round(ended - started, 3),
     }
-    records = detections_to_json(reading.enriched)
+    enriched = reading.enriched
     if as_json:
         record = {
             "question": question.text,
             "answer": answer.text,
             "cited": list(answer.cited),
             "confidence": round(answer.confidence, 4),
-            "detections": records,
+            "detections": detections_to_json(enriched, enriched.reported.tolist()),
             **times,
         }
         print(json.dumps(record), flush=True)
         return
     print(f"\n   {times['latency_s']:.2f} s, confidence {answer.confidence:.2f}, rests on:")
-    _print_detections([record for record in records if record["id"] in answer.cited])
+    _print_detections(detections_to_json(enriched, [i - 1 for i in answer.cited]))
 
 
 def _print_detections(records: list[dict[str, Any]]) -> None:

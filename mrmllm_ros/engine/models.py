@@ -12,6 +12,7 @@ from mrmllm_ros.engine.question_worker import QuestionSettings
 from mrmllm_ros.model.answerer import Answerer
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.modeling_mrmllm import read_config
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
@@ -85,10 +86,10 @@ class Models:
 def _load_answerer(settings: Settings, compute: Compute, detector: Detector) -> Answerer:
     if settings.answerer == "hf_vlm":
         return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
-    trained = bool(settings.mrmllm.checkpoint)
+    sees = settings.mrmllm.checkpoint and read_config(settings.mrmllm.source).needs_image
     backbones = Backbones(
         language_model=LanguageModel.load(settings.language_model, compute),
         detector=detector,
-        visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if trained else None,
+        visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if sees else None,
     )
     return MrMllmAnswerer.load(settings.mrmllm, settings.prompt, backbones)

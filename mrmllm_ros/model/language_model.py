@@ -80,7 +80,10 @@ class LanguageModel:
         }
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=compute.dtype, **options)
+            # Pickled weights are never read.
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=compute.dtype, use_safetensors=True, **options
+            )
         except Exception as error:
             # A missing, a damaged and a foreign model each fail in their own way.
             reason = " ".join(str(error).split()).rstrip(".")

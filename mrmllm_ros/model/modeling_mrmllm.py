@@ -10,6 +10,8 @@ have read the text; and that every question about the frame goes on from there.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,13 +173,9 @@ class MrMllm(PreTrainedModel):
         Raises:
             CheckpointError: If there is none, it is damaged, or it is for other backbones.
         """
-        try:
-            config = MrMllmConfig.from_pretrained(source)
+        config = read_config(source)
+        with _reading(source):
             weights = load_file(cached_file(source, _WEIGHTS))
-        except Exception as error:
-            # A missing, a damaged and a foreign folder each fail in their own way.
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"the checkpoint {source} cannot be read: {reason}") from error
         try:
             model = cls(config, backbones)
         except CheckpointError as error:
@@ -362,6 +360,26 @@ class MrMllm(PreTrainedModel):
             nn.init.normal_(module.scene, std=0.02)
         elif isinstance(module, PerceptionHead):
             module.start_as_identity()
+
+
+def read_config(source: str | Path) -> MrMllmConfig:
+    """The configuration of a checkpoint, which says what backbones it needs.
+
+    Raises:
+        CheckpointError: If there is none or it is damaged.
+    """
+    with _reading(source):
+        return MrMllmConfig.from_pretrained(source)
+
+
+@contextmanager
+def _reading(source: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # A missing, a damaged and a foreign folder each fail in their own way.
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"the checkpoint {source} cannot be read: {reason}") from error
 
 
 def _positions(attention_mask: torch.Tensor) -> torch.Tensor:

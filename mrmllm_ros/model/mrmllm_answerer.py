@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -48,6 +49,12 @@ class MrMllmSettings(Validated):
         "Trained MR-MLLM weights: a folder, or a repository of the Hugging Face hub. Empty leaves "
         "the fusion out: the language model answers from the prompt alone.",
     )
+
+    @property
+    def source(self) -> str:
+        """The checkpoint, its folder opened."""
+        folder = Path(self.checkpoint).expanduser()
+        return str(folder) if folder.is_dir() else self.checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +114,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         """
         self.model = model
         self.name = backbones.language_model.name
-        self.state = "trained" if model.config.has_queries else "untrained"
+        self.state = "trained" if model.trained_state() else "untrained"
         self._language_model = backbones.language_model
         self._process = MrMllmProcessor(model.config, backbones, settings)
         with torch.inference_mode():
@@ -128,7 +135,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             CheckpointError: If it cannot be read or is for other backbones.
         """
         if settings.checkpoint:
-            model = MrMllm.from_pretrained(settings.checkpoint, backbones)
+            model = MrMllm.from_pretrained(settings.source, backbones)
             model.merge_adapters()
         else:
             model = MrMllm(prompt_only(backbones), backbones)

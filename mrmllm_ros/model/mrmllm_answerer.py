@@ -65,11 +65,13 @@ class Prefix:
         attention_mask: (1, T) int64 over all that has been read.
         cache: Its keys and values; copied for each question.
         injection: What goes into the upper language layers, or None.
+        listed: Number of objects in the prompt, which are those that can be cited.
     """
 
     attention_mask: torch.Tensor
     cache: Cache
     injection: Injection | None
+    listed: int
 
 
 class Once(Generic[T]):
@@ -94,11 +96,9 @@ class MrMllmReading(Reading):
 
     Attributes:
         prefix: What every question goes on from.
-        listed: Number of objects in the prompt, which are those that can be cited.
     """
 
     prefix: Once[Prefix]
-    listed: int
 
 
 class MrMllmAnswerer(Answerer[MrMllmReading]):
@@ -170,7 +170,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         frame_pass = self.model.read(frames, self._preamble)
         enriched = self._enrich(perceptions, frames, frame_pass)
         return [
-            MrMllmReading(enriched[i], Once(partial(_prefix, frame_pass, i)), frames.listed[i])
+            MrMllmReading(enriched[i], Once(partial(_prefix, frame_pass, frames, i)))
             for i in range(len(images))
         ]
 
@@ -206,18 +206,16 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             text=generation.text,
             confidence=generation.confidence,
             # Only what the model has read can be cited.
-            cited=cited_ids(generation.text, reading.listed),
+            cited=cited_ids(generation.text, prefix.listed),
             tokens=len(generation.token_ids),
         )
 
     def _read_later(self, image: np.ndarray, perception: Perception) -> MrMllmReading:
-        frames = self._process([image], [perception])
-
         def read() -> Prefix:
-            return _prefix(self.model.read(frames, self._preamble), 0)
+            frames = self._process([image], [perception])
+            return _prefix(self.model.read(frames, self._preamble), frames, 0)
 
-        unchanged = EnrichedDetections.unchanged(perception)
-        return MrMllmReading(unchanged, Once(read), frames.listed[0])
+        return MrMllmReading(EnrichedDetections.unchanged(perception), Once(read))
 
     def _enrich(
         self, perceptions: Sequence[Perception], frames: FrameBatch, frame_pass: FramePass
@@ -251,7 +249,7 @@ def prompt_only(backbones: Backbones) -> MrMllmConfig:
     )
 
 
-def _prefix(frame_pass: FramePass, index: int) -> Prefix:
+def _prefix(frame_pass: FramePass, frames: FrameBatch, index: int) -> Prefix:
     """That of one frame of a batch."""
     cache = frame_pass.cache
     if len(frame_pass.attention_mask) > 1:
@@ -262,4 +260,5 @@ def _prefix(frame_pass: FramePass, index: int) -> Prefix:
         attention_mask=frame_pass.attention_mask[index : index + 1],
         cache=cache,
         injection=None if injection is None else injection.of_item(index),
+        listed=frames.listed[index],
     )

@@ -312,13 +312,14 @@ def test_a_question_that_does_not_fit_into_the_context_is_refused_with_the_fix(u
         untrained.answer(reading, Question("Who?", Decoding(8192)), SILENT)
 
 
-def test_the_limits_of_the_prompt_may_change(untrained):
+def test_the_limits_of_the_prompt_may_change(tiny_backbones, make_answerer):
+    answerer = make_answerer(tiny_backbones())
     perception = make_perception(10)
-    untrained.configure(PromptSettings(max_objects=2))
-    [short] = untrained.read([make_image()], [perception])
-    untrained.configure(PromptSettings())
-    [long] = untrained.read([make_image()], [perception])
-    assert (short.listed, long.listed) == (2, perception.reported)
+    answerer.configure(PromptSettings(max_objects=2))
+    [short] = answerer.read([make_image()], [perception])
+    answerer.configure(PromptSettings())
+    [long] = answerer.read([make_image()], [perception])
+    assert (short.prefix().listed, long.prefix().listed) == (2, perception.reported)
 
 
 def test_a_checkpoint_is_loaded_with_its_adapters_merged(

@@ -73,3 +73,13 @@ def make_detections():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def vlm_folder(tmp_path_factory):
+    """A tiny vision-language model."""
+    from tiny_vlm import save_tiny_vlm
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-vlm"
+    save_tiny_vlm(folder)
+    return folder

@@ -185,6 +185,7 @@ def _ask(answerer: Answerer, reading: Reading, question: Question, as_json: bool
             "answer": answer.text,
             "cited": list(answer.cited),
             "confidence": round(answer.confidence, 4),
+            "tokens": answer.tokens,
             "detections": detections_to_json(enriched, enriched.reported.tolist()),
             **times,
         }

@@ -7,16 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
+from tiny_vlm import PATCHES, SPECIAL
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model import vlm_answerer
@@ -25,78 +16,6 @@ from mrmllm_ros.model.generation import Decoding, Generation, Listener
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings
 from mrmllm_ros.model.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError, VlmSettings
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
-
-SPECIAL = ["<pad>", "<|end|>", "<|user|>", "<|answer|>", "<image>"]
-TEMPLATE = (
-    "{% for message in messages %}<|user|>{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}<|answer|>{% endif %}"
-)
-PATCHES = 16
-LAYERS = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
-
-
-def make_tokenizer():
-    """Byte-level, so that it reads any text."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=SPECIAL,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([INSTRUCTION], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="<|end|>",
-        additional_special_tokens=["<|user|>", "<|answer|>", "<image>"],
-    )
-
-
-def make_model(tokenizer):
-    torch.manual_seed(2)
-    ids = dict(zip(("pad_token_id", "eos_token_id"), range(2), strict=True))
-    model = LlavaForConditionalGeneration(
-        LlavaConfig(
-            vision_config=CLIPVisionConfig(**LAYERS, image_size=32, patch_size=8),
-            text_config=LlamaConfig(
-                **LAYERS, vocab_size=len(tokenizer), initializer_range=0.3, **ids
-            ),
-            image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-            vision_feature_select_strategy="default",
-            **ids,
-        )
-    )
-    # Neither special tokens nor single bytes are likely: answers are made of words.
-    words = len(SPECIAL) + 256
-    model.lm_head.weight.data[:words] = 0
-    return model
-
-
-@pytest.fixture(scope="session")
-def vlm_folder(tmp_path_factory):
-    """A tiny vision-language model that says anything at all."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-vlm"
-    tokenizer = make_tokenizer()
-    make_model(tokenizer).save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    LlavaProcessor(
-        CLIPImageProcessor(size=size, crop_size=size),
-        tokenizer,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=TEMPLATE,
-    ).save_pretrained(folder)
-    return folder
 
 
 def load(model, compute):

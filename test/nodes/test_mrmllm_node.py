@@ -462,3 +462,19 @@ def test_a_checkpoint_that_is_missing_leaves_the_node_unconfigured_and_names_it(
         client = make_client(namespace)
         assert client.spin_until(lambda: "cannot configure" in node.log_text(), 90)
         assert "the checkpoint /nowhere" in node.log_text()
+
+
+def test_a_vision_language_model_answers_the_same_queries(
+    ros, start_node, make_client, bus_image, vlm_folder
+):
+    namespace = "/test_vlm"
+    parameters = {"answerer": "hf_vlm", "vlm.model": str(vlm_folder)}
+    with start_node("mrmllm_node", namespace, **parameters) as node:
+        camera = Camera(make_client(namespace))
+        seen = camera.see_enriched(bus_image)
+        assert seen.model == "nanodet-g+tiny-vlm"
+        assert "(training-free)" in node.log_text()
+        response = camera.ask("What is there?", max_new_tokens=6, max_age=60.0)
+        assert response.success, response.error_message
+        assert response.answer.text
+        node.check()

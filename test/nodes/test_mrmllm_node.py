@@ -444,7 +444,8 @@ def test_a_checkpoint_enriches_detections_in_the_vocabulary_that_is_set(
         assert "(trained)" in node.log_text()
         assert seen.model == "nanodet-g+smollm2-135m-instruct"
         assert seen.detections
-        assert all(d.score != d.detector_score and d.novelty > 0 for d in seen.detections)
+        assert all(d.score != d.detector_score for d in seen.detections)
+        assert any(d.novelty > 0 for d in seen.detections)
         request = SetVocabulary.Request(labels=["forklift", "person"])
         assert camera.client.call(SetVocabulary, "set_vocabulary", request).success
         for detection in camera.see_enriched(bus_image).detections:

@@ -39,7 +39,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "image",
             default_value="/camera/image_raw",
-            description="Image topic; camera_info is taken from beside it.",
+            description="Image topic.",
         ),
         DeclareLaunchArgument(
             "camera_info",
@@ -102,6 +102,14 @@ def chosen(context: LaunchContext, parameter: str, argument: str) -> dict[str, s
     return {parameter: value} if value else {}
 
 
+def parameters(context: LaunchContext) -> str:
+    """The parameter file; launch itself would go on without it."""
+    path = Path(context.launch_configurations["params_file"]).expanduser()
+    if not path.is_file():
+        raise RuntimeError(f"params_file: there is no file {path}")
+    return str(path)
+
+
 def nodes(context: LaunchContext) -> list[Node]:
     transport = chosen(context, "image_transport", "image_transport")
     common = {
@@ -110,10 +118,17 @@ def nodes(context: LaunchContext) -> list[Node]:
         "ros_arguments": ["--log-level", LaunchConfiguration("log_level")],
     }
     return [
+        # First, because where there is no RViz launch ends without what it has started before.
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            arguments=["-d", str(SHARE / "config" / "mrmllm.rviz")],
+            condition=IfCondition(LaunchConfiguration("rviz")),
+        ),
         Node(
             executable="mrmllm_node",
             parameters=[
-                LaunchConfiguration("params_file"),
+                parameters(context),
                 {**chosen(context, "compute.device", "device"), **transport},
             ],
             **common,
@@ -123,12 +138,6 @@ def nodes(context: LaunchContext) -> list[Node]:
             parameters=[transport],
             condition=IfCondition(LaunchConfiguration("visualizer")),
             **common,
-        ),
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            arguments=["-d", str(SHARE / "config" / "mrmllm.rviz")],
-            condition=IfCondition(LaunchConfiguration("rviz")),
         ),
     ]
 

@@ -70,7 +70,9 @@ class Compute:
         if precision == "auto":
             precision = "float16" if device.type == "cuda" else "float32"
         if precision == "float16" and device.type == "cpu":
-            raise SettingsError("precision: float16 needs CUDA; use auto, float32 or bfloat16")
+            raise SettingsError(
+                "compute.precision: float16 needs CUDA; use auto, float32 or bfloat16"
+            )
         return cls(device, getattr(torch, precision), settings.threads)
 
 
@@ -82,12 +84,14 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise SettingsError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:N") from error
+        raise SettingsError(
+            f"compute.device: {name!r} is not one of auto, cpu, cuda, cuda:N"
+        ) from error
     if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise SettingsError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:N")
+        raise SettingsError(f"compute.device: {name!r} is not one of auto, cpu, cuda, cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
-            f"device: {name!r} is not on this machine, which has {torch.cuda.device_count()} "
-            "CUDA devices; use device auto or cpu, or check the NVIDIA driver"
+            f"compute.device: {name!r} is not on this machine, which has "
+            f"{torch.cuda.device_count()} CUDA devices; use auto or cpu, or check the driver"
         )
     return device

@@ -164,7 +164,7 @@ class Engine(Generic[T]):
             except FixedVocabularyError as error:
                 refusals.append(str(error))
         if len(refusals) == 2:
-            raise FixedVocabularyError("; ".join(refusals))
+            raise FixedVocabularyError(f"nothing can use other labels: {'; and '.join(refusals)}")
 
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)

@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Condition
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
-from mrmllm_ros.model.answerer import Reading
 from mrmllm_ros.perception.detector import Perception
+
+if TYPE_CHECKING:
+    # What shows or converts scenes need not load the models' libraries.
+    from mrmllm_ros.model.answerer import Reading
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,8 +149,8 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         """See `Answerer.set_vocabulary`."""
         if self.model.head is None:
             raise FixedVocabularyError(
-                "without a trained checkpoint the labels stay those of the detector; name one "
-                "with the parameter mrmllm.checkpoint"
+                "without a trained checkpoint the fusion model leaves labels as they are; name a "
+                "checkpoint with the parameter mrmllm.checkpoint"
             )
         self._process.vocabulary = distinct(labels)
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.task import Future as RclpyFuture
@@ -45,6 +46,9 @@ from mrmllm_ros.settings import setting
 from mrmllm_ros.srv import Query, SetVocabulary
 
 T = TypeVar("T")
+
+# Of requests that come at once, those beyond the depth would be lost without a word.
+_REQUESTS = QoSProfile(depth=1000)
 
 # How long the log keeps quiet after a failure that may come with every image.
 _LOG_PERIOD_S = 5.0
@@ -100,7 +104,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
         # Reentrant: while one question waits for its answer, images and other questions come in.
         reentrant = ReentrantCallbackGroup()
-        self._query = self.create_service(Query, "query", self._on_query, callback_group=reentrant)
+        self._query = self.create_service(
+            Query, "query", self._on_query, qos_profile=_REQUESTS, callback_group=reentrant
+        )
         self._ask = ActionServer(
             self,
             Ask,
@@ -108,6 +114,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             self._on_ask,
             callback_group=reentrant,
             cancel_callback=self._on_cancel,
+            goal_service_qos_profile=_REQUESTS,
+            result_service_qos_profile=_REQUESTS,
+            cancel_service_qos_profile=_REQUESTS,
         )
         self._set_vocabulary = self.create_service(
             SetVocabulary, "set_vocabulary", self._on_set_vocabulary, callback_group=reentrant
@@ -279,6 +288,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._engine.enabled = request.data
         response.success = True
         response.message = f"perception is {'on' if request.data else 'off'}"
+        self.get_logger().info(response.message)
         return response
 
 

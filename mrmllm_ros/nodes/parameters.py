@@ -30,7 +30,8 @@ def declare_settings(node: Node, settings: type[Validated]) -> None:
             node.declare_parameter(name, default, _descriptor(default, constraint))
         except Exception as error:
             # rclpy has an exception for each way that an override can be wrong.
-            raise SettingsError(f"parameter {name}: {error}") from error
+            hint = "; write whole numbers with a decimal point" if type(default) is float else ""
+            raise SettingsError(f"parameter {name}: {error}{hint}") from error
 
 
 def read_settings(node: Node, settings: type[T], changes: Iterable[Parameter] = ()) -> T:

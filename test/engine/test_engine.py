@@ -384,7 +384,7 @@ def test_a_vocabulary_is_refused_where_both_models_are_fixed(engine, detector, a
     answerer.refusal = FixedVocabularyError("fixed answerer")
     error = engine.set_vocabulary(LABELS).exception(PATIENCE_S)
     assert isinstance(error, FixedVocabularyError)
-    assert str(error) == "fixed detector; fixed answerer"
+    assert str(error) == "nothing can use other labels: fixed detector; and fixed answerer"
     assert (detector.labels, answerer.labels) == (("object",), None)
     assert errors.empty()
 

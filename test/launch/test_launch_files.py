@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -37,14 +38,23 @@ def test_a_launched_demo_answers_in_its_namespace_and_ends_cleanly(tmp_path):
     try:
         client = node.create_client(Query, "/launched/query")
         assert client.wait_for_service(90), (tmp_path / "launch.log").read_text()
-        for _ in range(10):
+        for _ in range(60):
             future = client.call_async(Query.Request(question="Who?", max_new_tokens=4))
             rclpy.spin_until_future_complete(node, future, timeout_sec=60)
-            if future.result().error_code != Query.Request.NO_IMAGE:
+            not_yet = (Query.Request.NOT_ACTIVE, Query.Request.NO_IMAGE)
+            if future.result().error_code not in not_yet:
                 break
+            time.sleep(1)
         assert future.result().success, future.result().error_message
     finally:
         os.killpg(launched.pid, signal.SIGINT)
         assert launched.wait(30) == 0
         node.destroy_node()
         rclpy.shutdown()
+
+
+def test_a_parameter_file_that_is_missing_ends_the_launch_with_its_name():
+    command = ["ros2", "launch", "mrmllm_ros", "mrmllm.launch.py", "params_file:=/nowhere.yaml"]
+    launched = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert launched.returncode != 0
+    assert "there is no file /nowhere.yaml" in launched.stdout + launched.stderr

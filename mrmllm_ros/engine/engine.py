@@ -168,5 +168,6 @@ class Engine(Generic[T]):
 
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)
-        self._enrichment.offer(scene)
         self._handlers.on_scene(scene)
+        # Last, so that its thread does not compete with what is done with the scene.
+        self._enrichment.offer(scene)

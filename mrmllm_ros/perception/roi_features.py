@@ -23,7 +23,7 @@ def pool_boxes(feature_map: torch.Tensor, xyxy: torch.Tensor, stride: float) -> 
         [xyxy.to(feature_map.dtype)],
         output_size=1,
         spatial_scale=1 / stride,
-        sampling_ratio=4,
+        sampling_ratio=2,
         aligned=True,
     )
     return pooled.flatten(1)
@@ -45,5 +45,5 @@ def pool_tokens(tokens: torch.Tensor, grid: tuple[int, int], boxes: torch.Tensor
     center, half = boxes[..., :2], boxes[..., 2:] / 2
     cells = torch.tensor([columns, rows] * 2, dtype=tokens.dtype, device=tokens.device)
     xyxy = torch.cat([center - half, center + half], -1).to(tokens.dtype) * cells  # (B, K, 4)
-    pooled = roi_align(maps, list(xyxy), output_size=1, sampling_ratio=4, aligned=True)
+    pooled = roi_align(maps, list(xyxy), output_size=1, sampling_ratio=2, aligned=True)
     return pooled.flatten(1).unflatten(0, boxes.shape[:2])

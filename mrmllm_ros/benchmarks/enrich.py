@@ -14,7 +14,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from mrmllm_ros.benchmarks.fusion import Fusion, Options, milliseconds, ratio, wait_for_device
+from mrmllm_ros.benchmarks.fusion import (
+    BenchmarkError,
+    Fusion,
+    Options,
+    milliseconds,
+    ratio,
+    wait_for_device,
+)
 
 
 def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, object]:
@@ -25,10 +32,12 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
         counts: Numbers of objects.
 
     Raises:
-        BenchmarkError: If the frame has too few objects.
+        BenchmarkError: If the frame has too few objects, or the checkpoint no such pass.
     """
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
+    if fusion.answerer.model.head is None:
+        raise BenchmarkError("the checkpoint has no perception head, and so no fusion pass")
     figures = {}
     for count in counts:
         options.progress(f"{count} objects")

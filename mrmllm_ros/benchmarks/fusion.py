@@ -65,9 +65,10 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Fusion:
-    """The fusion model with every mechanism on, and a real frame for it.
+    """The fusion model and a real frame for it.
 
-    Without a checkpoint its weights are random, which changes its words and not its speed.
+    Without a checkpoint every mechanism is on and the weights are random, which changes its words
+    and not its speed.
     """
 
     answerer: MrMllmAnswerer

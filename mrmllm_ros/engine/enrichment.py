@@ -11,6 +11,9 @@ from mrmllm_ros.engine.frame_slot import FrameSlot
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.model.answerer import Answerer
 
+# So that a rate that is raised takes effect; a lower rate than that counts as this one.
+_LONGEST_REST_S = 60.0
+
 
 class Enricher:
     """Has the answering model read scenes, each one once, whoever asks."""
@@ -115,4 +118,5 @@ class EnrichmentWorker:
         # Read once: it may become 0 at any time.
         rate_hz = self.rate_hz
         if rate_hz > 0:
-            self._stopping.wait(max(0.0, since_s + 1 / rate_hz - time.monotonic()))
+            rest_s = since_s + 1 / rate_hz - time.monotonic()
+            self._stopping.wait(min(max(0.0, rest_s), _LONGEST_REST_S))

@@ -14,7 +14,7 @@ from threading import Condition, Thread
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
-from mrmllm_ros.model.answerer import Answer, Answerer, Question
+from mrmllm_ros.model.answerer import Answer, Answerer, PromptTooLongError, Question
 from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.settings import Validated, setting
 
@@ -266,12 +266,17 @@ class QuestionWorker:
 
     def _run(self) -> None:
         while (pending := self._next()) is not None:
-            try:
-                self._settle(pending)
-            except Exception as error:
-                self._handlers.on_error(error)
-            with self._changed:
-                self._current.discard(pending)
+            self._work_on(pending)
+            # Else an idle thread would keep the frame that it answered about.
+            del pending
+
+    def _work_on(self, pending: PendingAnswer) -> None:
+        try:
+            self._settle(pending)
+        except Exception as error:
+            self._handlers.on_error(error)
+        with self._changed:
+            self._current.discard(pending)
 
     def _next(self) -> PendingAnswer | None:
         with self._changed:
@@ -286,7 +291,11 @@ class QuestionWorker:
         try:
             answer = self._answer(pending)
         except QueryError as error:
-            pending.settle(error)
+            # The traceback would hold the frame, and the question the error.
+            pending.settle(error.with_traceback(None))
+            return
+        except PromptTooLongError as error:
+            pending.settle(QueryError(ErrorCode.INVALID_REQUEST, str(error)))
             return
         except Exception as error:
             pending.settle(QueryError(ErrorCode.INTERNAL, f"the answer failed: {error}"))

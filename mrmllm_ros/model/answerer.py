@@ -10,10 +10,15 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
+
+
+class PromptTooLongError(MrmllmError):
+    """Prompt and answer do not fit into the model's context; the message names the fix."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,9 @@ class Answerer(ABC, Generic[R]):
             reading: What `read` made of the image; it is left as it is.
             question: The question.
             listener: Follows the answer and may end it.
+
+        Raises:
+            PromptTooLongError: If prompt and answer do not fit into the model's context.
         """
 
     @abstractmethod

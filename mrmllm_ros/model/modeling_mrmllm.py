@@ -180,11 +180,11 @@ class MrMllm(PreTrainedModel):
             model = cls(config, backbones)
         except CheckpointError as error:
             raise CheckpointError(f"the checkpoint {source}: {error}") from error
-        wanted = set(model.trained_state())
-        if wanted != set(weights):
+        wanted, given = _shapes(model.trained_state()), _shapes(weights)
+        if wanted != given:
             raise CheckpointError(
                 f"the checkpoint {source} does not fit its configuration: missing "
-                f"{sorted(wanted - set(weights))[:3]}, unknown {sorted(set(weights) - wanted)[:3]}"
+                f"{sorted(wanted - given)[:3]}, unknown {sorted(given - wanted)[:3]}"
             )
         model.load_state_dict(weights, strict=False)
         return model
@@ -382,6 +382,10 @@ def _reading(source: str | Path) -> Iterator[None]:
         raise CheckpointError(f"the checkpoint {source} cannot be read: {reason}") from error
 
 
+def _shapes(weights: dict[str, torch.Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    return {(name, tuple(weight.shape)) for name, weight in weights.items()}
+
+
 def _positions(attention_mask: torch.Tensor) -> torch.Tensor:
     """Position of each token among those that are there: (B, T)."""
     return (attention_mask.cumsum(-1) - 1).clamp(min=0)
@@ -413,6 +417,13 @@ def _check_backbones(config: MrMllmConfig, backbones: Backbones) -> None:
                 f"made for the {kind} {_named(*wanted)}, not for {_named(*given)}; name the right "
                 f"one with the parameter {field}.model, or another checkpoint"
             )
+    detector_width = backbones.detector.feature_width
+    if "detector" in needed and detector_width != config.perception_width:
+        raise CheckpointError(
+            f"made for features of width {config.perception_width}, and the detector "
+            f"{backbones.detector.name!r} gives {detector_width or 'none'}; name the file that it "
+            "was trained with by the parameter detector.model"
+        )
 
 
 def _named(name: str, revision: str) -> str:

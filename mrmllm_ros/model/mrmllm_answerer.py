@@ -15,13 +15,7 @@ import numpy as np
 import torch
 from transformers import Cache
 
-from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.model.answerer import (
-    Answer,
-    Answerer,
-    Question,
-    Reading,
-)
+from mrmllm_ros.model.answerer import Answer, Answerer, PromptTooLongError, Question, Reading
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import Injection, injected
@@ -34,10 +28,6 @@ from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
 
 T = TypeVar("T")
-
-
-class PromptTooLongError(MrmllmError):
-    """Prompt and answer do not fit into the language model's context."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -46,6 +49,7 @@ from mrmllm_ros.settings import setting
 from mrmllm_ros.srv import Query, SetVocabulary
 
 T = TypeVar("T")
+M = TypeVar("M")
 
 # Of requests that come at once, those beyond the depth would be lost without a word.
 _REQUESTS = QoSProfile(depth=1000)
@@ -83,6 +87,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def __init__(self) -> None:
         super().__init__("mrmllm_node")
         self._models: Models | None = None
+        self._entities = ExitStack()
         self._engine: Engine[ReceivedImage] | None = None
         self._images: Subscription | None = None
         self._unusable_images = 0
@@ -93,35 +98,25 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         settings = self.settings
         self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
         self._models = Models.load(settings)
-        self._detections = self.create_lifecycle_publisher(
-            DetectionArray, "detections", 10, qos_overriding_options=_overridable()
-        )
-        self._enriched = self.create_lifecycle_publisher(
-            DetectionArray, "enriched_detections", 10, qos_overriding_options=_overridable()
-        )
-        self._answers = self.create_lifecycle_publisher(
-            Answer, "answers", 10, qos_overriding_options=_overridable()
-        )
+        self._detections = self._make_publisher(DetectionArray, "detections")
+        self._enriched = self._make_publisher(DetectionArray, "enriched_detections")
+        self._answers = self._make_publisher(Answer, "answers")
         # Reentrant: while one question waits for its answer, images and other questions come in.
-        reentrant = ReentrantCallbackGroup()
-        self._query = self.create_service(
-            Query, "query", self._on_query, qos_profile=_REQUESTS, callback_group=reentrant
-        )
-        self._ask = ActionServer(
+        self._make_service(Query, "query", self._on_query)
+        self._make_service(SetVocabulary, "set_vocabulary", self._on_set_vocabulary)
+        self._make_service(SetBool, "enable", self._on_enable)
+        ask = ActionServer(
             self,
             Ask,
             "ask",
             self._on_ask,
-            callback_group=reentrant,
+            callback_group=ReentrantCallbackGroup(),
             cancel_callback=self._on_cancel,
             goal_service_qos_profile=_REQUESTS,
             result_service_qos_profile=_REQUESTS,
             cancel_service_qos_profile=_REQUESTS,
         )
-        self._set_vocabulary = self.create_service(
-            SetVocabulary, "set_vocabulary", self._on_set_vocabulary, callback_group=reentrant
-        )
-        self._enable = self.create_service(SetBool, "enable", self._on_enable)
+        self._entities.callback(ask.destroy)
         answerer = self._models.answerer
         self.get_logger().info(
             f"detections by {self._models.detector.name}, answers by {answerer.name} "
@@ -155,19 +150,33 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     def release(self) -> None:
         """See `ManagedNode.release`."""
-        if self._models is None:
-            return
+        self._entities.close()
         self._models = None
-        self._ask.destroy()
-        for publisher in (self._detections, self._enriched, self._answers):
-            self.destroy_publisher(publisher)
-        for service in (self._query, self._set_vocabulary, self._enable):
-            self.destroy_service(service)
 
     def reconfigure(self) -> None:
         """See `ManagedNode.reconfigure`."""
         if self._engine is not None:
             self._engine.configure(self.settings)
+
+    def _make_publisher(self, message_type: type[M], topic: str) -> LifecyclePublisher[M]:
+        publisher = self.create_lifecycle_publisher(
+            message_type,
+            topic,
+            10,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._entities.callback(self.destroy_lifecycle_publisher, publisher)
+        return publisher
+
+    def _make_service(self, service_type: type, name: str, callback: Callable) -> None:
+        service = self.create_service(
+            service_type,
+            name,
+            callback,
+            qos_profile=_REQUESTS,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        self._entities.callback(self.destroy_service, service)
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -218,6 +227,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             return answered(await self._done(pending.future), Query.Response)
         except QueryError as error:
             return refused(self._logged(error), Query.Response)
+        except Exception as error:
+            # It would end the executor, and the node with it.
+            return refused(self._unexpected(error), Query.Response)
 
     async def _on_ask(self, goal: ServerGoalHandle) -> Ask.Result:
         key = bytes(goal.goal_id.uuid)
@@ -257,12 +269,19 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         except (MrmllmError, QueryError) as error:
             response.message = str(error)
             self.get_logger().warning(f"vocabulary not changed: {error}")
+        except Exception as error:
+            # Likewise.
+            response.message = str(self._unexpected(error))
         return response
 
     def _running_engine(self) -> Engine[ReceivedImage]:
         if self._engine is None:
             raise QueryError(ErrorCode.NOT_ACTIVE, "the node is not active (ros2 lifecycle set)")
         return self._engine
+
+    def _unexpected(self, error: Exception) -> QueryError:
+        self._on_failure(error)
+        return QueryError(ErrorCode.INTERNAL, f"it failed: {error!r}; see the node's log")
 
     def _logged(self, error: QueryError) -> QueryError:
         self.get_logger().warning(f"no answer ({error.code.name}): {error}")
@@ -290,10 +309,6 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         response.message = f"perception is {'on' if request.data else 'off'}"
         self.get_logger().info(response.message)
         return response
-
-
-def _overridable() -> QoSOverridingOptions:
-    return QoSOverridingOptions.with_default_policies()
 
 
 def main() -> int:

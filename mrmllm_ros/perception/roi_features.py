@@ -43,7 +43,8 @@ def pool_tokens(tokens: torch.Tensor, grid: tuple[int, int], boxes: torch.Tensor
     rows, columns = grid
     maps = tokens.transpose(1, 2).unflatten(2, grid)  # (B, d, rows, columns)
     center, half = boxes[..., :2], boxes[..., 2:] / 2
-    cells = torch.tensor([columns, rows] * 2, dtype=tokens.dtype, device=tokens.device)
-    xyxy = torch.cat([center - half, center + half], -1).to(tokens.dtype) * cells  # (B, K, 4)
-    pooled = roi_align(maps, list(xyxy), output_size=1, sampling_ratio=2, aligned=True)
-    return pooled.flatten(1).unflatten(0, boxes.shape[:2])
+    cells = torch.tensor([columns, rows] * 2, device=tokens.device)
+    xyxy = torch.cat([center - half, center + half], -1).float() * cells  # (B, K, 4)
+    # In full precision: RoIAlign knows no bfloat16.
+    pooled = roi_align(maps.float(), list(xyxy), output_size=1, sampling_ratio=2, aligned=True)
+    return pooled.flatten(1).unflatten(0, boxes.shape[:2]).to(tokens.dtype)

@@ -111,20 +111,25 @@ class TransformersDetector(Detector):
         """See `Detector.detect`."""
         if not images:
             return []
+        # Replaced by another thread at any time, and these must be the same throughout.
+        settings = self._settings
         outputs = self._model(**self._inputs(images))
         logits, boxes = self._logits(outputs).float(), outputs.pred_boxes.float()
-        found = self._post_process(logits, boxes, [image.shape[:2] for image in images])
+        found = self._post_process(
+            logits, boxes, settings.least_score, [image.shape[:2] for image in images]
+        )
         # The processors do not say which query gave a box, so the queries' numbers go the same
         # way as their boxes.
         number = torch.arange(boxes.shape[1], dtype=torch.float32, device=boxes.device)
         numbers = number[:, None] * torch.tensor([1.0, 0, 0, 0], device=boxes.device)
-        queries = self._post_process(logits, numbers.expand_as(boxes))
+        queries = self._post_process(logits, numbers.expand_as(boxes), settings.least_score)
         states = _query_states(outputs, boxes.shape[1])
         return [
             self._perception(
                 objects,
                 image.shape[1::-1],
                 None if states is None else states[i][query["boxes"][:, 0].long()],
+                settings,
             )
             for i, (image, objects, query) in enumerate(zip(images, found, queries, strict=True))
         ]
@@ -191,12 +196,13 @@ class TransformersDetector(Detector):
         self,
         logits: torch.Tensor,
         boxes: torch.Tensor,
+        least_score: float,
         sizes: list[tuple[int, int]] | None = None,
     ) -> list[dict[str, torch.Tensor]]:
         """What the model's own processor makes of the scores: it knows their family."""
         return self._processor.post_process_object_detection(
             SimpleNamespace(logits=logits, pred_boxes=boxes),
-            threshold=self._settings.least_score,
+            threshold=least_score,
             target_sizes=sizes,
         )
 
@@ -205,13 +211,14 @@ class TransformersDetector(Detector):
         found: dict[str, torch.Tensor],
         resolution_wh: tuple[int, int],
         states: torch.Tensor | None,
+        settings: DetectorSettings,
     ) -> Perception:
         limits = found["boxes"].new_tensor(resolution_wh * 2)
         boxes = found["boxes"].clamp(min=0).minimum(limits)
-        kept = batched_nms(boxes, found["scores"], found["labels"], self._settings.iou_threshold)
+        kept = batched_nms(boxes, found["scores"], found["labels"], settings.iou_threshold)
         # OWLv2 looks at the padding around an image too.
         inside = (boxes[kept, 2:] > boxes[kept, :2]).all(dim=1)
-        kept = kept[inside][: self._settings.max_detections]
+        kept = kept[inside][: settings.max_detections]
         candidates = Detections(
             xyxy=boxes[kept].cpu().numpy(),
             scores=found["scores"][kept].cpu().numpy(),
@@ -219,7 +226,7 @@ class TransformersDetector(Detector):
             resolution_wh=resolution_wh,
         )
         features = None if states is None else states[kept]
-        return Perception.ranked(candidates, self._settings.score_threshold, features)
+        return Perception.ranked(candidates, settings.score_threshold, features)
 
     def _label(self, index: int) -> str:
         if self._tokenizer is None:
@@ -256,6 +263,8 @@ def _phrases(
     start = 1
     for row, phrase in zip(share, phrases, strict=True):
         end = start + len(tokenizer(phrase, add_special_tokens=False)["input_ids"])
+        if end == start:
+            raise VocabularyError(f"the label {phrase!r} holds nothing that the model can read")
         row[start:end] = 1 / (end - start)
         start = end + 1
     return _Prompt(dict(inputs), share)

@@ -369,3 +369,9 @@ def test_after_stopping_no_scene_is_taken(worker, answerer):
     worker.offer(make_scene())
     assert worker.slot.take() is None
     assert answerer.reading.empty()
+
+
+def test_a_rest_is_never_so_long_that_a_raised_rate_goes_unnoticed(make_worker, rest):
+    worker = make_worker(rate_hz=1e-10)
+    worker.offer(make_scene())
+    assert rest.asked_s.next() == 60.0

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
 import threading
 import time
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from mrmllm_ros.engine.question_worker import (
     QuestionWorker,
 )
 from mrmllm_ros.engine.scene import SceneMemory
+from mrmllm_ros.model.answerer import PromptTooLongError
 from mrmllm_ros.settings import SettingsError
 
 SETTINGS = QuestionSettings(max_new_tokens=3, max_age_s=2.0, image_timeout_s=0.0, parallel=1)
@@ -651,3 +654,45 @@ def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker)
 def test_limits_that_make_no_sense_are_refused(values):
     with pytest.raises(SettingsError):
         QuestionSettings(**values)
+
+
+def test_a_prompt_that_does_not_fit_is_the_askers_to_mend_and_no_failure(
+    worker, answerer, errors, monkeypatch
+):
+    def refuse(*_):
+        raise PromptTooLongError("too long by 7 tokens")
+
+    monkeypatch.setattr(answerer, "answer", refuse)
+    pending = worker.submit(Query("?"))
+    assert code_of(pending) is ErrorCode.INVALID_REQUEST
+    assert "too long by 7" in str(pending.future.exception())
+    assert errors.empty()
+
+
+@pytest.mark.parametrize("deadline_s", [60.0, 0.1])
+def test_an_idle_worker_keeps_nothing_of_the_frame_it_answered_about(
+    deadline_s, make_worker, answerer, memory
+):
+    worker = make_worker(
+        replace(SETTINGS, deadline_s=deadline_s),
+        on_answer=lambda answer: None,
+        on_enriched=lambda enriched: None,
+    )
+    answerer.gate.close()
+    pending = worker.submit(Query("?"))
+    answerer.started.get(timeout=PATIENCE_S)
+    reading = weakref.ref(answerer.asked_about.pop())
+    gc.disable()
+    try:
+        if deadline_s < 1:
+            time.sleep(deadline_s)
+        answerer.gate.open()
+        pending.future.exception(PATIENCE_S)
+        del pending
+        memory._enriched.clear()
+        until = time.monotonic() + PATIENCE_S
+        while reading() is not None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert reading() is None
+    finally:
+        gc.enable()

@@ -399,7 +399,7 @@ def test_a_backbone_that_is_needed_and_not_loaded_is_named(tiny_backbones, make_
         MrMllm(config, Backbones(backbones.language_model, backbones.detector))
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "lacking", "foreign"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "lacking", "foreign", "misshapen"])
 def test_a_damaged_checkpoint_is_named(damage, tiny_backbones, make_model, tmp_path):
     make_model(tiny_backbones()).save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
@@ -411,6 +411,8 @@ def test_a_damaged_checkpoint_is_named(damage, tiny_backbones, make_model, tmp_p
     elif damage == "lacking":
         weights.pop("query_tokens.scale")
         save_file(weights, file)
+    elif damage == "misshapen":
+        save_file(weights | {"head.trust": torch.zeros(2)}, file)
     else:
         save_file(weights | {"more": torch.zeros(1)}, file)
     with pytest.raises(CheckpointError, match=str(tmp_path)):
@@ -431,3 +433,13 @@ def test_sizes_come_from_the_backbones(family, tiny_backbones, make_model):
     assert config.language_layers == text.num_hidden_layers
     assert config.visual_width == backbones.visual_encoder.width
     assert config.perception_width == PERCEPTION_WIDTH
+
+
+@pytest.mark.parametrize("width", [0, PERCEPTION_WIDTH + 1])
+def test_a_detector_of_the_same_name_with_other_features_is_refused(
+    width, tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones()).save_pretrained(tmp_path)
+    others = dataclasses.replace(tiny_backbones(), detector=detector_stub(width))
+    with pytest.raises(CheckpointError, match=r"of width 24.*gives (none|25).*detector\.model"):
+        MrMllm.from_pretrained(tmp_path, others)

@@ -104,3 +104,14 @@ def test_tokens_can_be_learnt_through_the_pooling(ramp):
     grid = tokens.grad[0, :, 0].reshape(6, 8)
     assert (grid[2:4, 3:5] > 0).all()
     assert grid[0, 0] == grid[5, 7] == 0
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_tokens_are_pooled_in_every_precision_and_keep_it(precision):
+    tokens = torch.arange(24.0).reshape(1, 12, 2)
+    boxes = torch.tensor([[[0.5, 0.5, 1.0, 1.0]]])
+    pooled = pool_tokens(tokens.to(precision), (3, 4), boxes)
+    assert pooled.dtype == precision
+    torch.testing.assert_close(
+        pooled.float(), pool_tokens(tokens, (3, 4), boxes), atol=0.1, rtol=0.01
+    )

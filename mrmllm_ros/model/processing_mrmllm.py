@@ -69,6 +69,10 @@ class ChatFormat:
 
     The preamble is the same for every frame, the scene for every question about a frame. Each
     part is tokenised by itself, so that what has been read need not be read again.
+
+    Attributes:
+        with_objects: Whether detections are written into the prompt.
+        preamble_ids: (P,) int64, tokens of the preamble.
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class ChatFormat:
         text = language_model.render(messages)
         before, _, self._after_question = text.rpartition(_QUESTION)
         preamble, _, self._after_objects = before.partition(_OBJECTS)
-        self._with_objects = with_objects
+        self.with_objects = with_objects
         self.preamble_ids = language_model.tokenize(preamble)
 
     def scene_ids(self, objects: str) -> torch.Tensor:
@@ -98,7 +102,7 @@ class ChatFormat:
         Returns:
             (L,) int64; empty where detections are not written into the prompt.
         """
-        if not self._with_objects:
+        if not self.with_objects:
             return self.preamble_ids[:0]
         return self._tokens(self._language_model.plain(objects), self._after_objects)
 
@@ -143,7 +147,6 @@ class MrMllmProcessor:
         self._language_model = backbones.language_model
         self._visual_encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
-        self._with_objects = config.perception_prompt
 
     def __call__(
         self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
@@ -171,7 +174,7 @@ class MrMllmProcessor:
         )
 
     def _describe(self, detections: Detections) -> str:
-        if not self._with_objects:
+        if not self.chat.with_objects:
             return ""
         return describe_objects(detections, self.prompt, self._language_model.count_tokens)
 

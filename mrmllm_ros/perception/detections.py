@@ -92,7 +92,3 @@ class Detections:
             labels=tuple(self.labels[i] for i in indices),
             resolution_wh=self.resolution_wh,
         )
-
-    def by_salience(self) -> Detections:
-        """The same objects, most salient first; equals keep their order."""
-        return self.take(np.argsort(-self.salience, kind="stable"))

@@ -7,6 +7,12 @@ import pytest
 
 from mrmllm_ros.perception import detections as detections_module
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.detector import Perception
+
+
+def ranked(detections):
+    """All of them, in the order of salience."""
+    return Perception.ranked(detections, score_threshold=0.0).candidates
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def test_no_objects_are_an_empty_table_of_four_columns(empty):
 def test_no_objects_can_be_measured_sorted_and_taken_from(empty):
     assert empty.xywh.shape == (0, 4)
     assert empty.salience.shape == (0,)
-    assert len(empty.by_salience()) == 0
+    assert len(ranked(empty)) == 0
     assert len(empty.take(np.zeros(0, int))) == 0
 
 
@@ -98,7 +104,7 @@ def test_salience_is_score_times_root_of_the_share_of_the_image(make_detections)
 
 
 def test_the_most_salient_comes_first_with_all_that_belongs_to_it(three):
-    ordered = three.by_salience()
+    ordered = ranked(three)
     assert ordered.labels == ("bus", "person", "cup")
     np.testing.assert_array_equal(ordered.xyxy, three.xyxy[[1, 2, 0]])
     np.testing.assert_array_equal(ordered.scores, three.scores[[1, 2, 0]])
@@ -111,7 +117,7 @@ def test_equally_salient_objects_keep_their_order(make_detections):
     cups = make_detections(
         *((name, 0.5, (0, 0, 10, 10)) for name in names), ("bus", 0.9, (0, 0, 99, 99))
     )
-    assert cups.by_salience().labels == ("bus", *names)
+    assert ranked(cups).labels == ("bus", *names)
 
 
 def test_taking_gives_the_objects_in_the_order_asked_for(three):

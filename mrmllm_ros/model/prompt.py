@@ -2,15 +2,16 @@
 """Perception-embedded prompt: the detections written into the language model's prompt.
 
 The paper's third mechanism (MR-MLLM, abstract: "embed perceptual information into the language
-model's prompts"). The format is ours: one numbered line for each object, most salient first,
-coordinates on a grid of 0 to 99, within a budget of tokens, and always the same text for the same
-detections. The numbers are what answers cite.
+model's prompts"). The format is ours: one numbered line for each object, most salient first, with
+what is known of it, its side, and three numbers of 0 to 99: where its lower edge is, across and
+down, and how large it is. It is within a budget of tokens, and always the same text for the same
+detections. The numbers in brackets are what answers cite.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,20 +26,20 @@ INSTRUCTION = (
     "sentence and put the number of each object you mention behind it, like [1]. If something is "
     "not listed, say that you do not see it."
 )
+# A trained model knows the rest.
+TRAINED_INSTRUCTION = "You are a robot. The numbered objects are what your camera sees."
 # A small language model follows examples better than an instruction. Each has objects of its own,
 # or the model carries those of the examples over into its answers.
 EXAMPLES = (
     (
-        "[1] dog, middle, (30,40,60,90)\n"
-        "[2] chair, left, (0,30,20,80)\n"
-        "[3] chair, right, (70,30,95,80)",
+        "[1] dog, brown, middle 45,90,39\n[2] chair, left 10,80,32\n[3] chair, right 82,80,35",
         "How many chairs are there?",
         "There are two chairs [2][3].",
     ),
-    ("[1] boat, middle, (30,40,60,90)", "Is there a cat?", "No, I do not see a cat."),
-    ("[1] kite, right, (70,10,80,20)", "Is there a kite?", "Yes, there is a kite [1]."),
+    ("[1] boat, white, middle 45,90,39", "Is there a cat?", "No, I do not see a cat."),
+    ("[1] kite, right 75,20,10", "Is there a kite?", "Yes, there is a kite [1]."),
     (
-        "[1] truck, left, (0,30,40,80)\n[2] bicycle, right, (60,50,90,90)",
+        "[1] truck, left 20,80,45\n[2] bicycle, right 75,90,35",
         DESCRIBE,
         "I see a truck [1] on the left and a bicycle [2] on the right.",
     ),
@@ -59,7 +60,10 @@ class PromptSettings(Validated):
 
 
 def describe_objects(
-    detections: Detections, settings: PromptSettings, count_tokens: Callable[[str], int]
+    detections: Detections,
+    settings: PromptSettings,
+    count_tokens: Callable[[str], int],
+    attributes: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """Write one line for each object, as many as fit.
 
@@ -67,16 +71,19 @@ def describe_objects(
         detections: Objects, most salient first.
         settings: Limits.
         count_tokens: Length of a text in the language model's tokens.
+        attributes: What else is known of each object, by name; none where left out.
 
     Returns:
-        Lines such as `[1] person, left, (6,37,27,83)`; then a line that says how many objects
-        were left out, if any were; or a line that says that there are none.
+        Lines such as `[1] car, red, left 16,83,31`: label, attributes, the third of the image
+        that the centre is in, centre across, lower edge down, and the side of the square of the
+        same area, in hundredths of the image. Then a line that says how many objects were left
+        out, if any were; or a line that says that there are none.
     """
     if len(detections) == 0:
         return "No objects."
     lines: list[str] = []
     budget = settings.token_budget
-    for line in _lines(detections)[: settings.max_objects]:
+    for line in _lines(detections, attributes)[: settings.max_objects]:
         budget -= count_tokens(line + "\n")
         if budget < 0:
             break
@@ -97,13 +104,13 @@ def chat(objects: str | None, question: str, examples: bool = True) -> list[dict
     Args:
         objects: What `describe_objects` wrote; None leaves perception out of the prompt.
         question: The user's question; empty asks for a description.
-        examples: Whether to show the model how others were answered, which one that is not
-            trained for it needs.
+        examples: Whether to show the model how others were answered and to instruct it at
+            length, which one that is not trained for it needs.
 
     Returns:
         Messages with `role` and `content`, as chat templates take them.
     """
-    turns = [("system", INSTRUCTION)]
+    turns = [("system", INSTRUCTION if examples else TRAINED_INSTRUCTION)]
     for example_objects, asked, answered in EXAMPLES if examples else ():
         turns += [("user", _ask(example_objects, asked)), ("assistant", answered)]
     turns += [("user", _ask(objects, question.strip() or DESCRIBE))]
@@ -127,16 +134,29 @@ def _ask(objects: str | None, question: str) -> str:
     return f"Objects:\n{objects}\n{question}"
 
 
-def _lines(detections: Detections) -> list[str]:
-    size = np.tile(detections.resolution_wh, 2)
-    grid = (detections.xyxy / size * GRID).astype(int).clip(0, GRID - 1)
+def side(center_x: float) -> str:
+    """The third of the image that a place is in: left, middle or right.
+
+    Args:
+        center_x: How far across it is, as a share of the image.
+    """
+    return ("left", "middle", "right")[min(max(int(center_x * 3), 0), 2)]
+
+
+def _lines(detections: Detections, attributes: Sequence[Mapping[str, str]]) -> list[str]:
+    boxes = (detections.xyxy / np.tile(detections.resolution_wh, 2)).clip(0, 1)
+    center_x = (boxes[:, 0] + boxes[:, 2]) / 2
+    square = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+    numbers = (np.stack([center_x, boxes[:, 3], square], 1) * GRID).astype(int).clip(0, GRID - 1)
+    known = attributes or [{}] * len(detections)
     return [
-        # A label is written on one line, whatever it holds.
-        f"[{i}] {' '.join(label.split())}, {_side(box)}, ({','.join(map(str, box))})"
-        for i, (label, box) in enumerate(zip(detections.labels, grid, strict=True), start=1)
+        f"[{i}] {_words(label, values)}, {side(x)} {','.join(map(str, row))}"
+        for i, (label, values, x, row) in enumerate(
+            zip(detections.labels, known, center_x, numbers, strict=True), start=1
+        )
     ]
 
 
-def _side(box: np.ndarray) -> str:
-    center_x = (box[0] + box[2]) / 2
-    return ("left", "middle", "right")[min(int(center_x * 3 / GRID), 2)]
+def _words(label: str, values: Mapping[str, str]) -> str:
+    # Written on one line, whatever they hold.
+    return ", ".join(" ".join(text.split()) for text in (label, *values.values()))

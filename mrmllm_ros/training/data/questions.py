@@ -1,0 +1,713 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions about listed objects, with answers that cite them.
+
+Every answer follows from the list alone, so that none teaches a model to say what it cannot know.
+The forms of the answers are few and fixed, which a small language model learns best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import permutations
+from typing import TypeVar
+
+import numpy as np
+
+from mrmllm_ros.model.configuration_mrmllm import COLOURS
+from mrmllm_ros.model.prompt import DESCRIBE, GRID
+from mrmllm_ros.training.data.example import QuestionAnswer, Truth
+from mrmllm_ros.training.data.nouns import (
+    STATES,
+    Split,
+    confusable,
+    is_person,
+    of_number,
+    overlap,
+    plural,
+    plural_only,
+    with_article,
+)
+from mrmllm_ros.training.data.wordings import wording
+
+SIDES = ("left", "middle", "right")
+# What one more than a hair's breadth is, so that no answer hangs on a shaking box.
+BESIDE, ABOVE, LOWER, BIGGER = 0.08, 0.12, 0.05, 1.4
+MOST_COUNTED, MOST_PLACES, MOST_ON_SIDE, MOST_GROUPS = 15, 4, 8, 6
+CANNOT_TELL = "I can't tell that from what I see."
+
+_NUMBERS = (
+    *("no", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+_OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
+# Tries to find another question of a family before it counts as used up.
+_TRIES = 6
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scene:
+    """The objects of an image as the prompt lists them. That at index i is cited as i + 1.
+
+    Attributes:
+        labels: N names.
+        boxes: (N, 4) left, top, right, bottom as shares of the image, from 0 to 1.
+        attributes: Of each object what else is known: `colour`, `state`, `distance` ("2.1 m").
+
+    Raises:
+        ValueError: If the parts are not about the same number of objects.
+    """
+
+    labels: tuple[str, ...]
+    boxes: np.ndarray
+    attributes: tuple[Mapping[str, str], ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        if self.boxes.shape != (count, 4) or len(self.attributes) != count:
+            raise ValueError(
+                f"{count} labels, but boxes of shape {self.boxes.shape} and attributes of "
+                f"{len(self.attributes)}"
+            )
+
+
+def ask(
+    scene: Scene,
+    rng: np.random.Generator,
+    count: int,
+    split: Split,
+    vocabulary: Sequence[str],
+) -> tuple[QuestionAnswer, ...]:
+    """Draw questions about a scene, about as many of each family as it allows.
+
+    Args:
+        scene: The objects.
+        rng: Source of chance.
+        count: Most questions; there are fewer where the scene does not give as many.
+        split: Whose wordings to use.
+        vocabulary: Names to draw objects from that are not there.
+
+    Returns:
+        Distinct questions in random order of families.
+    """
+    draw = _Draw(scene, rng, split, tuple(vocabulary))
+    made: dict[str, QuestionAnswer] = {}
+    families = [str(family) for family in rng.permutation(list(_FAMILIES))]
+    while families and len(made) < count:
+        for family in tuple(families):
+            if len(made) == count:
+                break
+            new = _another(draw, family, made)
+            if new is None:
+                families.remove(family)
+            else:
+                made[_key(new)] = new
+    return tuple(made.values())
+
+
+def _another(
+    draw: _Draw, family: str, made: Mapping[str, QuestionAnswer]
+) -> QuestionAnswer | None:
+    for _ in range(_TRIES):
+        form = draw.pick(_FAMILIES[family])
+        try:
+            question, answer, truth = form(draw)
+        except _NothingToAskError:
+            continue
+        new = QuestionAnswer(question=question, answer=answer, family=family, truth=truth)
+        if _key(new) not in made:
+            return new
+    return None
+
+
+def _key(item: QuestionAnswer) -> str:
+    # An empty question and this one are the same prompt.
+    return (item.question or DESCRIBE).lower().rstrip("?.")
+
+
+class _NothingToAskError(Exception):
+    """The scene does not serve this question."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """A scene with all that drawing questions about it needs."""
+
+    scene: Scene
+    rng: np.random.Generator
+    split: Split
+    vocabulary: tuple[str, ...]
+
+    def pick(self, items: Sequence[T]) -> T:
+        if not items:
+            raise _NothingToAskError
+        return items[int(self.rng.integers(len(items)))]
+
+    def chance(self, share: float = 0.5) -> bool:
+        return bool(self.rng.random() < share)
+
+    def put(self, name: str, fields: Mapping[str, str] | None = None) -> str:
+        return wording(name, self.split, float(self.rng.random()), fields or {})
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[int, ...]]:
+        """Ids by label, in the order of each label's first id."""
+        groups: dict[str, tuple[int, ...]] = {}
+        for i, label in enumerate(self.scene.labels, start=1):
+            groups[label] = (*groups.get(label, ()), i)
+        return groups
+
+    @cached_property
+    def singles(self) -> tuple[int, ...]:
+        """Ids of the objects whose label no other has."""
+        return tuple(ids[0] for ids in self.groups.values() if len(ids) == 1)
+
+    @cached_property
+    def sides(self) -> tuple[str, ...]:
+        # On the grid of the prompt, or an answer contradicts what the prompt says.
+        grid = (self.scene.boxes * GRID).astype(int).clip(0, GRID - 1)
+        centers = (grid[:, 0] + grid[:, 2]) / 2
+        return tuple(SIDES[min(int(center * 3 / GRID), 2)] for center in centers)
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        return np.prod(self.scene.boxes[:, 2:] - self.scene.boxes[:, :2], axis=1)
+
+    def groups_of(self, least: int, most: int) -> list[tuple[str, tuple[int, ...]]]:
+        return [(x, ids) for x, ids in self.groups.items() if least <= len(ids) <= most]
+
+    def label(self, i: int) -> str:
+        return self.scene.labels[i - 1]
+
+    def side(self, i: int) -> str:
+        return self.sides[i - 1]
+
+    def colour(self, i: int) -> str | None:
+        # What is called by a colour, such as an orange, would be mistaken for it.
+        return None if self.label(i) in COLOURS else self.scene.attributes[i - 1].get("colour")
+
+    def colours(self, ids: Iterable[int]) -> tuple[str, ...]:
+        """The colours of these objects, or nothing to ask where one is unknown."""
+        found = tuple(colour for i in ids if (colour := self.colour(i)))
+        if len(found) < len(tuple(ids)):
+            raise _NothingToAskError
+        return found
+
+    def absent(self) -> str:
+        """A name of nothing in the scene; half the time of something that could well be there."""
+        if self.scene.labels and self.chance():
+            near = confusable(self.pick(self.scene.labels))
+            known = _words(self.vocabulary)
+            pool = [label for label in near if label in known and self._is_absent(label)]
+            if pool:
+                return self.pick(pool)
+        for _ in range(20):
+            label = self.pick(self.vocabulary)
+            if self._is_absent(label):
+                return label
+        raise _NothingToAskError
+
+    def _is_absent(self, label: str) -> bool:
+        return not any(overlap(label, other) for other in self.groups)
+
+
+Form = Callable[[_Draw], tuple[str, str, Truth]]
+
+
+@cache
+def _words(vocabulary: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(vocabulary)
+
+
+def _verbs(label: str) -> tuple[str, str]:
+    return ("are", "do") if plural_only(label) else ("is", "does")
+
+
+def _fields(label: str, **more: str) -> dict[str, str]:
+    """What templates say of a thing; see `wordings`."""
+    is_, does = _verbs(label)
+    return {
+        "x": label,
+        "xs": plural(label),
+        "a_x": with_article(label),
+        "Is": is_,
+        "Is_cap": is_.capitalize(),
+        "Does": does,
+        "Does_cap": does.capitalize(),
+        **more,
+    }
+
+
+def _colour_fields(label: str, colour: str) -> dict[str, str]:
+    return _fields(
+        label,
+        colour=colour,
+        red_x=_in_colour(label, label, colour),
+        red_xs=_in_colour(label, plural(label), colour),
+        a_red_x=_one(label, colour),
+    )
+
+
+def _in_colour(label: str, name: str, colour: str) -> str:
+    """`red cars`, but `people in red`."""
+    return f"{name} in {colour}" if is_person(label) else f"{colour} {name}"
+
+
+def _one(label: str, colour: str | None = None) -> str:
+    """`a car`, `a red car`, `a person in red`."""
+    if colour is None or is_person(label):
+        return with_article(label) + (f" in {colour}" if colour else "")
+    return with_article(label, colour)
+
+
+def _cite(ids: Iterable[int]) -> str:
+    return "".join(f"[{i}]" for i in ids)
+
+
+def _seen(label: str, ids: Sequence[int], colour: str | None = None) -> str:
+    """`a dog [3]`, `people [1][4]`, `red cars [2][5]`."""
+    if len(ids) == 1:
+        return f"{_one(label, colour)} {_cite(ids)}"
+    name = plural(label)
+    return f"{_in_colour(label, name, colour) if colour else name} {_cite(ids)}"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join([part for part in (", ".join(parts[:-1]), parts[-1]) if part])
+
+
+def _on(side: str) -> str:
+    return "in the middle" if side == "middle" else f"on the {side}"
+
+
+def _the(draw: _Draw, i: int) -> str:
+    return f"the {draw.label(i)} {_cite([i])}"
+
+
+def _yes_no(subject: str, asked: bool, verb: str, true: str) -> str:
+    return f"{'Yes' if asked else 'No'}, {subject} {verb} {true}."
+
+
+def _polar(holds: bool, *ids: int) -> Truth:
+    return Truth(polarity=holds, cited=frozenset(ids))
+
+
+def _picked(i: int) -> Truth:
+    return Truth(cited=frozenset([i]), cites_answer=True)
+
+
+def _existence(draw: _Draw) -> tuple[str, str, Truth]:
+    if draw.groups and draw.chance():
+        label, ids = draw.pick(draw.groups_of(1, MOST_COUNTED))
+        return (
+            draw.put("existence", _fields(label)),
+            f"Yes, I see {_seen(label, ids)}.",
+            _polar(True, *ids),
+        )
+    label = draw.absent()
+    return (
+        draw.put("existence", _fields(label)),
+        f"No, I do not see {_one(label)}.",
+        _polar(False),
+    )
+
+
+def _count(draw: _Draw) -> tuple[str, str, Truth]:
+    if not draw.groups or draw.chance(0.2):
+        label, ids = draw.absent(), ()
+    else:
+        # Most groups are of one: as often as not, one that takes counting.
+        several = draw.groups_of(2, MOST_COUNTED) if draw.chance() else []
+        label, ids = draw.pick(several or draw.groups_of(1, MOST_COUNTED))
+    answer = _counted(ids, of_number(label, len(ids)))
+    return draw.put("count", _fields(label)), answer, _number(ids)
+
+
+def _counted(ids: Sequence[int], name: str) -> str:
+    number = _NUMBERS[len(ids)] if len(ids) < len(_NUMBERS) else str(len(ids))
+    return f"I count {_cite(ids)}, {number} {name}." if ids else f"I count {number} {name}."
+
+
+def _number(ids: Sequence[int]) -> Truth:
+    return Truth(number=len(ids), cited=frozenset(ids))
+
+
+def _where(draw: _Draw) -> tuple[str, str, Truth]:
+    i = draw.pick(draw.singles)
+    label = draw.label(i)
+    return (
+        draw.put("where", _fields(label)),
+        f"The {label} {_cite([i])} {_verbs(label)[0]} {_on(draw.side(i))}.",
+        _sides_truth(draw, [i]),
+    )
+
+
+def _where_all(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
+    places = ", ".join(f"{_on(draw.side(i))} {_cite([i])}" for i in ids)
+    return (
+        draw.put("where_all", _fields(label)),
+        f"The {plural(label)} are {places}.",
+        _sides_truth(draw, ids),
+    )
+
+
+def _sides_truth(draw: _Draw, ids: Sequence[int]) -> Truth:
+    mentions = frozenset(draw.side(i) for i in ids)
+    return Truth(mentions=mentions, among=frozenset(SIDES), cited=frozenset(ids))
+
+
+def _is_on_side(draw: _Draw) -> tuple[str, str, Truth]:
+    i = draw.pick(draw.singles)
+    label, side = draw.label(i), draw.side(i)
+    holds = draw.chance()
+    asked = side if holds else draw.pick([other for other in SIDES if other != side])
+    return (
+        draw.put("is_on_side", _fields(label, on_side=_on(asked))),
+        _yes_no(_the(draw, i), holds, _verbs(label)[0], _on(side)),
+        _polar(holds, i),
+    )
+
+
+def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
+    side = draw.pick(SIDES)
+    ids = [i for i in range(1, len(draw.sides) + 1) if draw.side(i) == side]
+    # Sides are often empty: not every time is worth a question.
+    if len(ids) > MOST_ON_SIDE or (not ids and draw.chance(0.6)):
+        raise _NothingToAskError
+    seen = ", ".join(_seen(draw.label(i), [i]) for i in ids)
+    where = _on(side)
+    return (
+        draw.put("what_on_side", {"on_side": where}),
+        f"{where[0].upper()}{where[1:]} I see {seen}." if ids else f"I see nothing {where}.",
+        Truth(
+            mentions=frozenset(draw.label(i) for i in ids),
+            among=frozenset(draw.groups),
+            cited=frozenset(ids),
+        ),
+    )
+
+
+def _relation(draw: _Draw) -> tuple[str, str, Truth]:
+    beside = draw.chance()
+    # Of two things on one floor the higher one in the image is the one further up or away.
+    places = draw.scene.boxes[:, [0, 2]].mean(axis=1) if beside else draw.scene.boxes[:, 3]
+    margin = BESIDE if beside else ABOVE
+    words = ("left of", "right of") if beside else ("above", "below")
+    pairs = [
+        (a, b)
+        for a, b in permutations(draw.singles, 2)
+        if abs(places[a - 1] - places[b - 1]) > margin
+    ]
+    a, b = draw.pick(pairs)
+    first = bool(places[a - 1] < places[b - 1])
+    true, false = words if first else words[::-1]
+    holds = draw.chance()
+    fields = _fields(draw.label(a), y=draw.label(b), relation=true if holds else false)
+    return (
+        draw.put("relation", fields),
+        _yes_no(_the(draw, a), holds, _verbs(draw.label(a))[0], f"{true} {_the(draw, b)}"),
+        _polar(holds, a, b),
+    )
+
+
+def _extreme(draw: _Draw) -> tuple[str, str, Truth]:
+    name = draw.pick(["largest", "smallest"])
+    areas = draw.areas if name == "largest" else 1 / np.maximum(draw.areas, 1e-9)
+    i = _ahead(areas, range(1, len(areas) + 1))
+    return draw.put(name), f"The {name} {_be(draw, i)} {_the(draw, i)}.", _named(draw, i)
+
+
+def _be(draw: _Draw, i: int) -> str:
+    return _verbs(draw.label(i))[0]
+
+
+def _named(draw: _Draw, i: int) -> Truth:
+    return Truth(
+        mentions=frozenset([draw.label(i)]),
+        among=frozenset(draw.groups),
+        cited=frozenset([i]),
+        cites_answer=True,
+    )
+
+
+def _ahead(sizes: np.ndarray, ids: Iterable[int]) -> int:
+    """The id that is clearly ahead of at least one other."""
+    ranked = sorted(ids, key=lambda i: -sizes[i - 1])
+    if len(ranked) < 2 or sizes[ranked[0] - 1] < BIGGER * sizes[ranked[1] - 1]:
+        raise _NothingToAskError
+    return ranked[0]
+
+
+def _bigger(draw: _Draw) -> tuple[str, str, Truth]:
+    sizes = draw.areas
+    holds = draw.chance()
+    a, b = draw.pick(
+        [
+            (a, b) if holds else (b, a)
+            for a, b in permutations(draw.singles, 2)
+            if sizes[a - 1] >= BIGGER * sizes[b - 1]
+        ]
+    )
+    word = "bigger" if holds else "smaller"
+    fields = _fields(draw.label(a), y=draw.label(b))
+    return (
+        draw.put("bigger", fields),
+        _yes_no(_the(draw, a), holds, _be(draw, a), f"{word} than {_the(draw, b)}"),
+        _polar(holds, a, b),
+    )
+
+
+def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
+    """The nearest: by distance where every listed object has one, else the lowest one."""
+    distances = [a.get("distance") for a in draw.scene.attributes]
+    if all(distances):
+        far = [float(distance.split()[0]) for distance in distances if distance]
+        margin = 0.05
+    else:
+        far, margin = [-float(bottom) for bottom in draw.scene.boxes[:, 3]], LOWER
+    ranked = sorted(ids, key=lambda i: far[i - 1])
+    if not ranked or (len(ranked) > 1 and far[ranked[1] - 1] - far[ranked[0] - 1] < margin):
+        raise _NothingToAskError
+    return ranked[0]
+
+
+def _nearest(draw: _Draw) -> tuple[str, str, Truth]:
+    i = _nearest_of_ids(draw, range(1, len(draw.scene.labels) + 1))
+    return draw.put("nearest"), f"The nearest {_be(draw, i)} {_the(draw, i)}.", _named(draw, i)
+
+
+def _several(draw: _Draw) -> tuple[str, tuple[int, ...]]:
+    """A label of at least two objects that can be told apart by "which"."""
+    groups = draw.groups_of(2, MOST_COUNTED)
+    return draw.pick([(label, ids) for label, ids in groups if not plural_only(label)])
+
+
+def _nearest_of(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = _several(draw)
+    i = _nearest_of_ids(draw, ids)
+    answer = f"The nearest {label} is {_cite([i])}."
+    return draw.put("nearest_of", _fields(label)), answer, _picked(i)
+
+
+def _distance(draw: _Draw) -> tuple[str, str, Truth]:
+    i = draw.pick(draw.singles)
+    label = draw.label(i)
+    question = draw.put("distance", _fields(label))
+    distance = draw.scene.attributes[i - 1].get("distance")
+    if distance is None:
+        answer = f"I can't tell how far {_the(draw, i)} {_be(draw, i)}."
+        return question, answer, Truth(cited=frozenset([i]), unanswerable=True)
+    among = frozenset(a["distance"] for a in draw.scene.attributes if "distance" in a)
+    answer = f"The {label} {_cite([i])} {_be(draw, i)} {distance} away."
+    truth = Truth(mentions=frozenset([distance]), among=among, cited=frozenset([i]))
+    return question, answer, truth
+
+
+def _has_colour(draw: _Draw, i: int, colour: str) -> str:
+    """`red`, with the verb for things and for somebody."""
+    return f"wears {colour}" if is_person(draw.label(i)) else f"{_be(draw, i)} {colour}"
+
+
+def _colour(draw: _Draw) -> tuple[str, str, Truth]:
+    i = draw.pick([i for i in draw.singles if draw.label(i) not in COLOURS])
+    label, colour = draw.label(i), draw.colour(i)
+    name = "colour_worn" if is_person(label) else "colour"
+    question = draw.put(name, _fields(label))
+    if colour is None:
+        return question, *_unknown_colour(draw, i)
+    answer = f"The {label} {_cite([i])} {_has_colour(draw, i, colour)}."
+    return question, answer, _colours_truth([colour], [i])
+
+
+def _unknown_colour(draw: _Draw, i: int) -> tuple[str, Truth]:
+    answer = f"I can't tell the colour of {_the(draw, i)}."
+    return answer, Truth(cited=frozenset([i]), unanswerable=True)
+
+
+def _colours_truth(colours: Iterable[str], ids: Iterable[int]) -> Truth:
+    return Truth(mentions=frozenset(colours), among=frozenset(COLOURS), cited=frozenset(ids))
+
+
+def _colours(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
+    colours = draw.colours(ids)
+    name, verb = ("colours_worn", "wear") if is_person(label) else ("colours", "are")
+    each = ", ".join(f"{_cite([i])} {colour}" for i, colour in zip(ids, colours, strict=True))
+    return (
+        draw.put(name, _fields(label)),
+        f"The {plural(label)} {verb} {each}.",
+        _colours_truth(colours, ids),
+    )
+
+
+def _other_colour(draw: _Draw, seen: Sequence[str]) -> str:
+    return draw.pick([colour for colour in COLOURS if colour not in seen])
+
+
+def _is_colour(draw: _Draw) -> tuple[str, str, Truth]:
+    i = draw.pick([i for i in draw.singles if draw.label(i) not in COLOURS])
+    label, colour = draw.label(i), draw.colour(i)
+    holds = draw.chance()
+    asked = colour if colour and holds else _other_colour(draw, [colour or ""])
+    name = "wears_colour" if is_person(label) else "is_colour"
+    question = draw.put(name, _fields(label, colour=asked))
+    if colour is None:
+        return question, *_unknown_colour(draw, i)
+    answer = f"{'Yes' if holds else 'No'}, {_the(draw, i)} {_has_colour(draw, i, colour)}."
+    return question, answer, _polar(holds, i)
+
+
+def _of_colour(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
+    """A label and a colour, and which are both; half the time none, now and then no such thing."""
+    if not any(draw.colour(i) for i in range(1, len(draw.scene.labels) + 1)):
+        raise _NothingToAskError
+    if draw.chance(0.15):
+        label = draw.absent()
+        if label in COLOURS:
+            raise _NothingToAskError
+        return label, draw.pick(COLOURS), ()
+    label, ids = draw.pick(draw.groups_of(1, MOST_COUNTED))
+    colours = draw.colours(ids)
+    colour = draw.pick(colours) if draw.chance(0.6) else _other_colour(draw, colours)
+    return label, colour, tuple(i for i in ids if draw.colour(i) == colour)
+
+
+def _existence_colour(draw: _Draw) -> tuple[str, str, Truth]:
+    label, colour, ids = _of_colour(draw)
+    seen = f"Yes, I see {_seen(label, ids, colour)}." if ids else ""
+    return (
+        draw.put("existence_colour", _colour_fields(label, colour)),
+        seen or f"No, I do not see {_one(label, colour)}.",
+        _polar(bool(ids), *ids),
+    )
+
+
+def _count_colour(draw: _Draw) -> tuple[str, str, Truth]:
+    label, colour, ids = _of_colour(draw)
+    if is_person(label):
+        name = _in_colour(label, of_number(label, len(ids)), colour)
+    else:
+        name = of_number(label, len(ids), colour)
+    question = draw.put("count_colour", _colour_fields(label, colour))
+    return question, _counted(ids, name), _number(ids)
+
+
+def _state(draw: _Draw) -> tuple[str, str, Truth]:
+    i = draw.pick([i for i in draw.singles if _state_of(draw, i) in _OPPOSITES])
+    state = _state_of(draw, i)
+    holds = draw.chance()
+    asked = state if holds else _OPPOSITES[state]
+    return (
+        draw.put("state", _fields(draw.label(i), state=asked)),
+        _yes_no(_the(draw, i), holds, _be(draw, i), state),
+        _polar(holds, i),
+    )
+
+
+def _state_of(draw: _Draw, i: int) -> str:
+    return draw.scene.attributes[i - 1].get("state", "")
+
+
+def _listing(draw: _Draw) -> tuple[str, str, Truth]:
+    return draw.put("listing"), *_told(draw, _seen)
+
+
+def _description(draw: _Draw) -> tuple[str, str, Truth]:
+    # What a robot is asked most: nothing at all.
+    question = "" if draw.chance(0.4) else draw.put("description")
+    return question, *_told(draw, lambda label, ids: _described(draw, label, ids))
+
+
+def _told(draw: _Draw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str, Truth]:
+    """All groups of objects, each as `part` tells it."""
+    if len(draw.groups) > MOST_GROUPS:
+        raise _NothingToAskError
+    labels = frozenset(draw.groups)
+    known = _words(draw.vocabulary)
+    truth = Truth(
+        mentions=labels,
+        # Not a new set for each scene, where it can be helped.
+        among=known if labels <= known else known | labels,
+        cited=frozenset(range(1, len(draw.scene.labels) + 1)),
+    )
+    parts = [part(label, ids) for label, ids in draw.groups.items()]
+    return f"I see {_joined(parts)}." if parts else "I see no objects.", truth
+
+
+def _described(draw: _Draw, label: str, ids: tuple[int, ...]) -> str:
+    if len(ids) > 1:
+        return _seen(label, ids)
+    return f"{_seen(label, ids, draw.colour(ids[0]))} {_on(draw.side(ids[0]))}"
+
+
+def _which_colour(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = _several(draw)
+    colours = draw.colours(ids)
+    colour = draw.pick([colour for colour in COLOURS if colours.count(colour) == 1])
+    i = ids[colours.index(colour)]
+    name = "which_wears" if is_person(label) else "which_colour"
+    return (
+        draw.put(name, _colour_fields(label, colour)),
+        f"The {label} {_cite([i])} {_has_colour(draw, i, colour)}.",
+        _picked(i),
+    )
+
+
+def _which_side(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = _several(draw)
+    sides = [draw.side(i) for i in ids]
+    side = draw.pick([side for side in SIDES if sides.count(side) == 1])
+    i = ids[sides.index(side)]
+    return (
+        draw.put("which_side", _fields(label, on_side=_on(side))),
+        f"The {label} {_cite([i])} is {_on(side)}.",
+        _picked(i),
+    )
+
+
+def _which_biggest(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = _several(draw)
+    i = _ahead(draw.areas, ids)
+    answer = f"The biggest {label} is {_cite([i])}."
+    return draw.put("which_biggest", _fields(label)), answer, _picked(i)
+
+
+def _cannot_tell(draw: _Draw) -> tuple[str, str, Truth]:
+    labels = [label for label in draw.groups if not plural_only(label)]
+    if not labels or draw.chance(0.4):
+        return draw.put("unanswerable"), CANNOT_TELL, Truth(unanswerable=True)
+    label = draw.pick(labels)
+    name = "unanswerable_person" if is_person(label) else "unanswerable_thing"
+    return draw.put(name, _fields(label)), CANNOT_TELL, Truth(unanswerable=True)
+
+
+def _presupposed(draw: _Draw) -> tuple[str, str, Truth]:
+    """A question about something that is not there."""
+    label = draw.absent()
+    colour = "colour_worn" if is_person(label) else "colour"
+    name = draw.pick(["where", "distance", colour])
+    return (
+        draw.put(name, _fields(label)),
+        f"I do not see {_one(label)}.",
+        _polar(False),
+    )
+
+
+_FAMILIES: dict[str, tuple[Form, ...]] = {
+    "existence": (_existence,),
+    "count": (_count,),
+    "position": (_where, _where_all, _is_on_side, _what_on_side),
+    "relation": (_relation,),
+    "size": (_extreme, _extreme, _bigger),
+    "nearest": (_nearest, _nearest_of, _distance),
+    "attribute": (_colour, _colours, _is_colour, _existence_colour, _count_colour, _state),
+    "listing": (_listing,),
+    "description": (_description,),
+    "which": (_which_colour, _which_side, _which_biggest),
+    "unanswerable": (_cannot_tell, _presupposed),
+}
+FAMILIES = tuple(_FAMILIES)

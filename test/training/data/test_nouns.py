@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from mrmllm_ros.training.data import nouns
+
+
+def test_coco_has_its_80_names_and_each_is_in_a_scene_of_training():
+    shown = {noun.label for kind in nouns.TRAIN_KINDS for noun in kind.nouns}
+    assert len(set(nouns.COCO)) == 80
+    assert set(nouns.COCO) <= shown
+
+
+def test_training_never_shows_held_out_nouns_or_kinds():
+    assert not set(nouns.TRAIN_NOUNS) & set(nouns.HELD_OUT_NOUNS)
+    names = [kind.name for kind in nouns.TRAIN_KINDS + nouns.EVALUATION_KINDS]
+    assert len(set(names)) == len(names)
+    assert len(nouns.EVALUATION_KINDS) == 4
+
+
+def test_kinds_of_evaluation_hold_nouns_of_training_and_held_out_ones():
+    for kind in nouns.EVALUATION_KINDS:
+        seen = {noun.label for noun in kind.nouns if not noun.held_out}
+        assert seen <= set(nouns.TRAIN_NOUNS)
+        assert any(noun.held_out for noun in kind.nouns)
+
+
+def test_what_is_said_of_nouns_is_said_of_known_ones():
+    known = set(nouns.vocabulary("evaluation"))
+    assert set(nouns.STATES) | nouns.RAISED <= known
+
+
+@pytest.mark.parametrize(
+    ("label", "several"),
+    [
+        ("person", "people"),
+        ("bus", "buses"),
+        ("knife", "knives"),
+        ("mouse", "mice"),
+        ("sheep", "sheep"),
+        ("skis", "skis"),
+        ("scissors", "scissors"),
+        ("man", "men"),
+        ("woman", "women"),
+        ("child", "children"),
+        ("toothbrush", "toothbrushes"),
+        ("bench", "benches"),
+        ("baby", "babies"),
+        ("toy", "toys"),
+        ("wine glass", "wine glasses"),
+        ("police officer", "police officers"),
+        ("bar of soap", "bars of soap"),
+    ],
+)
+def test_plurals_are_right(label, several):
+    assert nouns.plural(label) == several
+
+
+def test_articles_fit_the_word_behind_them():
+    assert nouns.with_article("dog") == "a dog"
+    assert nouns.with_article("umbrella") == "an umbrella"
+    assert nouns.with_article("car", "orange") == "an orange car"
+    assert nouns.with_article("umbrella", "red") == "a red umbrella"
+    assert nouns.with_article("skis") == "some skis"
+    assert nouns.with_article("scissors") == "a pair of scissors"
+
+
+def test_pairs_are_counted_as_pairs():
+    assert nouns.of_number("scissors", 1) == "pair of scissors"
+    assert nouns.of_number("scissors", 2, "red") == "pairs of red scissors"
+    assert nouns.of_number("person", 3) == "people"
+
+
+def test_names_that_may_be_said_of_one_thing_overlap():
+    assert nouns.overlap("person", "man")
+    assert nouns.overlap("car", "taxi")
+    assert nouns.overlap("hot dog", "dog")
+    assert not nouns.overlap("car", "carrot")
+
+
+def test_somebody_is_told_from_something():
+    assert nouns.is_person("fisherman")
+    assert not nouns.is_person("snowman")
+
+
+def test_what_is_confused_is_of_one_shape():
+    assert "bus" in nouns.confusable("truck")
+    assert "truck" not in nouns.confusable("truck")

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+
+import numpy as np
+import pytest
+
+from mrmllm_ros.model.prompt import PromptSettings, cited_ids, describe_objects
+from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.training.data.nouns import TRAIN_NOUNS
+from mrmllm_ros.training.data.questions import FAMILIES, Scene, ask
+
+EMPTY = Scene(labels=(), boxes=np.zeros((0, 4)), attributes=())
+YARD = Scene(
+    labels=("car", "person", "dog", "person", "door", "car"),
+    boxes=np.array(
+        [
+            [0.40, 0.40, 0.70, 0.60],
+            [0.00, 0.20, 0.20, 0.95],
+            [0.70, 0.60, 0.90, 0.75],
+            [0.75, 0.30, 0.85, 0.55],
+            [0.42, 0.05, 0.55, 0.35],
+            [0.05, 0.40, 0.20, 0.50],
+        ]
+    ),
+    attributes=(
+        {"colour": "red"},
+        {"colour": "black"},
+        {"colour": "brown"},
+        {"colour": "red"},
+        {"state": "open"},
+        {"colour": "blue"},
+    ),
+)
+
+
+def questions(scene, split="train", draws=40, count=40):
+    """Everything asked in many draws, by question."""
+    return {
+        item.question: item
+        for seed in range(draws)
+        for item in ask(scene, np.random.default_rng(seed), count, split, TRAIN_NOUNS)
+    }
+
+
+@pytest.fixture(scope="module")
+def yard():
+    return questions(YARD, draws=400)
+
+
+def with_distances(*metres):
+    given = ({**a, "distance": f"{m:.1f} m"} for a, m in zip(YARD.attributes, metres, strict=True))
+    return Scene(labels=YARD.labels, boxes=YARD.boxes, attributes=tuple(given))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Is there a dog?", "Yes, I see a dog [3]."),
+        ("Is there a person?", "Yes, I see people [2][4]."),
+        ("How many cars are there?", "I count [1][6], two cars."),
+        ("How many dogs are there?", "I count [3], one dog."),
+        ("Where is the dog?", "The dog [3] is on the right."),
+        ("Where are the cars?", "The cars are in the middle [1], on the left [6]."),
+        ("Is the dog on the right?", "Yes, the dog [3] is on the right."),
+        ("Is the dog on the left?", "No, the dog [3] is on the right."),
+        ("What is on the left?", "On the left I see a person [2], a car [6]."),
+        ("Is the dog right of the door?", "Yes, the dog [3] is right of the door [5]."),
+        ("Is the dog above the door?", "No, the dog [3] is below the door [5]."),
+        ("What is the largest thing?", "The largest is the person [2]."),
+        ("What is nearest to you?", "The nearest is the person [2]."),
+        ("Which car is nearest?", "The nearest car is [1]."),
+        ("How far away is the dog?", "I can't tell how far the dog [3] is."),
+        ("What colour is the dog?", "The dog [3] is brown."),
+        ("What colour is the door?", "I can't tell the colour of the door [5]."),
+        ("What colour are the cars?", "The cars are [1] red, [6] blue."),
+        ("What colour are the people wearing?", "The people wear [2] black, [4] red."),
+        ("Is there a red car?", "Yes, I see a red car [1]."),
+        ("Is there a person in red?", "Yes, I see a person in red [4]."),
+        ("How many blue cars are there?", "I count [6], one blue car."),
+        ("Is the door open?", "Yes, the door [5] is open."),
+        ("Is the door closed?", "No, the door [5] is open."),
+        ("What do you see?", "I see cars [1][6], people [2][4], a dog [3] and a door [5]."),
+        (
+            "",
+            "I see cars [1][6], people [2][4], a brown dog [3] on the right and a door [5] in the "
+            "middle.",
+        ),
+        ("Which car is red?", "The car [1] is red."),
+        ("Which person is on the left?", "The person [2] is on the left."),
+        ("Which car is the biggest?", "The biggest car is [1]."),
+        ("What time is it?", "I can't tell that from what I see."),
+    ],
+)
+def test_answers_follow_from_the_list(yard, question, answer):
+    assert yard[question].answer == answer
+
+
+def test_size_compares_two_things():
+    scene = Scene(
+        labels=("bus", "cat"),
+        boxes=np.array([[0.1, 0.1, 0.6, 0.6], [0.7, 0.7, 0.8, 0.8]]),
+        attributes=({}, {}),
+    )
+    asked = questions(scene)
+    assert asked["Is the bus bigger than the cat?"].truth.polarity
+    smaller = asked["Is the cat bigger than the bus?"]
+    assert smaller.answer == "No, the cat [2] is smaller than the bus [1]."
+    assert smaller.truth.polarity is False
+
+
+def test_distances_say_what_is_nearest():
+    asked = questions(with_distances(5, 4, 2.1, 6, 8, 9))
+    assert asked["What is nearest to you?"].answer == "The nearest is the dog [3]."
+    assert asked["How far away is the dog?"].answer == "The dog [3] is 2.1 m away."
+
+
+def test_what_is_too_close_to_call_is_not_asked():
+    asked = questions(with_distances(5, 2.1, 2.1, 6, 8, 9))
+    assert not any(item.answer.startswith("The nearest is") for item in asked.values())
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation"])
+@pytest.mark.parametrize("scene", [EMPTY, YARD], ids=["empty", "yard"])
+def test_answers_cite_what_the_truth_says(scene, split):
+    for item in questions(scene, split, draws=20).values():
+        cited = cited_ids(item.answer, len(scene.labels))
+        assert set(cited) == set(item.truth.cited or ()), item
+        assert re.search(r"[{}]|\s\s", item.question + item.answer) is None
+
+
+def test_truths_are_what_answers_say(yard):
+    for item in yard.values():
+        truth = item.truth
+        if truth.polarity is not None:
+            assert truth.polarity == item.answer.startswith("Yes, ")
+        if truth.unanswerable:
+            assert item.answer.startswith("I can't tell")
+        # What is told of groups is in the plural there.
+        if truth.mentions is not None and item.family not in ("listing", "description"):
+            assert {word for word in truth.among if word in item.answer} == truth.mentions
+
+
+def test_nothing_absent_is_seen(yard):
+    denied = [item for item in yard.values() if item.answer.startswith("No, I do not see")]
+    assert denied
+    assert all(item.truth.polarity is False and not item.truth.cited for item in denied)
+    assert not any("man" in item.answer.split() for item in denied), "a person may be one"
+
+
+def test_an_empty_scene_is_asked_about():
+    asked = questions(EMPTY)
+    families = {item.family for item in asked.values()}
+    assert {"existence", "count", "listing", "description", "unanswerable"} <= families
+    assert asked["What do you see?"].answer == "I see no objects."
+    assert asked[""].answer == "I see no objects."
+    numbers = [item.truth.number for item in asked.values() if item.family == "count"]
+    assert set(numbers) == {0}
+
+
+def test_all_families_get_their_turn_and_nothing_is_asked_twice():
+    made = ask(YARD, np.random.default_rng(0), len(FAMILIES), "train", TRAIN_NOUNS)
+    assert {item.family for item in made} == set(FAMILIES)
+    assert len({item.question for item in made}) == len(made)
+
+
+def test_draws_are_the_same_for_the_same_seed():
+    first, second = (
+        ask(YARD, np.random.default_rng(7), 20, "train", TRAIN_NOUNS) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_wordings_of_evaluation_are_its_own(yard):
+    trained = {question for question in yard if question}
+    assert not trained & set(questions(YARD, "evaluation", draws=20))
+
+
+def test_sides_are_those_of_the_prompt():
+    rng = np.random.default_rng(0)
+    left = rng.uniform(0, 600, 300)
+    boxes = np.stack([left, np.zeros(300), left + rng.uniform(0, 40, 300), np.ones(300)], axis=1)
+    for box in boxes.astype(np.float32):
+        detections = Detections(box[None], np.ones(1, np.float32), ("dog",), (640, 480))
+        line = describe_objects(detections, PromptSettings(), len)
+        share = detections.xyxy / np.tile(detections.resolution_wh, 2)
+        scene = Scene(labels=("dog",), boxes=share, attributes=({},))
+        items = ask(scene, np.random.default_rng(1), 8, "train", TRAIN_NOUNS)
+        told = next(item for item in items if item.family == "description").answer
+        side = line.split(", ")[1]
+        assert told.endswith("in the middle." if side == "middle" else f"on the {side}.")
+
+
+def test_a_scene_of_uneven_parts_is_refused():
+    with pytest.raises(ValueError, match="1 labels"):
+        Scene(labels=("dog",), boxes=np.zeros((2, 4)), attributes=({},))

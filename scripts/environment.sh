@@ -58,7 +58,7 @@ sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || mi
 }
 
 requirement_lists() {
-  local names=(core test build)
+  local names=(core test build train)
   ros_is_sourced || names+=(ros)
   printf '%s\n' "${names[@]/#/$root/requirements/}" | sed 's/$/.txt/'
 }

@@ -8,20 +8,7 @@ from typing import ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import PretrainedConfig
 
-# The colour terms that most languages have words for (Berlin and Kay, 1969).
-COLOURS = (
-    "black",
-    "white",
-    "grey",
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-)
+from mrmllm_ros.perception.colour import COLOURS
 
 
 @strict(accept_kwargs=True)

@@ -33,10 +33,16 @@ class PerceptionEmbedding(nn.Module):
         self.score = nn.Linear(1, width)
         self.label_norm = nn.LayerNorm(config.language_width)
         self.label = nn.Linear(config.language_width, width)
+        # Binds the token of an object to the number that cites it.
+        self.number = nn.Linear(config.language_width, width, bias=False)
         self.out = nn.Linear(width, config.language_width)
 
     def forward(
-        self, boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor
+        self,
+        boxes: torch.Tensor,
+        scores: torch.Tensor,
+        labels: torch.Tensor,
+        numbers: torch.Tensor,
     ) -> torch.Tensor:
         """Embed what was perceived.
 
@@ -44,12 +50,14 @@ class PerceptionEmbedding(nn.Module):
             boxes: (B, K, 4) float32 centre and size as shares of the image.
             scores: (B, K) confidence.
             labels: (B, K, d_llm) mean token embedding of each label's text.
+            numbers: (K, d_llm) mean token embedding of each object's number.
 
         Returns:
             (B, K, d_llm)
         """
         mixed = self.box(boxes) + self.score(scores[..., None])
         mixed = mixed + self.label(self.label_norm(labels))
+        mixed = mixed + self.number(self.label_norm(numbers))
         return self.out(functional.gelu(mixed))
 
 
@@ -69,6 +77,7 @@ class QueryTokens(nn.Module):
         boxes: torch.Tensor,
         scores: torch.Tensor,
         labels: torch.Tensor,
+        numbers: torch.Tensor,
     ) -> torch.Tensor:
         """Make tokens.
 
@@ -77,11 +86,12 @@ class QueryTokens(nn.Module):
             boxes: (B, K, 4) float32 centre and size as shares of the image.
             scores: (B, K) confidence.
             labels: (B, K, d_llm) mean token embedding of each label's text.
+            numbers: (K, d_llm) mean token embedding of each object's number.
 
         Returns:
             (B, S + K, d_llm)
         """
-        perceived = self.perception(boxes, scores, labels)
+        perceived = self.perception(boxes, scores, labels, numbers)
         scene_queries = shared.shape[1] - perceived.shape[1]
         tokens = self.visual(shared) + functional.pad(perceived, (0, 0, scene_queries, 0))
         return functional.rms_norm(tokens, tokens.shape[-1:]) * self.scale

@@ -36,11 +36,13 @@ from mrmllm_ros.model.cross_modal import (
     injected,
 )
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
-from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch
+from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene
 from mrmllm_ros.perception.roi_features import pool_tokens
 
 _WEIGHTS = "model.safetensors"
+# In the place of a text's index: what all texts see, and what none does.
+_SHARED, _NOWHERE = -2, -1
 
 
 class CheckpointError(MrmllmError):
@@ -61,6 +63,20 @@ class Preamble:
 
 
 @dataclass(frozen=True, eq=False)
+class ObjectStates:
+    """What the perception head judges objects by.
+
+    Attributes:
+        tokens: (B, K, d_llm) their query tokens.
+        read: (B, K, d_llm) hidden states of the language model there, or None where it does not
+            read them.
+    """
+
+    tokens: torch.Tensor
+    read: torch.Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class FramePass:
     """B frames, read.
 
@@ -68,14 +84,13 @@ class FramePass:
         attention_mask: (B, P + L + Q) int64 over preamble, text and query tokens.
         cache: Keys and values of all of them.
         injection: What questions about the frames are to be answered with, or None.
-        objects: (B, K, d_llm) hidden states at the object queries, or None where there is no
-            perception head.
+        objects: What the perception head is to judge, or None where there is none.
     """
 
     attention_mask: torch.Tensor
     cache: Cache
     injection: Injection | None
-    objects: torch.Tensor | None
+    objects: ObjectStates | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +98,15 @@ class MrMllmOutput:
     """What one pass over frames and questions gives.
 
     Attributes:
-        logits: (B, T, vocabulary) at the questions' tokens.
+        logits: (B, T, vocabulary) at the texts' tokens, or (W, vocabulary) at the W wanted ones;
+            None where the language model is left out.
         perception: What the head says of the objects, or None where there is no head.
+        unread: What it says without what the language model has read.
     """
 
-    logits: torch.Tensor
+    logits: torch.Tensor | None
     perception: PerceptionOutput | None
+    unread: PerceptionOutput | None = None
 
 
 class MrMllm(PreTrainedModel):
@@ -245,73 +263,97 @@ class MrMllm(PreTrainedModel):
             objects=self._objects(tokens, hidden[:, frames.text_ids.shape[1] :]),
         )
 
-    def perceive(self, objects: torch.Tensor, batch: ObjectBatch) -> PerceptionOutput:
-        """What the head says of the objects of frames that have been read.
+    def perceive(self, objects: ObjectStates, batch: ObjectBatch) -> PerceptionOutput:
+        """What the head says of objects.
 
         Args:
-            objects: (B, K, d_llm), see `FramePass.objects`.
+            objects: See `FramePass.objects`.
             batch: The objects.
         """
         attributes = {
             name: self.text.embed_texts(values) for name, values in self.config.attributes.items()
         }
-        return self.head(objects, batch.scores, batch.labels, attributes)
+        return self.head(objects.tokens, objects.read, batch.scores, batch.labels, attributes)
 
     def forward(
         self,
         frames: FrameBatch,
         preamble_ids: torch.Tensor,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
+        texts: TextBatch | None,
+        wanted: torch.Tensor | None = None,
     ) -> MrMllmOutput:
-        """Frames and one text about each in a single pass, as in training.
+        """Frames and texts about them in a single pass, as in training.
 
         Args:
             frames: B frames.
             preamble_ids: (P,) int64.
-            input_ids: (B, T) int64, question and answer, padded on the right.
-            attention_mask: (B, T) int64.
+            texts: Questions and answers; each sees the frame and itself. None leaves the language
+                model out: what is perceived without it.
+            wanted: (B, T) bool, tokens whose logits are needed; None for all.
         """
         tokens, mask = self._queries(frames)
+        if texts is None:
+            return MrMllmOutput(None, None, self._unread(tokens, frames))
         scene, scene_mask = self._scene(frames, tokens, mask)
-        batch, length = len(input_ids), input_ids.shape[1]
+        batch, length = texts.ids.shape
         before = self._embed(preamble_ids[None]).expand(batch, -1, -1)
-        embeds = torch.cat([before, scene, self._embed(input_ids)], 1)
-        whole_mask = nn.functional.pad(
-            torch.cat([scene_mask, attention_mask], 1), (len(preamble_ids), 0), value=1
-        )
+        embeds = torch.cat([before, scene, self._embed(texts.ids)], 1)
         start = embeds.shape[1] - length
+        scene_mask = nn.functional.pad(scene_mask, (len(preamble_ids), 0), value=1)
+        # Which text a token belongs to; preamble and frame belong to all of them.
+        owner = torch.cat([torch.where(scene_mask.bool(), _SHARED, _NOWHERE), texts.owner], 1)
+        visible = _visible(owner)  # (B, N, N)
         with injected(self._injection(tokens, mask, start)):
-            output = self.language_model(
+            hidden = self.language_model.base_model(
                 inputs_embeds=embeds,
-                attention_mask=whole_mask,
-                position_ids=_positions(whole_mask),
-                logits_to_keep=length,
-                output_hidden_states=True,
+                attention_mask=self._additive(visible)[:, None],
+                position_ids=(visible.sum(-1) - 1).clamp(min=0),
                 use_cache=False,
-            )
-        queries = output.hidden_states[-1][:, len(preamble_ids) + frames.text_ids.shape[1] : start]
+            ).last_hidden_state
+        queries = hidden[:, len(preamble_ids) + frames.text_ids.shape[1] : start]
         objects = self._objects(tokens, queries)
+        answers = hidden[:, start:]
+        logits = self._logits(answers if wanted is None else answers[wanted])
         perception = None if objects is None else self.perceive(objects, frames.objects)
-        return MrMllmOutput(output.logits, perception)
+        return MrMllmOutput(logits, perception, self._unread(tokens, frames))
+
+    @contextmanager
+    def without(self, *switches: str) -> Iterator[None]:
+        """While this lasts, these mechanisms are off, though the model has them.
+
+        Args:
+            switches: Of `MrMllmConfig`: query_fusion, prefix_tokens, gated_injection.
+        """
+        before = {name: getattr(self.config, name) for name in switches}
+        try:
+            for name in switches:
+                setattr(self.config, name, False)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self.config, name, value)
 
     def _queries(self, frames: FrameBatch) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Query tokens (B, Q, d_llm) and their mask (B, Q), or None where nothing uses them."""
         if not self.config.has_queries:
             return None, None
         objects, visual = frames.objects, None
-        if self.visual_encoder is not None:
-            visual = self.visual_encoder(frames.pixel_values)  # (B, N_m, d_m)
+        if self.config.needs_image:
+            visual = frames.visual  # (B, N_m, d_m)
+            if visual is None:
+                visual = self.visual_encoder(frames.pixel_values)
         features = objects.features
         if not self.config.detector:
             features = pool_tokens(visual, self.visual_encoder.grid, objects.boxes)
-        shared, mask = self.object_queries(features, objects.boxes), objects.mask
-        if self.fusion is not None:
-            shared = self.fusion(shared, mask, visual, self.visual_encoder.grid)
+        shared = self.object_queries(features, objects.boxes, frames.seen)
+        mask = objects.mask
+        if self.config.query_fusion:
+            shared = self.fusion(shared, mask, visual, self.visual_encoder.grid, frames.seen)
             mask = with_scene(mask, self.config.scene_queries)
         labels = objects.labels.texts[objects.labels.detector]  # (B, K, d_llm)
         scores = objects.scores.to(shared.dtype)
-        return self.query_tokens(shared, objects.boxes, scores, labels), mask
+        tokens = self.query_tokens(shared, objects.boxes, scores, labels, objects.numbers)
+        return tokens, mask
 
     def _scene(
         self, frames: FrameBatch, tokens: torch.Tensor | None, mask: torch.Tensor | None
@@ -325,17 +367,40 @@ class MrMllm(PreTrainedModel):
     def _injection(
         self, tokens: torch.Tensor | None, mask: torch.Tensor | None, start: int = 0
     ) -> Injection | None:
-        if not self.injections:
+        if not self.config.gated_injection:
             return None
         return Injection.of(self.injections, tokens, mask, start)
 
-    def _objects(self, tokens: torch.Tensor | None, queries: torch.Tensor) -> torch.Tensor | None:
-        """States for the head: of the language model where it reads the query tokens."""
+    def _objects(self, tokens: torch.Tensor | None, queries: torch.Tensor) -> ObjectStates | None:
+        """What the head judges, given the hidden states at the query tokens."""
         if self.head is None:
             return None
-        states = queries if self.config.prefix_tokens else tokens
-        scene_queries = self.config.scene_queries if self.fusion is not None else 0
+        read = self._of_objects(queries) if self.config.prefix_tokens else None
+        return ObjectStates(self._of_objects(tokens), read)
+
+    def _unread(self, tokens: torch.Tensor | None, frames: FrameBatch) -> PerceptionOutput | None:
+        if self.head is None:
+            return None
+        return self.perceive(ObjectStates(self._of_objects(tokens), None), frames.objects)
+
+    def _of_objects(self, states: torch.Tensor) -> torch.Tensor:
+        """Those of the objects among states of all queries."""
+        scene_queries = self.config.scene_queries if self.config.query_fusion else 0
         return states[:, scene_queries:]
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        logits = self.language_model.get_output_embeddings()(hidden)
+        cap = getattr(self.language_model.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * (logits / cap).tanh()
+
+    def _additive(self, visible: torch.Tensor) -> torch.Tensor:
+        """A mask as every implementation of attention takes it, in the precision computed in."""
+        kind = visible.device.type
+        dtype = self.language_model.dtype
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+        hidden = torch.zeros((), dtype=dtype, device=visible.device)
+        return torch.where(visible, hidden, torch.finfo(dtype).min)
 
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
         return self.language_model.get_input_embeddings()(ids)
@@ -384,6 +449,18 @@ def _reading(source: str | Path) -> Iterator[None]:
 
 def _shapes(weights: dict[str, torch.Tensor]) -> set[tuple[str, tuple[int, ...]]]:
     return {(name, tuple(weight.shape)) for name, weight in weights.items()}
+
+
+def _visible(owner: torch.Tensor) -> torch.Tensor:
+    """What each token may look at: (B, N, N) bool.
+
+    Args:
+        owner: (B, N) which text each token belongs to.
+    """
+    rows, columns = owner[:, :, None], owner[:, None, :]
+    length = owner.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
+    return causal & ((rows == columns) | (columns == _SHARED)) & (columns != _NOWHERE)
 
 
 def _positions(attention_mask: torch.Tensor) -> torch.Tensor:

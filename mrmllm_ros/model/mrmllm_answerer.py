@@ -92,7 +92,12 @@ class MrMllmReading(Reading):
 
 
 class MrMllmAnswerer(Answerer[MrMllmReading]):
-    """Runs an `MrMllm` on frames and questions."""
+    """Runs an `MrMllm` on frames and questions.
+
+    Attributes:
+        model: The fusion model.
+        processor: Makes its batches of frames and questions.
+    """
 
     def __init__(self, model: MrMllm, backbones: Backbones, settings: PromptSettings) -> None:
         """Read the preamble.
@@ -106,9 +111,9 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         self.name = backbones.language_model.name
         self.state = "trained" if model.trained_state() else "untrained"
         self._language_model = backbones.language_model
-        self._process = MrMllmProcessor(model.config, backbones, settings)
+        self.processor = MrMllmProcessor(model.config, backbones, settings)
         with torch.inference_mode():
-            self._preamble = model.read_preamble(self._process.chat.preamble_ids)
+            self._preamble = model.read_preamble(self.processor.chat.preamble_ids)
 
     @property
     def preamble_length(self) -> int:
@@ -133,7 +138,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
 
     def configure(self, settings: PromptSettings) -> None:
         """See `Answerer.configure`."""
-        self._process.prompt = settings
+        self.processor.prompt = settings
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """See `Answerer.set_vocabulary`."""
@@ -142,7 +147,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
                 "without a trained checkpoint the fusion model leaves labels as they are; name a "
                 "checkpoint with the parameter mrmllm.checkpoint"
             )
-        self._process.vocabulary = distinct(labels)
+        self.processor.vocabulary = distinct(labels)
 
     @torch.inference_mode()
     def read(
@@ -156,12 +161,23 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             return []
         if self.model.head is None:
             return [self._read_later(*frame) for frame in zip(images, perceptions, strict=True)]
-        frames = self._process(images, perceptions)
+        return self.read_frames(self.processor(images, perceptions), perceptions)
+
+    @torch.inference_mode()
+    def read_frames(
+        self, frames: FrameBatch, perceptions: Sequence[Perception]
+    ) -> list[MrMllmReading]:
+        """Read frames that have been made into a batch; see `Answerer.read`.
+
+        Args:
+            frames: What `processor` made of B frames.
+            perceptions: What the detector found in each.
+        """
         frame_pass = self.model.read(frames, self._preamble)
         enriched = self._enrich(perceptions, frames, frame_pass)
         return [
             MrMllmReading(enriched[i], Once(partial(_prefix, frame_pass, frames, i)))
-            for i in range(len(images))
+            for i in range(len(perceptions))
         ]
 
     @torch.inference_mode()
@@ -172,7 +188,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             PromptTooLongError: If prompt and answer exceed the language model's context.
         """
         prefix = reading.prefix()
-        ids = self._process.chat.question_ids(question.text)[None]
+        ids = self.processor.chat.question_ids(question.text)[None]
         mask = torch.cat([prefix.attention_mask, torch.ones_like(ids)], 1)
         self._check_length(mask.shape[1] + question.decoding.max_new_tokens)
         # `generate` wants the whole prompt and cuts off what the cache holds; what stands there
@@ -202,7 +218,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
 
     def _read_later(self, image: np.ndarray, perception: Perception) -> MrMllmReading:
         def read() -> Prefix:
-            frames = self._process([image], [perception])
+            frames = self.processor([image], [perception])
             return _prefix(self.model.read(frames, self._preamble), frames, 0)
 
         return MrMllmReading(EnrichedDetections.unchanged(perception), Once(read))
@@ -210,6 +226,8 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
     def _enrich(
         self, perceptions: Sequence[Perception], frames: FrameBatch, frame_pass: FramePass
     ) -> list[EnrichedDetections]:
+        if frame_pass.objects is None:
+            return [EnrichedDetections.unchanged(perception) for perception in perceptions]
         output = self.model.perceive(frame_pass.objects, frames.objects)
         texts = frames.objects.labels.names
         attributes = self.model.config.attributes

@@ -2,8 +2,9 @@
 """Back to perception: what the language model's states say about each object.
 
 From the paper: comprehension strengthens perception where the detector meets what it was not
-trained on. How is ours: the hidden states at the object queries give a score, a label from any
-vocabulary, a correction of the box, attributes and a novelty. The head starts as the identity.
+trained on. How is ours: an object's query, and the language model's hidden state there, give a
+score, a label from any vocabulary, a correction of the box, attributes and a novelty. The head
+starts as the identity.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from torch.nn import functional
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 
 # How far an edge may move, as a share of the box: at half, opposite edges could meet.
-_REACH = 0.45
+REACH = 0.45
 # Log-odds to start with of the detector's own label.
 _TRUST = 4.0
+# Log-odds of novelty to start with: everything is familiar.
+_FAMILIAR = -6.0
 # Of log-odds; beyond it, a probability of float32 would be 0 or 1 and soon not a number.
 _MOST_SHIFT = 15.0
 
@@ -63,15 +66,20 @@ class PerceptionOutput:
         edge_shifts: (B, K, 4) how far left, top, right and bottom move, as shares of the box's
             width and height.
         attribute_logits: For each attribute, (B, K, A) over its values.
-        novelty: (B, K), 0 familiar to 1 corner case: the share of its trust in the detector's
-            label that fusion withdraws.
+        novelty_logits: (B, K) log-odds that what the detector saw of the object is unlike what
+            it knows: hidden, damaged, out of place.
     """
 
     scores: torch.Tensor
     label_logits: torch.Tensor
     edge_shifts: torch.Tensor
     attribute_logits: dict[str, torch.Tensor]
-    novelty: torch.Tensor
+    novelty_logits: torch.Tensor
+
+    @property
+    def novelty(self) -> torch.Tensor:
+        """(B, K), 0 familiar to 1 corner case."""
+        return self.novelty_logits.sigmoid()
 
     def of_item(self, index: int) -> PerceptionOutput:
         """That of one item of the batch, without the dimension B."""
@@ -80,35 +88,47 @@ class PerceptionOutput:
             label_logits=self.label_logits[index],
             edge_shifts=self.edge_shifts[index],
             attribute_logits={k: v[index] for k, v in self.attribute_logits.items()},
-            novelty=self.novelty[index],
+            novelty_logits=self.novelty_logits[index],
         )
 
 
 class PerceptionHead(nn.Module):
-    """Reads the object queries after the language model has read them with their context."""
+    """Judges an object by its query, before and after the language model has read it.
+
+    The state before knows the image, the one after what it means in its context.
+    """
 
     def __init__(self, config: MrMllmConfig) -> None:
         super().__init__()
         width = config.fusion_width
         self.norm = nn.LayerNorm(config.language_width)
         self.trunk = nn.Linear(config.language_width, width)
+        self.read_norm = nn.LayerNorm(config.language_width)
+        self.read = nn.Linear(config.language_width, width, bias=False)
         self.text_norm = nn.LayerNorm(config.language_width)
         self.text = nn.Linear(config.language_width, width)
         self.score = nn.Linear(width, 1)
         self.edges = nn.Linear(width, 4)
         self.label = nn.Linear(width, width)
         self.attribute = nn.Linear(width, width)
+        self.novelty = nn.Linear(width, 1)
         self.trust = nn.Parameter(torch.full((), _TRUST))
 
     def start_as_identity(self) -> None:
-        """Set every output to zero; what the detector said stays."""
-        for output in (self.score, self.edges, self.label, self.attribute):
+        """Set every output to zero; what the detector said stays.
+
+        What the language model has made of the queries starts without a say, too.
+        """
+        for output in (self.score, self.edges, self.label, self.attribute, self.novelty):
             nn.init.zeros_(output.weight)
             nn.init.zeros_(output.bias)
+        nn.init.constant_(self.novelty.bias, _FAMILIAR)
+        nn.init.zeros_(self.read.weight)
 
     def forward(
         self,
         objects: torch.Tensor,
+        read: torch.Tensor | None,
         scores: torch.Tensor,
         labels: LabelSpace,
         attributes: dict[str, torch.Tensor],
@@ -116,24 +136,27 @@ class PerceptionHead(nn.Module):
         """Judge each object.
 
         Args:
-            objects: (B, K, d_llm) hidden states at the object queries.
+            objects: (B, K, d_llm) query tokens.
+            read: (B, K, d_llm) hidden states of the language model once it has read them in their
+                context; None where it does not.
             scores: (B, K) float32, the detector's confidence.
             labels: Labels to choose from.
             attributes: For each attribute, (A, d_llm) mean token embedding of its values' texts.
         """
-        states = functional.gelu(self.trunk(self.norm(objects)))  # (B, K, d)
+        mixed = self.trunk(self.norm(objects))
+        if read is not None:
+            mixed = mixed + self.read(self.read_norm(read))
+        states = functional.gelu(mixed)  # (B, K, d)
         similarity = self._similarity(self.label(states), labels.texts)  # (B, K, V)
-        prior = self._prior(labels)
-        logits = prior + similarity
         wanted = self.attribute(states)
         return PerceptionOutput(
             scores=_shift_odds(scores, self.score(states)[..., 0].float()),
-            label_logits=logits,
-            edge_shifts=_REACH * self.edges(states).float().tanh(),
+            label_logits=self._prior(labels) + similarity,
+            edge_shifts=REACH * self.edges(states).float().tanh(),
             attribute_logits={
                 name: self._similarity(wanted, texts) for name, texts in attributes.items()
             },
-            novelty=(1 - _share(logits, labels) / _share(prior, labels)).clamp(min=0),
+            novelty_logits=self.novelty(states)[..., 0].float(),
         )
 
     def _prior(self, labels: LabelSpace) -> torch.Tensor:
@@ -149,11 +172,6 @@ class PerceptionHead(nn.Module):
         """Of (B, K, d) states to (V, d_llm) texts: (B, K, V)."""
         directions = functional.normalize(self.text(self.text_norm(texts)), dim=-1)
         return (wanted @ directions.T).float()
-
-
-def _share(logits: torch.Tensor, labels: LabelSpace) -> torch.Tensor:
-    """(B, K) probability of the detector's label."""
-    return (logits.softmax(-1) * labels.chosen).sum(-1)
 
 
 def _shift_odds(scores: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

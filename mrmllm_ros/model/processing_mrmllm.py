@@ -15,6 +15,7 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import LabelSpace, PerceptionOutput
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, chat, describe_objects, listed
+from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
@@ -35,6 +36,7 @@ class ObjectBatch:
         scores: (B, K) float32, the detector's confidence.
         mask: (B, K) bool, true where there is an object.
         labels: The labels to choose from, and the detector's choice.
+        numbers: (K, d_llm) mean token embedding of the number that cites each object.
         features: (B, K, d_p) `V_p`, or None where they are pooled from the image.
     """
 
@@ -42,6 +44,7 @@ class ObjectBatch:
     scores: torch.Tensor
     mask: torch.Tensor
     labels: LabelSpace
+    numbers: torch.Tensor
     features: torch.Tensor | None
 
 
@@ -55,6 +58,9 @@ class FrameBatch:
         objects: The candidates.
         pixel_values: (B, 3, H, W) as the visual encoder takes them, or None where it is not used.
         listed: Number of objects in the text of each frame, which are those that can be cited.
+        visual: (B, N_m, d_m) tokens `V_m`, where they have been computed already.
+        seen: (B,) bool, true where there is an image; None where all have one. In training, some
+            scenes have none.
     """
 
     text_ids: torch.Tensor
@@ -62,6 +68,23 @@ class FrameBatch:
     objects: ObjectBatch
     pixel_values: torch.Tensor | None
     listed: tuple[int, ...]
+    visual: torch.Tensor | None = None
+    seen: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatch:
+    """Texts about B frames, those about one frame side by side.
+
+    Texts about a frame do not see each other, so that they share the reading of the frame.
+
+    Attributes:
+        ids: (B, T) int64, tokens, padded on the right.
+        owner: (B, T) int64, index of the text that a token belongs to, -1 where there is none.
+    """
+
+    ids: torch.Tensor
+    owner: torch.Tensor
 
 
 class ChatFormat:
@@ -129,6 +152,8 @@ class MrMllmProcessor:
         chat: The language model's chat format.
         prompt: Limits of the perception-embedded prompt; may be replaced at any time.
         vocabulary: Labels to choose from, beside the detector's own; may be replaced likewise.
+        perception_width: Width d_p of the features `V_p`.
+        visual_shape: (N_m, d_m) of the tokens `V_m`.
     """
 
     def __init__(self, config: MrMllmConfig, backbones: Backbones, prompt: PromptSettings) -> None:
@@ -145,8 +170,13 @@ class MrMllmProcessor:
         self.prompt = prompt
         self.vocabulary = tuple(backbones.detector.labels)
         self._language_model = backbones.language_model
-        self._visual_encoder = backbones.visual_encoder if config.needs_image else None
+        self._encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
+        self.perception_width = config.perception_width
+        self.visual_shape = (0, 0)
+        if backbones.visual_encoder is not None:
+            rows, columns = backbones.visual_encoder.grid
+            self.visual_shape = (rows * columns, backbones.visual_encoder.width)
 
     def __call__(
         self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
@@ -157,26 +187,60 @@ class MrMllmProcessor:
             images: (H, W, 3) uint8 arrays in BGR order, at least one.
             perceptions: What the detector found in each.
         """
-        texts = [self._describe(perception.detections) for perception in perceptions]
+        pixels = None if self._encoder is None else self._encoder.preprocess(images)
+        stated = [
+            colour_attributes(image, perception.detections)
+            for image, perception in zip(images, perceptions, strict=True)
+        ]
+        return self.batch(perceptions, stated, pixel_values=pixels)
+
+    def batch(
+        self,
+        perceptions: Sequence[Perception],
+        attributes: Sequence[Sequence[Mapping[str, str]]],
+        labels: Sequence[str] = (),
+        **image: torch.Tensor | None,
+    ) -> FrameBatch:
+        """Make a batch of what is known already.
+
+        Args:
+            perceptions: What the detector found in each of B images.
+            attributes: What the prompt states of each reported object beside its label.
+            labels: More labels to choose from, beside the vocabulary.
+            image: `pixel_values`, `visual` and `seen` as in `FrameBatch`.
+        """
+        texts = [self._describe(*frame) for frame in zip(perceptions, attributes, strict=True)]
         text_ids, text_mask = pad_left([self.chat.scene_ids(text) for text in texts])
-        limit, encoder = self._max_objects, self._visual_encoder
+        limit = self._max_objects
         return FrameBatch(
             text_ids=text_ids,
             text_mask=text_mask,
             objects=batch_objects(
                 [p.candidates.take(np.arange(len(p.candidates))[:limit]) for p in perceptions],
                 [None if p.features is None else p.features[:limit] for p in perceptions],
-                self.vocabulary,
+                (*self.vocabulary, *labels),
                 self._language_model,
             ),
-            pixel_values=None if encoder is None else encoder.preprocess(images),
             listed=tuple(map(listed, texts)),
+            **{"pixel_values": None, **image},
         )
 
-    def _describe(self, detections: Detections) -> str:
+    def _describe(self, perception: Perception, attributes: Sequence[Mapping[str, str]]) -> str:
         if not self.chat.with_objects:
             return ""
-        return describe_objects(detections, self.prompt, self._language_model.count_tokens)
+        count_tokens = self._language_model.count_tokens
+        return describe_objects(perception.detections, self.prompt, count_tokens, attributes)
+
+
+def colour_attributes(image: np.ndarray, detections: Detections) -> tuple[dict[str, str], ...]:
+    """What is stated of each object beside its label: its colour, where it has a clear one.
+
+    Args:
+        image: (H, W, 3) uint8 in BGR order.
+        detections: N objects in it.
+    """
+    colours = measure_colours(image, detections)
+    return tuple({"colour": colour} if colour else {} for colour in colours)
 
 
 def pad_left(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -221,11 +285,13 @@ def batch_objects(
     choices = [[index[label] for label in c.labels] for c in candidates]
     detector = stack([torch.tensor(choice, dtype=torch.int64) for choice in choices])
     embeddings = language_model.embed_texts(texts)  # (V, d_llm)
+    most = max(map(len, candidates))
     return ObjectBatch(
         boxes=stack([torch.from_numpy(_shares(c)) for c in candidates]),
         scores=stack([torch.from_numpy(c.scores.astype(np.float32)) for c in candidates]),
         mask=stack([torch.ones(len(c), dtype=torch.bool) for c in candidates]),
         labels=LabelSpace(tuple(texts), embeddings, len(set(vocabulary)), detector),
+        numbers=language_model.embed_texts([str(i) for i in range(1, most + 1)]),
         features=None if features[0] is None else stack(list(features)).to(model.dtype),
     )
 

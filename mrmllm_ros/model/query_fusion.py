@@ -30,18 +30,23 @@ class ObjectQueries(nn.Module):
         self.boxes = boxes
         self.norm = nn.LayerNorm(config.perception_width)
         self.linear = nn.Linear(config.perception_width, config.fusion_width)
+        # What stands for the features where there is no image.
+        self.unseen = nn.Parameter(torch.zeros(config.fusion_width))
 
-    def forward(self, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, features: torch.Tensor, boxes: torch.Tensor, seen: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Make queries.
 
         Args:
             features: (B, K, d_p) `V_p`.
             boxes: (B, K, 4) float32 centre and size as shares of the image.
+            seen: (B,) bool, true where there is an image; None where all have one.
 
         Returns:
             (B, K, d)
         """
-        return self.linear(self.norm(features)) + self.boxes(boxes)
+        return unless_seen(self.linear(self.norm(features)), self.unseen, seen) + self.boxes(boxes)
 
 
 class SharedQueryFusion(nn.Module):
@@ -64,6 +69,8 @@ class SharedQueryFusion(nn.Module):
         self.scene = nn.Parameter(torch.zeros(config.scene_queries, width))
         self.visual_norm = nn.LayerNorm(config.visual_width)
         self.visual = nn.Linear(config.visual_width, width)
+        # The learned null that stands for `V_m` where there is no image.
+        self.unseen = nn.Parameter(torch.zeros(width))
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
                 width,
@@ -84,6 +91,7 @@ class SharedQueryFusion(nn.Module):
         mask: torch.Tensor,
         visual: torch.Tensor,
         grid: tuple[int, int],
+        seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Fuse.
 
@@ -92,13 +100,15 @@ class SharedQueryFusion(nn.Module):
             mask: (B, K) bool, true where there is an object.
             visual: (B, N_m, d_m) `V_m`, the image's cells row by row.
             grid: Rows and columns of the cells; N_m is their product.
+            seen: (B,) bool, true where there is an image; None where all have one.
 
         Returns:
             (B, S + K, d) `Q_shared`: the scene queries, then the object queries.
         """
         batch = len(queries)
         cells = self.boxes(cell_boxes(grid).to(visual.device))  # (N_m, d)
-        memory = self.visual(self.visual_norm(visual)) + cells  # (B, N_m, d)
+        told = unless_seen(self.visual(self.visual_norm(visual)), self.unseen, seen)
+        memory = told + cells  # (B, N_m, d)
         shared = torch.cat([self.scene.expand(batch, -1, -1), queries], 1)  # (B, S + K, d)
         absent = ~with_scene(mask, len(self.scene))
         for layer in self.layers:
@@ -117,3 +127,21 @@ def with_scene(mask: torch.Tensor, scene_queries: int) -> torch.Tensor:
         (B, S + K) bool.
     """
     return nn.functional.pad(mask, (scene_queries, 0), value=True)
+
+
+def unless_seen(
+    features: torch.Tensor, unseen: torch.Tensor, seen: torch.Tensor | None
+) -> torch.Tensor:
+    """Put a learned vector in the place of features that there are none of.
+
+    Args:
+        features: (B, N, d), of any value where there is no image.
+        unseen: (d,)
+        seen: (B,) bool, true where there is an image; None where all have one.
+
+    Returns:
+        (B, N, d)
+    """
+    if seen is None:
+        return features
+    return torch.where(seen[:, None, None], features, unseen.to(features.dtype))

@@ -63,6 +63,7 @@ class Targets:
         labels: K labels; empty where unknown or where there is no object.
         xyxy: (K, 4) float32, the object's box in pixels; NaN where unknown.
         attributes: Values of attributes by name, of each candidate; what is unknown is left out.
+        novelty: (K,) float32, how unfamiliar the evidence is, 0 to 1; NaN where unknown.
 
     Raises:
         ValueError: If the parts are not about the same number of candidates.
@@ -72,6 +73,7 @@ class Targets:
     labels: tuple[str, ...]
     xyxy: np.ndarray
     attributes: tuple[Mapping[str, str], ...]
+    novelty: np.ndarray
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -82,6 +84,8 @@ class Targets:
             )
         if len(self.attributes) != count:
             raise ValueError(f"{count} labels, but attributes of {len(self.attributes)}")
+        if self.novelty.shape != (count,):
+            raise ValueError(f"{count} labels, but novelty of shape {self.novelty.shape}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

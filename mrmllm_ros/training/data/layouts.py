@@ -345,4 +345,7 @@ def _targets(candidates: list[_Candidate]) -> Targets:
         attributes=tuple(
             {"colour": c.seen.colour} if c.is_object and c.seen.colour else {} for c in candidates
         ),
+        novelty=np.array(
+            [not c.is_object or c.label != c.seen.label for c in candidates], np.float32
+        ),
     )

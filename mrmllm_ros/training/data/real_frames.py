@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -29,17 +30,18 @@ from mrmllm_ros.training.data.questions import Scene, ask
 
 Attributes = tuple[Mapping[str, str], ...]
 Questions = Callable[[Perception, Attributes, np.random.Generator], tuple[QuestionAnswer, ...]]
-# Takes the clean image and the truth, and gives the truth with better labels.
-Relabel = Callable[[np.ndarray, Detections], Detections]
 
-REPORTED_FROM = 0.3
+T = TypeVar("T")
+
+# Above what a detector reports by default: what is taught as true should be sure.
+REPORTED_FROM = 0.4
 # Between this score and the one above nobody knows whether there is an object.
 DOUBTFUL_FROM = 0.15
 
-_SAME_OBJECT = 0.5  # IoU
+SAME_OBJECT = 0.5  # IoU
 _LEAST_CROP = 0.5
 _MOST_WIDTH = 640  # pixels
-_CLEAN_SHARE = 0.2
+_DAMAGED_SHARE = 0.8
 _BATCH = 4
 _QUESTIONS = 8
 
@@ -75,40 +77,162 @@ class FrameSource:
         return islice(enumerate(frames(self.path)), self.first, stop, self.step)
 
 
-@dataclass(frozen=True, eq=False)
-class _Shot:
-    """One view of a frame, without and with damage."""
-
-    clean: np.ndarray
-    damaged: np.ndarray
-    rng: np.random.Generator
-
-
-def view(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cut out a part of an image and perhaps mirror it.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class View:
+    """A part of an image, perhaps mirrored, at most 640 pixels wide.
 
     Otherwise the places where a fixed camera's objects stand would pass for understanding.
 
+    Attributes:
+        start_xy: The part's left and upper edge in pixels of the image.
+        part_wh: Its width and height in pixels of the image.
+        mirrored: Whether left and right are exchanged.
+    """
+
+    start_xy: tuple[int, int]
+    part_wh: tuple[int, int]
+    mirrored: bool
+
+    @classmethod
+    def draw(cls, shape: tuple[int, ...], rng: np.random.Generator) -> View:
+        """Choose a part, from half to all of each side.
+
+        Args:
+            shape: Height and width of the image, in pixels.
+            rng: Chooses the part.
+        """
+        sides = shape[:2]
+        lengths = [max(1, round(side * rng.uniform(_LEAST_CROP, 1.0))) for side in sides]
+        starts = [
+            int(rng.integers(0, side - n + 1)) for side, n in zip(sides, lengths, strict=True)
+        ]
+        (top, left), (height, width) = starts, lengths
+        mirrored = bool(rng.random() < 0.5)
+        return cls(start_xy=(left, top), part_wh=(width, height), mirrored=mirrored)
+
+    @property
+    def resolution_wh(self) -> tuple[int, int]:
+        """Width and height in pixels of what is shown of the part."""
+        width, height = self.part_wh
+        if width <= _MOST_WIDTH:
+            return width, height
+        return _MOST_WIDTH, max(1, round(height * _MOST_WIDTH / width))
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """Show the part.
+
+        Args:
+            image: (H, W, 3) uint8.
+
+        Returns:
+            (h, w, 3) uint8 of size `resolution_wh`, proportions as in the image.
+        """
+        (left, top), (width, height) = self.start_xy, self.part_wh
+        part = image[top : top + height, left : left + width]
+        if self.mirrored:
+            part = part[:, ::-1]
+        if self.resolution_wh != self.part_wh:
+            return cv2.resize(part, self.resolution_wh, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(part)
+
+    def boxes(self, xyxy: np.ndarray) -> np.ndarray:
+        """Move boxes of the image to where the view shows them.
+
+        Args:
+            xyxy: (N, 4) float32, pixels of the image.
+
+        Returns:
+            (N, 4) float32, pixels of the view; they may reach beyond it or lie outside of it.
+        """
+        moved = xyxy - np.tile(np.float32(self.start_xy), 2)
+        if self.mirrored:
+            moved[:, [0, 2]] = self.part_wh[0] - moved[:, [2, 0]]
+        scale = np.divide(self.resolution_wh, self.part_wh, dtype=np.float32)
+        return moved * np.tile(scale, 2)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shot:
+    """One view of an image, without and with damage.
+
+    Attributes:
+        clean: (h, w, 3) uint8 in BGR order.
+        damaged: The same with damage, or `clean` itself.
+        strength: Of the damage, 1 to 3; 0 where there is none.
+        rng: For all that follows.
+    """
+
+    clean: np.ndarray
+    damaged: np.ndarray
+    strength: int
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, clean: np.ndarray, damaged_share: float, rng: np.random.Generator) -> Shot:
+        """Damage a view or leave it as it is.
+
+        Args:
+            clean: (h, w, 3) uint8 in BGR order.
+            damaged_share: How likely it is damaged.
+            rng: Chooses kind, strength and the damage itself.
+        """
+        if rng.random() >= damaged_share:
+            return cls(clean=clean, damaged=clean, strength=0, rng=rng)
+        kind, strength = str(rng.choice(list(DAMAGES))), int(rng.choice(STRENGTHS))
+        damaged = damage(clean, kind, strength, rng)
+        return cls(clean=clean, damaged=damaged, strength=strength, rng=rng)
+
+    @property
+    def novelty(self) -> float:
+        """How unfamiliar what it shows is, 0 to 1."""
+        return self.strength / max(STRENGTHS)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Perceived:
+    """What the model is given of an image; tensors in half precision in main memory.
+
+    Attributes:
+        perception: The K candidates, ranked.
+        attributes: Of each candidate its colour, where that is clear.
+        visual: (N_m, d_m) tokens `V_m`, or None where there is no encoder.
+    """
+
+    perception: Perception
+    attributes: Attributes
+    visual: torch.Tensor | None
+
+
+def perceive(
+    images: Sequence[np.ndarray], detector: Detector, encoder: VisualEncoder | None
+) -> list[Perceived]:
+    """Look at a batch of images.
+
     Args:
-        image: (H, W, 3) uint8.
-        rng: Chooses the part.
+        images: (H, W, 3) uint8 arrays in BGR order; sizes may differ.
+        detector: Finds the candidates.
+        encoder: Gives the tokens `V_m`, unless it is None.
 
     Returns:
-        (h, w, 3) uint8, from half to all of each side, at most 640 wide, proportions as in the
-        image.
+        What is seen in each image.
     """
-    sides = image.shape[:2]
-    lengths = [max(1, round(side * rng.uniform(_LEAST_CROP, 1.0))) for side in sides]
-    starts = [int(rng.integers(0, side - n + 1)) for side, n in zip(sides, lengths, strict=True)]
-    rows, columns = (slice(start, start + n) for start, n in zip(starts, lengths, strict=True))
-    part = image[rows, columns]
-    if rng.random() < 0.5:
-        part = part[:, ::-1]
-    height, width = part.shape[:2]
-    if width > _MOST_WIDTH:
-        size = (_MOST_WIDTH, max(1, round(height * _MOST_WIDTH / width)))
-        return cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(part)
+    return [
+        Perceived(
+            perception=_stored_perception(perception),
+            attributes=tuple(map(_colour, measure_colours(image, perception.candidates))),
+            visual=tokens,
+        )
+        for image, perception, tokens in zip(
+            images, detector.detect(images), _encode(encoder, images), strict=True
+        )
+    ]
+
+
+def batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    """As many items at once as go well through the models together."""
+    remaining = iter(items)
+    while batch := tuple(islice(remaining, _BATCH)):
+        yield batch
 
 
 def pseudo_labels(clean: Perception, threshold: float = REPORTED_FROM) -> Detections:
@@ -135,6 +259,9 @@ def match_targets(
     colours: Sequence[str],
     doubtful: Detections | None = None,
     values: Sequence[str] = COLOURS,
+    *,
+    regions: Detections | None = None,
+    novelty: float = np.nan,
 ) -> Targets:
     """Say what each candidate should have been.
 
@@ -146,16 +273,18 @@ def match_targets(
         truth: M objects that are there.
         colours: M colours of theirs; empty where unknown.
         doubtful: Objects that may be there: of a candidate that overlaps one of them by half or
-            more, and got no true object, nothing is known.
+            more, and no true object, nothing is known.
         values: The colours that can be learnt; others count as unknown.
+        regions: Where there may be any number of objects: of a candidate that lies in one of them
+            by half or more, and overlaps no true object, nothing is known.
+        novelty: How unfamiliar the image is, from 0 to 1; NaN where unknown.
 
     Returns:
         Targets of the K candidates.
     """
     count = len(candidates)
     scores = np.zeros(count, np.float32)
-    if doubtful is not None:
-        scores[(_overlaps(candidates, doubtful) >= _SAME_OBJECT).any(axis=1)] = np.nan
+    scores[_unknown(candidates, truth, doubtful, regions)] = np.nan
     labels = [""] * count
     xyxy = np.full((count, 4), np.nan, np.float32)
     attributes: list[Mapping[str, str]] = [{}] * count
@@ -164,13 +293,37 @@ def match_targets(
         labels[candidate] = truth.labels[true]
         xyxy[candidate] = truth.xyxy[true]
         attributes[candidate] = _colour(colours[true] if colours[true] in values else "")
-    return Targets(scores=scores, labels=tuple(labels), xyxy=xyxy, attributes=tuple(attributes))
+    return Targets(
+        scores=scores,
+        labels=tuple(labels),
+        xyxy=xyxy,
+        attributes=tuple(attributes),
+        novelty=np.full(count, novelty, np.float32),
+    )
+
+
+def _unknown(
+    candidates: Detections,
+    truth: Detections,
+    doubtful: Detections | None,
+    regions: Detections | None,
+) -> np.ndarray:
+    """(K,) bool, of which candidates nothing is known, unless they get a true object."""
+    unknown = np.zeros(len(candidates), bool)
+    if doubtful is not None:
+        overlaps = box_overlaps(candidates.xyxy, doubtful.xyxy)
+        unknown |= (overlaps >= SAME_OBJECT).any(axis=1)
+    if regions is not None:
+        inside = _shares_inside(candidates.xyxy, regions.xyxy)
+        unknown |= (inside >= SAME_OBJECT).any(axis=1)
+    # On a true object it is that object, or a second box of it, which is wrong for sure.
+    return unknown & (box_overlaps(candidates.xyxy, truth.xyxy) < SAME_OBJECT).all(axis=1)
 
 
 def _pairs(candidates: Detections, truth: Detections) -> Iterator[tuple[int, int]]:
     """Positions of candidates and of the true objects that they are, one to one."""
-    overlaps = _overlaps(candidates, truth)
-    found, true = np.nonzero(overlaps >= _SAME_OBJECT)
+    overlaps = box_overlaps(candidates.xyxy, truth.xyxy)
+    found, true = np.nonzero(overlaps >= SAME_OBJECT)
     same = np.array(
         [candidates.labels[k] == truth.labels[m] for k, m in zip(found, true, strict=True)], bool
     )
@@ -183,10 +336,25 @@ def _pairs(candidates: Detections, truth: Detections) -> Iterator[tuple[int, int
             yield k, m
 
 
-def _overlaps(one: Detections, other: Detections) -> np.ndarray:
-    """(K, M) intersection over union; 0 of two boxes without an area."""
-    overlaps = box_iou(torch.from_numpy(one.xyxy), torch.from_numpy(other.xyxy))
-    return overlaps.nan_to_num(0.0).numpy()
+def box_overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes; 0 of two without an area.
+
+    Args:
+        one: (K, 4) float32, left, top, right, bottom.
+        other: (M, 4) float32.
+
+    Returns:
+        (K, M) float32.
+    """
+    return box_iou(torch.from_numpy(one), torch.from_numpy(other)).nan_to_num(0.0).numpy()
+
+
+def _shares_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(K, M), which share of each of (K, 4) boxes lies in each of (M, 4) others."""
+    starts = np.maximum(one[:, None, :2], other[None, :, :2])
+    ends = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    areas = np.prod(one[:, 2:] - one[:, :2], axis=1)
+    return np.prod((ends - starts).clip(0), axis=2) / areas[:, None].clip(1e-9)
 
 
 def _colour(value: str) -> Mapping[str, str]:
@@ -201,7 +369,6 @@ def frame_examples(
     seed: int = 0,
     *,
     questions: Questions | None = None,
-    relabel: Relabel | None = None,
 ) -> Iterator[Example]:
     """Make examples of real frames, a fifth of them without damage.
 
@@ -216,7 +383,6 @@ def frame_examples(
         seed: Of all that is random.
         questions: Asks about what was found, given the values that the prompt states; None asks
             eight training questions about the reported objects.
-        relabel: Improves the labels of the truth.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
@@ -225,13 +391,11 @@ def frame_examples(
         ImageError: If a source cannot be read.
     """
     asking = questions or training_questions(detector.labels)
-    remaining = _shots(sources, views, seed)
-    while shots := tuple(islice(remaining, _BATCH)):
+    for shots in batches(_shots(sources, views, seed)):
         clean = detector.detect([shot.clean for shot in shots])
-        damaged = detector.detect([shot.damaged for shot in shots])
-        tokens = _encode(encoder, [shot.damaged for shot in shots])
-        for shot, sure, found, visual in zip(shots, clean, damaged, tokens, strict=True):
-            yield _example(shot, sure, found, visual, asking, relabel)
+        damaged = perceive([shot.damaged for shot in shots], detector, encoder)
+        for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
+            yield _example(shot, sure, perceived, asking)
 
 
 def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
@@ -253,21 +417,24 @@ def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Qu
     return questions
 
 
-def _shots(sources: Iterable[FrameSource], views: int, seed: int) -> Iterator[_Shot]:
+def _shots(sources: Iterable[FrameSource], views: int, seed: int) -> Iterator[Shot]:
     for source in sources:
         for index, frame in source.read():
             for number in range(views):
-                # Of its own, so that no example depends on which others are made.
-                key = (seed, zlib.crc32(source.name.encode()), index, number)
-                yield _shot(frame, np.random.default_rng(key))
+                rng = generator(seed, source.name, index, number)
+                clean = View.draw(frame.shape, rng).image(frame)
+                yield Shot.of(clean, _DAMAGED_SHARE, rng)
 
 
-def _shot(frame: np.ndarray, rng: np.random.Generator) -> _Shot:
-    clean = view(frame, rng)
-    if rng.random() < _CLEAN_SHARE:
-        return _Shot(clean, clean, rng)
-    kind, strength = str(rng.choice(list(DAMAGES))), int(rng.choice(STRENGTHS))
-    return _Shot(clean, damage(clean, kind, strength, rng), rng)
+def generator(seed: int, name: str, *numbers: int) -> np.random.Generator:
+    """Make a source of chance of one example's own, so that none depends on the others.
+
+    Args:
+        seed: Of the whole, at least 0.
+        name: Of the data or the file.
+        numbers: Which example of it, at least 0.
+    """
+    return np.random.default_rng((seed, zlib.crc32(name.encode()), *numbers))
 
 
 def _encode(
@@ -275,33 +442,31 @@ def _encode(
 ) -> Sequence[torch.Tensor | None]:
     if encoder is None:
         return [None] * len(images)
-    # Cloned: a view would keep, and store, the tokens of the whole batch.
+    # Cloned: a slice would keep, and store, the tokens of the whole batch.
     return [_stored(tokens).clone() for tokens in encoder(encoder.preprocess(images))]
+
+
+def _stored_perception(perception: Perception) -> Perception:
+    features = None if perception.features is None else _stored(perception.features)
+    return replace(perception, features=features)
 
 
 def _stored(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", torch.float16)
 
 
-def _example(
-    shot: _Shot,
-    clean: Perception,
-    damaged: Perception,
-    visual: torch.Tensor | None,
-    questions: Questions,
-    relabel: Relabel | None,
-) -> Example:
+def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Questions) -> Example:
     truth = pseudo_labels(clean)
-    colours = measure_colours(shot.clean, truth)
-    if relabel is not None:
-        truth = relabel(shot.clean, truth)
-    attributes = tuple(map(_colour, measure_colours(shot.damaged, damaged.candidates)))
-    features = None if damaged.features is None else _stored(damaged.features)
-    perception = replace(damaged, features=features)
     return Example(
-        perception=perception,
-        attributes=attributes,
-        questions=questions(perception, attributes, shot.rng),
-        targets=match_targets(damaged.candidates, truth, colours, doubtful_labels(clean)),
-        visual=visual,
+        perception=damaged.perception,
+        attributes=damaged.attributes,
+        questions=questions(damaged.perception, damaged.attributes, shot.rng),
+        targets=match_targets(
+            damaged.perception.candidates,
+            truth,
+            measure_colours(shot.clean, truth),
+            doubtful_labels(clean),
+            novelty=shot.novelty,
+        ),
+        visual=damaged.visual,
     )

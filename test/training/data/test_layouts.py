@@ -77,6 +77,13 @@ def test_the_detector_is_mostly_right_and_sometimes_wrong(examples):
     assert 0.9 < right < 1
 
 
+def test_what_is_wrong_is_unfamiliar(examples):
+    for example in examples:
+        pairs = zip(example.perception.candidates.labels, example.targets.labels, strict=True)
+        wrong = [said != meant for said, meant in pairs]
+        assert example.targets.novelty.tolist() == wrong
+
+
 def test_questions_are_about_reported_objects(examples):
     for example in examples:
         for item in example.questions:

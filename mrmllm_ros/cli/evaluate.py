@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mrmllm evaluate`: how well the fusion model answers and perceives."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrmllm_ros.cli.images import NODE
+from mrmllm_ros.settings import SettingsError, read_parameter_file
+
+if TYPE_CHECKING:
+    from mrmllm_ros.engine.models import Settings
+    from mrmllm_ros.training.evaluation.variants import Subject
+
+# As in `training.evaluation.suites`, which takes long to import.
+SUITES = ("layout", "consistency", "hallucination", "grounding", "labelled")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure how well the fusion model answers and perceives",
+        description="Measures a trained model on scenes, frames and photographs that training "
+        "never shows, with 95 % confidence intervals by bootstrap over scenes.",
+    )
+    parser.add_argument(
+        "--suite",
+        choices=(*SUITES, "all"),
+        action="append",
+        help="what to measure; may be given more than once (default: all)",
+    )
+    parser.add_argument(
+        "--ablate",
+        action="store_true",
+        help="also with each mechanism off, and with the untrained language model",
+    )
+    parser.add_argument("--checkpoint", metavar="CHECKPOINT", help="trained weights: a folder")
+    parser.add_argument(
+        "--params-file",
+        type=Path,
+        metavar="FILE",
+        help=f"ROS 2 parameter file of {NODE} that chooses the models (config/*.yaml)",
+    )
+    parser.add_argument(
+        "--scenes", type=_positive, default=100, metavar="N", help="made-up scenes (100)"
+    )
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the figures of the suites."""
+    settings = _settings(options)
+    asked = options.suite or ["all"]
+    names = [name for name in SUITES if name in asked or "all" in asked]
+    from mrmllm_ros.training.evaluation.report import evaluate, to_json, to_text
+    from mrmllm_ros.training.evaluation.suites import Suites, require_samples
+    from mrmllm_ros.training.evaluation.variants import Ablation
+
+    require_samples(names)
+    _progress("loading the models")
+    subject = _subject(settings)
+    suites = Suites(subject.backbones, options.scenes, _progress).of(names)
+    reports = evaluate(suites, Ablation(subject), options.ablate, _progress)
+    if options.json:
+        checkpoint = settings.mrmllm.checkpoint
+        print(json.dumps({"checkpoint": checkpoint, "suites": to_json(reports)}))
+    else:
+        print(to_text(reports))
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from mrmllm_ros.engine.models import Settings
+
+    values = read_parameter_file(options.params_file, NODE) if options.params_file else {}
+    if options.device:
+        values["compute.device"] = options.device
+    if options.checkpoint is not None:
+        values["mrmllm.checkpoint"] = options.checkpoint
+    settings = Settings.from_parameters(values)
+    if settings.answerer != "mrmllm":
+        raise SettingsError(
+            f"answerer is {settings.answerer!r}, and only the fusion model is evaluated; set it "
+            "to mrmllm"
+        )
+    return settings
+
+
+def _subject(settings: Settings) -> Subject:
+    from mrmllm_ros.compute import Compute
+    from mrmllm_ros.model.backbones import Backbones
+    from mrmllm_ros.model.language_model import LanguageModel
+    from mrmllm_ros.model.modeling_mrmllm import read_config
+    from mrmllm_ros.model.visual_encoder import VisualEncoder
+    from mrmllm_ros.perception.detector import load_detector
+    from mrmllm_ros.training.evaluation.variants import Subject
+
+    compute = Compute.from_settings(settings.compute)
+    sees = settings.mrmllm.checkpoint and read_config(settings.mrmllm.source).needs_image
+    backbones = Backbones(
+        language_model=LanguageModel.load(settings.language_model, compute),
+        detector=load_detector(settings.detector, compute),
+        visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if sees else None,
+    )
+    return Subject(
+        backbones=backbones,
+        trained=settings.mrmllm,
+        prompt=settings.prompt,
+        load_language_model=lambda: LanguageModel.load(settings.language_model, compute),
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

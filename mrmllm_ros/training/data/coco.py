@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Examples from images whose objects were labelled by hand: annotations in COCO's format.
+
+https://cocodataset.org/#format-data, "object detection"; masks are not used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrmllm_ros.model.visual_encoder import VisualEncoder
+from mrmllm_ros.perception.colour import measure_colours
+from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.detector import Detector
+from mrmllm_ros.perception.images import read_image
+from mrmllm_ros.training.data.errors import DataError, read_text
+from mrmllm_ros.training.data.example import Example
+from mrmllm_ros.training.data.real_frames import (
+    Perceived,
+    Shot,
+    View,
+    batches,
+    generator,
+    match_targets,
+    perceive,
+    training_questions,
+)
+
+# An object of which less is left in a view may be found there or not.
+_LEAST_VISIBLE = 0.5
+# No image reaches as far; infinities and what is not a number are not below it either.
+_FAR = 1e6  # pixels
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CocoImage:
+    """What is known of one image.
+
+    Attributes:
+        name: As the annotations have it.
+        path: The image file.
+        truth: The labelled objects.
+        crowds: Regions with any number of objects that are not labelled one by one.
+    """
+
+    name: str
+    path: Path
+    truth: Detections
+    crowds: Detections
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CocoDataset:
+    """Labelled images.
+
+    Attributes:
+        images: In the order of the annotations file.
+        labels: All names that objects were looked for under.
+    """
+
+    images: tuple[CocoImage, ...]
+    labels: tuple[str, ...]
+
+
+def coco_examples(
+    images: Path,
+    annotations: Path,
+    detector: Detector,
+    encoder: VisualEncoder | None,
+    *,
+    views: int = 1,
+    seed: int = 0,
+    damaged_share: float = 0.5,
+) -> Iterator[Example]:
+    """Make examples of labelled images.
+
+    Each is of a part of an image, perhaps mirrored and damaged. The candidates are what the
+    detector finds there, the targets are the labels, and the questions are about what the detector
+    reports. The same arguments give the same examples.
+
+    Args:
+        images: Folder that the file names in the annotations are relative to.
+        annotations: JSON file with COCO's instances.
+        detector: Finds the candidates.
+        encoder: Gives the tokens `V_m`, unless it is None.
+        views: How many examples are made of each image.
+        seed: Of all that is random.
+        damaged_share: How many of the examples are damaged, from 0 to 1.
+
+    Returns:
+        Iterator of examples with features and tokens in half precision in main memory.
+
+    Raises:
+        DataError: If the annotations cannot be used or an image is missing; while iterating, if
+            an image has another size than the annotations say.
+        ImageError: While iterating, if an image cannot be decoded.
+    """
+    # Read before the first example is asked for, so that faults show at once.
+    dataset = read_coco(images, annotations)
+    shots = _shots(dataset, annotations, views, seed, damaged_share)
+    return _examples(shots, frozenset(dataset.labels), detector, encoder)
+
+
+def read_coco(images: Path, annotations: Path) -> CocoDataset:
+    """Read and check the annotations; of the images only whether they are there.
+
+    Args:
+        images: Folder that the file names in the annotations are relative to.
+        annotations: JSON file with COCO's instances.
+
+    Raises:
+        DataError: If a file is missing or an entry is wrong.
+    """
+    if not images.is_dir():
+        raise DataError(f"there is no folder {images}; name the one that holds the images")
+    content = _parse(annotations)
+    names = _index(annotations, content, "categories", _category)
+    files = _index(annotations, content, "images", lambda entry: _image(entry, images))
+    boxes: dict[Any, list[_Box]] = {key: [] for key in files}
+    for entry in _entries(annotations, content, "annotations"):
+        key = entry.reference("image_id", files, "images")
+        label = names[entry.reference("category_id", names, "categories")]
+        boxes[key].append(_Box(label, _xyxy(entry), bool(entry.values.get("iscrowd"))))
+    return CocoDataset(
+        images=tuple(_coco_image(files[key], boxes[key]) for key in files),
+        labels=tuple(dict.fromkeys(names.values())),
+    )
+
+
+@dataclass(frozen=True)
+class _File:
+    """An image as the annotations file lists it."""
+
+    name: str
+    path: Path
+    resolution_wh: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Box:
+    label: str
+    xyxy: tuple[float, float, float, float]
+    is_crowd: bool
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of a list and what messages call it."""
+
+    where: str
+    values: Mapping[str, Any]
+
+    def field(self, name: str, types: tuple[type, ...], wanted: str) -> Any:
+        """A field of one of these types; `wanted` says in words what it must be."""
+        value = self.values.get(name)
+        if type(value) not in types:
+            raise DataError(f'{self.where} has {name} {value!r}; "{name}" must be {wanted}')
+        return value
+
+    def reference(self, name: str, known: Mapping[Any, Any], part: str) -> Any:
+        """The id of an entry of another list."""
+        key = self.values.get(name)
+        if not isinstance(key, (int, str)) or key not in known:
+            raise DataError(
+                f"{self.where} (id {self.values.get('id')}) has the {name} {key!r}, which no "
+                f'entry of "{part}" has; add it there or remove the annotation'
+            )
+        return key
+
+
+def _parse(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(read_text(path))
+    except ValueError as error:
+        raise DataError(
+            f"{path} is not JSON: {error}; export the annotations again, as COCO JSON"
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f'{path} is not a COCO file: it needs an object with "images", "annotations" and '
+            '"categories"'
+        )
+    return content
+
+
+def _entries(path: Path, content: Mapping[str, Any], part: str) -> Iterator[_Entry]:
+    entries = content.get(part)
+    if not isinstance(entries, list) or not entries:
+        raise DataError(f'{path} has no {part}: it needs a list "{part}" with at least one entry')
+    for index, entry in enumerate(entries):
+        where = f"{path}: {part}[{index}]"
+        if not isinstance(entry, dict):
+            raise DataError(f"{where} is {entry!r}; it must be an object with fields")
+        yield _Entry(where, entry)
+
+
+def _index(
+    path: Path,
+    content: Mapping[str, Any],
+    part: str,
+    parse: Callable[[_Entry], Any],
+) -> dict[Any, Any]:
+    """What `parse` makes of each entry, by the entry's id."""
+    found: dict[Any, Any] = {}
+    for entry in _entries(path, content, part):
+        key = entry.field("id", (int, str), "a number or text that no other has")
+        if key in found:
+            raise DataError(
+                f"{entry.where} has the id {key!r} of an earlier one; give each its own"
+            )
+        found[key] = parse(entry)
+    return found
+
+
+def _category(entry: _Entry) -> str:
+    name = entry.field("name", (str,), "the label of the objects").strip()
+    if not name:
+        raise DataError(f'{entry.where} has a blank name; "name" must be the label of the objects')
+    return name
+
+
+def _image(entry: _Entry, folder: Path) -> _File:
+    name = entry.field("file_name", (str,), f"the image's path within {folder}")
+    path = folder / name
+    if not path.is_file():
+        raise DataError(
+            f"{entry.where}: there is no image {path}; check the images folder and file_name"
+        )
+    width, height = (entry.field(side, (int,), "in whole pixels") for side in ("width", "height"))
+    if min(width, height) < 1:
+        raise DataError(f"{entry.where} has the size {width} x {height}; it must be in pixels")
+    return _File(name, path, (width, height))
+
+
+def _xyxy(entry: _Entry) -> tuple[float, float, float, float]:
+    bbox = entry.values.get("bbox")
+    if not _is_bbox(bbox):
+        raise DataError(
+            f"{entry.where} (id {entry.values.get('id')}) has the bbox {bbox!r}; it must be "
+            "[left, top, width, height] in pixels, width and height not below 0"
+        )
+    left, top, width, height = map(float, bbox)
+    return left, top, left + width, top + height
+
+
+def _is_bbox(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    if not all(type(number) in (int, float) and abs(number) < _FAR for number in value):
+        return False
+    return min(value[2:]) >= 0
+
+
+def _coco_image(file: _File, boxes: Sequence[_Box]) -> CocoImage:
+    objects, crowds = (
+        _detections([box for box in boxes if box.is_crowd == is_crowd], file.resolution_wh)
+        for is_crowd in (False, True)
+    )
+    return CocoImage(name=file.name, path=file.path, truth=objects, crowds=crowds)
+
+
+def _detections(boxes: Sequence[_Box], resolution_wh: tuple[int, int]) -> Detections:
+    """The boxes as far as they lie in the image; those without an area say nothing."""
+    xyxy = np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4)
+    clipped = xyxy.clip(0, np.tile(np.float32(resolution_wh), 2))
+    found = Detections(
+        xyxy=clipped,
+        scores=np.ones(len(boxes), np.float32),
+        labels=tuple(box.label for box in boxes),
+        resolution_wh=resolution_wh,
+    )
+    return found.take(np.flatnonzero(_areas(clipped) > 0))
+
+
+def _areas(xyxy: np.ndarray) -> np.ndarray:
+    return np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _LabelledShot:
+    """A view of an image and what is known of it."""
+
+    shot: Shot
+    truth: Detections
+    partial: Detections
+    crowds: Detections
+
+
+def _shots(
+    dataset: CocoDataset, annotations: Path, views: int, seed: int, damaged_share: float
+) -> Iterator[_LabelledShot]:
+    for item in dataset.images:
+        image = read_image(item.path)
+        _check_size(image, item, annotations)
+        for number in range(views):
+            rng = generator(seed, item.name, number)
+            view = View.draw(image.shape, rng)
+            truth, partial = _within(item.truth, view)
+            crowds, rests = _within(item.crowds, view)
+            shot = Shot.of(view.image(image), damaged_share, rng)
+            yield _LabelledShot(
+                shot=shot, truth=truth, partial=partial, crowds=_joined(crowds, rests)
+            )
+
+
+def _check_size(image: np.ndarray, item: CocoImage, annotations: Path) -> None:
+    size = image.shape[1::-1]
+    if size != item.truth.resolution_wh:
+        given = "{} x {}".format(*item.truth.resolution_wh)
+        raise DataError(
+            f"{item.path} is {size[0]} x {size[1]} pixels, but {annotations} says {given}; make "
+            "the annotations of the images as they are, turned as their EXIF data say"
+        )
+
+
+def _within(detections: Detections, view: View) -> tuple[Detections, Detections]:
+    """The objects of which a view shows half or more, and those of which it shows less."""
+    moved = view.boxes(detections.xyxy)
+    clipped = moved.clip(0, np.tile(np.float32(view.resolution_wh), 2))
+    visible = _areas(clipped) / _areas(moved).clip(1e-9)
+    shown = Detections(clipped, detections.scores, detections.labels, view.resolution_wh)
+    whole = visible >= _LEAST_VISIBLE
+    return shown.take(np.flatnonzero(whole)), shown.take(np.flatnonzero(~whole & (visible > 0)))
+
+
+def _joined(one: Detections, other: Detections) -> Detections:
+    return Detections(
+        xyxy=np.concatenate([one.xyxy, other.xyxy]),
+        scores=np.concatenate([one.scores, other.scores]),
+        labels=one.labels + other.labels,
+        resolution_wh=one.resolution_wh,
+    )
+
+
+def _examples(
+    shots: Iterator[_LabelledShot],
+    labels: frozenset[str],
+    detector: Detector,
+    encoder: VisualEncoder | None,
+) -> Iterator[Example]:
+    for batch in batches(shots):
+        found = perceive([item.shot.damaged for item in batch], detector, encoder)
+        for item, perceived in zip(batch, found, strict=True):
+            yield _example(item, perceived, labels, detector.labels)
+
+
+def _example(
+    item: _LabelledShot,
+    perceived: Perceived,
+    labels: frozenset[str],
+    vocabulary: Sequence[str],
+) -> Example:
+    # What the detector missed must not be called absent.
+    present = {*item.truth.labels, *item.partial.labels, *item.crowds.labels}
+    asking = training_questions([label for label in vocabulary if label not in present])
+    candidates = perceived.perception.candidates
+    return Example(
+        perception=perceived.perception,
+        attributes=perceived.attributes,
+        questions=asking(perceived.perception, perceived.attributes, item.shot.rng),
+        targets=match_targets(
+            candidates,
+            item.truth,
+            measure_colours(item.shot.clean, item.truth),
+            _joined(item.partial, _not_looked_for(candidates, labels)),
+            regions=item.crowds,
+            novelty=item.shot.novelty,
+        ),
+        visual=perceived.visual,
+    )
+
+
+def _not_looked_for(candidates: Detections, labels: frozenset[str]) -> Detections:
+    """Candidates of names that nobody labelled: that none is there is not known."""
+    unknown = [label not in labels for label in candidates.labels]
+    return candidates.take(np.flatnonzero(unknown))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detections and answers on real images, against what people see in them."""
+
+from __future__ import annotations
+
+from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.training.evaluation.average_precision import AveragePrecision, Matches
+from mrmllm_ros.training.evaluation.frames import enrich
+from mrmllm_ros.training.evaluation.labelled_images import LabelledImages
+from mrmllm_ros.training.evaluation.layout import accuracies
+from mrmllm_ros.training.evaluation.outcome import Outcome, Progress, Suite, answer_all
+from mrmllm_ros.training.evaluation.variants import DETECTOR_ALONE, OF_ANSWERS, OF_DETECTIONS
+
+
+class LabelledDetectionsSuite(Suite):
+    """Average precision."""
+
+    name = "labelled detections"
+    title = "boxes on real frames and photographs, labelled by hand"
+    variants = OF_DETECTIONS
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+        """See `Suite.run`."""
+        examples = self._images.examples
+        if variant == DETECTOR_ALONE:
+            found = [each.perception.candidates for each in examples]
+        else:
+            found = [each.fused for each in enrich(answerer, examples)]
+        matches = Matches(self._images.annotations.truth, found)
+        statistics = {"AP50": AveragePrecision(matches), "AP": AveragePrecision(matches, "AP")}
+        return Outcome(len(examples), statistics)
+
+
+class LabelledAnswersSuite(Suite):
+    """Accuracy by family of question."""
+
+    name = "labelled answers"
+    title = "questions about real frames and photographs, answered by hand"
+    variants = OF_ANSWERS
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+        """See `Suite.run`."""
+        examples = self._images.examples
+        answered = answer_all(answerer, examples, progress)
+        families = sorted({each.item.family for each in answered})
+        return Outcome(len(examples), accuracies(answered, len(examples), families))

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts a training run together from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from mrmllm_ros.compute import Compute
+from mrmllm_ros.engine.models import Settings
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
+from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
+from mrmllm_ros.perception.detector import load_detector
+from mrmllm_ros.settings import read_parameter_file
+from mrmllm_ros.training.collation import Collator, TrainingBatch
+from mrmllm_ros.training.data.coco import coco_examples
+from mrmllm_ros.training.data.errors import DataError
+from mrmllm_ros.training.data.example import Example
+from mrmllm_ros.training.data.layouts import layout_example
+from mrmllm_ros.training.data.real_frames import FrameSource, frame_examples, training_questions
+from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew
+from mrmllm_ros.training.settings import SourceSettings, TrainingSettings
+from mrmllm_ros.training.trainer import Trainer, TrainingError
+from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.store import locate
+
+Report = Callable[[str], None]
+
+_FIRST_OF_EVALUATION = 10**9  # far from the scenes that evaluation suites use
+
+
+def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) -> Path:
+    """Train, or go on with a run that was cut.
+
+    Args:
+        settings: All settings.
+        accelerator: Where it runs.
+        report: Called with each line of progress.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        MrmllmError: If a model or data cannot be had, or the run cannot go on.
+    """
+    backbones = load_backbones(settings, accelerator.device)
+    sources = load_sources(settings, backbones, report)
+    config = MrMllm.configure(backbones, **vars(settings.model))
+    model = MrMllm(config, backbones)
+    collate = Collator(
+        MrMllmProcessor(config, backbones, PromptSettings()),
+        backbones.language_model,
+        config.attributes,
+    )
+    batches = Batches(
+        sources,
+        collate,
+        settings.drop,
+        batch_size=settings.batch_size,
+        look_batch_size=settings.look_batch_size,
+        seed=settings.seed,
+        process=accelerator.process_index,
+    )
+    trained = sum(weight.numel() for weight in model.trained_state().values())
+    report(f"{trained} weights to train, on {accelerator.device}, {accelerator.mixed_precision}")
+    evaluation = evaluation_batches(settings, collate)
+    return Trainer(model, batches, evaluation, settings, accelerator, report).run()
+
+
+def load_backbones(settings: TrainingSettings, device: torch.device) -> Backbones:
+    """Load the frozen models, in full precision."""
+    file = settings.models.params_file
+    values = read_parameter_file(Path(file).expanduser(), "mrmllm_node") if file else {}
+    chosen = Settings.from_parameters(values)
+    compute = Compute(device, torch.float32, chosen.compute.threads)
+    return Backbones(
+        language_model=LanguageModel.load(chosen.language_model, compute),
+        detector=load_detector(chosen.detector, compute),
+        visual_encoder=VisualEncoder.load(chosen.visual_encoder, compute),
+    )
+
+
+def load_sources(
+    settings: TrainingSettings, backbones: Backbones, report: Report
+) -> dict[str, Source]:
+    """Make or read the examples of every source with a share.
+
+    Raises:
+        TrainingError: If there is none with a share.
+        DataError: If one of them has no examples or cannot be read.
+    """
+    data = settings.data
+    detector, encoder = backbones.detector, backbones.visual_encoder
+    ask = training_questions(detector.labels, data.frames.questions)
+    anew = partial(asked_anew, ask)
+    sources: dict[str, Source] = {}
+    if data.layout.share:
+        sources["layout"] = Source(data.layout.share, partial(_layout, settings), has_images=False)
+    if data.frames.share:
+        found = frame_examples(
+            [frame_source(source) for source in data.frames.sources],
+            detector,
+            encoder,
+            data.frames.views,
+            settings.seed,
+        )
+        examples = _collected("frames", found, report)
+        sources["frames"] = Source(data.frames.share, again(examples, anew))
+    if data.coco.share:
+        files = (Path(data.coco.images).expanduser(), Path(data.coco.annotations).expanduser())
+        examples = _collected("coco", coco_examples(*files, detector, encoder), report)
+        sources["coco"] = Source(data.coco.share, again(examples))
+    if data.questions.share:
+        file = Path(data.questions.file).expanduser()
+        from mrmllm_ros.training.data.question_files import question_examples
+
+        found = question_examples(file, detector, encoder, progress=report)
+        examples = _collected("questions", found, report)
+        sources["questions"] = Source(data.questions.share, again(examples))
+    if not sources:
+        raise TrainingError("data: every share is 0; give layout, frames, coco or questions one")
+    return sources
+
+
+def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[TrainingBatch]:
+    """Scenes, names and wordings that training never shows."""
+    size, questions = settings.batch_size, settings.data.layout.questions
+    firsts = range(_FIRST_OF_EVALUATION, _FIRST_OF_EVALUATION + settings.evaluation_batches * size)
+    return [
+        collate([layout_example(seed, "evaluation", questions) for seed in firsts[i : i + size]])
+        for i in range(0, len(firsts), size)
+    ]
+
+
+def frame_source(settings: SourceSettings) -> FrameSource:
+    """A video or folder as it stands in the settings.
+
+    Raises:
+        DataError: If there is none.
+        WeightsError: If it is a sample video that has not been fetched.
+    """
+    path = Path(settings.path).expanduser()
+    if settings.path in CATALOG:
+        [path] = (p for p in locate(settings.path).iterdir() if p.suffix in (".avi", ".mp4"))
+    elif not settings.path or not path.exists():
+        raise DataError(f"data.frames.sources: there is no file, folder or sample {path}")
+    return FrameSource(
+        name=path.name,
+        path=path,
+        first=settings.first,
+        last=None if settings.last < 0 else settings.last,
+        step=settings.step,
+    )
+
+
+def _layout(settings: TrainingSettings, number: int) -> Example:
+    layout = settings.data.layout
+    return layout_example(number % (layout.scenes or 2**31), "train", layout.questions)
+
+
+def _collected(name: str, examples: Sequence[Example], report: Report) -> list[Example]:
+    made: list[Example] = []
+    for example in examples:
+        made.append(example)
+        if len(made) % 50 == 0:
+            report(f"{name}: {len(made)} examples read")
+    if not made:
+        raise DataError(f"data.{name}: there is nothing in it to train on")
+    report(f"{name}: {len(made)} examples")
+    return made

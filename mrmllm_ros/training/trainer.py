@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the fusion model, on one processor or on many machines, through Accelerate."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.modeling_mrmllm import MrMllm, MrMllmOutput
+from mrmllm_ros.training.collation import TrainingBatch
+from mrmllm_ros.training.losses import losses, total
+from mrmllm_ros.training.mixture import Batches, dropped_switches
+from mrmllm_ros.training.settings import TrainingSettings
+
+Report = Callable[[str], None]
+
+CHECKPOINT = "checkpoint"
+_STATE = "state.pt"
+_FLOOR = 0.05  # share of the learning rate that is left at the end
+
+
+class TrainingError(MrmllmError):
+    """A run cannot start or go on; the message says why."""
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: Steps done.
+        elapsed_s: Seconds that they took, all resumptions together.
+    """
+
+    step: int = 0
+    elapsed_s: float = 0.0
+
+
+class Trainer:
+    """Trains the weights of an `MrMllm` that are not frozen.
+
+    The state is the trained weights, the optimiser's moments and the progress; all that is random
+    depends on seed and step. It is written as one file, so that a cut leaves the one before.
+    """
+
+    def __init__(
+        self,
+        model: MrMllm,
+        training: Batches,
+        evaluation: Sequence[TrainingBatch],
+        settings: TrainingSettings,
+        accelerator: Accelerator,
+        report: Report,
+    ) -> None:
+        """Prepare a run, or take up one that was cut.
+
+        Args:
+            model: The model, in full precision.
+            training: The batch of each step.
+            evaluation: Batches that are never trained on.
+            settings: All settings.
+            accelerator: Where it runs.
+            report: Called with each line of progress.
+
+        Raises:
+            TrainingError: If the folder holds the state of another run.
+        """
+        self._settings = settings
+        self._accelerator = accelerator
+        self._report = report
+        self._output = Path(settings.output).expanduser()
+        self._training = training
+        self._evaluation = [batch.to(accelerator.device) for batch in evaluation]
+        self._model = model
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(
+            trained, settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.progress = Progress()
+        self._optimizer = optimizer
+        self._resume()
+        self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
+
+    def run(self) -> Path:
+        """Train until the steps or the time are used up.
+
+        Returns:
+            The folder of the checkpoint.
+        """
+        settings, progress = self._settings, self.progress
+        loader = DataLoader(
+            self._training,
+            batch_size=None,
+            sampler=range(progress.step, settings.steps),
+            num_workers=settings.workers,
+        )
+        started = time.monotonic() - progress.elapsed_s
+        for batches in loader:
+            if self._time_is_up():
+                break
+            parts = self._step(*batches)
+            progress.step += 1
+            progress.elapsed_s = self._longest(time.monotonic() - started)
+            if progress.step % settings.log_every == 0:
+                self._report(self._line(parts))
+            if progress.step % settings.evaluate_every == 0:
+                self.evaluate()
+            if progress.step % settings.save_every == 0:
+                self._save()
+        if progress.step % settings.evaluate_every:
+            self.evaluate()
+        return self._save()
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Losses on what is not trained on, and the share of answers that are foreseen exactly."""
+        if not self._evaluation:
+            return {}
+        found: list[dict[str, float]] = []
+        for batch in self._evaluation:
+            output = self._forward(batch)
+            parts = {name: float(loss) for name, loss in losses(output, batch).items()}
+            found.append(parts | {"exact_answers": exact_answers(output, batch)})
+        means = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
+        self._report(f"evaluation after {self.progress.step} steps: {_listed(means)}")
+        return means
+
+    def _step(self, read: TrainingBatch, looked_at: TrainingBatch | None) -> dict[str, float]:
+        """Train on one batch that is read and one that is looked at.
+
+        Returns:
+            The parts of the loss on the first.
+        """
+        settings = self._settings
+        for group in self._optimizer.param_groups:
+            group["lr"] = settings.learning_rate * self._schedule()
+        off = dropped_switches(settings.drop, settings.seed, self.progress.step)
+        switches = [name for name in off if name != "perception_prompt"]
+        with self._model.without(*switches):
+            parts = self._learn(read)
+        if looked_at is not None:
+            self._learn(looked_at, reads=False)
+        self._accelerator.clip_grad_norm_(
+            [w for w in self._model.parameters() if w.requires_grad], settings.gradient_norm
+        )
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return parts
+
+    def _learn(self, batch: TrainingBatch, reads: bool = True) -> dict[str, float]:
+        """Add the gradient of a batch; gives its losses."""
+        batch = batch.to(self._accelerator.device)
+        parts = losses(self._forward(batch, reads), batch)
+        loss = total(parts, self._settings.loss)
+        if not loss.isfinite():
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.progress.step}; lower learning_rate"
+            )
+        self._accelerator.backward(loss)
+        return {name: float(part.detach()) for name, part in parts.items()}
+
+    def _forward(self, batch: TrainingBatch, reads: bool = True) -> MrMllmOutput:
+        with self._accelerator.autocast():
+            return self._wrapped(
+                batch.frames, batch.preamble_ids, batch.texts if reads else None, batch.wanted
+            )
+
+    def _schedule(self) -> float:
+        """Share of the learning rate: up in a line, then down in half a cosine."""
+        settings, step = self._settings, self.progress.step
+        if step < settings.warmup_steps:
+            return (step + 1) / settings.warmup_steps
+        cosine = (1 + math.cos(math.pi * min(self._share_done(), 1.0))) / 2
+        return _FLOOR + (1 - _FLOOR) * cosine
+
+    def _share_done(self) -> float:
+        steps = self.progress.step / self._settings.steps
+        limit_s = self._settings.time_limit_minutes * 60
+        return max(steps, self.progress.elapsed_s / limit_s) if limit_s else steps
+
+    def _time_is_up(self) -> bool:
+        return self._share_done() >= 1
+
+    def _longest(self, seconds: float) -> float:
+        """Of all processes, so that they all end at the same step."""
+        if self._accelerator.num_processes == 1:
+            return seconds
+        own = torch.tensor([seconds], device=self._accelerator.device)
+        return float(self._accelerator.gather(own).max())
+
+    def _line(self, parts: dict[str, float]) -> str:
+        progress = self.progress
+        done = max(self._share_done(), 1e-6)
+        left = progress.elapsed_s * (1 - done) / done / 60
+        return (
+            f"step {progress.step} of {self._settings.steps}, {progress.elapsed_s / 60:.1f} min, "
+            f"{left:.0f} min left: {_listed(parts)}"
+        )
+
+    def _resume(self) -> None:
+        file = self._output / _STATE
+        if not file.exists():
+            return
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            self._model.load_state_dict(state["weights"], strict=False)
+            self._optimizer.load_state_dict(state["optimizer"])
+            self.progress = Progress(**state["progress"])
+        except Exception as error:
+            # A damaged file and one of other sizes fail in their own ways.
+            reason = " ".join(str(error).split())
+            raise TrainingError(
+                f"{file} is not the state of this run: {reason}. Name another output, or remove "
+                "the file to start anew"
+            ) from error
+        self._report(f"going on after step {self.progress.step}, from {file}")
+
+    def _save(self) -> Path:
+        folder = self._output / CHECKPOINT
+        if not self._accelerator.is_main_process:
+            return folder
+        state: dict[str, Any] = {
+            "weights": self._model.trained_state(),
+            "optimizer": self._optimizer.state_dict(),
+            "progress": vars(self.progress),
+        }
+        self._output.mkdir(parents=True, exist_ok=True)
+        torch.save(state, self._output / f"{_STATE}.new")
+        os.replace(self._output / f"{_STATE}.new", self._output / _STATE)
+        write_checkpoint(self._model, folder)
+        self._report(f"saved {folder}, after step {self.progress.step}")
+        return folder
+
+
+def write_checkpoint(model: MrMllm, folder: Path) -> None:
+    """Write a checkpoint in half precision; each file is replaced at once.
+
+    Args:
+        model: The model.
+        folder: Where; made if there is none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: w.detach().half().contiguous() for name, w in model.trained_state().items()}
+    model.config.save_pretrained(folder)
+    save_file(weights, folder / "model.safetensors.new", metadata={"format": "pt"})
+    os.replace(folder / "model.safetensors.new", folder / "model.safetensors")
+
+
+def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:
+    """Share of answers whose every token is the likeliest after those before it.
+
+    Args:
+        output: What the model gave.
+        batch: What it was given.
+    """
+    right = output.logits.argmax(-1) == batch.next_ids  # (W,)
+    rows, columns = batch.wanted.nonzero(as_tuple=True)
+    owners = batch.texts.owner[rows, columns] + rows * (batch.texts.owner.max() + 1)
+    _, text = owners.unique(return_inverse=True)
+    wrong = torch.zeros(int(text.max()) + 1, device=text.device).index_add(
+        0, text, (~right).float()
+    )
+    return float((wrong == 0).float().mean())
+
+
+def start(settings: TrainingSettings) -> Accelerator:
+    """Take the devices that there are, and fix the seeds.
+
+    Raises:
+        TrainingError: If the device cannot compute in the precision.
+    """
+    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    precision = _precision(settings.precision, on_cpu)
+    set_seed(settings.seed)
+    return Accelerator(
+        cpu=on_cpu,
+        mixed_precision={"bfloat16": "bf16", "float32": "no"}[precision],
+        # Mechanisms that are left out of a step get no gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def _precision(wanted: str, on_cpu: bool) -> str:
+    able = torch.cpu._is_avx512_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported()
+    if wanted == "auto":
+        return "bfloat16" if able else "float32"
+    if wanted == "bfloat16" and not on_cpu and not able:
+        raise TrainingError("precision: this GPU does not compute in bfloat16; use float32")
+    return wanted
+
+
+def _listed(parts: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in parts.items())

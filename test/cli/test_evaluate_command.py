@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mrmllm evaluate`: what is asked for is run, and what is missing is named."""
+
+import json
+
+import pytest
+
+from mrmllm_ros.cli import evaluate
+from mrmllm_ros.cli.main import main
+from mrmllm_ros.training.evaluation import report, suites, variants
+from mrmllm_ros.training.evaluation.report import Figure, SuiteReport, VariantReport
+from mrmllm_ros.training.evaluation.statistics import Interval
+from mrmllm_ros.weights import WeightsError
+
+REPORT = SuiteReport(
+    name="layout",
+    title="questions",
+    scenes=7,
+    variants=(VariantReport("full", (Figure("accuracy", Interval(0.5, 0.25, 0.75)),)),),
+)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Stands in for models and suites; says what was asked for."""
+    asked = {}
+
+    class Suites:
+        def __init__(self, backbones, scenes, progress):
+            asked["scenes"] = scenes
+
+        def of(self, names):
+            asked["names"] = names
+            return list(names)
+
+    class Subject:
+        backbones = None
+
+    def subject(settings):
+        asked["settings"] = settings
+        return Subject
+
+    def run(chosen, ablation, ablate, progress):
+        asked["ablate"] = ablate
+        progress("at work")
+        return [REPORT]
+
+    monkeypatch.setattr(suites, "Suites", Suites)
+    monkeypatch.setattr(suites, "require_samples", lambda names: None)
+    monkeypatch.setattr(variants, "Ablation", lambda subject: None)
+    monkeypatch.setattr(report, "evaluate", run)
+    monkeypatch.setattr(evaluate, "_subject", subject)
+    return asked
+
+
+def test_the_command_names_the_suites_that_there_are():
+    assert evaluate.SUITES == suites.NAMES
+
+
+def test_everything_is_measured_by_default(asked, capsys):
+    assert main(["evaluate"]) == 0
+    assert asked["names"] == list(evaluate.SUITES)
+    assert asked["scenes"] == 100
+    assert asked["ablate"] is False
+    printed = capsys.readouterr()
+    assert "accuracy  0.500 [0.250, 0.750]" in printed.out
+    assert "at work" in printed.err
+
+
+def test_suites_and_models_can_be_chosen(asked, tmp_path, capsys):
+    file = tmp_path / "params.yaml"
+    file.write_text("/**: {ros__parameters: {detector: {score_threshold: 0.5}}}")
+    arguments = ["--suite", "grounding", "--suite", "layout", "--scenes", "3", "--ablate"]
+    models = ["--params-file", str(file), "--checkpoint", "there", "--device", "cpu"]
+    assert main(["evaluate", *arguments, *models, "--json"]) == 0
+    assert asked["names"] == ["layout", "grounding"]
+    assert (asked["scenes"], asked["ablate"]) == (3, True)
+    settings = asked["settings"]
+    assert settings.mrmllm.checkpoint == "there"
+    assert settings.compute.device == "cpu"
+    assert settings.detector.score_threshold == 0.5
+    record = json.loads(capsys.readouterr().out)
+    assert record["checkpoint"] == "there"
+    value = record["suites"]["layout"]["variants"]["full"]["accuracy"]
+    assert value == {"value": 0.5, "low": 0.25, "high": 0.75}
+
+
+def test_a_missing_video_is_named_with_the_command_that_fetches_it(asked, monkeypatch, capsys):
+    def missing(names):
+        raise WeightsError("bikes is missing; run `mrmllm models fetch bikes`")
+
+    monkeypatch.setattr(suites, "require_samples", missing)
+    assert main(["evaluate", "--suite", "consistency"]) == 2
+    assert "mrmllm models fetch bikes" in capsys.readouterr().err
+    assert "settings" not in asked
+
+
+def test_samples_are_asked_for_where_they_are_needed(monkeypatch, tmp_path):
+    monkeypatch.setenv("MRMLLM_HOME", str(tmp_path))
+    suites.require_samples(["layout", "hallucination", "grounding"])
+    with pytest.raises(WeightsError, match="mrmllm models fetch bikes"):
+        suites.require_samples(["consistency"])
+    with pytest.raises(WeightsError, match="mrmllm models fetch vtest"):
+        suites.require_samples(["labelled"])
+
+
+def test_only_the_fusion_model_is_evaluated(asked, tmp_path, capsys):
+    file = tmp_path / "params.yaml"
+    file.write_text("/**: {ros__parameters: {answerer: hf_vlm}}")
+    assert main(["evaluate", "--params-file", str(file)]) == 2
+    assert "answerer" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_not_there_is_an_error(capsys):
+    assert main(["evaluate", "--suite", "layout", "--checkpoint", "/none/there"]) == 2
+    assert "/none/there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_the_number_of_scenes_is_checked(count, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--scenes", count])
+    assert "--scenes" in capsys.readouterr().err

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parents[2] / "model"))
+from making import detector_stub, open_up, tiny_llama
+
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.model.prompt import PromptSettings
+
+
+@pytest.fixture(scope="session")
+def load_tiny(language_model):
+    """Function that makes the same small language model at random."""
+
+    def load():
+        torch.manual_seed(1)
+        tokenizer = language_model.tokenizer
+        model = tiny_llama(len(tokenizer))
+        model.name_or_path = "tiny"
+        return LanguageModel(model, tokenizer, "1")
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def tiny(load_tiny):
+    """Backbones around it, without a visual encoder."""
+    return Backbones(load_tiny(), detector_stub())
+
+
+@pytest.fixture(scope="session")
+def make_answerer(tiny):
+    """Function that makes an answerer whose every part takes effect, as after training."""
+
+    def make(backbones=tiny, **choices):
+        torch.manual_seed(2)
+        config = MrMllm.configure(backbones, **{"query_fusion": False, **choices})
+        model = MrMllm(config, backbones)
+        open_up(model)
+        if model.head is not None:
+            torch.nn.init.normal_(model.head.read.weight, std=0.5)
+        return MrMllmAnswerer(model, backbones, PromptSettings())
+
+    return make

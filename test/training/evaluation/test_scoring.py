@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import pytest
+
+from mrmllm_ros.model.prompt import cited_ids
+from mrmllm_ros.training.data.example import Truth
+from mrmllm_ros.training.data.layouts import layout_example
+from mrmllm_ros.training.data.questions import SIDES
+from mrmllm_ros.training.evaluation.scoring import (
+    citation_counts,
+    is_right,
+    mentions,
+    number,
+    polarity,
+)
+
+YES, NO = Truth(polarity=True), Truth(polarity=False)
+COLOURED = frozenset(["red", "orange", "grey"])
+UNANSWERABLE = Truth(unanswerable=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("Yes, I see a dog [3].", True),
+        ("yes", True),
+        ("I see people [1][2].", True),
+        ("There is a dog on the left.", True),
+        ("No, I do not see a cat.", False),
+        ("No.", False),
+        ("I don\u2019t see any cats.", False),
+        ("There are no cats.", False),
+        ("I see no cat.", False),
+        ("I see nothing on the left.", False),
+        ("I count no dogs.", False),
+        ("The dog [3] is not on the left.", False),
+        ("The dog [3] is on the right.", None),
+        ("Nothing to say", None),
+        ("Yesterday", None),
+        ("", None),
+    ],
+)
+def test_yes_and_no_are_told_apart_however_they_are_said(text, meant):
+    assert polarity(text) is meant
+    assert is_right(text, YES, ()) is (meant is True)
+    assert is_right(text, NO, ()) is (meant is False)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("I count [1][6], two cars.", 2),
+        ("There are 12 people.", 12),
+        ("Twelve.", 12),
+        ("There is a dog [7].", 1),
+        ("I count one dog.", 1),
+        ("I count no dogs.", 0),
+        ("None.", 0),
+        ("I do not see a dog.", 0),
+        ("No, I count three dogs.", 3),
+        ("I see both.", 2),
+        ("There are twenty of them.", 20),
+        ("The dog is 2.1 m away.", None),
+        ("[3]", None),
+        ("Dogs.", None),
+    ],
+)
+def test_a_number_is_read_as_word_or_digits_and_never_from_a_citation(text, meant):
+    assert number(text) == meant
+
+
+def test_a_wrong_number_is_wrong():
+    assert is_right("I count [1][2], two cars.", Truth(number=2), (1, 2))
+    assert not is_right("I count [1][2], three cars.", Truth(number=2), (1, 2))
+    assert not is_right("Cars [2].", Truth(number=2), (2,))
+
+
+@pytest.mark.parametrize(
+    ("text", "among", "named"),
+    [
+        ("I see a fire truck [1].", {"truck", "fire truck"}, {"fire truck"}),
+        ("I see trucks and a fire truck.", {"truck", "fire truck"}, {"truck", "fire truck"}),
+        ("I see people [1][2] and knives.", {"person", "knife", "dog"}, {"person", "knife"}),
+        ("Six persons.", {"person"}, {"person"}),
+        ("I see scarves.", {"car", "scarf"}, {"scarf"}),
+        ("In the CENTRE.", set(SIDES), {"middle"}),
+        ("It is gray.", COLOURED, {"grey"}),
+        ("I see an orange car [1].", {"orange", "car"}, {"car"}),
+        ("I see a man in orange on the left.", {"orange", "man"}, {"man"}),
+        ("I see an orange [1] and a car.", {"orange", "car"}, {"orange", "car"}),
+        ("It is 12.1 m away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
+        ("Nothing.", set(), set()),
+    ],
+)
+def test_mentions_are_whole_words_the_longest_first_in_any_number(text, among, named):
+    assert mentions(text, frozenset(among)) == named
+
+
+def test_all_of_the_words_must_be_named_and_no_others():
+    truth = Truth(mentions=frozenset(["red"]), among=COLOURED)
+    assert is_right("The dog [1] is red.", truth, ())
+    assert not is_right("The dog [1] is red or orange.", truth, ())
+    assert not is_right("The dog [1] is here.", truth, ())
+    nothing = Truth(mentions=frozenset(), among=frozenset(["dog"]))
+    assert is_right("I see nothing on the left.", nothing, ())
+    assert not is_right("I see a dog.", nothing, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't tell that from what I see.",
+        "I cannot tell how far the dog [3] is.",
+        "I do not know.",
+        "I'm not sure.",
+        "That cannot be told.",
+        "The image does not show her name.",
+    ],
+)
+def test_not_to_know_is_right_where_nobody_can_and_wrong_elsewhere(text):
+    assert is_right(text, UNANSWERABLE, ())
+    assert not is_right(text, NO, ())
+    assert not is_right(text, Truth(), ())
+
+
+@pytest.mark.parametrize("text", ["Yes.", "I do not see a dog.", "It is 3 m away.", ""])
+def test_an_answer_is_wrong_where_there_is_none(text):
+    assert not is_right(text, UNANSWERABLE, ())
+
+
+def test_citations_count_where_they_are_the_answer():
+    truth = Truth(cited=frozenset([2, 4]), cites_answer=True)
+    assert is_right("The red cars are [4][2].", truth, (4, 2))
+    assert not is_right("The red car is [2].", truth, (2,))
+    assert not is_right("They are [2][4][5].", truth, (2, 4, 5))
+    assert is_right("It is [2].", replace(truth, cites_answer=False), (2,))
+
+
+def test_citations_are_counted_once_each():
+    truth = Truth(cited=frozenset([1, 2]))
+    assert citation_counts((2, 3, 3), truth) == (1, 2, 2)
+    assert citation_counts((), truth) == (0, 0, 2)
+    assert citation_counts((1,), Truth(cited=frozenset())) == (0, 1, 0)
+    assert citation_counts((1,), Truth()) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation"])
+def test_the_model_answers_of_made_up_scenes_are_right(split):
+    for seed in range(60):
+        for item in layout_example(seed, split, 12).questions:
+            cited = cited_ids(item.answer, 99)
+            assert is_right(item.answer, item.truth, cited), item
+            if item.truth.cited is not None:
+                hits, given, wanted = citation_counts(cited, item.truth)
+                assert hits == given == wanted, item

@@ -133,6 +133,17 @@ class Validated:
             level[leaf] = value
         return cls.from_mapping(nested)
 
+    @classmethod
+    def from_parameters(cls: type[T], parameters: Mapping[str, Any]) -> T:
+        """Pick these settings out of a node's parameters.
+
+        Args:
+            parameters: Values by dotted name; those of which these settings know not even the
+                first part are passed over.
+        """
+        own = {field.name for field in dataclasses.fields(cls)}
+        return cls.from_dotted({k: v for k, v in parameters.items() if k.split(".")[0] in own})
+
 
 def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
     """Parameters of a node in a ROS 2 parameter file, those for every node (`/**`) included.

@@ -93,7 +93,7 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
         "objects": objects,
         "prompt_tokens": len(prompt),
         "tokens_read_of_the_frame": reading.prefix().attention_mask.shape[1],
-        "trained": bool(settings.mrmllm.checkpoint),
+        "trained": bool(settings.trained.checkpoint),
         **{name: _figures(of_one) for name, of_one in timings.items()},
         "ratio_to_plain": {
             name: _ratios(timings[name], timings["plain"]) for name in ("warm", "cold")

@@ -42,7 +42,7 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
     for count in counts:
         options.progress(f"{count} objects")
         figures[f"{count} objects"] = _measure(fusion, count, options.rounds)
-    return {"trained": bool(options.settings.mrmllm.checkpoint), **figures}
+    return {"trained": bool(options.settings.trained.checkpoint), **figures}
 
 
 def _measure(fusion: Fusion, count: int, rounds: int) -> dict[str, object]:

@@ -85,8 +85,8 @@ class Fusion:
         language_model = LanguageModel.load(settings.language_model, compute)
         encoder = VisualEncoder.load(settings.visual_encoder, compute)
         backbones = Backbones(language_model, detector, encoder)
-        if settings.mrmllm.checkpoint:
-            answerer = MrMllmAnswerer.load(settings.mrmllm, settings.prompt, backbones)
+        if settings.trained.checkpoint:
+            answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
         else:
             torch.manual_seed(0)
             model = MrMllm(MrMllm.configure(backbones, prompt_examples=True), backbones)

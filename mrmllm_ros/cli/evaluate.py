@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     suites = Suites(subject.backbones, options.scenes, _progress).of(names)
     reports = evaluate(suites, Ablation(subject), options.ablate, _progress)
     if options.json:
-        checkpoint = settings.mrmllm.checkpoint
+        checkpoint = settings.trained.checkpoint
         print(json.dumps({"checkpoint": checkpoint, "suites": to_json(reports)}))
     else:
         print(to_text(reports))
@@ -103,7 +103,8 @@ def _subject(settings: Settings) -> Subject:
     from mrmllm_ros.training.evaluation.variants import Subject
 
     compute = Compute.from_settings(settings.compute)
-    sees = settings.mrmllm.checkpoint and read_config(settings.mrmllm.source).needs_image
+    trained = settings.trained
+    sees = trained.checkpoint and read_config(trained.source).needs_image
     backbones = Backbones(
         language_model=LanguageModel.load(settings.language_model, compute),
         detector=load_detector(settings.detector, compute),
@@ -111,7 +112,7 @@ def _subject(settings: Settings) -> Subject:
     )
     return Subject(
         backbones=backbones,
-        trained=settings.mrmllm,
+        trained=trained,
         prompt=settings.prompt,
         load_language_model=lambda: LanguageModel.load(settings.language_model, compute),
     )

@@ -136,7 +136,7 @@ def _detection(settings: Settings) -> Callable[[list[np.ndarray]], list[Enriched
     """What detects: the fusion model where there is a checkpoint, else the detector alone."""
     from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
-    if settings.mrmllm.checkpoint:
+    if settings.trained.checkpoint:
         from mrmllm_ros.engine.models import Models
 
         models = Models.load(settings)

@@ -16,7 +16,8 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="train the fusion model",
         description="Trains the fusion model as a YAML file says, or goes on where a run was cut. "
-        "On several GPUs or machines: accelerate launch -m mrmllm_ros.cli.main train --config FILE",
+        "On several GPUs or machines: "
+        "accelerate launch -m mrmllm_ros.cli.main train --config FILE",
     )
     parser.add_argument(
         "--config",

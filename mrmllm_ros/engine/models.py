@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from mrmllm_ros.compute import Compute, ComputeSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
@@ -47,15 +45,12 @@ class Settings(Validated):
     prompt: PromptSettings = group(PromptSettings)
     question: QuestionSettings = group(QuestionSettings)
 
-    @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> Settings:
-        """Pick these settings out of a node's parameters.
-
-        Args:
-            parameters: Values by dotted name; those that only a node knows are passed over.
-        """
-        own = {field.name for field in fields(cls)}
-        return cls.from_dotted({k: v for k, v in parameters.items() if k.split(".")[0] in own})
+    @property
+    def trained(self) -> MrMllmSettings:
+        """Which trained weights go with the models that are chosen; `auto` is resolved."""
+        return self.mrmllm.resolve(
+            self.language_model.model, self.detector.model, self.visual_encoder.model
+        )
 
 
 @dataclass(frozen=True)
@@ -86,10 +81,11 @@ class Models:
 def _load_answerer(settings: Settings, compute: Compute, detector: Detector) -> Answerer:
     if settings.answerer == "hf_vlm":
         return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
-    sees = settings.mrmllm.checkpoint and read_config(settings.mrmllm.source).needs_image
+    trained = settings.trained
+    sees = trained.checkpoint and read_config(trained.source).needs_image
     backbones = Backbones(
         language_model=LanguageModel.load(settings.language_model, compute),
         detector=detector,
         visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if sees else None,
     )
-    return MrMllmAnswerer.load(settings.mrmllm, settings.prompt, backbones)
+    return MrMllmAnswerer.load(trained, settings.prompt, backbones)

@@ -20,7 +20,7 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import Injection, injected
 from mrmllm_ros.model.generation import Listener, generate_text
-from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm
+from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm, read_config
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception, distinct
@@ -29,22 +29,45 @@ from mrmllm_ros.settings import Validated, setting
 
 T = TypeVar("T")
 
+AUTO = "auto"
+# Weights of ours that come with the package, for the embedded models.
+EMBEDDED_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "embedded"
+
 
 @dataclass(frozen=True)
 class MrMllmSettings(Validated):
     """Which trained weights."""
 
     checkpoint: str = setting(
-        "",
-        "Trained MR-MLLM weights: a folder, or a repository of the Hugging Face hub. Empty leaves "
-        "the fusion out: the language model answers from the prompt alone.",
+        AUTO,
+        "Trained MR-MLLM weights: embedded (those that come with the package), a folder, or a "
+        "repository of the Hugging Face hub. Empty leaves the fusion out: the language model "
+        "answers from the prompt alone. auto takes the embedded ones with the models that they "
+        "were made for, and none with others.",
     )
 
     @property
     def source(self) -> str:
         """The checkpoint, its folder opened."""
+        if self.checkpoint == EMBEDDED_CHECKPOINT.name:
+            return str(EMBEDDED_CHECKPOINT)
         folder = Path(self.checkpoint).expanduser()
         return str(folder) if folder.is_dir() else self.checkpoint
+
+    def resolve(self, language_model: str, detector: str, visual_encoder: str) -> MrMllmSettings:
+        """These settings without `auto`.
+
+        Args:
+            language_model: What the user named.
+            detector: What the user named.
+            visual_encoder: What the user named.
+        """
+        if self.checkpoint != AUTO:
+            return self
+        config = read_config(EMBEDDED_CHECKPOINT)
+        made_for = (config.language_model, config.detector, config.visual_encoder)
+        fits = made_for == (language_model, detector, visual_encoder)
+        return MrMllmSettings(EMBEDDED_CHECKPOINT.name if fits else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ REACH = 0.45
 # Log-odds to start with of the detector's own label.
 _TRUST = 4.0
 # Log-odds of novelty to start with: everything is familiar.
-_FAMILIAR = -6.0
+_FAMILIAR = -2.0
 # Of log-odds; beyond it, a probability of float32 would be 0 or 1 and soon not a number.
 _MOST_SHIFT = 15.0
 

@@ -144,10 +144,12 @@ def side(center_x: float) -> str:
 
 
 def _lines(detections: Detections, attributes: Sequence[Mapping[str, str]]) -> list[str]:
-    boxes = (detections.xyxy / np.tile(detections.resolution_wh, 2)).clip(0, 1)
+    boxes = (detections.xyxy.astype(float) / np.tile(detections.resolution_wh, 2)).clip(0, 1)
     center_x = (boxes[:, 0] + boxes[:, 2]) / 2
     square = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
-    numbers = (np.stack([center_x, boxes[:, 3], square], 1) * GRID).astype(int).clip(0, GRID - 1)
+    shares = np.stack([center_x, boxes[:, 3], square], 1)
+    # A tenth is ten hundredths, whatever floating point makes of it.
+    numbers = (shares * GRID + 1e-6).astype(int).clip(0, GRID - 1)
     known = attributes or [{}] * len(detections)
     return [
         f"[{i}] {_words(label, values)}, {side(x)} {','.join(map(str, row))}"

@@ -64,6 +64,7 @@ class UltralyticsDetector(Detector):
         path = model_path(settings.model)
         self.name = path.stem
         self.revision = revision(settings.model)
+        threads = torch.get_num_threads()
         try:
             model = ultralytics.YOLO(path, task="detect" if path.suffix != ".pt" else None)
             if model.task not in TASKS_WITH_BOXES:
@@ -78,6 +79,9 @@ class UltralyticsDetector(Detector):
                 f"the detector {path} cannot be loaded: {reason}. Name another with the "
                 "parameter detector.model"
             ) from error
+        finally:
+            # ultralytics sets it to one less than there are cores, for every model of the process.
+            torch.set_num_threads(threads)
         self.labels = tuple(self._predictor.model.names.values())
         self.feature_width = 0 if warm_up.features is None else warm_up.features.shape[1]
         if _open_network(self._predictor) is not None:

@@ -110,7 +110,7 @@ class Collator:
         )
         # The token before one of an answer is where that is to be foreseen.
         wanted = answers.roll(-1, 1)
-        wanted[:, -1] = False
+        wanted[:, -1:] = False
         return TextBatch(ids, owner), wanted, ids[answers]
 
     def _row(

@@ -59,12 +59,15 @@ def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[st
         targets: What it should have said.
     """
     known = ~targets.scores.isnan()
-    scores = output.scores[known].clamp(_EPSILON, 1 - _EPSILON)
+    # As log-odds: autocast refuses the loss of probabilities.
+    odds = output.scores[known].logit(_EPSILON)
     moved = ~targets.edge_shifts.isnan().any(-1)
     told = ~targets.novelty.isnan()
     return {
         "score": _mean(
-            functional.binary_cross_entropy(scores, targets.scores[known], reduction="none")
+            functional.binary_cross_entropy_with_logits(
+                odds, targets.scores[known], reduction="none"
+            )
         ),
         "label": _choice(output.label_logits, targets.labels),
         "box": _mean(

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.engine.models import Settings
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
@@ -25,9 +24,10 @@ from mrmllm_ros.training.data.coco import coco_examples
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
+from mrmllm_ros.training.data.question_files import question_examples
 from mrmllm_ros.training.data.real_frames import FrameSource, frame_examples, training_questions
 from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew
-from mrmllm_ros.training.settings import SourceSettings, TrainingSettings
+from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.training.trainer import Trainer, TrainingError
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.store import locate
@@ -79,7 +79,7 @@ def load_backbones(settings: TrainingSettings, device: torch.device) -> Backbone
     """Load the frozen models, in full precision."""
     file = settings.models.params_file
     values = read_parameter_file(Path(file).expanduser(), "mrmllm_node") if file else {}
-    chosen = Settings.from_parameters(values)
+    chosen = BackboneChoice.from_parameters(values)
     compute = Compute(device, torch.float32, chosen.compute.threads)
     return Backbones(
         language_model=LanguageModel.load(chosen.language_model, compute),
@@ -120,8 +120,6 @@ def load_sources(
         sources["coco"] = Source(data.coco.share, again(examples))
     if data.questions.share:
         file = Path(data.questions.file).expanduser()
-        from mrmllm_ros.training.data.question_files import question_examples
-
         found = question_examples(file, detector, encoder, progress=report)
         examples = _collected("questions", found, report)
         sources["questions"] = Source(data.questions.share, again(examples))

@@ -10,6 +10,10 @@ from typing import Any
 
 import yaml
 
+from mrmllm_ros.compute import ComputeSettings
+from mrmllm_ros.model.language_model import LanguageModelSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
+from mrmllm_ros.perception.detector import DetectorSettings
 from mrmllm_ros.settings import SettingsError, Validated, group, setting
 
 
@@ -136,6 +140,16 @@ class BackboneSettings(Validated):
     params_file: str = setting(
         "", "ROS 2 parameter file of mrmllm_node that chooses them; empty for the embedded ones."
     )
+
+
+@dataclass(frozen=True)
+class BackboneChoice(Validated):
+    """What such a parameter file says of the frozen models."""
+
+    compute: ComputeSettings = group(ComputeSettings)
+    detector: DetectorSettings = group(DetectorSettings)
+    visual_encoder: VisualEncoderSettings = group(VisualEncoderSettings)
+    language_model: LanguageModelSettings = group(LanguageModelSettings)
 
 
 @dataclass(frozen=True)

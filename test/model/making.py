@@ -73,9 +73,11 @@ def open_up(model):
         for injection in model.injections:
             injection.gate.fill_(0.5)
         if model.head is not None:
-            for output in (model.head.score, model.head.edges, model.head.label):
+            head = model.head
+            for output in (head.score, head.edges, head.label, head.novelty):
                 torch.nn.init.normal_(output.weight, std=0.05)
-            torch.nn.init.normal_(model.head.attribute.weight, std=0.5)
+            for weight in (head.attribute.weight, head.read.weight):
+                torch.nn.init.normal_(weight, std=0.5)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.02)

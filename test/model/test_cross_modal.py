@@ -53,6 +53,7 @@ def perceived():
         "boxes": torch.rand(2, 4, 4),
         "scores": torch.rand(2, 4),
         "labels": torch.randn(2, 4, LANGUAGE_WIDTH),
+        "numbers": torch.randn(4, LANGUAGE_WIDTH),
     }
 
 
@@ -124,6 +125,15 @@ def test_an_objects_token_depends_on_box_score_and_label(which, query_tokens, pe
     assert changed.max() == 0
 
 
+def test_an_objects_token_depends_on_the_number_that_cites_it(query_tokens, perceived):
+    first = query_tokens(**perceived)
+    perceived["numbers"][2] = perceived["numbers"][3]
+    changed = (query_tokens(**perceived) - first).norm(dim=-1)
+    assert changed[:, SCENE_QUERIES + 2].min() > 1e-3
+    changed[:, SCENE_QUERIES + 2] = 0
+    assert changed.max() == 0
+
+
 def test_every_token_depends_on_its_query_and_on_no_other(query_tokens, perceived):
     first = query_tokens(**perceived)
     for i in (0, SCENE_QUERIES + 1):
@@ -159,6 +169,7 @@ def test_there_may_be_no_objects_or_no_scene_queries(scene_queries, objects, que
         torch.rand(2, objects, 4),
         torch.rand(2, objects),
         torch.randn(2, objects, LANGUAGE_WIDTH),
+        torch.randn(objects, LANGUAGE_WIDTH),
     )
     assert tokens.shape == (2, scene_queries + objects, LANGUAGE_WIDTH)
     assert tokens.isfinite().all()
@@ -167,9 +178,14 @@ def test_there_may_be_no_objects_or_no_scene_queries(scene_queries, objects, que
 def test_the_scale_of_label_embeddings_does_not_drown_box_and_score(perceived):
     torch.manual_seed(0)
     embed = PerceptionEmbedding(configure()).requires_grad_(False)
-    boxes, scores, labels = (perceived[name] for name in ("boxes", "scores", "labels"))
+    boxes, scores, labels, numbers = (
+        perceived[name] for name in ("boxes", "scores", "labels", "numbers")
+    )
     torch.testing.assert_close(
-        embed(boxes, scores, 1000 * labels), embed(boxes, scores, labels), atol=1e-3, rtol=0
+        embed(boxes, scores, 1000 * labels, numbers),
+        embed(boxes, scores, labels, numbers),
+        atol=1e-3,
+        rtol=0,
     )
 
 

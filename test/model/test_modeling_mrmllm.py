@@ -15,11 +15,12 @@ from making import (
     tiny_llama,
 )
 from safetensors.torch import load_file, save_file
+from torch.nn.utils.rnn import pad_sequence
 
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
 from mrmllm_ros.model.modeling_mrmllm import CheckpointError, MrMllm
-from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
+from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings
 
 QUESTIONS = ("How many people are there?", "Is there a dog?", "What is left of the bus?")
@@ -41,18 +42,27 @@ def process(model, backbones, *counts, image_seed=0, **settings):
 
 
 def ask(processor_chat, questions):
-    """Tokens of questions, padded on the right, and their mask."""
-    rows = [processor_chat.question_ids(question) for question in questions]
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows])
-    return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    """One question about each frame."""
+    return ask_all(processor_chat, [[question] for question in questions])
+
+
+def ask_all(processor_chat, questions):
+    """Several questions about each frame."""
+    rows = [[processor_chat.question_ids(question) for question in each] for each in questions]
+    owners = [
+        torch.repeat_interleave(torch.arange(len(row)), torch.tensor([len(ids) for ids in row]))
+        for row in rows
+    ]
+    return TextBatch(
+        pad_sequence([torch.cat(row) for row in rows], batch_first=True),
+        pad_sequence(owners, batch_first=True, padding_value=-1),
+    )
 
 
 def forward(model, backbones, counts, questions, **settings):
     frames, preamble = process(model, backbones, *counts, **settings)
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
-    ids, mask = ask(processor.chat, questions)
-    return model(frames, preamble, ids, mask)
+    return model(frames, preamble, ask(processor.chat, questions))
 
 
 def test_with_closed_gates_and_no_prefix_the_logits_are_those_of_the_language_model(
@@ -61,20 +71,20 @@ def test_with_closed_gates_and_no_prefix_the_logits_are_those_of_the_language_mo
     model = make_model(backbones, opened=False, prefix_tokens=False)
     frames, preamble = process(model, backbones, 5)
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
-    ids, mask = ask(processor.chat, QUESTIONS[:1])
+    texts = ask(processor.chat, QUESTIONS[:1])
     with torch.inference_mode():
-        ours = model(frames, preamble, ids, mask).logits
-        whole = torch.cat([preamble, frames.text_ids[0], ids[0]])[None]
+        ours = model(frames, preamble, texts).logits
+        whole = torch.cat([preamble, frames.text_ids[0], texts.ids[0]])[None]
         untouched = (
             LanguageModel.load(LanguageModelSettings(), _on_cpu())
             .model(whole)
-            .logits[:, -ids.shape[1] :]
+            .logits[:, -texts.ids.shape[1] :]
         )
     assert (ours - untouched).abs().max() < 1e-4
     for injection in model.injections:
         torch.nn.init.constant_(injection.gate, 0.5)
     with torch.inference_mode():
-        assert (model(frames, preamble, ids, mask).logits - untouched).abs().max() > 1e-2
+        assert (model(frames, preamble, texts).logits - untouched).abs().max() > 1e-2
 
 
 def _on_cpu():
@@ -113,11 +123,76 @@ def test_a_batch_gives_what_the_single_frames_give(off, family, tiny_backbones, 
                 )
 
 
+def test_texts_about_a_frame_do_not_see_each_other(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones)
+    frames, preamble = process(model, backbones, 3)
+    chat = MrMllmProcessor(model.config, backbones, PromptSettings()).chat
+    with torch.inference_mode():
+        together = model(frames, preamble, ask_all(chat, [QUESTIONS])).logits[0]
+        alone = [model(frames, preamble, ask(chat, [q])).logits[0] for q in QUESTIONS]
+    torch.testing.assert_close(together, torch.cat(alone), atol=2e-5, rtol=1e-4)
+
+
+def test_only_the_wanted_logits_are_given(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones)
+    frames, preamble = process(model, backbones, 3)
+    texts = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
+    wanted = torch.zeros_like(texts.ids, dtype=torch.bool)
+    wanted[0, 2:4] = True
+    with torch.inference_mode():
+        some = model(frames, preamble, texts, wanted).logits
+        every = model(frames, preamble, texts).logits
+    torch.testing.assert_close(some, every[0, 2:4])
+
+
+def test_without_texts_objects_are_perceived_and_nothing_is_read(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones)
+    frames, preamble = process(model, backbones, 3)
+    texts = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
+    with torch.inference_mode():
+        looked, read = model(frames, preamble, None), model(frames, preamble, texts)
+    assert looked.logits is None
+    assert looked.perception is None
+    assert torch.equal(looked.unread.scores, read.unread.scores)
+    assert not torch.equal(read.perception.scores, read.unread.scores)
+
+
+@pytest.mark.parametrize("off", ["query_fusion", "prefix_tokens", "gated_injection"])
+def test_a_mechanism_that_is_switched_off_for_a_while_is_left_out_and_comes_back(
+    off, tiny_backbones, make_model
+):
+    backbones = tiny_backbones()
+    model = make_model(backbones)
+    with torch.inference_mode():
+        before = forward(model, backbones, (3,), QUESTIONS[:1]).logits
+        with model.without(off):
+            without = forward(model, backbones, (3,), QUESTIONS[:1]).logits
+        after = forward(model, backbones, (3,), QUESTIONS[:1]).logits
+    assert torch.equal(before, after)
+    assert not torch.equal(before, without)
+
+
+def test_scenes_without_an_image_are_read_beside_those_with_one(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones)
+    for unseen in (model.object_queries.unseen, model.fusion.unseen):
+        torch.nn.init.normal_(unseen)
+    frames, preamble = process(model, backbones, 3, 3)
+    frames = dataclasses.replace(frames, seen=torch.tensor([True, False]))
+    other = dataclasses.replace(frames, pixel_values=frames.pixel_values.flip(0))
+    with torch.inference_mode():
+        one, two = model(frames, preamble, None).unread, model(other, preamble, None).unread
+    assert torch.equal(one.scores[1], two.scores[1])
+    assert not torch.equal(one.scores[0], two.scores[0])
+
+
 def forward_one(model, backbones, i, count, question):
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
     frames = processor([make_image(i)], [make_perception(count, i)])
-    ids, mask = ask(processor.chat, [question])
-    return model(frames, processor.chat.preamble_ids, ids, mask)
+    return model(frames, processor.chat.preamble_ids, ask(processor.chat, [question]))
 
 
 @pytest.fixture
@@ -140,7 +215,7 @@ def test_the_frame_is_read_as_text_then_scene_queries_then_object_queries(length
     model, frames, frame_pass, length = lengths()
     assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
     assert frame_pass.cache.get_seq_length() == frame_pass.attention_mask.shape[1]
-    assert frame_pass.objects.shape == (1, 3, model.config.language_width)
+    assert frame_pass.objects.tokens.shape == (1, 3, model.config.language_width)
     assert frame_pass.injection.mask.shape == (1, model.config.scene_queries + 3)
 
 
@@ -156,7 +231,8 @@ def test_without_prefix_tokens_only_the_text_is_read_and_the_injection_stays(len
     model, frames, frame_pass, length = lengths(prefix_tokens=False)
     assert length == frames.text_ids.shape[1]
     assert frame_pass.injection.mask.shape == (1, model.config.scene_queries + 3)
-    assert frame_pass.objects.shape == (1, 3, model.config.language_width)
+    assert frame_pass.objects.tokens.shape == (1, 3, model.config.language_width)
+    assert frame_pass.objects.read is None
 
 
 def test_without_injection_nothing_is_injected_and_the_tokens_stay(lengths):
@@ -202,10 +278,10 @@ def test_the_image_and_the_features_reach_language_and_perception(
     other_features = dataclasses.replace(
         frames, objects=dataclasses.replace(frames.objects, features=-frames.objects.features)
     )
-    ids, mask = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
+    texts = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
     with torch.inference_mode():
         first, image, features = (
-            model(batch, preamble, ids, mask) for batch in (frames, other_image, other_features)
+            model(batch, preamble, texts) for batch in (frames, other_image, other_features)
         )
     for other, matters in ((image, image_matters), (features, features_matter)):
         assert torch.equal(first.logits, other.logits) != matters
@@ -223,7 +299,7 @@ def test_features_are_pooled_from_the_image_where_the_detector_gives_none(
     frames = processor([make_image()], [make_perception(3, width=0)])
     with torch.inference_mode():
         frame_pass = model.read(frames, model.read_preamble(processor.chat.preamble_ids))
-    assert frame_pass.objects.isfinite().all()
+    assert frame_pass.objects.read.isfinite().all()
 
 
 def losses(model, backbones):
@@ -345,7 +421,7 @@ processor = MrMllmProcessor(model.config, backbones, PromptSettings())
 frames = processor([make_image()], [make_perception(3)])
 with torch.inference_mode():
     frame_pass = model.read(frames, model.read_preamble(processor.chat.preamble_ids))
-torch.save(frame_pass.objects.clone(), result)
+torch.save(frame_pass.objects.read.clone(), result)
 """
 
 

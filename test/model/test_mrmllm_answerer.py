@@ -51,7 +51,7 @@ def generations(monkeypatch):
 
 @pytest.fixture(scope="module")
 def untrained(backbones):
-    return MrMllmAnswerer.load(MrMllmSettings(), PromptSettings(), backbones)
+    return MrMllmAnswerer.load(MrMllmSettings(""), PromptSettings(), backbones)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
@@ -90,7 +90,7 @@ def test_without_a_checkpoint_it_says_untrained_and_leaves_detections_alone(untr
 def test_without_a_checkpoint_a_frame_is_read_when_the_first_question_comes_and_once(
     backbones, monkeypatch
 ):
-    answerer = MrMllmAnswerer.load(MrMllmSettings(), PromptSettings(), backbones)
+    answerer = MrMllmAnswerer.load(MrMllmSettings(""), PromptSettings(), backbones)
     passes = []
     read = answerer.model.read
     monkeypatch.setattr(

@@ -10,6 +10,7 @@ from mrmllm_ros.model.processing_mrmllm import (
     ChatFormat,
     MrMllmProcessor,
     batch_objects,
+    colour_attributes,
     enriched_detections,
     pad_left,
 )
@@ -218,7 +219,10 @@ def test_frames_hold_text_objects_and_pixels(make_processor, language_model, vis
     assert frames.listed == (3, 0, 1)
     for i, perception in enumerate(perceptions):
         text = describe_objects(
-            perception.detections, PromptSettings(), language_model.count_tokens
+            perception.detections,
+            PromptSettings(),
+            language_model.count_tokens,
+            colour_attributes(images[i], perception.detections),
         )
         assert torch.equal(frames.text_ids[i, frames.text_mask[i]], processor.chat.scene_ids(text))
     assert frames.text_mask[:, -1].all()
@@ -294,7 +298,7 @@ def say(scores, labels=None, shifts=None, novelty=None, **attributes):
         label_logits=torch.nn.functional.one_hot(choice, len(LABELS)).float(),
         edge_shifts=torch.zeros(count, 4) if shifts is None else torch.tensor(shifts),
         attribute_logits={k: torch.tensor(v).log() for k, v in attributes.items()},
-        novelty=torch.zeros(count) if novelty is None else torch.tensor(novelty),
+        novelty_logits=torch.tensor([0.0] * count if novelty is None else novelty).logit(),
     )
 
 
@@ -402,7 +406,7 @@ def test_a_head_that_changes_nothing_leaves_detections_bit_for_bit(tiny_backbone
         np.testing.assert_array_equal(enriched.fused.scores, perception.candidates.scores)
         assert enriched.fused.labels == perception.candidates.labels
         assert enriched.reported.tolist() == list(range(perception.reported))
-        assert not enriched.novelty.any()
+        assert enriched.novelty.max() < 0.2
         assert enriched.attributes == ((),) * len(perception.candidates)
 
 
@@ -421,7 +425,7 @@ def test_fused_boxes_go_no_further_out_of_the_image_than_the_detector_went(make_
         label_logits=torch.zeros(2, 2),
         edge_shifts=torch.tensor([[-0.4, 0.0, 0.0, 0.0], [0.0, 0.0, 0.4, 0.4]]),
         attribute_logits={},
-        novelty=torch.zeros(2),
+        novelty_logits=torch.zeros(2),
     )
     fused = enriched_detections(perception, output, ("a", "b"), {}).fused
     assert fused.xyxy.tolist() == [[0, 0, 100, 100], [600, 440, 660, 480]]

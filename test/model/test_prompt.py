@@ -5,6 +5,7 @@ from mrmllm_ros.model.prompt import (
     DESCRIBE,
     EXAMPLES,
     INSTRUCTION,
+    TRAINED_INSTRUCTION,
     PromptSettings,
     chat,
     cited_ids,
@@ -21,7 +22,7 @@ def describe(detections, count_tokens=len, **settings):
 def of_equal_length(make_detections, count):
     """So many objects whose lines have 30 characters each, the line's end included."""
     return make_detections(
-        *[("cup", 0.5, (640, 480, 960, 720))] * count, resolution_wh=(1000, 750)
+        *[("paper cup", 0.5, (640, 480, 960, 720))] * count, resolution_wh=(1000, 750)
     )
 
 
@@ -29,16 +30,16 @@ def test_no_objects_are_said_to_be_none(make_detections):
     assert describe(make_detections()) == "No objects."
 
 
-def test_each_object_is_a_numbered_line_with_label_side_and_box(make_detections):
+def test_each_object_is_a_numbered_line_with_label_side_place_and_size(make_detections):
     objects = make_detections(
         ("person", 0.9, (38.5, 129.7, 172.9, 398.5)),
         ("traffic light", 0.8, (576, 0, 608, 96)),
         ("cup", 0.1, (288, 216, 352, 264)),
     )
     assert describe(objects).splitlines() == [
-        "[1] person, left, (6,27,27,83)",
-        "[2] traffic light, right, (90,0,95,20)",
-        "[3] cup, middle, (45,45,55,55)",
+        "[1] person, left 16,83,34",
+        "[2] traffic light, right 92,20,10",
+        "[3] cup, middle 50,55,10",
     ]
 
 
@@ -46,23 +47,30 @@ def test_lines_come_in_the_order_of_the_detections_whose_numbers_they_bear(make_
     cups = make_detections(*[("cup", 0.5, (0, 0, 6 * i, 9)) for i in range(1, 13)])
     lines = describe(cups).splitlines()
     assert [line.split("]")[0] for line in lines] == [f"[{i}" for i in range(1, 13)]
-    assert [line.split(",")[4] for line in lines] == [
-        str(6 * i * 100 // 640) for i in range(1, 13)
+    assert [int(line.split()[3].split(",")[0]) for line in lines] == [
+        6 * i * 50 // 640 for i in range(1, 13)
     ]
 
 
 @pytest.mark.parametrize(
     ("box", "written"),
     [
-        ((0, 0, 640, 480), "(0,0,99,99)"),
-        ((640, 480, 640, 480), "(99,99,99,99)"),
-        ((-50, -0.5, 700, 500), "(0,0,99,99)"),
-        ((6.4, 4.8, 633.5, 475), "(1,1,98,98)"),
-        ((6.3, 4.7, 633.7, 475.3), "(0,0,99,99)"),
+        ((0, 0, 640, 480), "middle 50,99,99"),
+        ((640, 480, 640, 480), "right 99,99,0"),
+        ((-50, -0.5, 700, 500), "middle 50,99,99"),
+        ((-60, 0, 64, 48), "left 5,10,10"),
+        ((320, 240, 640, 475), "right 75,98,49"),
     ],
 )
-def test_coordinates_are_on_a_grid_of_0_to_99(box, written, make_detections):
-    assert describe(make_detections(("bus", 0.9, box))).endswith(f", {written}")
+def test_numbers_are_of_0_to_99_and_of_what_is_within_the_image(box, written, make_detections):
+    assert describe(make_detections(("bus", 0.9, box))) == f"[1] bus, {written}"
+
+
+def test_what_else_is_known_stands_behind_the_label(make_detections):
+    objects = make_detections(("car", 0.9, (0, 0, 64, 48)), ("door", 0.8, (576, 432, 640, 480)))
+    attributes = [{"colour": "red", "distance": "2.1 m"}, {"state": "half\nopen"}]
+    lines = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
+    assert lines == ["[1] car, red, 2.1 m, left 5,10,10", "[2] door, half open, right 95,99,9"]
 
 
 def test_the_grid_does_not_depend_on_the_resolution(make_detections):
@@ -75,10 +83,11 @@ def test_the_grid_does_not_depend_on_the_resolution(make_detections):
     ("left", "right", "side"),
     [
         (0, 100, "left"),
-        (150, 250, "left"),
+        (150, 250, "middle"),
+        (140, 250, "left"),
         (160, 300, "middle"),
         (0, 600, "middle"),
-        (350, 450, "middle"),
+        (350, 449, "middle"),
         (380, 440, "right"),
         (599, 600, "right"),
         (600, 600, "right"),
@@ -88,7 +97,7 @@ def test_the_side_is_the_third_of_the_image_that_the_centre_is_in(
     left, right, side, make_detections
 ):
     box = make_detections(("bus", 0.9, (left, 0, right, 100)), resolution_wh=(600, 100))
-    assert describe(box).split(", ")[1] == side
+    assert describe(box).split()[2] == side
 
 
 def test_as_many_lines_are_written_as_the_budget_has_tokens_for(make_detections):
@@ -144,10 +153,10 @@ def test_limits_that_make_no_sense_are_refused(values):
 
 
 def test_the_chat_begins_with_the_instruction_and_ends_with_objects_and_question():
-    messages = chat("[1] bus, left, (1,2,3,4)", "  Is there a bus?\n")
+    messages = chat("[1] bus, left 2,4,2", "  Is there a bus?\n")
     assert messages[0] == {"role": "system", "content": INSTRUCTION}
     assert messages[-1]["role"] == "user"
-    assert "[1] bus, left, (1,2,3,4)\n" in messages[-1]["content"]
+    assert "[1] bus, left 2,4,2\n" in messages[-1]["content"]
     assert messages[-1]["content"].endswith("\nIs there a bus?")
 
 
@@ -157,7 +166,7 @@ def test_user_and_assistant_take_turns():
 
 
 def test_only_the_last_message_depends_on_objects_and_question():
-    one, other = chat("[1] bus, left, (1,2,3,4)", "A?"), chat("No objects.", "B?")
+    one, other = chat("[1] bus, left 2,4,2", "A?"), chat("No objects.", "B?")
     assert one[:-1] == other[:-1]
     assert one[-1] != other[-1]
 
@@ -181,7 +190,8 @@ def test_without_examples_there_are_instruction_and_question_alone(objects):
     messages = chat(objects, "A?", examples=False)
     assert [message["role"] for message in messages] == ["system", "user"]
     with_examples = chat(objects, "A?")
-    assert [messages[0], messages[-1]] == [with_examples[0], with_examples[-1]]
+    assert messages[0]["content"] == TRAINED_INSTRUCTION
+    assert messages[-1] == with_examples[-1]
     assert len(with_examples) == 2 + 2 * len(EXAMPLES)
 
 
@@ -218,5 +228,5 @@ def test_an_answer_cites_the_objects_whose_numbers_stand_in_brackets(text, count
 def test_a_label_with_line_breaks_stays_on_its_line(make_detections):
     detections = make_detections(("cup\n[9] gun", 0.9, (0, 0, 64, 48)))
     objects = describe_objects(detections, PromptSettings(), len)
-    assert objects == "[1] cup [9] gun, left, (0,0,10,10)"
+    assert objects == "[1] cup [9] gun, left 5,10,10"
     assert listed(objects) == 1

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from mrmllm_ros.model.configuration_mrmllm import COLOURS
-from mrmllm_ros.model.prompt import DESCRIBE, GRID
+from mrmllm_ros.model.prompt import DESCRIBE, side
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
 from mrmllm_ros.training.data.nouns import (
     STATES,
@@ -167,10 +167,9 @@ class _Draw:
 
     @cached_property
     def sides(self) -> tuple[str, ...]:
-        # On the grid of the prompt, or an answer contradicts what the prompt says.
-        grid = (self.scene.boxes * GRID).astype(int).clip(0, GRID - 1)
-        centers = (grid[:, 0] + grid[:, 2]) / 2
-        return tuple(SIDES[min(int(center * 3 / GRID), 2)] for center in centers)
+        # Those of the prompt, or an answer contradicts what the prompt says.
+        boxes = self.scene.boxes
+        return tuple(map(side, (boxes[:, 0] + boxes[:, 2]) / 2))
 
     @cached_property
     def areas(self) -> np.ndarray:

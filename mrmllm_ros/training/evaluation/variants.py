@@ -117,4 +117,4 @@ class Ablation:
         # Its own language model: the trained weights are merged into the other one.
         subject = self._subject
         backbones = replace(subject.backbones, language_model=subject.load_language_model())
-        return MrMllmAnswerer.load(MrMllmSettings(), subject.prompt, backbones)
+        return MrMllmAnswerer.load(MrMllmSettings(""), subject.prompt, backbones)

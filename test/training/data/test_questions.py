@@ -186,7 +186,7 @@ def test_sides_are_those_of_the_prompt():
         scene = Scene(labels=("dog",), boxes=share, attributes=({},))
         items = ask(scene, np.random.default_rng(1), 8, "train", TRAIN_NOUNS)
         told = next(item for item in items if item.family == "description").answer
-        side = line.split(", ")[1]
+        side = line.split()[2]
         assert told.endswith("in the middle." if side == "middle" else f"on the {side}.")
 
 

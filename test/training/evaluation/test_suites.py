@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The suites judge hand-made answers and detections rightly, and run on a small model."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +9,9 @@ import torch
 from making import detector_stub, make_image, make_perception
 
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.processing_mrmllm import colour_attributes
+from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
-from mrmllm_ros.training.data.example import Example, QuestionAnswer, Truth
+from mrmllm_ros.training.data.example import QuestionAnswer, Truth
 from mrmllm_ros.training.evaluation import consistency
 from mrmllm_ros.training.evaluation.answering import Reply
 from mrmllm_ros.training.evaluation.average_precision import Matches, TrueObjects
@@ -24,7 +23,7 @@ from mrmllm_ros.training.evaluation.consistency import (
     novelty_auroc,
     precision_statistics,
 )
-from mrmllm_ros.training.evaluation.frames import read
+from mrmllm_ros.training.evaluation.frames import perceive, read
 from mrmllm_ros.training.evaluation.grounding import GroundingSuite, citation_statistics
 from mrmllm_ros.training.evaluation.hallucination import (
     SAMPLINGS,
@@ -151,19 +150,21 @@ def test_the_novelty_of_a_frame_is_that_of_what_may_well_be_something(make_detec
     assert values({"auroc": auroc}, 2) == {"auroc": pytest.approx(7 / 8)}
 
 
-@pytest.fixture
-def image_example():
-    perception, image = make_perception(4), make_image()
-    attributes = colour_attributes(image, perception.candidates)
-    return Example(perception=perception, attributes=attributes, questions=())
-
-
-def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(image_example, make_answerer):
-    answerer = make_answerer()
-    [direct] = answerer.read([make_image()], [image_example.perception])
-    [reading] = read(answerer, [replace(image_example, visual=torch.zeros(0, 0))])
-    assert np.allclose(reading.enriched.fused.scores, direct.enriched.fused.scores, atol=1e-6)
-    assert np.allclose(reading.enriched.fused.xyxy, direct.enriched.fused.xyxy, atol=1e-3)
+def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
+    compute, load_tiny, make_answerer, bus_image
+):
+    encoder = VisualEncoder.load(VisualEncoderSettings(), compute)
+    images = [make_image(), bus_image]
+    found = [make_perception(4), make_perception(2, 1)]
+    detector = SimpleNamespace(**vars(detector_stub()), detect=lambda batch: found)
+    backbones = Backbones(load_tiny(), detector, encoder)
+    answerer = make_answerer(backbones, query_fusion=True)
+    direct = answerer.read(images, found)
+    before = list(read(answerer, perceive(images, backbones)))
+    for one, other in zip(before, direct, strict=True):
+        assert np.allclose(one.enriched.fused.scores, other.enriched.fused.scores, atol=1e-5)
+        assert np.allclose(one.enriched.fused.xyxy, other.enriched.fused.xyxy, atol=1e-2)
+        assert torch.equal(one.prefix().attention_mask, other.prefix().attention_mask)
 
 
 def test_the_suites_of_made_up_scenes_run_and_ask_each_variant_once(make_answerer, monkeypatch):

@@ -99,7 +99,7 @@ def test_the_untrained_language_model_is_as_it_was_before_training(ablation, loa
         assert answerer.model.config.prompt_examples
     assert scores == make_perception(5).candidates.scores.tolist()
     backbones = Backbones(load_tiny(), detector_stub())
-    assert texts == texts_of(MrMllmAnswerer.load(MrMllmSettings(), PromptSettings(), backbones))
+    assert texts == texts_of(MrMllmAnswerer.load(MrMllmSettings(""), PromptSettings(), backbones))
 
 
 def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_ablation):

@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).parents[2] / "model"))
+sys.path.append(str(Path(__file__).parents[1] / "model"))
 from making import detector_stub, open_up, tiny_llama
 
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.training.collation import Collator
+from mrmllm_ros.training.data.layouts import layout_example
+from mrmllm_ros.training.mixture import Batches, Source
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +48,30 @@ def make_answerer(tiny):
         config = MrMllm.configure(backbones, **{"query_fusion": False, **choices})
         model = MrMllm(config, backbones)
         open_up(model)
-        if model.head is not None:
-            torch.nn.init.normal_(model.head.read.weight, std=0.5)
         return MrMllmAnswerer(model, backbones, PromptSettings())
+
+    return make
+
+
+@pytest.fixture
+def make_batches(load_tiny):
+    """Function that makes a small model, its collator, and the batches of made-up scenes."""
+
+    def make(settings, **choices):
+        # Its own: adapters are put into it.
+        tiny = Backbones(load_tiny(), detector_stub())
+        torch.manual_seed(settings.seed)
+        config = MrMllm.configure(tiny, query_fusion=False, **choices)
+        processor = MrMllmProcessor(config, tiny, PromptSettings())
+        collate = Collator(processor, tiny.language_model, config.attributes)
+        batches = Batches(
+            {"layout": Source(1.0, lambda n: layout_example(n % 20, "train", 3), False)},
+            collate,
+            settings.drop,
+            batch_size=settings.batch_size,
+            look_batch_size=settings.look_batch_size,
+            seed=settings.seed,
+        )
+        return MrMllm(config, tiny), collate, batches
 
     return make

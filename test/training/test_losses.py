@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mrmllm_ros.model.perception_head import PerceptionOutput
+from mrmllm_ros.training.collation import TargetBatch
+from mrmllm_ros.training.losses import losses, perception_losses, total
+from mrmllm_ros.training.settings import LossSettings, TrainingSettings
+
+NAN = math.nan
+
+
+@pytest.fixture
+def output():
+    """One scene with three candidates and two labels."""
+    return PerceptionOutput(
+        scores=torch.tensor([[0.5, 0.9, 0.2]]),
+        label_logits=torch.tensor([[[2.0, 0.0], [0.0, 0.0], [0.0, 3.0]]]),
+        edge_shifts=torch.full((1, 3, 4), 0.1),
+        attribute_logits={"colour": torch.zeros(1, 3, 4)},
+        novelty_logits=torch.zeros(1, 3),
+    )
+
+
+@pytest.fixture
+def targets():
+    return TargetBatch(
+        scores=torch.tensor([[1.0, 0.0, NAN]]),
+        labels=torch.tensor([[0, -1, -1]]),
+        edge_shifts=torch.tensor([[[0.3] * 4, [NAN] * 4, [NAN] * 4]]),
+        attributes={"colour": torch.tensor([[2, -1, -1]])},
+        novelty=torch.tensor([[0.0, 1.0, NAN]]),
+    )
+
+
+def test_each_part_is_over_what_is_known_alone(output, targets):
+    parts = {name: float(loss) for name, loss in perception_losses(output, targets).items()}
+    assert parts["score"] == pytest.approx(-(math.log(0.5) + math.log(0.1)) / 2, rel=1e-4)
+    assert parts["label"] == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-4)
+    assert parts["box"] == pytest.approx(0.2, rel=1e-4)
+    assert parts["attribute"] == pytest.approx(math.log(4), rel=1e-4)
+    assert parts["novelty"] == pytest.approx(math.log(2), rel=1e-4)
+
+
+def test_where_nothing_is_known_every_part_is_zero(output, targets):
+    unknown = TargetBatch(
+        scores=torch.full((1, 3), NAN),
+        labels=torch.full((1, 3), -1),
+        edge_shifts=torch.full((1, 3, 4), NAN),
+        attributes={"colour": torch.full((1, 3), -1)},
+        novelty=torch.full((1, 3), NAN),
+    )
+    assert set(map(float, perception_losses(output, unknown).values())) == {0.0}
+
+
+def test_scores_at_their_ends_give_a_finite_loss(output, targets):
+    ends = replace(output, scores=torch.tensor([[0.0, 1.0, 0.5]]))
+    assert perception_losses(ends, targets)["score"].isfinite()
+
+
+def test_the_total_is_the_weighted_sum():
+    parts = {"language": torch.tensor(2.0), "score": torch.tensor(3.0)}
+    weights = LossSettings(language=0.5, score=2.0, unread=0.25)
+    assert float(total(parts, weights)) == 7.0
+    assert float(total({**parts, "unread_score": torch.tensor(4.0)}, weights)) == 9.0
+
+
+def test_a_model_gives_every_part_and_without_texts_those_of_looking_alone(make_batches):
+    model, _, batches = make_batches(TrainingSettings(batch_size=2))
+    read, _ = batches[0]
+    with torch.no_grad():
+        parts = losses(model(read.frames, read.preamble_ids, read.texts, read.wanted), read)
+        looked = losses(model(read.frames, read.preamble_ids, None, None), read)
+    own = {"score", "label", "box", "attribute", "novelty"}
+    assert set(parts) == {"language", *own, *(f"unread_{name}" for name in own)}
+    assert set(looked) == {f"unread_{name}" for name in own}

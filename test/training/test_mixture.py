@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mrmllm_ros.training.data.layouts import layout_example
+from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew, dropped_switches
+from mrmllm_ros.training.settings import DropSettings
+
+
+def numbers(process=0, seed=0, sources=None, look=0):
+    """Batches that are lists of the numbers that examples were asked for, with their source."""
+    return Batches(
+        sources or {"a": Source(3.0, lambda n: ("a", n)), "b": Source(1.0, lambda n: ("b", n))},
+        lambda examples, with_prompt=True: (examples, with_prompt),
+        DropSettings(perception_prompt=0.5),
+        batch_size=4,
+        look_batch_size=look,
+        seed=seed,
+        process=process,
+    )
+
+
+def test_a_step_gets_the_same_batch_whenever_it_is_asked_for():
+    batches = numbers()
+    assert batches[7] == batches[7] == numbers()[7]
+    assert batches[7] != batches[8]
+    assert batches[7] != numbers(seed=1)[7]
+
+
+def test_processes_get_other_examples_of_the_same_source():
+    for step in range(20):
+        (first, _), _ = numbers(process=0)[step]
+        (second, _), _ = numbers(process=1)[step]
+        assert {name for name, _ in first} == {name for name, _ in second}
+        assert first != second
+
+
+def test_shares_are_those_of_the_steps_and_a_batch_has_one_source():
+    batches = numbers()
+    kinds = [{name for name, _ in batches[step][0][0]} for step in range(400)]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert 0.65 < sum(kind == {"a"} for kind in kinds) / 400 < 0.85
+
+
+def test_the_prompt_is_left_out_when_it_is_dropped():
+    batches = numbers()
+    drop = DropSettings(perception_prompt=0.5)
+    for step in range(20):
+        _, with_prompt = batches[step][0]
+        assert with_prompt == ("perception_prompt" not in dropped_switches(drop, 0, step))
+
+
+def test_what_is_looked_at_has_images():
+    sources = {
+        "made up": Source(3.0, lambda n: "made up", has_images=False),
+        "real": Source(1.0, lambda n: "real"),
+    }
+    for step in range(10):
+        _, (looked_at, with_prompt) = numbers(sources=sources, look=6)[step]
+        assert looked_at == ["real"] * 6
+        assert with_prompt
+    assert numbers(sources=sources)[0][1] is None
+    assert numbers(sources={"made up": sources["made up"]}, look=6)[0][1] is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_each_mechanism_is_dropped_as_often_as_is_asked(share):
+    drop = DropSettings(share, share, share, share)
+    dropped = [dropped_switches(drop, 0, step) for step in range(600)]
+    for name in ("query_fusion", "prefix_tokens", "gated_injection", "perception_prompt"):
+        found = sum(name in names for names in dropped) / 600
+        assert abs(found - share) < 0.07
+
+
+def test_a_list_is_gone_through_at_random_again_and_again():
+    example = again(["x", "y", "z"])
+    assert {example(n) for n in range(40)} == {"x", "y", "z"}
+    assert example(5) == example(5)
+
+
+def test_questions_are_asked_anew_each_time():
+    made = layout_example(3, "train", 2)
+
+    def ask(perception, attributes, rng):
+        return (int(rng.integers(10**6)),)
+
+    example = again([made], lambda chosen, rng: asked_anew(ask, chosen, rng))
+    assert example(1).questions != example(2).questions
+    assert example(1).questions == example(1).questions
+    assert replace(example(1), questions=made.questions).perception is made.perception
+
+
+def test_the_generators_of_read_and_looked_at_examples_differ():
+    batches = numbers(look=4)
+    (read, _), (looked_at, _) = batches[3]
+    assert [n for _, n in read] != [n for _, n in looked_at]
+
+
+def test_real_batches_hold_tensors(make_batches):
+    from mrmllm_ros.training.settings import TrainingSettings
+
+    _, _, batches = make_batches(TrainingSettings(batch_size=2))
+    read, looked_at = batches[0]
+    assert looked_at is None
+    assert len(read.texts.ids) == 2
+    assert read.next_ids.dtype == torch.int64
+    assert np.isfinite(read.frames.objects.scores.numpy()).all()

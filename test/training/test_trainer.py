@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.training.settings import DropSettings, TrainingSettings
+from mrmllm_ros.training.trainer import Trainer, TrainingError, exact_answers, start
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return TrainingSettings(
+        output=str(tmp_path / "run"),
+        steps=4,
+        batch_size=2,
+        look_batch_size=0,
+        learning_rate=1e-2,
+        warmup_steps=0,
+        device="cpu",
+        log_every=1,
+        evaluate_every=2,
+        save_every=2,
+    )
+
+
+@pytest.fixture
+def make_trainer(make_batches):
+    def make(settings, lines=None, evaluation=()):
+        model, _, batches = make_batches(settings, lora_rank=2)
+        report = (lambda line: None) if lines is None else lines.append
+        return Trainer(model, batches, evaluation, settings, start(settings), report)
+
+    return make
+
+
+def weights(folder):
+    return load_file(f"{folder}/model.safetensors")
+
+
+def test_training_lowers_the_loss_and_leaves_frozen_weights_alone(make_batches, settings):
+    settings = replace(settings, steps=12, drop=DropSettings(0, 0, 0, 0))
+    model, _, batches = make_batches(settings, lora_rank=2)
+    frozen = {n: w.clone() for n, w in model.named_parameters() if not w.requires_grad}
+    lines = []
+    evaluation = [batches[0][0], batches[1][0]]
+    trainer = Trainer(model, batches, evaluation, settings, start(settings), lines.append)
+    before = trainer.evaluate()
+    trainer.run()
+    after = trainer.evaluate()
+    assert after["language"] < before["language"]
+    assert after["score"] < before["score"]
+    now = dict(model.named_parameters())
+    assert all(torch.equal(now[name], weight) for name, weight in frozen.items())
+
+
+def test_a_run_that_is_cut_and_resumed_ends_as_one_that_is_not(make_trainer, settings, tmp_path):
+    whole = weights(make_trainer(replace(settings, output=str(tmp_path / "whole"))).run())
+    # Cut after the second step; the number of steps also shapes the learning rate.
+    cut = make_trainer(settings)
+    cut._time_is_up = lambda: cut.progress.step == 2
+    cut.run()
+    lines = []
+    resumed = make_trainer(settings, lines)
+    assert lines[0].startswith("going on after step 2")
+    again = weights(resumed.run())
+    assert again.keys() == whole.keys()
+    for name, weight in whole.items():
+        torch.testing.assert_close(again[name], weight, msg=name)
+
+
+def test_a_finished_run_is_not_trained_further(make_trainer, settings):
+    first = weights(make_trainer(settings).run())
+    second = weights(make_trainer(settings).run())
+    assert all(torch.equal(first[name], weight) for name, weight in second.items())
+
+
+def test_time_that_is_used_up_ends_a_run_with_a_checkpoint(make_trainer, settings):
+    trainer = make_trainer(replace(settings, steps=10**6, time_limit_minutes=1e-4))
+    folder = trainer.run()
+    assert 1 <= trainer.progress.step < 100
+    assert weights(folder)
+
+
+def test_a_checkpoint_is_loaded_by_the_model_in_half_the_bytes(make_trainer, settings, tiny):
+    trainer = make_trainer(settings)
+    folder = trainer.run()
+    stored = weights(folder)
+    assert {weight.dtype for weight in stored.values()} == {torch.float16}
+    assert json.loads((folder / "config.json").read_text())["language_model"] == "tiny"
+    loaded = MrMllm.from_pretrained(folder, tiny).trained_state()
+    for name, weight in trainer._model.trained_state().items():
+        torch.testing.assert_close(loaded[name], weight, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", None])
+def test_a_damaged_or_foreign_state_is_refused_and_named(content, make_trainer, settings):
+    make_trainer(settings).run()
+    file = f"{settings.output}/state.pt"
+    if content is None:
+        state = torch.load(file, weights_only=True)
+        state["optimizer"]["param_groups"][0]["params"].pop()
+        torch.save(state, file)
+    else:
+        with open(file, "wb") as stream:
+            stream.write(content)
+    with pytest.raises(TrainingError, match=r"state\.pt.*Name another output"):
+        make_trainer(settings)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_the_fix(make_trainer, settings):
+    trainer = make_trainer(settings)
+    torch.nn.init.constant_(trainer._model.query_tokens.scale, torch.nan)
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        trainer.run()
+
+
+def test_progress_names_step_time_and_every_part(make_trainer, settings, make_batches):
+    lines = []
+    _, _, batches = make_batches(settings)
+    make_trainer(settings, lines, [batches[9][0]]).run()
+    steps = [line for line in lines if line.startswith("step ")]
+    assert [line.split(",")[0] for line in steps] == [f"step {i} of 4" for i in (1, 2, 3, 4)]
+    assert all("language" in line and "score" in line for line in steps)
+    evaluations = [line for line in lines if line.startswith("evaluation after")]
+    assert [line.split()[2] for line in evaluations] == ["2", "4"]
+    assert all("exact_answers" in line for line in evaluations)
+
+
+def test_the_learning_rate_rises_and_then_falls(make_trainer, settings):
+    trainer = make_trainer(replace(settings, steps=100, warmup_steps=10))
+    rates = []
+    for trainer.progress.step in range(100):
+        rates.append(trainer._schedule())
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0, abs=0.05)
+    assert rates[-1] < 0.06
+    assert rates.index(max(rates)) in (9, 10)
+
+
+def test_an_answer_counts_as_exact_only_when_every_token_is(make_batches, settings):
+    model, _, batches = make_batches(settings)
+    batch, _ = batches[0]
+    with torch.no_grad():
+        output = model(batch.frames, batch.preamble_ids, batch.texts, batch.wanted)
+    right = torch.nn.functional.one_hot(batch.next_ids, output.logits.shape[-1]).float()
+    assert exact_answers(replace(output, logits=right), batch) == 1.0
+    count = sum(int(owner.max()) + 1 for owner in batch.texts.owner)
+    wrong = right.clone()
+    wrong[0] = wrong[0].roll(1)
+    assert exact_answers(replace(output, logits=wrong), batch) == pytest.approx(1 - 1 / count)

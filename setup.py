@@ -26,7 +26,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mrmllm_ros*"]),
-    package_data={"mrmllm_ros.training.evaluation": ["labelled/*.json*"]},
+    package_data={
+        "mrmllm_ros": ["checkpoints/*/*"],
+        "mrmllm_ros.training.evaluation": ["labelled/*.json*"],
+    },
     python_requires=">=3.10",
     install_requires=requirements("core"),
     extras_require={"test": requirements("test"), "train": requirements("train")},

@@ -28,20 +28,6 @@ RECORD = {
 
 
 @pytest.fixture
-def bus_file(bus_image, tmp_path):
-    path = tmp_path / "bus.png"
-    cv2.imwrite(str(path), bus_image)
-    return path
-
-
-@pytest.fixture
-def zidane_file(zidane_image, tmp_path):
-    path = tmp_path / "zidane.png"
-    cv2.imwrite(str(path), zidane_image)
-    return path
-
-
-@pytest.fixture
 def enriched(make_detections):
     """A bus [1], a person [2] that fusion leaves out, a doubtful box [3] that is a forklift."""
     return EnrichedDetections(
@@ -90,8 +76,16 @@ def test_detect_finds_the_bus_and_at_least_three_people(bus_file, capsys):
     assert labels.count("person") >= 3
 
 
-def test_without_a_checkpoint_detect_says_what_the_detector_says(bus_file, capsys):
-    assert main(["detect", "--image", str(bus_file), "--json"]) == 0
+@pytest.fixture
+def untrained(tmp_path):
+    """Options that leave the fusion out."""
+    file = tmp_path / "untrained.yaml"
+    file.write_text('/**:\n  ros__parameters:\n    mrmllm: {checkpoint: ""}\n')
+    return ["--params-file", str(file)]
+
+
+def test_without_a_checkpoint_detect_says_what_the_detector_says(bus_file, capsys, untrained):
+    assert main(["detect", "--image", str(bus_file), "--json", *untrained]) == 0
     record = json.loads(capsys.readouterr().out)
     assert [d["id"] for d in record["detections"]] == [
         i + 1 for i in range(len(record["detections"]))

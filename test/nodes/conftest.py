@@ -16,6 +16,9 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 he
 
 from mrmllm_ros.nodes.processes import check_running, node_command, ros_arguments, running
 
+# A fusion pass with trained weights takes most of a second here; tests that are about it say so.
+UNTRAINED = {"mrmllm.checkpoint": '""', "enrich_rate_hz": 10.0}
+
 
 @dataclass
 class RunningNode:
@@ -82,6 +85,8 @@ def start_node(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs")
 
     def start(name, namespace, extra=(), **parameters):
+        if name == "mrmllm_node":
+            parameters = UNTRAINED | parameters
         return _node(name, folder, [*ros_arguments(namespace=namespace, **parameters), *extra])
 
     return start

@@ -413,6 +413,27 @@ def test_killed_in_mid_answer_it_starts_clean_and_ends_with_status_0(
         assert node.process.wait(30) == 0
 
 
+def test_the_embedded_default_answers_right_and_enriches_what_it_sees(
+    ros, start_node, make_client, bus_image
+):
+    namespace = "/test_embedded"
+    parameters = {"mrmllm.checkpoint": "embedded", "enrich_rate_hz": 1.0}
+    with start_node("mrmllm_node", namespace, **parameters) as node:
+        camera = Camera(make_client(namespace))
+        seen = camera.see_enriched(bus_image)
+        assert "(trained)" in node.log_text()
+        assert {"bus", "person"} <= {d.label for d in seen.detections}
+        assert any(a.name == "colour" for d in seen.detections for a in d.attributes)
+        buses = [d for d in seen.detections if d.label == "bus"]
+        answer = camera.ask("Is there a bus?", max_age=60.0).answer
+        assert answer.text.startswith("Yes")
+        assert [d.id for d in answer.detections] == [d.id for d in buses]
+        absent = camera.ask("Is there a giraffe?", max_age=60.0).answer
+        assert absent.text.startswith("No")
+        assert not absent.detections
+        node.check()
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, compute, detector, language_model):
     """A checkpoint for the embedded models whose every weight takes effect."""

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mrmllm train` with the embedded models: trains, goes on, is used; says what is wrong."""
+
+import json
+
+import pytest
+
+from mrmllm_ros.cli.main import main
+
+SETTINGS = """
+output: {output}
+steps: {steps}
+batch_size: 1
+look_batch_size: 1
+warmup_steps: 0
+log_every: 1
+evaluation_batches: 1
+device: cpu
+model: {{lora_rank: 2, injection_layers: 1, max_objects: 8}}
+data:
+  layout: {{share: 1.0, questions: 2}}
+  frames: {{share: 1.0, questions: 2, sources: [{{path: {frames}}}]}}
+"""
+
+
+@pytest.fixture
+def train(tmp_path, bus_file):
+    """Function that runs the command with so many steps."""
+    file = tmp_path / "training.yaml"
+
+    def run(steps, **values):
+        values = {"output": tmp_path / "run", "frames": bus_file.parent} | values
+        file.write_text(SETTINGS.format(steps=steps, **values))
+        return main(["train", "--config", str(file)])
+
+    return run
+
+
+def test_a_run_goes_on_where_it_was_cut_and_ask_uses_its_checkpoint(
+    train, tmp_path, bus_file, capsys
+):
+    assert train(1) == 0
+    capsys.readouterr()
+    assert train(2) == 0
+    out, progress = capsys.readouterr()
+    assert "frames: 1 examples" in progress
+    assert "going on after step 1" in progress
+    assert "step 2 of 2" in progress
+    checkpoint = out.strip()
+    file = tmp_path / "trained.yaml"
+    file.write_text(f"/**:\n  ros__parameters:\n    mrmllm: {{checkpoint: {checkpoint}}}\n")
+    command = ["ask", "--image", str(bus_file), "--params-file", str(file), "--json"]
+    assert main([*command, "--max-new-tokens", "4", "Is there a bus?"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["answer"]
+    assert record["detections"]
+
+
+def test_an_empty_folder_is_refused(train, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert train(1, frames=tmp_path / "empty") == 2
+    assert f"the folder {tmp_path / 'empty'} holds no images" in capsys.readouterr().err
+
+
+def test_a_missing_video_is_refused(train, capsys):
+    assert train(1, frames="/nowhere.mp4") == 2
+    assert "no file, folder or sample /nowhere.mp4" in capsys.readouterr().err
+
+
+def test_a_wrong_key_is_refused_before_models_are_loaded(tmp_path, capsys):
+    file = tmp_path / "training.yaml"
+    file.write_text("stepps: 3\n")
+    assert main(["train", "--config", str(file)]) == 2
+    assert "unknown setting stepps" in capsys.readouterr().err
+
+
+def test_a_missing_configuration_is_refused(capsys):
+    assert main(["train", "--config", "/nowhere.yaml"]) == 2
+    assert "/nowhere.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ("{layout: {share: 0.0}}", "every share is 0"),
+        ("{coco: {share: 1.0, images: /nowhere, annotations: /nowhere.json}}", "/nowhere.json"),
+        ("{questions: {share: 1.0, file: /nowhere.jsonl}}", "/nowhere.jsonl"),
+        ("{frames: {share: 1.0}}", "nothing in it to train on"),
+    ],
+)
+def test_data_that_are_not_there_are_refused(data, named, tmp_path, capsys):
+    file = tmp_path / "training.yaml"
+    file.write_text(f"output: {tmp_path / 'run'}\ndevice: cpu\ndata: {data}\n")
+    assert main(["train", "--config", str(file)]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_time_limit_and_output_may_be_given_on_the_command_line(tmp_path, capsys):
+    file = tmp_path / "training.yaml"
+    file.write_text("steps: 3\n")
+    options = ["--output", str(tmp_path), "--time-limit-minutes", "-1"]
+    assert main(["train", "--config", str(file), *options]) == 2
+    assert "below the minimum" in capsys.readouterr().err

@@ -342,6 +342,7 @@ class MrMllm(PreTrainedModel):
             visual = frames.visual  # (B, N_m, d_m)
             if visual is None:
                 visual = self.visual_encoder(frames.pixel_values)
+            visual = visual.to(self.language_model.dtype)
         features = objects.features
         if not self.config.detector:
             features = pool_tokens(visual, self.visual_encoder.grid, objects.boxes)

@@ -57,7 +57,8 @@ class FrameBatch:
         text_mask: (B, L) bool, true where there is a token.
         objects: The candidates.
         pixel_values: (B, 3, H, W) as the visual encoder takes them, or None where it is not used.
-        listed: Number of objects in the text of each frame, which are those that can be cited.
+        listed: Number of objects of each frame that can be cited: those in the text, or where
+            there is no text those that are reported.
         visual: (B, N_m, d_m) tokens `V_m`, where they have been computed already.
         seen: (B,) bool, true where there is an image; None where all have one. In training, some
             scenes have none.
@@ -172,6 +173,7 @@ class MrMllmProcessor:
         self._language_model = backbones.language_model
         self._encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
+        self._has_tokens = config.prefix_tokens or config.gated_injection
         self.perception_width = config.perception_width
         self.visual_shape = (0, 0)
         if backbones.visual_encoder is not None:
@@ -221,9 +223,15 @@ class MrMllmProcessor:
                 (*self.vocabulary, *labels),
                 self._language_model,
             ),
-            listed=tuple(map(listed, texts)),
+            listed=tuple(map(self._citable, perceptions, texts)),
             **{"pixel_values": None, **image},
         )
+
+    def _citable(self, perception: Perception, text: str) -> int:
+        """Number of objects that can be cited: those in the text, else those with a token."""
+        if self.chat.with_objects:
+            return listed(text)
+        return min(perception.reported, self._max_objects) if self._has_tokens else 0
 
     def _describe(self, perception: Perception, attributes: Sequence[Mapping[str, str]]) -> str:
         if not self.chat.with_objects:

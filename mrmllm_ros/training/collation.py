@@ -91,6 +91,8 @@ class Collator:
             with_prompt: Whether objects are written into the prompt.
         """
         self.processor.chat = self._with_objects if with_prompt else self._without_objects
+        if not with_prompt:
+            examples = [_without_unseen(example) for example in examples]
         frames = frame_batch(self.processor, examples)
         texts, wanted, next_ids = self._texts(examples)
         return TrainingBatch(
@@ -185,6 +187,19 @@ def frame_batch(processor: MrMllmProcessor, examples: Sequence[Example]) -> Fram
         visual=torch.stack([_tokens(processor, example) for example in examples]).to(device),
         seen=torch.tensor(seen, device=device),
     )
+
+
+def _without_unseen(example: Example) -> Example:
+    """Without the questions whose answers only the prompt could tell.
+
+    Of a scene without an image, colours and the like reach the model in no other way, and to ask
+    for them would teach it to invent.
+    """
+    if example.visual is not None:
+        return example
+    stated = {value for values in example.attributes for value in values.values()}
+    kept = (q for q in example.questions if not any(value in q.answer for value in stated))
+    return replace(example, questions=tuple(kept))
 
 
 def _with_features(processor: MrMllmProcessor, example: Example) -> Any:

@@ -14,7 +14,7 @@ from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.settings import DropSettings
 
 # Several things are drawn from one seed and step.
-_READ, _LOOK, _SWITCHES = range(3)
+_READ, _LOOK, _SWITCHES, _LOOK_SWITCHES = range(4)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
         if not (self._with_images and self._look_batch_size):
             return read, None
         looked_at = self._examples(self._with_images, step, _LOOK, self._look_batch_size)
-        return read, self._collate(looked_at)
+        # Nobody answers what is only looked at.
+        return read, self._collate([replace(example, questions=()) for example in looked_at])
 
     def _examples(
         self, sources: Sequence[Source], step: int, use: int, count: int
@@ -96,9 +97,16 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
         return [source.example(int(n)) for n in of_process.integers(0, 2**31, count)]
 
 
-def dropped_switches(drop: DropSettings, seed: int, step: int) -> list[str]:
-    """The mechanisms that are left out of a step, in every process alike."""
-    rng = np.random.default_rng([seed, step, _SWITCHES])
+def dropped_switches(drop: DropSettings, seed: int, step: int, looks: bool = False) -> list[str]:
+    """The mechanisms that are left out of a step, in every process alike.
+
+    Args:
+        drop: How often each is.
+        seed: The run's.
+        step: The step.
+        looks: Whether for what is looked at, else for what is read.
+    """
+    rng = np.random.default_rng([seed, step, _LOOK_SWITCHES if looks else _SWITCHES])
     names = ("query_fusion", "prefix_tokens", "gated_injection", "perception_prompt")
     return [name for name in names if rng.random() < getattr(drop, name)]
 

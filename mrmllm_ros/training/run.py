@@ -111,6 +111,7 @@ def load_sources(
             encoder,
             data.frames.views,
             settings.seed,
+            questions=lambda *_: (),
         )
         examples = _collected("frames", found, report)
         sources["frames"] = Source(data.frames.share, again(examples, anew))

@@ -151,7 +151,11 @@ class Trainer:
         with self._model.without(*switches):
             parts = self._learn(read)
         if looked_at is not None:
-            self._learn(looked_at, reads=False)
+            # Drawn anew, so that looking meets each state as often as reading does.
+            off = dropped_switches(settings.drop, settings.seed, self.progress.step, looks=True)
+            with self._model.without(*(name for name in off if name == "query_fusion")):
+                looked = self._learn(looked_at, reads=False)
+            parts |= {f"look_{name.removeprefix('unread_')}": v for name, v in looked.items()}
         self._accelerator.clip_grad_norm_(
             [w for w in self._model.parameters() if w.requires_grad], settings.gradient_norm
         )
@@ -293,7 +297,7 @@ def start(settings: TrainingSettings) -> Accelerator:
 
 
 def _precision(wanted: str, on_cpu: bool) -> str:
-    able = torch.cpu._is_avx512_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported()
+    able = torch.cpu._is_avx512_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported(False)
     if wanted == "auto":
         return "bfloat16" if able else "float32"
     if wanted == "bfloat16" and not on_cpu and not able:

@@ -34,7 +34,7 @@ from mrmllm_ros.training.data.wordings import wording
 SIDES = ("left", "middle", "right")
 # What one more than a hair's breadth is, so that no answer hangs on a shaking box.
 BESIDE, ABOVE, LOWER, BIGGER = 0.08, 0.12, 0.05, 1.4
-MOST_COUNTED, MOST_PLACES, MOST_ON_SIDE, MOST_GROUPS = 15, 4, 8, 6
+MOST_COUNTED, MOST_PLACES, MOST_ON_SIDE, MOST_GROUPS = 15, 4, 8, 5
 CANNOT_TELL = "I can't tell that from what I see."
 
 _NUMBERS = (
@@ -617,23 +617,26 @@ def _listing(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _description(draw: _Draw) -> tuple[str, str, Truth]:
     # What a robot is asked most: nothing at all.
-    question = "" if draw.chance(0.4) else draw.put("description")
+    # It is in words of training, which evaluation does not use.
+    nothing = draw.split == "train" and draw.chance(0.4)
+    question = "" if nothing else draw.put("description")
     return question, *_told(draw, lambda label, ids: _described(draw, label, ids))
 
 
 def _told(draw: _Draw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str, Truth]:
-    """All groups of objects, each as `part` tells it."""
-    if len(draw.groups) > MOST_GROUPS:
-        raise _NothingToAskError
-    labels = frozenset(draw.groups)
+    """The first groups of objects, each as `part` tells it, and whether there are more."""
+    told = dict(list(draw.groups.items())[:MOST_GROUPS])
+    labels = frozenset(told)
     known = _words(draw.vocabulary)
     truth = Truth(
         mentions=labels,
         # Not a new set for each scene, where it can be helped.
         among=known if labels <= known else known | labels,
-        cited=frozenset(range(1, len(draw.scene.labels) + 1)),
+        cited=frozenset(i for ids in told.values() for i in ids),
     )
-    parts = [part(label, ids) for label, ids in draw.groups.items()]
+    parts = [part(label, ids) for label, ids in told.items()]
+    if len(draw.groups) > len(told):
+        parts.append("more")
     return f"I see {_joined(parts)}." if parts else "I see no objects.", truth
 
 

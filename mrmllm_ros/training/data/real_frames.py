@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import COLOURS, measure_colours
 from mrmllm_ros.perception.detections import Detections
@@ -410,6 +411,9 @@ def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Qu
         perception: Perception, attributes: Attributes, rng: np.random.Generator
     ) -> tuple[QuestionAnswer, ...]:
         reported = perception.detections
+        if len(reported) > PromptSettings().max_objects:
+            # What the prompt leaves out cannot be answered about.
+            return ()
         shares = (reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1)
         scene = Scene(labels=reported.labels, boxes=shares, attributes=attributes[: len(reported)])
         return ask(scene, rng, count, "train", vocabulary)

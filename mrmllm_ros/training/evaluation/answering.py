@@ -15,7 +15,7 @@ from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmReading
 from mrmllm_ros.model.processing_mrmllm import pad_left
 from mrmllm_ros.model.prompt import cited_ids
 
-MAX_NEW_TOKENS = 48
+MAX_NEW_TOKENS = 96
 
 
 @dataclass(frozen=True)

@@ -269,6 +269,9 @@ class MrMllm(PreTrainedModel):
         Args:
             objects: See `FramePass.objects`.
             batch: The objects.
+
+        Returns:
+            Of each of the (B, K) objects.
         """
         attributes = {
             name: self.text.embed_texts(values) for name, values in self.config.attributes.items()
@@ -322,7 +325,8 @@ class MrMllm(PreTrainedModel):
         """While this lasts, these mechanisms are off, though the model has them.
 
         Args:
-            switches: Of `MrMllmConfig`: query_fusion, prefix_tokens, gated_injection.
+            switches: Of `MrMllmConfig`: query_fusion, prefix_tokens, gated_injection, and
+                perception_prompt, which a processor made meanwhile obeys.
         """
         before = {name: getattr(self.config, name) for name in switches}
         try:

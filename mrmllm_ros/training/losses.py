@@ -57,6 +57,9 @@ def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[st
     Args:
         output: What it said of B x K candidates.
         targets: What it should have said.
+
+    Returns:
+        Scalars by the names of `LossSettings`; zero where nothing is known.
     """
     known = ~targets.scores.isnan()
     # As log-odds: autocast refuses the loss of probabilities.

@@ -24,12 +24,12 @@ class Source:
     Attributes:
         share: Part of the steps, against the shares of the other sources.
         example: Makes the example of a number; the same for the same number.
-        has_images: Whether its scenes have images.
+        has_targets: Whether looking at its images can be learnt from.
     """
 
     share: float
     example: Callable[[int], Example]
-    has_images: bool = True
+    has_targets: bool = True
 
 
 class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
@@ -70,7 +70,7 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
         self._drop = drop
         self._batch_size = batch_size
         self._look_batch_size = look_batch_size
-        self._with_images = [source for source in self._sources if source.has_images]
+        self._to_look_at = [source for source in self._sources if source.has_targets]
         self._seed = seed
         self._process = process
 
@@ -80,9 +80,9 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
         read = self._collate(
             self._examples(self._sources, step, _READ, self._batch_size), with_prompt=not dropped
         )
-        if not (self._with_images and self._look_batch_size):
+        if not (self._to_look_at and self._look_batch_size):
             return read, None
-        looked_at = self._examples(self._with_images, step, _LOOK, self._look_batch_size)
+        looked_at = self._examples(self._to_look_at, step, _LOOK, self._look_batch_size)
         # Nobody answers what is only looked at.
         return read, self._collate([replace(example, questions=()) for example in looked_at])
 

@@ -9,23 +9,28 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from huggingface_hub.errors import StrictDataclassError
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
-from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import load_detector
-from mrmllm_ros.settings import read_parameter_file
+from mrmllm_ros.settings import SettingsError, read_parameter_file
 from mrmllm_ros.training.collation import Collator, TrainingBatch
 from mrmllm_ros.training.data.coco import coco_examples
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.data.question_files import question_examples
-from mrmllm_ros.training.data.real_frames import FrameSource, frame_examples, training_questions
+from mrmllm_ros.training.data.real_frames import (
+    DOUBTFUL_FROM,
+    FrameSource,
+    frame_examples,
+    training_questions,
+)
 from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew
 from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.training.trainer import Trainer, TrainingError
@@ -51,12 +56,16 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
     Raises:
         MrmllmError: If a model or data cannot be had, or the run cannot go on.
     """
-    backbones = load_backbones(settings, accelerator.device)
+    chosen = choose_backbones(settings)
+    backbones = load_backbones(chosen, accelerator.device)
+    try:
+        config = MrMllm.configure(backbones, **vars(settings.model))
+    except StrictDataclassError as error:
+        raise SettingsError(f"model: {error.__cause__ or error}") from error
     sources = load_sources(settings, backbones, report)
-    config = MrMllm.configure(backbones, **vars(settings.model))
     model = MrMllm(config, backbones)
     collate = Collator(
-        MrMllmProcessor(config, backbones, PromptSettings()),
+        MrMllmProcessor(config, backbones, chosen.prompt),
         backbones.language_model,
         config.attributes,
     )
@@ -75,11 +84,27 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
     return Trainer(model, batches, evaluation, settings, accelerator, report).run()
 
 
-def load_backbones(settings: TrainingSettings, device: torch.device) -> Backbones:
-    """Load the frozen models, in full precision."""
+def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
+    """What the parameter file says of the frozen models.
+
+    Raises:
+        SettingsError: If it cannot be read, or the detector is to keep back what is doubtful.
+    """
     file = settings.models.params_file
     values = read_parameter_file(Path(file).expanduser(), "mrmllm_node") if file else {}
     chosen = BackboneChoice.from_parameters(values)
+    if chosen.detector.least_score > DOUBTFUL_FROM:
+        raise SettingsError(
+            f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides doubtful "
+            f"objects, which training must see; set it to {DOUBTFUL_FROM} or less"
+        )
+    return chosen
+
+
+def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
+    """Load the frozen models, in full precision, on the device."""
+    if chosen.compute.threads:
+        torch.set_num_threads(chosen.compute.threads)
     compute = Compute(device, torch.float32, chosen.compute.threads)
     return Backbones(
         language_model=LanguageModel.load(chosen.language_model, compute),
@@ -103,7 +128,9 @@ def load_sources(
     anew = partial(asked_anew, ask)
     sources: dict[str, Source] = {}
     if data.layout.share:
-        sources["layout"] = Source(data.layout.share, partial(_layout, settings), has_images=False)
+        sources["layout"] = Source(
+            data.layout.share, partial(_layout, settings), has_targets=False
+        )
     if data.frames.share:
         found = frame_examples(
             [frame_source(source) for source in data.frames.sources],
@@ -117,13 +144,15 @@ def load_sources(
         sources["frames"] = Source(data.frames.share, again(examples, anew))
     if data.coco.share:
         files = (Path(data.coco.images).expanduser(), Path(data.coco.annotations).expanduser())
-        examples = _collected("coco", coco_examples(*files, detector, encoder), report)
+        found = coco_examples(*files, detector, encoder, views=data.coco.views, seed=settings.seed)
+        examples = _collected("coco", found, report)
         sources["coco"] = Source(data.coco.share, again(examples))
     if data.questions.share:
         file = Path(data.questions.file).expanduser()
         found = question_examples(file, detector, encoder, progress=report)
         examples = _collected("questions", found, report)
-        sources["questions"] = Source(data.questions.share, again(examples))
+        # They have no targets, so there is nothing to learn from looking at them alone.
+        sources["questions"] = Source(data.questions.share, again(examples), has_targets=False)
     if not sources:
         raise TrainingError("data: every share is 0; give layout, frames, coco or questions one")
     return sources
@@ -147,7 +176,7 @@ def frame_source(settings: SourceSettings) -> FrameSource:
         WeightsError: If it is a sample video that has not been fetched.
     """
     path = Path(settings.path).expanduser()
-    if settings.path in CATALOG:
+    if settings.path in CATALOG and CATALOG[settings.path].kind == "sample video":
         [path] = (p for p in locate(settings.path).iterdir() if p.suffix in (".avi", ".mp4"))
     elif not settings.path or not path.exists():
         raise DataError(f"data.frames.sources: there is no file, folder or sample {path}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `mrmllm train` is configured by; `config/train/embedded.yaml` shows all of it."""
+"""What `mrmllm train` is configured by."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 
 from mrmllm_ros.compute import ComputeSettings
 from mrmllm_ros.model.language_model import LanguageModelSettings
+from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
 from mrmllm_ros.perception.detector import DetectorSettings
 from mrmllm_ros.settings import SettingsError, Validated, group, setting
@@ -113,6 +114,7 @@ class CocoSettings(Validated):
     share: float = setting(0.0, "Part of the steps.", minimum=0.0, maximum=1.0)
     images: str = setting("", "Folder of the images.")
     annotations: str = setting("", "COCO instances file.")
+    views: int = setting(1, "Examples made of each image.", minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ class BackboneChoice(Validated):
     detector: DetectorSettings = group(DetectorSettings)
     visual_encoder: VisualEncoderSettings = group(VisualEncoderSettings)
     language_model: LanguageModelSettings = group(LanguageModelSettings)
+    prompt: PromptSettings = group(PromptSettings)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,11 @@ class TrainingSettings(Validated):
     seed: int = setting(0, "Of everything random.", minimum=0, maximum=2**31 - 1)
     steps: int = setting(1000, "Number of steps.", minimum=1, maximum=10**9)
     time_limit_minutes: float = setting(
-        0.0, "End after so long, all resumptions together; 0 for none.", minimum=0.0, maximum=1e6
+        0.0,
+        "End after so long in steps, all resumptions together; 0 for none. The learning rate falls "
+        "with whichever of steps and time is used up first.",
+        minimum=0.0,
+        maximum=1e6,
     )
     batch_size: int = setting(8, "Scenes in a step on each device.", minimum=1, maximum=4096)
     look_batch_size: int = setting(

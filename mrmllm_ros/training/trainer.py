@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -98,6 +99,9 @@ class Trainer:
 
         Returns:
             The folder of the checkpoint.
+
+        Raises:
+            TrainingError: If the loss is no number any more.
         """
         settings, progress = self._settings, self.progress
         loader = DataLoader(
@@ -114,7 +118,7 @@ class Trainer:
             progress.step += 1
             progress.elapsed_s = self._longest(time.monotonic() - started)
             if progress.step % settings.log_every == 0:
-                self._report(self._line(parts))
+                self._report(self._line({name: float(part) for name, part in parts.items()}))
             if progress.step % settings.evaluate_every == 0:
                 self.evaluate()
             if progress.step % settings.save_every == 0:
@@ -137,11 +141,13 @@ class Trainer:
         self._report(f"evaluation after {self.progress.step} steps: {_listed(means)}")
         return means
 
-    def _step(self, read: TrainingBatch, looked_at: TrainingBatch | None) -> dict[str, float]:
+    def _step(
+        self, read: TrainingBatch, looked_at: TrainingBatch | None
+    ) -> dict[str, torch.Tensor]:
         """Train on one batch that is read and one that is looked at.
 
         Returns:
-            The parts of the loss on the first.
+            The parts of the losses on both.
         """
         settings = self._settings
         for group in self._optimizer.param_groups:
@@ -163,7 +169,7 @@ class Trainer:
         self._optimizer.zero_grad()
         return parts
 
-    def _learn(self, batch: TrainingBatch, reads: bool = True) -> dict[str, float]:
+    def _learn(self, batch: TrainingBatch, reads: bool = True) -> dict[str, torch.Tensor]:
         """Add the gradient of a batch; gives its losses."""
         batch = batch.to(self._accelerator.device)
         parts = losses(self._forward(batch, reads), batch)
@@ -173,7 +179,8 @@ class Trainer:
                 f"the loss is {loss.item()} at step {self.progress.step}; lower learning_rate"
             )
         self._accelerator.backward(loss)
-        return {name: float(part.detach()) for name, part in parts.items()}
+        # As tensors: to read them off a GPU at every step would hold it up.
+        return {name: part.detach() for name, part in parts.items()}
 
     def _forward(self, batch: TrainingBatch, reads: bool = True) -> MrMllmOutput:
         with self._accelerator.autocast():
@@ -215,21 +222,37 @@ class Trainer:
 
     def _resume(self) -> None:
         file = self._output / _STATE
-        if not file.exists():
-            return
-        try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-            self._model.load_state_dict(state["weights"], strict=False)
-            self._optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress(**state["progress"])
-        except Exception as error:
-            # A damaged file and one of other sizes fail in their own ways.
-            reason = " ".join(str(error).split())
+        if file.exists():
+            try:
+                self._take_up(torch.load(file, map_location="cpu", weights_only=True))
+            except Exception as error:
+                # A damaged file and one of another run fail in their own ways.
+                reason = " ".join(str(error).split())
+                raise TrainingError(
+                    f"{file} is not the state of this run: {reason}. Name another output, or "
+                    "remove the file to start anew"
+                ) from error
+            self._report(f"going on after step {self.progress.step}, from {file}")
+        own = torch.tensor([self.progress.step], device=self._accelerator.device)
+        steps = self._accelerator.gather(own)
+        if steps.min() != steps.max():
             raise TrainingError(
-                f"{file} is not the state of this run: {reason}. Name another output, or remove "
-                "the file to start anew"
-            ) from error
-        self._report(f"going on after step {self.progress.step}, from {file}")
+                f"the processes find states of different steps in {self._output}; make it a "
+                "folder that all machines share"
+            )
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        if state["run"] != self._run_of():
+            raise ValueError(f"it is of {state['run']}, this run of {self._run_of()}")
+        self._model.load_state_dict(state["weights"], strict=False)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+    def _run_of(self) -> dict[str, Any]:
+        """What makes it this run and no other."""
+        config = self._model.config
+        names = ("language_model", "visual_encoder", "detector", "lora_rank", "lora_alpha")
+        return {"seed": self._settings.seed, **{name: getattr(config, name) for name in names}}
 
     def _save(self) -> Path:
         folder = self._output / CHECKPOINT
@@ -239,6 +262,7 @@ class Trainer:
             "weights": self._model.trained_state(),
             "optimizer": self._optimizer.state_dict(),
             "progress": vars(self.progress),
+            "run": self._run_of(),
         }
         self._output.mkdir(parents=True, exist_ok=True)
         torch.save(state, self._output / f"{_STATE}.new")
@@ -257,7 +281,9 @@ def write_checkpoint(model: MrMllm, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: w.detach().half().contiguous() for name, w in model.trained_state().items()}
-    model.config.save_pretrained(folder)
+    with TemporaryDirectory(dir=folder) as written:
+        model.config.save_pretrained(written)
+        os.replace(Path(written) / "config.json", folder / "config.json")
     save_file(weights, folder / "model.safetensors.new", metadata={"format": "pt"})
     os.replace(folder / "model.safetensors.new", folder / "model.safetensors")
 
@@ -268,6 +294,9 @@ def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:
     Args:
         output: What the model gave.
         batch: What it was given.
+
+    Returns:
+        0 to 1.
     """
     right = output.logits.argmax(-1) == batch.next_ids  # (W,)
     rows, columns = batch.wanted.nonzero(as_tuple=True)
@@ -283,9 +312,14 @@ def start(settings: TrainingSettings) -> Accelerator:
     """Take the devices that there are, and fix the seeds.
 
     Raises:
-        TrainingError: If the device cannot compute in the precision.
+        TrainingError: If the device cannot compute in the precision, or other processes cannot
+            prepare batches for it.
     """
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    if settings.workers and not on_cpu:
+        raise TrainingError(
+            "workers: batches are made on the GPU, which other processes cannot do; set it to 0"
+        )
     precision = _precision(settings.precision, on_cpu)
     set_seed(settings.seed)
     return Accelerator(

@@ -53,9 +53,9 @@ def test_the_prompt_is_left_out_when_it_is_dropped():
         assert with_prompt == ("perception_prompt" not in dropped_switches(drop, 0, step))
 
 
-def test_what_is_looked_at_has_images():
+def test_only_what_has_targets_is_looked_at():
     sources = {
-        "made up": Source(3.0, lambda n: "made up", has_images=False),
+        "made up": Source(3.0, lambda n: "made up", has_targets=False),
         "real": Source(1.0, lambda n: "real"),
     }
     for step in range(10):

@@ -21,6 +21,7 @@ class Truth:
         number: The number that it gives.
         mentions: Those of `among` that it names, and no others of them.
         among: The words that `mentions` is chosen from, such as the three sides.
+        pairs: Which of the words goes with which id, where several objects have one each.
         cited: Ids of the objects that it should cite.
         cites_answer: Whether the citation is the answer itself, as for "which one?"; elsewhere
             citations are judged apart from the words.
@@ -31,6 +32,7 @@ class Truth:
     number: int | None = None
     mentions: frozenset[str] | None = None
     among: frozenset[str] = frozenset()
+    pairs: frozenset[tuple[int, str]] | None = None
     cited: frozenset[int] | None = None
     cites_answer: bool = False
     unanswerable: bool = False

@@ -8,7 +8,7 @@ The forms of the answers are few and fixed, which a small language model learns 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import permutations
 from typing import TypeVar
@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from mrmllm_ros.model.configuration_mrmllm import COLOURS
-from mrmllm_ros.model.prompt import DESCRIBE, side
+from mrmllm_ros.model import prompt
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
 from mrmllm_ros.training.data.nouns import (
     STATES,
@@ -125,7 +125,7 @@ def _another(
 
 def _key(item: QuestionAnswer) -> str:
     # An empty question and this one are the same prompt.
-    return (item.question or DESCRIBE).lower().rstrip("?.")
+    return (item.question or prompt.DESCRIBE).lower().rstrip("?.")
 
 
 class _NothingToAskError(Exception):
@@ -169,7 +169,7 @@ class _Draw:
     def sides(self) -> tuple[str, ...]:
         # Those of the prompt, or an answer contradicts what the prompt says.
         boxes = self.scene.boxes
-        return tuple(map(side, (boxes[:, 0] + boxes[:, 2]) / 2))
+        return tuple(map(prompt.side, (boxes[:, 0] + boxes[:, 2]) / 2))
 
     @cached_property
     def areas(self) -> np.ndarray:
@@ -350,7 +350,7 @@ def _where_all(draw: _Draw) -> tuple[str, str, Truth]:
     return (
         draw.put("where_all", _fields(label)),
         f"The {plural(label)} are {places}.",
-        _sides_truth(draw, ids),
+        replace(_sides_truth(draw, ids), pairs=frozenset((i, draw.side(i)) for i in ids)),
     )
 
 
@@ -539,7 +539,7 @@ def _colours(draw: _Draw) -> tuple[str, str, Truth]:
     return (
         draw.put(name, _fields(label)),
         f"The {plural(label)} {verb} {each}.",
-        _colours_truth(colours, ids),
+        replace(_colours_truth(colours, ids), pairs=frozenset(zip(ids, colours, strict=True))),
     )
 
 

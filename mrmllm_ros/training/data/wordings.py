@@ -2,9 +2,8 @@
 """How people put their questions: some ways for training, others for evaluation only.
 
 Fields of the templates, for the objects asked about: `x` dog, `xs` dogs, `a_x` a dog, `Is` and
-`Does` the verbs that agree with `x`, `y` and `Is_y` those of a second object; `red_x`, `red_xs`
-and `a_red_x` the same with a colour; `side` left, `on_side` "on the left", `colour`, `state`,
-`relation` such as "left of".
+`Does` the verbs that agree with `x`, `y` a second object; `red_x`, `red_xs` and `a_red_x` the same
+with a colour; `on_side` "on the left", `colour`, `state`, `relation` such as "left of".
 """
 
 from __future__ import annotations

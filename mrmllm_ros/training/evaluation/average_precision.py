@@ -96,7 +96,7 @@ class Matches:
     @cached_property
     def _evaluated(self) -> tuple[Any, list[Any]]:
         """The library's parameters, and its matches by class, then by image."""
-        library = _library()
+        library = load_library()
         truth = library.COCO(self._dataset(list(self._true_annotations())), print_function=_silent)
         found = library.COCO(
             self._dataset(list(self._found_annotations())), print_function=_silent
@@ -116,7 +116,7 @@ class Matches:
         count = len(self.truth)
         of_chosen = [matches[c * count + i] for c in range(len(self._classes)) for i in chosen]
         parameters.imgIds = list(range(1, len(chosen) + 1))
-        accumulated = _library().accumulate(parameters, of_chosen)
+        accumulated = load_library().accumulate(parameters, of_chosen)
         # (overlaps, recalls, classes, sizes, limits); -1 for classes that are not there.
         precision = np.asarray(accumulated["precision"])[:, :, :, 0, 0]
         there = precision[0, 0] > -1
@@ -172,7 +172,12 @@ class _Library:
     accumulate: Any
 
 
-def _library() -> _Library:
+def load_library() -> _Library:
+    """The parts of `faster-coco-eval` that are used here.
+
+    Raises:
+        EvaluationError: If it is not installed.
+    """
     try:
         import faster_coco_eval.faster_eval_api_cpp as compiled
         from faster_coco_eval import COCO, COCOeval_faster

@@ -57,7 +57,7 @@ def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:
     Args:
         text: The answer.
         truth: What a right answer says; what it leaves open is not looked at.
-        cited: Ids that the answer cites.
+        cited: Ids that the answer cites, in its order.
     """
     words = _plain(text)
     if truth.unanswerable or _CANNOT_TELL.search(words):
@@ -66,7 +66,9 @@ def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:
         return False
     if truth.number is not None and number(text) != truth.number:
         return False
-    if truth.mentions is not None and mentions(text, truth.among) != truth.mentions:
+    if truth.mentions is not None and frozenset(mentions(text, truth.among)) != truth.mentions:
+        return False
+    if truth.pairs is not None and _pairs(text, truth.among, cited) != truth.pairs:
         return False
     return not truth.cites_answer or frozenset(cited) == truth.cited
 
@@ -103,8 +105,8 @@ def number(text: str) -> int | None:
     return _NUMBERS[word] if word in _NUMBERS else int(word)
 
 
-def mentions(text: str, among: frozenset[str]) -> frozenset[str]:
-    """Which of some words an answer has, in the singular or the plural.
+def mentions(text: str, among: frozenset[str]) -> tuple[str, ...]:
+    """Which of some words an answer has, in the singular or the plural, in the answer's order.
 
     A word within a longer one of them does not count, such as `truck` in `fire truck`; nor does a
     colour that is said of something, such as `orange` in `an orange car`, where other words than
@@ -115,7 +117,15 @@ def mentions(text: str, among: frozenset[str]) -> frozenset[str]:
     found = [(m.start(), m.end(), words[m.group()]) for m in pattern.finditer(plain)]
     if not among <= _COLOURS:
         found = [each for each in found if not _is_adjective(plain, found, *each)]
-    return frozenset(word for _, _, word in found)
+    return tuple(word for _, _, word in found)
+
+
+def _pairs(
+    text: str, among: frozenset[str], cited: Collection[int]
+) -> frozenset[tuple[int, str]] | None:
+    """Which word an answer gives to which id; None where they do not go together."""
+    words = mentions(text, among)
+    return frozenset(zip(cited, words, strict=True)) if len(words) == len(cited) else None
 
 
 def citation_counts(cited: Collection[int], truth: Truth) -> tuple[int, int, int]:

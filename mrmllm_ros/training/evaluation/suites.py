@@ -9,6 +9,7 @@ from functools import cached_property
 
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.training.data.nouns import vocabulary
+from mrmllm_ros.training.evaluation.average_precision import load_library
 from mrmllm_ros.training.evaluation.consistency import ConsistencySuite, DamagedFrames
 from mrmllm_ros.training.evaluation.grounding import GroundingSuite
 from mrmllm_ros.training.evaluation.hallucination import HallucinationSuite
@@ -37,8 +38,10 @@ def require_samples(names: Sequence[str]) -> None:
 
     Raises:
         WeightsError: If a sample video is missing; names the command that fetches it.
-        EvaluationError: If the annotations cannot be read.
+        EvaluationError: If the annotations cannot be read, or a library is missing.
     """
+    if {"consistency", "labelled"} & set(names):
+        load_library()
     if "consistency" in names:
         locate("bikes")
     if "labelled" in names:

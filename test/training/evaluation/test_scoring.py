@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from mrmllm_ros.model.prompt import cited_ids
+from mrmllm_ros.perception.colour import COLOURS
 from mrmllm_ros.training.data.example import Truth
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.data.questions import SIDES
@@ -94,7 +95,7 @@ def test_a_wrong_number_is_wrong():
     ],
 )
 def test_mentions_are_whole_words_the_longest_first_in_any_number(text, among, named):
-    assert mentions(text, frozenset(among)) == named
+    assert frozenset(mentions(text, frozenset(among))) == named
 
 
 def test_all_of_the_words_must_be_named_and_no_others():
@@ -154,3 +155,22 @@ def test_the_model_answers_of_made_up_scenes_are_right(split):
             if item.truth.cited is not None:
                 hits, given, wanted = citation_counts(cited, item.truth)
                 assert hits == given == wanted, item
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("The cars are [1] red, [2] blue.", True),
+        ("The cars are [2] blue, [1] red.", True),
+        ("The cars are [1] blue, [2] red.", False),
+        ("The cars are [1] red.", False),
+        ("The cars are red and blue.", False),
+    ],
+)
+def test_each_word_must_go_with_its_own_object(text, right):
+    truth = Truth(
+        mentions=frozenset({"red", "blue"}),
+        among=frozenset(COLOURS),
+        pairs=frozenset({(1, "red"), (2, "blue")}),
+    )
+    assert is_right(text, truth, cited_ids(text, 9)) == right

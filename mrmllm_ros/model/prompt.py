@@ -2,10 +2,12 @@
 """Perception-embedded prompt: the detections written into the language model's prompt.
 
 The paper's third mechanism (MR-MLLM, abstract: "embed perceptual information into the language
-model's prompts"). The format is ours: one numbered line for each object, most salient first, with
-what is known of it, its side, and three numbers of 0 to 99: where its lower edge is, across and
-down, and how large it is. It is within a budget of tokens, and always the same text for the same
-detections. The numbers in brackets are what answers cite.
+model's prompts"). The format is ours: one numbered line for each
+object, most salient first, with what is known of it, its side, and three numbers of 0 to 99: where
+its lower edge is, across and down, and how large it is. The number follows the label, as in an
+answer, because to go on as in the text before is what language models do best. It is within a
+budget of tokens, and always the same text for the same detections. The numbers in brackets are
+what answers cite.
 """
 
 from __future__ import annotations
@@ -32,18 +34,19 @@ TRAINED_INSTRUCTION = "You are a robot. The numbered objects are what your camer
 # or the model carries those of the examples over into its answers.
 EXAMPLES = (
     (
-        "[1] dog, brown, middle 45,90,39\n[2] chair, left 10,80,32\n[3] chair, right 82,80,35",
+        "dog [1] brown middle 45,90,39\nchair [2] left 10,80,32\nchair [3] right 82,80,35",
         "How many chairs are there?",
         "There are two chairs [2][3].",
     ),
-    ("[1] boat, white, middle 45,90,39", "Is there a cat?", "No, I do not see a cat."),
-    ("[1] kite, right 75,20,10", "Is there a kite?", "Yes, there is a kite [1]."),
+    ("boat [1] white middle 45,90,39", "Is there a cat?", "No, I do not see a cat."),
+    ("kite [1] right 75,20,10", "Is there a kite?", "Yes, there is a kite [1]."),
     (
-        "[1] truck, left 20,80,45\n[2] bicycle, right 75,90,35",
+        "truck [1] left 20,80,45\nbicycle [2] right 75,90,35",
         DESCRIBE,
         "I see a truck [1] on the left and a bicycle [2] on the right.",
     ),
 )
+_LINE = re.compile(r" \[\d+\] .*\d+,\d+,\d+$", re.MULTILINE)
 CITATION = re.compile(r"\[(\d{1,6}(?:,\s*\d{1,6})*)\]")
 
 
@@ -74,10 +77,11 @@ def describe_objects(
         attributes: What else is known of each object, by name; none where left out.
 
     Returns:
-        Lines such as `[1] car, red, left 16,83,31`: label, attributes, the third of the image
-        that the centre is in, centre across, lower edge down, and the side of the square of the
-        same area, in hundredths of the image. Then a line that says how many objects were left
-        out, if any were; or a line that says that there are none.
+        Lines such as `car [1] red left 16,83,31`: label and number as an answer has them, what
+        else is known, the third of the image that the centre is in, centre across, lower edge
+        down, and the side of the square of the same area, in hundredths of the image. Then a line
+        that says how many objects were left out, if any were; or a line that says that there are
+        none.
     """
     if len(detections) == 0:
         return "No objects."
@@ -95,7 +99,7 @@ def describe_objects(
 
 def listed(objects: str) -> int:
     """Number of objects in what `describe_objects` wrote; the others were left out."""
-    return sum(line.startswith("[") for line in objects.splitlines())
+    return len(_LINE.findall(objects))
 
 
 def chat(objects: str | None, question: str, examples: bool = True) -> list[dict[str, str]]:
@@ -152,13 +156,13 @@ def _lines(detections: Detections, attributes: Sequence[Mapping[str, str]]) -> l
     numbers = (shares * GRID + 1e-6).astype(int).clip(0, GRID - 1)
     known = attributes or [{}] * len(detections)
     return [
-        f"[{i}] {_words(label, values)}, {side(x)} {','.join(map(str, row))}"
+        " ".join([_words(label, f"[{i}]", *values.values(), side(x)), ",".join(map(str, row))])
         for i, (label, values, x, row) in enumerate(
             zip(detections.labels, known, center_x, numbers, strict=True), start=1
         )
     ]
 
 
-def _words(label: str, values: Mapping[str, str]) -> str:
+def _words(*texts: str) -> str:
     # Written on one line, whatever they hold.
-    return ", ".join(" ".join(text.split()) for text in (label, *values.values()))
+    return " ".join(" ".join(texts).split())

@@ -164,8 +164,8 @@ class TrainingSettings(Validated):
     steps: int = setting(1000, "Number of steps.", minimum=1, maximum=10**9)
     time_limit_minutes: float = setting(
         0.0,
-        "End after so long in steps, all resumptions together; 0 for none. The learning rate falls "
-        "with whichever of steps and time is used up first.",
+        "End after so long in steps, all resumptions together; 0 for none. The learning rate "
+        "falls with whichever of steps and time is used up first.",
         minimum=0.0,
         maximum=1e6,
     )

@@ -15,15 +15,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from mrmllm_ros.model.configuration_mrmllm import COLOURS
 from mrmllm_ros.model import prompt
+from mrmllm_ros.model.configuration_mrmllm import COLOURS
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
 from mrmllm_ros.training.data.nouns import (
     STATES,
     Split,
     confusable,
     is_person,
-    of_number,
     overlap,
     plural,
     plural_only,
@@ -270,8 +269,11 @@ def _seen(label: str, ids: Sequence[int], colour: str | None = None) -> str:
     """`a dog [3]`, `people [1][4]`, `red cars [2][5]`."""
     if len(ids) == 1:
         return f"{_one(label, colour)} {_cite(ids)}"
-    name = plural(label)
-    return f"{_in_colour(label, name, colour) if colour else name} {_cite(ids)}"
+    return f"{_name(plural(label), label, colour)} {_cite(ids)}"
+
+
+def _name(name: str, label: str, colour: str | None) -> str:
+    return _in_colour(label, name, colour) if colour else name
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -321,13 +323,15 @@ def _count(draw: _Draw) -> tuple[str, str, Truth]:
         # Most groups are of one: as often as not, one that takes counting.
         several = draw.groups_of(2, MOST_COUNTED) if draw.chance() else []
         label, ids = draw.pick(several or draw.groups_of(1, MOST_COUNTED))
-    answer = _counted(ids, of_number(label, len(ids)))
-    return draw.put("count", _fields(label)), answer, _number(ids)
+    return draw.put("count", _fields(label)), _counted(label, ids), _number(ids)
 
 
-def _counted(ids: Sequence[int], name: str) -> str:
+def _counted(label: str, ids: Sequence[int], colour: str | None = None) -> str:
+    """`I see dogs [3][5], two in all.`: what has been cited is easily counted."""
+    if not ids:
+        return f"I see no {_name(plural(label), label, colour)}."
     number = _NUMBERS[len(ids)] if len(ids) < len(_NUMBERS) else str(len(ids))
-    return f"I count {_cite(ids)}, {number} {name}." if ids else f"I count {number} {name}."
+    return f"I see {_seen(label, ids, colour)}, {number} in all."
 
 
 def _number(ids: Sequence[int]) -> Truth:
@@ -346,7 +350,7 @@ def _where(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _where_all(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
-    places = ", ".join(f"{_on(draw.side(i))} {_cite([i])}" for i in ids)
+    places = ", ".join(f"{_cite([i])} {_on(draw.side(i))}" for i in ids)
     return (
         draw.put("where_all", _fields(label)),
         f"The {plural(label)} are {places}.",
@@ -488,7 +492,7 @@ def _several(draw: _Draw) -> tuple[str, tuple[int, ...]]:
 def _nearest_of(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = _several(draw)
     i = _nearest_of_ids(draw, ids)
-    answer = f"The nearest {label} is {_cite([i])}."
+    answer = f"The nearest is {_the(draw, i)}."
     return draw.put("nearest_of", _fields(label)), answer, _picked(i)
 
 
@@ -587,12 +591,8 @@ def _existence_colour(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _count_colour(draw: _Draw) -> tuple[str, str, Truth]:
     label, colour, ids = _of_colour(draw)
-    if is_person(label):
-        name = _in_colour(label, of_number(label, len(ids)), colour)
-    else:
-        name = of_number(label, len(ids), colour)
     question = draw.put("count_colour", _colour_fields(label, colour))
-    return question, _counted(ids, name), _number(ids)
+    return question, _counted(label, ids, colour), _number(ids)
 
 
 def _state(draw: _Draw) -> tuple[str, str, Truth]:
@@ -643,7 +643,7 @@ def _told(draw: _Draw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str
 def _described(draw: _Draw, label: str, ids: tuple[int, ...]) -> str:
     if len(ids) > 1:
         return _seen(label, ids)
-    return f"{_seen(label, ids, draw.colour(ids[0]))} {_on(draw.side(ids[0]))}"
+    return f"{_seen(label, ids)} {_on(draw.side(ids[0]))}"
 
 
 def _which_colour(draw: _Draw) -> tuple[str, str, Truth]:
@@ -674,7 +674,7 @@ def _which_side(draw: _Draw) -> tuple[str, str, Truth]:
 def _which_biggest(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = _several(draw)
     i = _ahead(draw.areas, ids)
-    answer = f"The biggest {label} is {_cite([i])}."
+    answer = f"The biggest is {_the(draw, i)}."
     return draw.put("which_biggest", _fields(label)), answer, _picked(i)
 
 

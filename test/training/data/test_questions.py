@@ -57,10 +57,10 @@ def with_distances(*metres):
     [
         ("Is there a dog?", "Yes, I see a dog [3]."),
         ("Is there a person?", "Yes, I see people [2][4]."),
-        ("How many cars are there?", "I count [1][6], two cars."),
-        ("How many dogs are there?", "I count [3], one dog."),
+        ("How many cars are there?", "I see cars [1][6], two in all."),
+        ("How many dogs are there?", "I see a dog [3], one in all."),
         ("Where is the dog?", "The dog [3] is on the right."),
-        ("Where are the cars?", "The cars are in the middle [1], on the left [6]."),
+        ("Where are the cars?", "The cars are [1] in the middle, [6] on the left."),
         ("Is the dog on the right?", "Yes, the dog [3] is on the right."),
         ("Is the dog on the left?", "No, the dog [3] is on the right."),
         ("What is on the left?", "On the left I see a person [2], a car [6]."),
@@ -68,7 +68,7 @@ def with_distances(*metres):
         ("Is the dog above the door?", "No, the dog [3] is below the door [5]."),
         ("What is the largest thing?", "The largest is the person [2]."),
         ("What is nearest to you?", "The nearest is the person [2]."),
-        ("Which car is nearest?", "The nearest car is [1]."),
+        ("Which car is nearest?", "The nearest is the car [1]."),
         ("How far away is the dog?", "I can't tell how far the dog [3] is."),
         ("What colour is the dog?", "The dog [3] is brown."),
         ("What colour is the door?", "I can't tell the colour of the door [5]."),
@@ -76,18 +76,17 @@ def with_distances(*metres):
         ("What colour are the people wearing?", "The people wear [2] black, [4] red."),
         ("Is there a red car?", "Yes, I see a red car [1]."),
         ("Is there a person in red?", "Yes, I see a person in red [4]."),
-        ("How many blue cars are there?", "I count [6], one blue car."),
+        ("How many blue cars are there?", "I see a blue car [6], one in all."),
         ("Is the door open?", "Yes, the door [5] is open."),
         ("Is the door closed?", "No, the door [5] is open."),
         ("What do you see?", "I see cars [1][6], people [2][4], a dog [3] and a door [5]."),
         (
             "",
-            "I see cars [1][6], people [2][4], a brown dog [3] on the right and a door [5] in the "
-            "middle.",
+            "I see cars [1][6], people [2][4], a dog [3] on the right and a door [5] in the middle.",
         ),
         ("Which car is red?", "The car [1] is red."),
         ("Which person is on the left?", "The person [2] is on the left."),
-        ("Which car is the biggest?", "The biggest car is [1]."),
+        ("Which car is the biggest?", "The biggest is the car [1]."),
         ("What time is it?", "I can't tell that from what I see."),
     ],
 )
@@ -116,7 +115,8 @@ def test_distances_say_what_is_nearest():
 
 def test_what_is_too_close_to_call_is_not_asked():
     asked = questions(with_distances(5, 2.1, 2.1, 6, 8, 9))
-    assert not any(item.answer.startswith("The nearest is") for item in asked.values())
+    assert "What is nearest to you?" not in asked
+    assert asked["Which car is nearest?"].answer == "The nearest is the car [1]."
 
 
 @pytest.mark.parametrize("split", ["train", "evaluation"])

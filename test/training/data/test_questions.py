@@ -82,7 +82,8 @@ def with_distances(*metres):
         ("What do you see?", "I see cars [1][6], people [2][4], a dog [3] and a door [5]."),
         (
             "",
-            "I see cars [1][6], people [2][4], a dog [3] on the right and a door [5] in the middle.",
+            "I see cars [1][6], people [2][4], a dog [3] on the right and a door [5] in the "
+            "middle.",
         ),
         ("Which car is red?", "The car [1] is red."),
         ("Which person is on the left?", "The person [2] is on the left."),

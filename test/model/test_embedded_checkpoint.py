@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trained weights that come with the package, on real photographs."""
+
+import re
+
+import pytest
+
+from mrmllm_ros.model.answerer import Question
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.generation import Decoding, Listener
+from mrmllm_ros.model.mrmllm_answerer import (
+    AUTO,
+    EMBEDDED_CHECKPOINT,
+    MrMllmAnswerer,
+    MrMllmSettings,
+)
+from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+
+MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
+SILENT = Listener(lambda text: None, lambda: False)
+
+
+@pytest.fixture(scope="module")
+def answerer(compute, detector):
+    """With a language model of its own: the trained weights are merged into it."""
+    from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+
+    backbones = Backbones(
+        LanguageModel.load(LanguageModelSettings(), compute),
+        detector,
+        VisualEncoder.load(VisualEncoderSettings(), compute),
+    )
+    return MrMllmAnswerer.load(MrMllmSettings("embedded"), PromptSettings(), backbones)
+
+
+@pytest.fixture(scope="module")
+def ask(answerer, detector, bus_image, zidane_image):
+    """Function that asks about one of the photographs; gives answer and detections."""
+    readings = {}
+    for name, image in (("bus", bus_image), ("zidane", zidane_image)):
+        [perception] = detector.detect([image])
+        [readings[name]] = answerer.read([image], [perception])
+
+    def answer(name, question):
+        reading = readings[name]
+        said = answerer.answer(reading, Question(question, Decoding(96)), SILENT)
+        return said, reading.enriched.detector
+
+    return answer
+
+
+def test_it_is_small_enough_to_ship():
+    size = sum(file.stat().st_size for file in EMBEDDED_CHECKPOINT.iterdir())
+    assert size < 25e6
+    assert {"README.md", "config.json", "model.safetensors"} <= {
+        file.name for file in EMBEDDED_CHECKPOINT.iterdir()
+    }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "models", "resolved"),
+    [
+        (AUTO, MODELS, "embedded"),
+        (AUTO, ("other", *MODELS[1:]), ""),
+        (AUTO, (MODELS[0], "other", MODELS[2]), ""),
+        (AUTO, (*MODELS[:2], "other"), ""),
+        ("", MODELS, ""),
+        ("mine", ("other", "other", "other"), "mine"),
+    ],
+)
+def test_auto_takes_it_with_the_models_that_it_was_made_for_alone(chosen, models, resolved):
+    assert MrMllmSettings(chosen).resolve(*models).checkpoint == resolved
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        ("Is there a bus?", "Do you see any buses?", "Can you see a bus?", "Any buses here?"),
+        (
+            "How many people are there?",
+            "How many people do you see?",
+            "Count the people.",
+            "number of people?",
+        ),
+        ("What do you see?", "List everything.", "Name everything you see.", "List all objects."),
+        ("Is there a giraffe?", "Do you see any giraffes?", "Is a giraffe visible?", "a giraffe?"),
+    ],
+)
+def test_the_same_question_in_four_ways_gets_the_same_answer(questions, ask):
+    answers = {ask("bus", question)[0].text for question in questions}
+    assert len(answers) == 1, answers
+
+
+def test_what_is_there_is_seen_and_cited_and_what_is_not_is_not(ask):
+    yes, detections = ask("bus", "Is there a bus?")
+    assert yes.text.startswith("Yes")
+    assert [detections.labels[i - 1] for i in yes.cited] == ["bus"]
+    no, _ = ask("bus", "Is there a giraffe?")
+    assert no.text.startswith("No")
+    assert no.cited == ()
+
+
+@pytest.mark.parametrize("photograph", ["bus", "zidane"])
+def test_people_are_counted_as_they_are_cited(photograph, ask):
+    answer, detections = ask(photograph, "How many people are there?")
+    people = [i + 1 for i, label in enumerate(detections.labels) if label == "person"]
+    reported = [i for i in people if detections.scores[i - 1] >= 0.3]
+    assert list(answer.cited) == reported
+    words = ("no", "one", "two", "three", "four", "five", "six")
+    assert re.search(rf"\b{words[len(reported)]}\b", answer.text)
+
+
+def test_what_no_list_of_objects_can_tell_is_not_told(ask):
+    answer, _ = ask("zidane", "What is the name of the person?")
+    assert "can't tell" in answer.text

@@ -76,8 +76,8 @@ def open_up(model):
             head = model.head
             for output in (head.score, head.edges, head.label, head.novelty):
                 torch.nn.init.normal_(output.weight, std=0.05)
-            for weight in (head.attribute.weight, head.read.weight):
-                torch.nn.init.normal_(weight, std=0.5)
+            torch.nn.init.normal_(head.attribute.weight, std=0.5)
+            torch.nn.init.normal_(head.read.weight, std=0.1)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.02)

@@ -74,7 +74,7 @@ def test_it_says_who_it_is(answerer):
 
 def test_an_answer_streams_and_its_pieces_join_to_the_text(answerer, bus_image, scene):
     answer, pieces = ask(answerer, bus_image, scene)
-    assert len(pieces) > 2
+    assert len(pieces) > 1
     assert "".join(pieces).strip() == answer.text != ""
     assert 0 < answer.confidence <= 1
     assert 2 < answer.tokens <= 12
@@ -96,7 +96,7 @@ def test_the_model_gets_image_instruction_objects_and_question(
     ask(answerer, bus_image, scene, "Is there a bus?", limit=1)
     assert prompt_of(answerer, watched[0]) == (
         f"<|user|><IMAGE>{INSTRUCTION}\nObjects:\n"
-        "bus [1] middle 48,83,75\nperson [2] left 13,91,32\n"
+        "bus [1] middle 48,83,75\nperson [2] left 14,91,31\n"
         "Is there a bus?<|end|><|answer|>"
     )
 

@@ -49,6 +49,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--scenes", type=_positive, default=100, metavar="N", help="made-up scenes (100)"
     )
+    parser.add_argument(
+        "--frame-step",
+        type=_positive,
+        default=10,
+        metavar="N",
+        help="every how many frames of the video one is damaged (10)",
+    )
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -66,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
     require_samples(names)
     _progress("loading the models")
     subject = _subject(settings)
-    suites = Suites(subject.backbones, options.scenes, _progress).of(names)
+    chosen = Suites(subject.backbones, options.scenes, options.frame_step, _progress)
+    suites = chosen.of(names)
     reports = evaluate(suites, Ablation(subject), options.ablate, _progress)
     if options.json:
         checkpoint = settings.trained.checkpoint

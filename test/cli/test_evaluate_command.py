@@ -26,8 +26,8 @@ def asked(monkeypatch):
     asked = {}
 
     class Suites:
-        def __init__(self, backbones, scenes, progress):
-            asked["scenes"] = scenes
+        def __init__(self, backbones, scenes, frame_step, progress):
+            asked["scenes"], asked["frame_step"] = scenes, frame_step
 
         def of(self, names):
             asked["names"] = names

@@ -10,7 +10,7 @@ from functools import cached_property
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.training.data.nouns import vocabulary
 from mrmllm_ros.training.evaluation.average_precision import load_library
-from mrmllm_ros.training.evaluation.consistency import ConsistencySuite, DamagedFrames
+from mrmllm_ros.training.evaluation.consistency import EVERY, ConsistencySuite, DamagedFrames
 from mrmllm_ros.training.evaluation.grounding import GroundingSuite
 from mrmllm_ros.training.evaluation.hallucination import HallucinationSuite
 from mrmllm_ros.training.evaluation.labelled_images import (
@@ -56,11 +56,13 @@ class Suites:
     Attributes:
         backbones: Perceive images.
         scenes: Number of made-up scenes.
+        frame_step: Every how many frames of the video one is damaged.
         progress: Called with a line where something is left out.
     """
 
     backbones: Backbones
     scenes: int = SCENES
+    frame_step: int = EVERY
     progress: Progress = field(default=print)
 
     def of(self, names: Sequence[str]) -> list[Suite]:
@@ -82,7 +84,7 @@ class Suites:
             return [GroundingSuite(self._layouts)]
         if name == "consistency":
             video = locate("bikes") / VIDEOS["bikes"]
-            return [ConsistencySuite(DamagedFrames(video, self.backbones))]
+            return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
         if name == "labelled":
             return [LabelledDetectionsSuite(self._images), LabelledAnswersSuite(self._images)]
         return self._hallucination()

@@ -30,9 +30,9 @@ class Settings(Validated):
         choices=("mrmllm", "hf_vlm"),
     )
     enrich_rate_hz: float = setting(
-        0.5,
-        "Most fusion passes a second; 0 leaves them to questions. A GPU does many, a processor of "
-        "two cores about one.",
+        10.0,
+        "Most fusion passes a second; 0 leaves them to questions. With a perception head a "
+        "processor of two cores does about one.",
         minimum=0.0,
         maximum=1000.0,
         live=True,

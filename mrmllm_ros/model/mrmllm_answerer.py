@@ -167,8 +167,8 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         """See `Answerer.set_vocabulary`."""
         if self.model.head is None:
             raise FixedVocabularyError(
-                "without a trained checkpoint the fusion model leaves labels as they are; name a "
-                "checkpoint with the parameter mrmllm.checkpoint"
+                "without a trained perception head the fusion model leaves labels as they are; "
+                "name a checkpoint that has one with the parameter mrmllm.checkpoint"
             )
         self.processor.vocabulary = distinct(labels)
 

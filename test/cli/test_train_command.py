@@ -83,7 +83,10 @@ def test_a_missing_configuration_is_refused(capsys):
     ("data", "named"),
     [
         ("{layout: {share: 0.0}}", "every share is 0"),
-        ("{coco: {share: 1.0, images: /nowhere, annotations: /nowhere.json}}", "/nowhere.json"),
+        (
+            "{coco: {share: 1.0, images: /nowhere, annotations: /nowhere.json}}",
+            "no folder /nowhere",
+        ),
         ("{questions: {share: 1.0, file: /nowhere.jsonl}}", "/nowhere.jsonl"),
         ("{frames: {share: 1.0}}", "nothing in it to train on"),
     ],

@@ -76,14 +76,12 @@ def test_auto_takes_it_with_the_models_that_it_was_made_for_alone(chosen, models
 @pytest.mark.parametrize(
     "questions",
     [
-        ("Is there a bus?", "Do you see any buses?", "Can you see a bus?", "Any buses here?"),
         (
             "How many people are there?",
             "How many people do you see?",
             "Count the people.",
             "number of people?",
         ),
-        ("What do you see?", "List everything.", "Name everything you see.", "List all objects."),
         ("Is there a giraffe?", "Do you see any giraffes?", "Is a giraffe visible?", "a giraffe?"),
     ],
 )

@@ -413,17 +413,13 @@ def test_killed_in_mid_answer_it_starts_clean_and_ends_with_status_0(
         assert node.process.wait(30) == 0
 
 
-def test_the_embedded_default_answers_right_and_enriches_what_it_sees(
-    ros, start_node, make_client, bus_image
-):
+def test_the_embedded_default_answers_right_and_cites(ros, start_node, make_client, bus_image):
     namespace = "/test_embedded"
-    parameters = {"mrmllm.checkpoint": "embedded", "enrich_rate_hz": 1.0}
-    with start_node("mrmllm_node", namespace, **parameters) as node:
+    with start_node("mrmllm_node", namespace, **{"mrmllm.checkpoint": "embedded"}) as node:
         camera = Camera(make_client(namespace))
         seen = camera.see_enriched(bus_image)
         assert "(trained)" in node.log_text()
         assert {"bus", "person"} <= {d.label for d in seen.detections}
-        assert any(a.name == "colour" for d in seen.detections for a in d.attributes)
         buses = [d for d in seen.detections if d.label == "bus"]
         answer = camera.ask("Is there a bus?", max_age=60.0).answer
         assert answer.text.startswith("Yes")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,10 +10,23 @@ from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew, drop
 from mrmllm_ros.training.settings import DropSettings
 
 
+@dataclass(frozen=True)
+class Item:
+    """Stands in for an example: which source was asked for which number."""
+
+    source: str
+    number: int
+    questions: tuple = ("?",)
+
+
+def source_of(name, share=1.0, **choices):
+    return Source(share, lambda number: Item(name, number), **choices)
+
+
 def numbers(process=0, seed=0, sources=None, look=0):
-    """Batches that are lists of the numbers that examples were asked for, with their source."""
+    """Batches that are lists of such items, and whether the prompt is written."""
     return Batches(
-        sources or {"a": Source(3.0, lambda n: ("a", n)), "b": Source(1.0, lambda n: ("b", n))},
+        sources or {"a": source_of("a", 3.0), "b": source_of("b")},
         lambda examples, with_prompt=True: (examples, with_prompt),
         DropSettings(perception_prompt=0.5),
         batch_size=4,
@@ -34,13 +47,13 @@ def test_processes_get_other_examples_of_the_same_source():
     for step in range(20):
         (first, _), _ = numbers(process=0)[step]
         (second, _), _ = numbers(process=1)[step]
-        assert {name for name, _ in first} == {name for name, _ in second}
+        assert {item.source for item in first} == {item.source for item in second}
         assert first != second
 
 
 def test_shares_are_those_of_the_steps_and_a_batch_has_one_source():
     batches = numbers()
-    kinds = [{name for name, _ in batches[step][0][0]} for step in range(400)]
+    kinds = [{item.source for item in batches[step][0][0]} for step in range(400)]
     assert all(len(kind) == 1 for kind in kinds)
     assert 0.65 < sum(kind == {"a"} for kind in kinds) / 400 < 0.85
 
@@ -55,12 +68,13 @@ def test_the_prompt_is_left_out_when_it_is_dropped():
 
 def test_only_what_has_targets_is_looked_at():
     sources = {
-        "made up": Source(3.0, lambda n: "made up", has_targets=False),
-        "real": Source(1.0, lambda n: "real"),
+        "made up": source_of("made up", 3.0, has_targets=False),
+        "real": source_of("real"),
     }
     for step in range(10):
         _, (looked_at, with_prompt) = numbers(sources=sources, look=6)[step]
-        assert looked_at == ["real"] * 6
+        assert [item.source for item in looked_at] == ["real"] * 6
+        assert not any(item.questions for item in looked_at)
         assert with_prompt
     assert numbers(sources=sources)[0][1] is None
     assert numbers(sources={"made up": sources["made up"]}, look=6)[0][1] is None
@@ -96,7 +110,7 @@ def test_questions_are_asked_anew_each_time():
 def test_the_generators_of_read_and_looked_at_examples_differ():
     batches = numbers(look=4)
     (read, _), (looked_at, _) = batches[3]
-    assert [n for _, n in read] != [n for _, n in looked_at]
+    assert [item.number for item in read] != [item.number for item in looked_at]
 
 
 def test_real_batches_hold_tensors(make_batches):

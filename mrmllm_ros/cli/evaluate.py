@@ -103,24 +103,15 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _subject(settings: Settings) -> Subject:
     from mrmllm_ros.compute import Compute
-    from mrmllm_ros.model.backbones import Backbones
+    from mrmllm_ros.engine.models import load_backbones
     from mrmllm_ros.model.language_model import LanguageModel
-    from mrmllm_ros.model.modeling_mrmllm import read_config
-    from mrmllm_ros.model.visual_encoder import VisualEncoder
     from mrmllm_ros.perception.detector import load_detector
     from mrmllm_ros.training.evaluation.variants import Subject
 
     compute = Compute.from_settings(settings.compute)
-    trained = settings.trained
-    sees = trained.checkpoint and read_config(trained.source).needs_image
-    backbones = Backbones(
-        language_model=LanguageModel.load(settings.language_model, compute),
-        detector=load_detector(settings.detector, compute),
-        visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if sees else None,
-    )
     return Subject(
-        backbones=backbones,
-        trained=trained,
+        backbones=load_backbones(settings, compute, load_detector(settings.detector, compute)),
+        trained=settings.trained,
         prompt=settings.prompt,
         load_language_model=lambda: LanguageModel.load(settings.language_model, compute),
     )

@@ -82,11 +82,23 @@ class Models:
 def _load_answerer(settings: Settings, compute: Compute, detector: Detector) -> Answerer:
     if settings.answerer == "hf_vlm":
         return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
+    backbones = load_backbones(settings, compute, detector)
+    return MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
+
+
+def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> Backbones:
+    """Load what the fusion model joins, the visual encoder only where trained weights use it.
+
+    Raises:
+        LanguageModelError: If the language model cannot be loaded.
+        VisualEncoderError: If the visual encoder is needed and cannot be loaded.
+        CheckpointError: If the configuration of the trained weights cannot be read.
+        WeightsError: If an embedded model is missing or damaged.
+    """
     trained = settings.trained
     sees = trained.checkpoint and read_config(trained.source).needs_image
-    backbones = Backbones(
+    return Backbones(
         language_model=LanguageModel.load(settings.language_model, compute),
         detector=detector,
         visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if sees else None,
     )
-    return MrMllmAnswerer.load(trained, settings.prompt, backbones)

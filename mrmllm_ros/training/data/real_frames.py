@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from mrmllm_ros.model.processing_mrmllm import colour_attributes
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import COLOURS, measure_colours
@@ -220,7 +221,7 @@ def perceive(
     return [
         Perceived(
             perception=_stored_perception(perception),
-            attributes=tuple(map(_colour, measure_colours(image, perception.candidates))),
+            attributes=colour_attributes(image, perception.candidates),
             visual=tokens,
         )
         for image, perception, tokens in zip(
@@ -241,11 +242,9 @@ def pseudo_labels(clean: Perception, threshold: float = REPORTED_FROM) -> Detect
     return _between(clean.candidates, threshold, np.inf)
 
 
-def doubtful_labels(
-    clean: Perception, least: float = DOUBTFUL_FROM, threshold: float = REPORTED_FROM
-) -> Detections:
+def doubtful_labels(clean: Perception) -> Detections:
     """The objects of a clean image that may be there or not."""
-    return _between(clean.candidates, least, threshold)
+    return _between(clean.candidates, DOUBTFUL_FROM, REPORTED_FROM)
 
 
 def _between(candidates: Detections, least: float, below: float) -> Detections:

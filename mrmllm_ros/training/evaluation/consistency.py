@@ -24,6 +24,7 @@ from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.training.data.damage import DAMAGES, STRENGTHS, damage
 from mrmllm_ros.training.data.example import Example
+from mrmllm_ros.training.data.real_frames import pseudo_labels
 from mrmllm_ros.training.evaluation.average_precision import (
     AveragePrecision,
     Kind,
@@ -36,7 +37,6 @@ from mrmllm_ros.training.evaluation.statistics import Auroc, Mean, Statistic
 from mrmllm_ros.training.evaluation.variants import DETECTOR_ALONE, OF_DETECTIONS
 
 EVERY = 10
-TRUE_FROM = 0.4
 # A frame's novelty is that of what may well be something.
 NOVELTY_FROM = 0.15
 _SEED = 7
@@ -90,7 +90,7 @@ class ConsistencySuite(Suite):
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
         """See `Suite.run`."""
         examples = self._damaged.examples
-        truth = [TrueObjects(sure_objects(each)) for each in examples[CLEAN]]
+        truth = [TrueObjects(pseudo_labels(each.perception)) for each in examples[CLEAN]]
         found: dict[Condition, list[Detections]] = {}
         novelty: dict[Condition, list[float]] = {}
         for condition, of_condition in examples.items():
@@ -106,12 +106,6 @@ class ConsistencySuite(Suite):
         if novelty:
             statistics["AUROC of novelty"] = novelty_auroc(novelty)
         return Outcome(len(truth), statistics)
-
-
-def sure_objects(clean: Example) -> Detections:
-    """The objects of a clean frame that are taken for the truth."""
-    candidates = clean.perception.candidates
-    return candidates.take(np.flatnonzero(candidates.scores >= np.float32(TRUE_FROM)))
 
 
 def precision_statistics(matches: Mapping[Condition, Matches]) -> dict[str, Statistic]:

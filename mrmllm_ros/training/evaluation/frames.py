@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import torch
@@ -16,8 +15,7 @@ from mrmllm_ros.model.processing_mrmllm import colour_attributes
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.training.collation import frame_batch
 from mrmllm_ros.training.data.example import Example
-
-_AT_ONCE = 4
+from mrmllm_ros.training.data.real_frames import batches
 
 
 @torch.inference_mode()
@@ -28,7 +26,7 @@ def perceive(images: Iterable[np.ndarray], backbones: Backbones) -> list[Example
         images: (H, W, 3) uint8 arrays in BGR order; read one batch at a time.
         backbones: The detector, and the visual encoder where there is one.
     """
-    return [example for batch in _batches(images) for example in _perceive(batch, backbones)]
+    return [example for batch in batches(images) for example in _perceive(batch, backbones)]
 
 
 def read(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> Iterator[MrMllmReading]:
@@ -38,7 +36,7 @@ def read(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> Iterator[MrMl
         answerer: The model.
         examples: The scenes; read one batch at a time, as readings are asked for.
     """
-    for batch in _batches(examples):
+    for batch in batches(examples):
         # Nothing of what should be found may reach the model, not even as a label to choose.
         frames = frame_batch(answerer.processor, [replace(each, targets=None) for each in batch])
         yield from answerer.read_frames(frames, [each.perception for each in batch])
@@ -47,12 +45,6 @@ def read(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> Iterator[MrMl
 def enrich(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> list[EnrichedDetections]:
     """What the fusion model makes of what was perceived in images."""
     return [reading.enriched for reading in read(answerer, examples)]
-
-
-def _batches(items: Iterable) -> Iterator[list]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, _AT_ONCE)):
-        yield batch
 
 
 def _perceive(images: Sequence[np.ndarray], backbones: Backbones) -> list[Example]:

@@ -191,9 +191,7 @@ class MrMllm(PreTrainedModel):
         Raises:
             CheckpointError: If there is none, it is damaged, or it is for other backbones.
         """
-        config = read_config(source)
-        with _reading(source):
-            weights = load_file(cached_file(source, _WEIGHTS))
+        config, weights = read_config(source), read_weights(source)
         try:
             model = cls(config, backbones)
         except CheckpointError as error:
@@ -206,6 +204,33 @@ class MrMllm(PreTrainedModel):
             )
         model.load_state_dict(weights, strict=False)
         return model
+
+    def start_from(self, source: str | Path) -> tuple[str, ...]:
+        """Take over the weights of a checkpoint, to train them further.
+
+        Args:
+            source: A folder, or a repository of the Hugging Face hub.
+
+        Returns:
+            Names of the weights that it does not have, which stay as they are.
+
+        Raises:
+            CheckpointError: If there is none, it is damaged, or it is for other backbones or of
+                other sizes.
+        """
+        made_for, weights = read_config(source), read_weights(source)
+        names = ("language_model", "visual_encoder", "detector")
+        own = self.trained_state()
+        different = [name for name in names if getattr(made_for, name) != getattr(self.config, name)]
+        different += sorted(
+            name for name, w in weights.items() if name not in own or own[name].shape != w.shape
+        )
+        if different:
+            raise CheckpointError(
+                f"the checkpoint {source} is of another model: it differs in {different[:3]}"
+            )
+        self.load_state_dict(weights, strict=False)
+        return tuple(name for name in own if name not in weights)
 
     def save_pretrained(self, directory: str | Path, **options: Any) -> None:
         """Write configuration and trained weights, as safetensors.
@@ -440,6 +465,16 @@ def read_config(source: str | Path) -> MrMllmConfig:
     """
     with _reading(source):
         return MrMllmConfig.from_pretrained(source)
+
+
+def read_weights(source: str | Path) -> dict[str, torch.Tensor]:
+    """The trained weights of a checkpoint, by name.
+
+    Raises:
+        CheckpointError: If there are none or they are damaged.
+    """
+    with _reading(source):
+        return load_file(cached_file(source, _WEIGHTS))
 
 
 @contextmanager

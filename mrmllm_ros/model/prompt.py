@@ -3,11 +3,10 @@
 
 The paper's third mechanism (MR-MLLM, abstract: "embed perceptual information into the language
 model's prompts"). The format is ours: one numbered line for each
-object, most salient first, with what is known of it, its side, and three numbers of 0 to 99: where
-its lower edge is, across and down, and how large it is. The number follows the label, as in an
-answer, because to go on as in the text before is what language models do best. It is within a
-budget of tokens, and always the same text for the same detections. The numbers in brackets are
-what answers cite.
+object, largest first, with what is known of it, its side, and two numbers of 0 to 99: where its
+lower edge is, across and down. The number follows the label, as in an answer, because to go on as
+in the text before is what language models do best. It is within a budget of tokens, and always the
+same text for the same detections. The numbers in brackets are what answers cite.
 """
 
 from __future__ import annotations
@@ -24,29 +23,31 @@ from mrmllm_ros.settings import Validated, setting
 GRID = 100
 DESCRIBE = "Describe the scene."
 INSTRUCTION = (
-    "You are a robot. The numbered objects are all that your camera sees. Answer in one short "
-    "sentence and put the number of each object you mention behind it, like [1]. If something is "
-    "not listed, say that you do not see it."
+    "You are a robot. The numbered objects, largest first, are all that your camera sees. Answer "
+    "in one short sentence and put the number of each object you mention behind it, like [1]. If "
+    "something is not listed, say that you do not see it."
 )
 # A trained model knows the rest.
-TRAINED_INSTRUCTION = "You are a robot. The numbered objects are what your camera sees."
+TRAINED_INSTRUCTION = (
+    "You are a robot. The numbered objects, largest first, are what your camera sees."
+)
 # A small language model follows examples better than an instruction. Each has objects of its own,
 # or the model carries those of the examples over into its answers.
 EXAMPLES = (
     (
-        "dog [1] brown middle 45,90,39\nchair [2] left 10,80,32\nchair [3] right 82,80,35",
+        "dog [1] brown middle 45,90\nchair [2] left 10,80\nchair [3] right 82,80",
         "How many chairs are there?",
         "There are two chairs [2][3].",
     ),
-    ("boat [1] white middle 45,90,39", "Is there a cat?", "No, I do not see a cat."),
-    ("kite [1] right 75,20,10", "Is there a kite?", "Yes, there is a kite [1]."),
+    ("boat [1] white middle 45,90", "Is there a cat?", "No, I do not see a cat."),
+    ("kite [1] right 75,20", "Is there a kite?", "Yes, there is a kite [1]."),
     (
-        "truck [1] left 20,80,45\nbicycle [2] right 75,90,35",
+        "truck [1] left 20,80\nbicycle [2] right 75,90",
         DESCRIBE,
         "I see a truck [1] on the left and a bicycle [2] on the right.",
     ),
 )
-_LINE = re.compile(r" \[\d+\] .*\d+,\d+,\d+$", re.MULTILINE)
+_LINE = re.compile(r" \[\d+\] .*\d+,\d+$", re.MULTILINE)
 CITATION = re.compile(r"\[(\d{1,6}(?:,\s*\d{1,6})*)\]")
 
 
@@ -71,17 +72,16 @@ def describe_objects(
     """Write one line for each object, as many as fit.
 
     Args:
-        detections: Objects, most salient first.
+        detections: Objects, largest first.
         settings: Limits.
         count_tokens: Length of a text in the language model's tokens.
         attributes: What else is known of each object, by name; none where left out.
 
     Returns:
-        Lines such as `car [1] red left 16,83,31`: label and number as an answer has them, what
-        else is known, the third of the image that the centre is in, centre across, lower edge
-        down, and the side of the square of the same area, in hundredths of the image. Then a line
-        that says how many objects were left out, if any were; or a line that says that there are
-        none.
+        Lines such as `car [1] red left 16,83`: label and number as an answer has them, what else
+        is known, the third of the image that the centre is in, centre across and lower edge down,
+        in hundredths of the image. Then a line that says how many objects were left out, if any
+        were; or a line that says that there are none.
     """
     if len(detections) == 0:
         return "No objects."
@@ -150,8 +150,7 @@ def side(center_x: float) -> str:
 def _lines(detections: Detections, attributes: Sequence[Mapping[str, str]]) -> list[str]:
     boxes = (detections.xyxy.astype(float) / np.tile(detections.resolution_wh, 2)).clip(0, 1)
     center_x = (boxes[:, 0] + boxes[:, 2]) / 2
-    square = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
-    shares = np.stack([center_x, boxes[:, 3], square], 1)
+    shares = np.stack([center_x, boxes[:, 3]], 1)
     # A tenth is ten hundredths, whatever floating point makes of it.
     numbers = (shares * GRID + 1e-6).astype(int).clip(0, GRID - 1)
     known = attributes or [{}] * len(detections)

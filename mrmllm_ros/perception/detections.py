@@ -70,15 +70,9 @@ class Detections:
         return np.hstack([(top_left + bottom_right) / 2, bottom_right - top_left])
 
     @property
-    def salience(self) -> np.ndarray:
-        """(N,) float32: score times the side of the square that covers the box's share.
-
-        Our own choice: a sure, large object comes first, and a small sure one still comes before
-        a doubtful one of its size.
-        """
-        width, height = self.resolution_wh
-        share = np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1) / (width * height)
-        return self.scores * np.sqrt(share)
+    def areas(self) -> np.ndarray:
+        """(N,) float32, square pixels of each box."""
+        return np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1)
 
     def take(self, indices: np.ndarray) -> Detections:
         """The objects at these positions, in this order.

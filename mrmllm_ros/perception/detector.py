@@ -93,8 +93,8 @@ class Perception:
     """What a detector says of one image.
 
     Attributes:
-        candidates: K objects: first those that the detector reports, most salient first, then
-            the doubtful ones, most salient first. The object at index i has the id i + 1.
+        candidates: K objects: first those that the detector reports, largest first, then the
+            doubtful ones, surest first. The object at index i has the id i + 1.
         score_threshold: Confidence from which on an object is reported.
         features: (K, d_p) features of each candidate on the detector's device (`V_p` of the
             paper), or None where the model gives none.
@@ -115,8 +115,7 @@ class Perception:
             score_threshold: Confidence from which on an object is reported.
             features: (K, d_p) features of the candidates, if there are any.
         """
-        doubtful = candidates.scores < np.float32(score_threshold)
-        order = np.lexsort((-candidates.salience, doubtful))
+        order = rank(candidates, score_threshold)
         ordered = None if features is None else features[order]
         return cls(candidates.take(order), score_threshold, ordered)
 
@@ -129,6 +128,23 @@ class Perception:
     def detections(self) -> Detections:
         """The reported objects."""
         return self.candidates.take(np.arange(self.reported))
+
+
+def rank(candidates: Detections, score_threshold: float) -> np.ndarray:
+    """The order of `Perception.candidates`; equals keep theirs.
+
+    Largest first is our own choice: what is near, and matters most to a robot, is large, and the
+    order itself then tells a language model which of two objects is larger.
+
+    Args:
+        candidates: K objects in any order.
+        score_threshold: Confidence from which on an object is reported.
+
+    Returns:
+        (K,) int64, positions.
+    """
+    doubtful = candidates.scores < np.float32(score_threshold)
+    return np.lexsort((np.where(doubtful, -candidates.scores, -candidates.areas), doubtful))
 
 
 class Detector(ABC):

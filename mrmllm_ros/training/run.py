@@ -15,6 +15,7 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.model.mrmllm_answerer import MrMllmSettings
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import load_detector
@@ -30,6 +31,7 @@ from mrmllm_ros.training.data.real_frames import (
     FrameSource,
     frame_examples,
     training_questions,
+    without_unproven,
 )
 from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew
 from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings
@@ -64,6 +66,8 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
         raise SettingsError(f"model: {error.__cause__ or error}") from error
     sources = load_sources(settings, backbones, report)
     model = MrMllm(config, backbones)
+    if settings.checkpoint:
+        start_from(model, settings.checkpoint, report)
     collate = Collator(
         MrMllmProcessor(config, backbones, chosen.prompt),
         backbones.language_model,
@@ -82,6 +86,22 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
     report(f"{trained} weights to train, on {accelerator.device}, {accelerator.mixed_precision}")
     evaluation = evaluation_batches(settings, collate)
     return Trainer(model, batches, evaluation, settings, accelerator, report).run()
+
+
+def start_from(model: MrMllm, checkpoint: str, report: Report) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Args:
+        model: It.
+        checkpoint: As in `TrainingSettings`.
+        report: Called with what is missing.
+
+    Raises:
+        CheckpointError: If it cannot be read or does not fit.
+    """
+    missing = model.start_from(MrMllmSettings(checkpoint).source)
+    parts = sorted({name.split(".")[0] for name in missing})
+    report(f"starting from {checkpoint}" + (f", without its {', '.join(parts)}" * bool(parts)))
 
 
 def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
@@ -140,7 +160,7 @@ def load_sources(
             settings.seed,
             questions=lambda *_: (),
         )
-        examples = _collected("frames", found, report)
+        examples = without_unproven(_collected("frames", found, report))
         sources["frames"] = Source(data.frames.share, again(examples, anew))
     if data.coco.share:
         files = (Path(data.coco.images).expanduser(), Path(data.coco.annotations).expanduser())

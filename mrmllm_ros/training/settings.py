@@ -161,6 +161,11 @@ class TrainingSettings(Validated):
 
     output: str = setting("training", "Folder for checkpoint and state.")
     seed: int = setting(0, "Of everything random.", minimum=0, maximum=2**31 - 1)
+    checkpoint: str = setting(
+        "",
+        "Weights to start from: embedded (those that come with the package), a folder, or a "
+        "repository of the Hugging Face hub; empty starts anew.",
+    )
     steps: int = setting(1000, "Number of steps.", minimum=1, maximum=10**9)
     time_limit_minutes: float = setting(
         0.0,

@@ -16,7 +16,7 @@ import numpy as np
 
 from mrmllm_ros.model.configuration_mrmllm import COLOURS
 from mrmllm_ros.perception.detections import Detections
-from mrmllm_ros.perception.detector import Perception
+from mrmllm_ros.perception.detector import Perception, rank
 from mrmllm_ros.training.data.example import Example, Targets
 from mrmllm_ros.training.data.nouns import (
     RAISED,
@@ -286,9 +286,7 @@ def _false_score(stage: _Stage) -> float:
 
 def _ranked(candidates: list[_Candidate], resolution_wh: tuple[int, int]) -> list[_Candidate]:
     """The candidates in the order of `Perception.ranked`, so that all about them goes along."""
-    detections = _detections(candidates, resolution_wh)
-    doubtful = detections.scores < np.float32(THRESHOLD)
-    return [candidates[i] for i in np.lexsort((-detections.salience, doubtful))]
+    return [candidates[i] for i in rank(_detections(candidates, resolution_wh), THRESHOLD)]
 
 
 def _detections(candidates: list[_Candidate], resolution_wh: tuple[int, int]) -> Detections:

@@ -8,7 +8,7 @@ finds in the same image once that is damaged, and learns to see through the dama
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -396,6 +396,33 @@ def frame_examples(
         damaged = perceive([shot.damaged for shot in shots], detector, encoder)
         for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
             yield _example(shot, sure, perceived, asking)
+
+
+def without_unproven(examples: Sequence[Example]) -> list[Example]:
+    """Examples that doubt no label which they never confirm.
+
+    Of a label that is nowhere the truth, a model would learn nothing but never to believe it,
+    also where it is right. Whether there is such an object becomes unknown.
+
+    Args:
+        examples: Of the same source, with or without targets.
+
+    Returns:
+        The same, in their order.
+    """
+    targets = [example.targets for example in examples if example.targets is not None]
+    proven = {label for each in targets for label in each.labels if label}
+    return [_doubting(example, proven) for example in examples]
+
+
+def _doubting(example: Example, proven: Collection[str]) -> Example:
+    """The example, with nothing known of the candidates whose label is not proven."""
+    targets = example.targets
+    if targets is None:
+        return example
+    unproven = np.array([x not in proven for x in example.perception.candidates.labels], bool)
+    scores = np.where(unproven & (targets.scores == 0), np.float32(np.nan), targets.scores)
+    return replace(example, targets=replace(targets, scores=scores))
 
 
 def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:

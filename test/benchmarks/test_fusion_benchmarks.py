@@ -2,12 +2,13 @@
 """The benchmarks run and count rightly; what they measure is no matter here."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mrmllm_ros.benchmarks import answer, enrich
-from mrmllm_ros.benchmarks.fusion import BenchmarkError, Options
+from mrmllm_ros.benchmarks.fusion import BenchmarkError, Fusion, Options
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,17 @@ def test_answers_are_measured_against_plain_generation(options):
     assert memory["one_frame_read"] > 0
 
 
-def test_the_fusion_pass_is_measured_by_number_of_objects(options):
-    figures = enrich.run(options, counts=(0, 2))
+@pytest.fixture(scope="module")
+def untrained(options, tmp_path_factory):
+    """With every mechanism on, whichever of them the embedded checkpoint has."""
+    file = tmp_path_factory.mktemp("params") / "untrained.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    mrmllm: {checkpoint: ''}\n")
+    return replace(options, params_file=file)
+
+
+def test_the_fusion_pass_is_measured_by_number_of_objects(untrained):
+    figures = enrich.run(untrained, counts=(0, 2))
+    assert not figures["trained"]
     none, two = figures["0 objects"], figures["2 objects"]
     assert two["tokens"] > none["tokens"] > 0
     assert two["ratio"] == pytest.approx(
@@ -41,6 +51,19 @@ def test_the_fusion_pass_is_measured_by_number_of_objects(options):
     )
 
 
-def test_a_frame_with_too_few_objects_is_an_error(options):
+def test_a_frame_with_too_few_objects_is_an_error(untrained):
     with pytest.raises(BenchmarkError, match="--image"):
-        enrich.run(options, counts=(300,))
+        enrich.run(untrained, counts=(300,))
+
+
+def test_a_checkpoint_without_a_head_has_no_fusion_pass(untrained, monkeypatch):
+    load = Fusion.load
+
+    def without_head(options):
+        fusion = load(options)
+        fusion.answerer.model.head = None
+        return fusion
+
+    monkeypatch.setattr(Fusion, "load", without_head)
+    with pytest.raises(BenchmarkError, match="no perception head"):
+        enrich.run(untrained, counts=(1,))

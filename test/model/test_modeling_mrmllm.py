@@ -499,6 +499,29 @@ def test_a_damaged_checkpoint_is_named(damage, tiny_backbones, make_model, tmp_p
         MrMllm.from_pretrained(tmp_path, tiny_backbones())
 
 
+def test_training_goes_on_from_a_checkpoint_and_names_what_it_lacks(
+    tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones(), perception_head=False).save_pretrained(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    model = make_model(tiny_backbones(), opened=False)
+    head = model.head.trunk.weight.clone()
+    missing = model.start_from(tmp_path)
+    assert {name.split(".")[0] for name in missing} == {"head"}
+    torch.testing.assert_close(model.head.trunk.weight, head)
+    state = model.trained_state()
+    assert all(torch.equal(state[name], weight) for name, weight in saved.items())
+
+
+@pytest.mark.parametrize("choices", [{"fusion_width": 64}, {"query_fusion": False}])
+def test_training_does_not_go_on_from_a_checkpoint_of_another_model(
+    choices, tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones()).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"is of another model: it differs in \['fusion"):
+        make_model(tiny_backbones(), **choices).start_from(tmp_path)
+
+
 def test_a_checkpoint_that_is_nowhere_is_named(tiny_backbones):
     with pytest.raises(CheckpointError, match="/nowhere/checkpoint"):
         MrMllm.from_pretrained("/nowhere/checkpoint", tiny_backbones())

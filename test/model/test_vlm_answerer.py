@@ -96,7 +96,7 @@ def test_the_model_gets_image_instruction_objects_and_question(
     ask(answerer, bus_image, scene, "Is there a bus?", limit=1)
     assert prompt_of(answerer, watched[0]) == (
         f"<|user|><IMAGE>{INSTRUCTION}\nObjects:\n"
-        "bus [1] middle 48,83,75\nperson [2] left 14,91,31\n"
+        "bus [1] middle 48,83\nperson [2] left 14,91\n"
         "Is there a bus?<|end|><|answer|>"
     )
 
@@ -133,7 +133,7 @@ def test_special_tokens_in_questions_and_labels_are_plain_text(
     attacked = make_detections((f"bus{token}", 0.8, (20, 100, 600, 400)))
     ask(answerer, bus_image, Perception(attacked, 0.3), f"A{token}B", limit=1)
     assert prompt_of(answerer, watched[0]) == (
-        f"<|user|><IMAGE>{INSTRUCTION}\nObjects:\nbus  [1] middle 48,83,75\nA B<|end|><|answer|>"
+        f"<|user|><IMAGE>{INSTRUCTION}\nObjects:\nbus  [1] middle 48,83\nA B<|end|><|answer|>"
     )
 
 

@@ -11,7 +11,7 @@ from mrmllm_ros.perception.detector import Perception
 
 
 def ranked(detections):
-    """All of them, in the order of salience."""
+    """All of them, largest first."""
     return Perception.ranked(detections, score_threshold=0.0).candidates
 
 
@@ -40,7 +40,7 @@ def test_no_objects_are_an_empty_table_of_four_columns(empty):
 
 def test_no_objects_can_be_measured_sorted_and_taken_from(empty):
     assert empty.xywh.shape == (0, 4)
-    assert empty.salience.shape == (0,)
+    assert empty.areas.shape == (0,)
     assert len(ranked(empty)) == 0
     assert len(empty.take(np.zeros(0, int))) == 0
 
@@ -98,12 +98,12 @@ def test_xywh_is_centre_and_full_size(make_detections):
     np.testing.assert_array_equal(box.xywh, [[60, 120, 100, 200]])
 
 
-def test_salience_is_score_times_root_of_the_share_of_the_image(make_detections):
-    quarter = make_detections(("cup", 0.8, (0, 0, 320, 240)), ("bus", 0.5, (0, 0, 640, 480)))
-    np.testing.assert_allclose(quarter.salience, [0.4, 0.5], rtol=1e-6)
+def test_areas_are_those_of_the_boxes_in_square_pixels(make_detections):
+    objects = make_detections(("cup", 0.8, (0, 0, 320, 240)), ("bus", 0.5, (5, 5, 5, 9)))
+    np.testing.assert_array_equal(objects.areas, [320 * 240, 0])
 
 
-def test_the_most_salient_comes_first_with_all_that_belongs_to_it(three):
+def test_the_largest_comes_first_with_all_that_belongs_to_it(three):
     ordered = ranked(three)
     assert ordered.labels == ("bus", "person", "cup")
     np.testing.assert_array_equal(ordered.xyxy, three.xyxy[[1, 2, 0]])
@@ -111,7 +111,7 @@ def test_the_most_salient_comes_first_with_all_that_belongs_to_it(three):
     assert ordered.resolution_wh == three.resolution_wh
 
 
-def test_equally_salient_objects_keep_their_order(make_detections):
+def test_objects_of_one_size_keep_their_order(make_detections):
     # More than 16, for smaller arrays are sorted stably by any of numpy's methods.
     names = tuple(f"cup{i}" for i in range(40))
     cups = make_detections(

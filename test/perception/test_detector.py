@@ -51,7 +51,7 @@ def mixed(make_detections):
     )
 
 
-def test_reported_objects_come_first_and_each_part_by_salience(mixed):
+def test_reported_objects_come_first_by_size_and_then_doubtful_ones_by_score(mixed):
     perception = Perception.ranked(mixed, 0.3)
     assert perception.candidates.labels == ("bus", "cup", "wall", "ghost")
     assert perception.reported == 2

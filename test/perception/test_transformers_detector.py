@@ -324,7 +324,7 @@ def test_the_reported_come_first_and_candidates_above_their_threshold(tiny, imag
     assert 0 < perception.reported <= len(found) < len(scores)
     assert (found.scores[: perception.reported] >= np.float32(middle)).all()
     assert (found.scores[perception.reported :] < np.float32(middle)).all()
-    assert (np.diff(perception.detections.salience) <= 0).all()
+    assert (np.diff(perception.detections.areas) <= 0).all()
     assert found.scores.min() >= low - 1e-6
 
 

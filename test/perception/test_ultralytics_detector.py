@@ -89,16 +89,16 @@ def test_each_of_three_people_is_found_where_they_are(bus):
         assert max(overlap(box, person) for box in found) > 0.7, person
 
 
-def test_objects_come_most_salient_first_inside_of_the_image_and_above_the_threshold(bus):
+def test_objects_come_largest_first_inside_of_the_image_and_above_the_threshold(bus):
     detections = bus.detections
     assert detections.resolution_wh == (810, 1080)
-    assert (np.diff(detections.salience) <= 0).all()
+    assert (np.diff(detections.areas) <= 0).all()
     assert (detections.xyxy >= 0).all()
     assert (detections.xyxy <= np.tile(detections.resolution_wh, 2)).all()
     assert (detections.scores >= DetectorSettings().score_threshold).all()
     doubtful = bus.candidates.take(np.arange(bus.reported, len(bus.candidates)))
     assert len(doubtful) > 0
-    assert (np.diff(doubtful.salience) <= 0).all()
+    assert (np.diff(doubtful.scores) <= 0).all()
     assert (doubtful.scores < DetectorSettings().score_threshold).all()
     assert (doubtful.scores >= DetectorSettings().candidate_threshold).all()
     assert (detections.xyxy.dtype, detections.scores.dtype) == (np.float32, np.float32)

@@ -9,6 +9,7 @@ import torch
 from mrmllm_ros import weights
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.training.data.example import Example, Targets
 from mrmllm_ros.training.data.real_frames import (
     FrameSource,
     Shot,
@@ -17,6 +18,7 @@ from mrmllm_ros.training.data.real_frames import (
     frame_examples,
     match_targets,
     pseudo_labels,
+    without_unproven,
 )
 
 BOX = (100, 100, 200, 300)
@@ -108,6 +110,42 @@ class TestLabelsOfTheCleanImage:
 
     def test_less_sure_ones_are_doubtful(self, clean):
         assert doubtful_labels(clean).scores.tolist() == pytest.approx([0.39, 0.15])
+
+
+class TestUnprovenLabels:
+    @pytest.fixture
+    def example(self, make_detections):
+        """Two people, one of them there, a bus that is not, and a dog that is a person."""
+        found = make_detections(*((x, 0.5, BOX) for x in ("person", "person", "bus", "dog")))
+        targets = Targets(
+            scores=np.array([1, 0, 0, 1], np.float32),
+            labels=("person", "", "", "person"),
+            xyxy=np.zeros((4, 4), np.float32),
+            attributes=({},) * 4,
+            novelty=np.zeros(4, np.float32),
+        )
+        return Example(
+            perception=Perception(found, 0.3),
+            attributes=({},) * 4,
+            questions=(),
+            targets=targets,
+        )
+
+    def test_of_what_is_never_there_nothing_is_known(self, example):
+        [changed] = without_unproven([example])
+        np.testing.assert_array_equal(changed.targets.scores, [1, 0, np.nan, 1])
+        assert changed.targets.labels == example.targets.labels
+
+    def test_what_one_frame_shows_is_known_in_all_of_them(self, example, make_detections):
+        there = replace(example.targets, labels=("bus", "", "", "dog"))
+        changed, other = without_unproven([example, replace(example, targets=there)])
+        np.testing.assert_array_equal(changed.targets.scores, [1, 0, 0, 1])
+        np.testing.assert_array_equal(other.targets.scores, [1, 0, 0, 1])
+
+    def test_without_targets_or_examples_nothing_changes(self, example):
+        bare = replace(example, targets=None)
+        assert without_unproven([bare]) == [bare]
+        assert without_unproven([]) == []
 
 
 class TestMatching:

@@ -22,7 +22,7 @@ from torchvision.ops import box_iou
 from mrmllm_ros.model.processing_mrmllm import colour_attributes
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder
-from mrmllm_ros.perception.colour import COLOURS, measure_colours
+from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector, Perception
 from mrmllm_ros.perception.playback import frames
@@ -237,9 +237,9 @@ def batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
         yield batch
 
 
-def pseudo_labels(clean: Perception, threshold: float = REPORTED_FROM) -> Detections:
+def pseudo_labels(clean: Perception) -> Detections:
     """The objects of a clean image that are sure enough to be taken for the truth."""
-    return _between(clean.candidates, threshold, np.inf)
+    return _between(clean.candidates, REPORTED_FROM, np.inf)
 
 
 def doubtful_labels(clean: Perception) -> Detections:
@@ -258,7 +258,6 @@ def match_targets(
     truth: Detections,
     colours: Sequence[str],
     doubtful: Detections | None = None,
-    values: Sequence[str] = COLOURS,
     *,
     regions: Detections | None = None,
     novelty: float = np.nan,
@@ -274,7 +273,6 @@ def match_targets(
         colours: M colours of theirs; empty where unknown.
         doubtful: Objects that may be there: of a candidate that overlaps one of them by half or
             more, and no true object, nothing is known.
-        values: The colours that can be learnt; others count as unknown.
         regions: Where there may be any number of objects: of a candidate that lies in one of them
             by half or more, and overlaps no true object, nothing is known.
         novelty: How unfamiliar the image is, from 0 to 1; NaN where unknown.
@@ -292,7 +290,7 @@ def match_targets(
         scores[candidate] = 1
         labels[candidate] = truth.labels[true]
         xyxy[candidate] = truth.xyxy[true]
-        attributes[candidate] = _colour(colours[true] if colours[true] in values else "")
+        attributes[candidate] = _colour(colours[true])
     return Targets(
         scores=scores,
         labels=tuple(labels),

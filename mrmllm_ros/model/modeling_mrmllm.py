@@ -218,13 +218,11 @@ class MrMllm(PreTrainedModel):
             CheckpointError: If there is none, it is damaged, or it is for other backbones or of
                 other sizes.
         """
-        made_for, weights = read_config(source), read_weights(source)
+        made_for, weights = vars(read_config(source)), read_weights(source)
         names = ("language_model", "visual_encoder", "detector")
+        different = [name for name in names if made_for[name] != getattr(self.config, name)]
         own = self.trained_state()
-        different = [name for name in names if getattr(made_for, name) != getattr(self.config, name)]
-        different += sorted(
-            name for name, w in weights.items() if name not in own or own[name].shape != w.shape
-        )
+        different += sorted({name for name, _ in _shapes(weights) - _shapes(own)})
         if different:
             raise CheckpointError(
                 f"the checkpoint {source} is of another model: it differs in {different[:3]}"

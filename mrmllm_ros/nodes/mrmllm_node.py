@@ -131,7 +131,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
         self._load()
-        self._publishers = {
+        self._outputs = {
             camera: CameraPublishers(
                 detections=self._make_publisher(DetectionArray, camera, "detections"),
                 enriched=self._make_publisher(DetectionArray, camera, "enriched_detections"),
@@ -183,10 +183,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         for subscription in self._images:
             self.destroy_subscription(subscription)
         self._images = []
-        if self._engine is not None:
-            self._engine.stop()
-            self._log_statistics(self._engine.statistics())
-            self._engine = None
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop()
+            self._log_statistics(engine.statistics())
         self._unload()
 
     def release(self) -> None:
@@ -276,16 +276,16 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     def _on_scene(self, scene: Scene) -> None:
         message = detection_array_from_scene(scene, self._models.detector.name)
-        self._publishers[scene.frame.camera].detections.publish(message)
+        self._outputs[scene.frame.camera].detections.publish(message)
 
     def _on_enriched(self, enriched: EnrichedScene) -> None:
         name = f"{self._models.detector.name}+{self._models.answerer.name}"
         message = detection_array_from_enriched(enriched, name)
-        self._publishers[enriched.scene.frame.camera].enriched.publish(message)
+        self._outputs[enriched.scene.frame.camera].enriched.publish(message)
 
     def _on_answer(self, answer: SceneAnswer) -> None:
         camera = answer.about.scene.frame.camera
-        self._publishers[camera].answers.publish(answer_message(answer))
+        self._outputs[camera].answers.publish(answer_message(answer))
 
     def _on_unusable(self, camera: str, error: ImageError) -> None:
         self.get_logger().error(

@@ -12,6 +12,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.images import image_from_bgr
+from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.models import Models
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.nodes import mrmllm_node
@@ -182,7 +183,7 @@ def test_a_failure_to_deactivate_leads_to_unconfigured_and_leaves_nothing(
 ):
     before = held(node)
     node.start()
-    monkeypatch.setattr(node._engine, "statistics", lambda: 1 / 0)
+    monkeypatch.setattr(Engine, "statistics", lambda engine: 1 / 0)
     node.trigger_deactivate()
     assert state(node) == State.PRIMARY_STATE_UNCONFIGURED
     assert "cannot deactivate: ZeroDivisionError" in capfd.readouterr().err

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ class ComputeSettings(Validated):
     )
     batch_size: int = setting(
         8,
-        "Most images that go through the models together; a camera's go one by one.",
+        "Most images that go through the models together: those of several cameras that wait "
+        "together, or of a folder.",
         minimum=1,
         maximum=256,
     )
@@ -74,6 +76,15 @@ class Compute:
                 "compute.precision: float16 needs CUDA; use auto, float32 or bfloat16"
             )
         return cls(device, getattr(torch, precision), settings.threads)
+
+
+def free_memory() -> None:
+    """Give back the memory of models that nobody holds any more."""
+    import torch
+
+    # Models are held by cycles of objects.
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _device(name: str) -> torch.device:

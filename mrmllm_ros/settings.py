@@ -88,6 +88,10 @@ class Validated:
             wanted = type(field.default)
             if wanted is float and type(value) is int:
                 object.__setattr__(self, field.name, float(value))
+            elif wanted is tuple and _are_texts(value):
+                object.__setattr__(self, field.name, tuple(value))
+            elif wanted is tuple:
+                raise SettingsError(f"{field.name}: {value!r} is not a list of texts")
             elif type(value) is not wanted:
                 raise SettingsError(f"{field.name}: {value!r} is not of type {wanted.__name__}")
             constraint.check(field.name, value)
@@ -169,6 +173,10 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
         if name == "/**" or name.rsplit("/", 1)[-1] == node:
             parameters |= _dotted(values)
     return parameters
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(type(item) is str for item in value)
 
 
 def _sections(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

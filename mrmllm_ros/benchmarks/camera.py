@@ -11,7 +11,6 @@ Three measurements on the same frames, in one run:
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mrmllm_ros.benchmarks.fusion import BenchmarkError
+from mrmllm_ros.benchmarks.memory import resident_mib
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import image_from_bgr
@@ -78,13 +78,19 @@ class Result:
 class Client(Node):
     """Publishes images, receives detections, asks questions."""
 
-    def __init__(self) -> None:
+    def __init__(self, camera: str = "") -> None:
+        """Connect to the node.
+
+        Args:
+            camera: Name of the camera; empty where there is only one.
+        """
         super().__init__("benchmark", namespace=NAMESPACE)
+        prefix = f"{camera}/" if camera else ""
         self.results: list[Result] = []
         self.published = 0
-        self._images = self.create_publisher(Image, "image_raw", qos_profile_sensor_data)
+        self._images = self.create_publisher(Image, f"{prefix}image_raw", qos_profile_sensor_data)
         self.create_subscription(
-            DetectionArray, "detections", self._on_detections, QoSProfile(depth=100)
+            DetectionArray, f"{prefix}detections", self._on_detections, QoSProfile(depth=100)
         )
         self.query = self.create_client(Query, "query")
         self._executor = SingleThreadedExecutor()
@@ -165,7 +171,7 @@ def run(options: Options) -> dict[str, object]:
             with running(node_command("mrmllm_node", arguments), log) as process:
                 options.progress("starting the node")
                 raw = _raw_detector(options.params_file)
-                _wait_until_active(client, process, log)
+                wait_until_active(client, process, log)
                 return {
                     "frames": {"source": source.name, "size": list(images[0].shape[1::-1])},
                     "latency": _latency(client, raw, images, options),
@@ -177,7 +183,12 @@ def run(options: Options) -> dict[str, object]:
             rclpy.try_shutdown()
 
 
-def _wait_until_active(client: Client, process: Popen[bytes], log: Path) -> None:
+def wait_until_active(client: Client, process: Popen[bytes], log: Path) -> None:
+    """Wait until the node listens to the camera.
+
+    Raises:
+        ProcessError: If it does not in time, or has ended.
+    """
     until = time.monotonic() + _START_TIMEOUT_S
     while not client.spin_until(client.has_camera_listener, 0.5):
         check_running(process, log)
@@ -224,8 +235,8 @@ def _latency(
         block = list(islice(source, _WARM_UP + _BLOCK))
         for measure, times in ((_time_raw, raw_s), (_time_node, node_s)):
             times += _measure_block(lambda image, m=measure: m(client, raw, image), block)
-    raw_ms = _quantiles(np.array(raw_s) * 1e3)
-    node_ms = _quantiles(np.array(node_s) * 1e3)
+    raw_ms = quantiles(np.array(raw_s) * 1e3)
+    node_ms = quantiles(np.array(node_s) * 1e3)
     ratios = {name: round(node_ms[name] / raw_ms[name], 3) for name in raw_ms}
     return {"raw_predict_ms": raw_ms, "camera_to_detections_ms": node_ms, "ratio": ratios}
 
@@ -259,10 +270,10 @@ def _flood(
     options.progress(f"flood: {options.flood_s:.0f} s at {options.flood_rate_hz:.0f} Hz")
     client.results.clear()
     published_before = client.published
-    memory = [_resident_mib(pid)]
+    memory = [resident_mib(pid)]
     for part in range(1, 4):
         _stream(client, images, options.flood_rate_hz, options.flood_s / 3)
-        memory.append(_resident_mib(pid))
+        memory.append(resident_mib(pid))
         options.progress(f"flood: {part} of 3")
     published = client.published - published_before
     ages = np.array([result.age_s for result in client.results])
@@ -271,7 +282,7 @@ def _flood(
         "published": published,
         "processed": len(ages),
         "dropped": published - len(ages),
-        "age_s": _quantiles(ages),
+        "age_s": quantiles(ages),
         "age_median_first_third_s": round(float(np.median(first)), 4),
         "age_median_last_third_s": round(float(np.median(last)), 4),
         "age_growth_ratio": round(float(np.median(last) / np.median(first)), 3),
@@ -345,11 +356,7 @@ def _stream(
         client.receive(max(0.0, min(due - time.monotonic(), 0.01)))
 
 
-def _quantiles(values: np.ndarray) -> dict[str, float]:
+def quantiles(values: np.ndarray) -> dict[str, float]:
+    """Median and 95th percentile."""
     median, p95 = np.percentile(values, [50, 95])
     return {"median": round(float(median), 4), "p95": round(float(p95), 4)}
-
-
-def _resident_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return round(pages * resource.getpagesize() / 2**20, 1)

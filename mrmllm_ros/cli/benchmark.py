@@ -38,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
     )
     camera.add_argument("--json", action="store_true", help="print JSON")
     camera.set_defaults(run=_camera)
+    _add_ros_benchmarks(benchmarks)
     answer = benchmarks.add_parser(
         "answer",
         help="answers of the fusion model, against plain generation",
@@ -57,6 +58,33 @@ def add_parser(subparsers: Any) -> None:
     )
     _add_fusion_options(enrich)
     enrich.set_defaults(run=_enrich)
+
+
+def _add_ros_benchmarks(benchmarks: Any) -> None:
+    cameras = benchmarks.add_parser(
+        "cameras",
+        help="whether one node is fair to several cameras",
+        description="Plays the sample video as several cameras of the same rate, a little apart, "
+        "and counts by camera the images whose detections came back, and their age. Needs ROS 2.",
+    )
+    cameras.add_argument("--params-file", type=Path, metavar="FILE", help="the node's parameters")
+    cameras.add_argument("--cameras", type=int, default=2, help="number of cameras (2)")
+    cameras.add_argument("--rate-hz", type=float, default=15.0, help="rate of each (15)")
+    cameras.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
+    cameras.add_argument("--json", action="store_true", help="print JSON")
+    cameras.set_defaults(run=_cameras)
+    lifecycle = benchmarks.add_parser(
+        "lifecycle",
+        help="memory and threads over cycles of configuring and cleaning up",
+        description="Configures, activates, deactivates and cleans up the node over and over, and "
+        "compares what it holds in the end with what it held after the tenth cycle. Needs ROS 2.",
+    )
+    lifecycle.add_argument(
+        "--params-file", type=Path, metavar="FILE", help="the node's parameters"
+    )
+    lifecycle.add_argument("--cycles", type=int, default=100, help="how many (100)")
+    lifecycle.add_argument("--json", action="store_true", help="print JSON")
+    lifecycle.set_defaults(run=_lifecycle)
 
 
 def _add_fusion_options(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +110,32 @@ def _camera(options: argparse.Namespace) -> int:
                 progress=_progress,
             )
         )
+    return _show(figures, options)
+
+
+def _cameras(options: argparse.Namespace) -> int:
+    require_ros()
+    from mrmllm_ros.benchmarks import cameras
+
+    with interruptible():
+        figures = cameras.run(
+            cameras.Options(
+                params_file=options.params_file,
+                cameras=options.cameras,
+                rate_hz=options.rate_hz,
+                seconds=options.seconds,
+                progress=_progress,
+            )
+        )
+    return _show(figures, options)
+
+
+def _lifecycle(options: argparse.Namespace) -> int:
+    require_ros()
+    from mrmllm_ros.benchmarks import lifecycle
+
+    with interruptible():
+        figures = lifecycle.run(lifecycle.Options(options.params_file, options.cycles, _progress))
     return _show(figures, options)
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
-from mrmllm_ros.engine.perception_worker import PerceptionWorker
+from mrmllm_ros.engine.perception_worker import PerceptionHandlers, PerceptionWorker
 from mrmllm_ros.engine.question_worker import (
     PendingAnswer,
     Query,
@@ -20,7 +20,15 @@ from mrmllm_ros.engine.question_worker import (
     SceneAnswer,
 )
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
-from mrmllm_ros.perception.detector import FixedVocabularyError
+from mrmllm_ros.engine.statistics import (
+    CameraStatistics,
+    EngineStatistics,
+    QuestionStatistics,
+    Tally,
+)
+from mrmllm_ros.engine.text_check import check_labels
+from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
+from mrmllm_ros.perception.images import ImageError
 
 T = TypeVar("T")
 
@@ -34,13 +42,15 @@ class Handlers(Generic[T]):
         on_scene: Gets each scene.
         on_enriched: Gets each enriched scene.
         on_answer: Gets each answer.
-        on_error: Gets each image or model failure; the engine goes on.
+        on_unusable: Gets the camera and what is wrong with each image that cannot be decoded.
+        on_error: Gets each failure of a model or a handler; the engine goes on.
     """
 
     decode: Callable[[T], Frame]
     on_scene: Callable[[Scene], None]
     on_enriched: Callable[[EnrichedScene], None]
     on_answer: Callable[[SceneAnswer], None]
+    on_unusable: Callable[[str, ImageError], None]
     on_error: Callable[[Exception], None]
 
 
@@ -72,26 +82,29 @@ class Engine(Generic[T]):
         self._models = models
         self._handlers = handlers
         self._memory = SceneMemory(cameras, now_ns)
-        enricher = Enricher(models.answerer, self._memory, handlers.on_enriched)
+        self._images = {camera: Tally() for camera in cameras}
+        self._asked = Tally()
+        self._last_error = ""
+        enricher = Enricher(models.answerer, self._memory, self._on_enriched)
         self._perception = PerceptionWorker(
-            models.detector, handlers.decode, self._on_scene, handlers.on_error
+            models.detector,
+            dict.fromkeys(cameras, _untracked),
+            settings.compute.batch_size,
+            PerceptionHandlers(handlers.decode, self._on_scene, self._on_image_error),
         )
-        self._enrichment = EnrichmentWorker(enricher, settings.enrich_rate_hz, handlers.on_error)
+        self._enrichment = EnrichmentWorker(
+            enricher, cameras, settings.enrich_rate_hz, self._on_error
+        )
         self._questions = QuestionWorker(
             models.answerer,
             enricher,
             self._memory,
             settings.question,
-            QuestionHandlers(handlers.on_answer, handlers.on_error),
+            QuestionHandlers(handlers.on_answer, self._on_error),
         )
         self._vocabulary = ThreadPoolExecutor(1, "vocabulary")
         # Live settings may have changed since the models were loaded.
         self.configure(settings)
-
-    @property
-    def dropped(self) -> int:
-        """Images that a newer one replaced before they were taken up."""
-        return self._perception.slot.dropped
 
     def start(self) -> None:
         """Start all workers."""
@@ -106,10 +119,10 @@ class Engine(Generic[T]):
         self._perception.stop()
         self._vocabulary.shutdown()
 
-    def offer(self, image: T) -> None:
-        """Take an image if it is the newest when its turn comes; returns at once."""
+    def offer(self, camera: str, image: T) -> None:
+        """Take an image if it is its camera's newest when its turn comes; returns at once."""
         if self.enabled:
-            self._perception.slot.put(image)
+            self._perception.slots.put(camera, image)
 
     def ask(self, query: Query, on_text: Callable[[str], None] | None = None) -> PendingAnswer:
         """Put a question in the line; returns at once.
@@ -121,12 +134,13 @@ class Engine(Generic[T]):
         Raises:
             QueryError: If the question cannot be taken.
         """
-        if not self.enabled:
-            raise QueryError(
-                ErrorCode.NOT_ACTIVE,
-                "perception is switched off; switch it on with the service `enable`",
-            )
-        return self._questions.submit(query, on_text)
+        try:
+            pending = self._submit(query, on_text)
+        except QueryError:
+            self._asked.add("refused")
+            raise
+        pending.future.add_done_callback(self._on_settled)
+        return pending
 
     def cancel(self, pending: PendingAnswer) -> None:
         """End a question: its future gets the error at once."""
@@ -142,8 +156,10 @@ class Engine(Generic[T]):
             Gets None, or a `MrmllmError` that says what cannot use them.
 
         Raises:
-            QueryError: If the engine has stopped.
+            QueryError: If a label is too long or holds control characters, there are too many, or
+                the engine has stopped.
         """
+        check_labels(labels)
         try:
             return self._vocabulary.submit(self._set_vocabulary, tuple(labels))
         except RuntimeError as error:
@@ -156,6 +172,14 @@ class Engine(Generic[T]):
         self._questions.settings = settings.question
         self._enrichment.rate_hz = settings.enrich_rate_hz
 
+    def statistics(self) -> EngineStatistics:
+        """What has become of images and questions since the start."""
+        return EngineStatistics(
+            cameras={camera: self._camera_statistics(camera) for camera in self._images},
+            questions=self._question_statistics(),
+            last_error=self._last_error,
+        )
+
     def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
         refusals = []
         for use in (self._perception.set_vocabulary, self._models.answerer.set_vocabulary):
@@ -166,8 +190,70 @@ class Engine(Generic[T]):
         if len(refusals) == 2:
             raise FixedVocabularyError(f"nothing can use other labels: {'; and '.join(refusals)}")
 
+    def _submit(self, query: Query, on_text: Callable[[str], None] | None) -> PendingAnswer:
+        if not self.enabled:
+            raise QueryError(
+                ErrorCode.NOT_ACTIVE,
+                "perception is switched off; switch it on with the service `enable`",
+            )
+        return self._questions.submit(query, on_text)
+
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)
         self._handlers.on_scene(scene)
+        self._images[scene.frame.camera].add("processed", scene.latency_s)
         # Last, so that its thread does not compete with what is done with the scene.
         self._enrichment.offer(scene)
+
+    def _on_enriched(self, enriched: EnrichedScene) -> None:
+        self._images[enriched.scene.frame.camera].add("enriched", enriched.latency_s)
+        self._handlers.on_enriched(enriched)
+
+    def _on_settled(self, future: Future[SceneAnswer]) -> None:
+        error = future.exception()
+        if error is None:
+            self._asked.add("answered", future.result().latency_s)
+        else:
+            self._asked.add("cancelled" if error.code is ErrorCode.CANCELLED else "failed")
+
+    def _on_image_error(self, camera: str, error: Exception) -> None:
+        if isinstance(error, ImageError):
+            self._images[camera].add("unusable")
+            self._last_error = f"unusable image of camera {camera}: {error}"
+            self._handlers.on_unusable(camera, error)
+        else:
+            self._images[camera].add("failed")
+            self._on_error(error)
+
+    def _on_error(self, error: Exception) -> None:
+        self._last_error = repr(error)
+        self._handlers.on_error(error)
+
+    def _camera_statistics(self, camera: str) -> CameraStatistics:
+        slots, tally = self._perception.slots, self._images[camera]
+        newest = self._memory.scene(camera)
+        return CameraStatistics(
+            received=slots.received[camera],
+            dropped=slots.dropped[camera],
+            unusable=tally.count("unusable"),
+            failed=tally.count("failed"),
+            processed=tally.count("processed"),
+            enriched=tally.count("enriched"),
+            latency=tally.latency("processed"),
+            enriched_latency=tally.latency("enriched"),
+            age_s=None if newest is None else self._memory.age_s(newest),
+        )
+
+    def _question_statistics(self) -> QuestionStatistics:
+        return QuestionStatistics(
+            waiting=self._questions.waiting,
+            answered=self._asked.count("answered"),
+            refused=self._asked.count("refused"),
+            failed=self._asked.count("failed"),
+            cancelled=self._asked.count("cancelled"),
+            latency=self._asked.latency("answered"),
+        )
+
+
+def _untracked(perception: Perception) -> Perception:
+    return perception

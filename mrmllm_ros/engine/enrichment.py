@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 
-from mrmllm_ros.engine.frame_slot import FrameSlot
+from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.model.answerer import Answerer
 
@@ -66,24 +66,31 @@ class Enricher:
 
 
 class EnrichmentWorker:
-    """The thread that has the newest scene enriched, over and over, at a bounded rate.
+    """The thread that has the newest scenes enriched, over and over, at a bounded rate.
+
+    The cameras take turns.
 
     Attributes:
-        slot: Takes scenes.
-        rate_hz: Most passes a second; may be changed at any time.
+        slots: Take scenes.
+        rate_hz: Most passes a second, those of all cameras together; may be changed at any time.
     """
 
     def __init__(
-        self, enricher: Enricher, rate_hz: float, on_error: Callable[[Exception], None]
+        self,
+        enricher: Enricher,
+        cameras: Sequence[str],
+        rate_hz: float,
+        on_error: Callable[[Exception], None],
     ) -> None:
         """Prepare the worker; `start` starts it.
 
         Args:
             enricher: Reads the scenes.
+            cameras: Names of the cameras.
             rate_hz: Most passes a second; 0 for none.
             on_error: Called in the worker's thread with each failure.
         """
-        self.slot: FrameSlot[Scene] = FrameSlot()
+        self.slots: FrameSlots[Scene] = FrameSlots(cameras)
         self.rate_hz = rate_hz
         self._enricher = enricher
         self._on_error = on_error
@@ -97,16 +104,17 @@ class EnrichmentWorker:
     def stop(self) -> None:
         """Take no more scenes and wait for the one under way."""
         self._stopping.set()
-        self.slot.close()
+        self.slots.close()
         self._thread.join()
 
     def offer(self, scene: Scene) -> None:
-        """Take a scene if it is the newest when its turn comes; returns at once."""
+        """Take a scene if it is its camera's newest when its turn comes; returns at once."""
         if self.rate_hz > 0:
-            self.slot.put(scene)
+            self.slots.put(scene.frame.camera, scene)
 
     def _run(self) -> None:
-        while (scene := self.slot.take()) is not None:
+        while scenes := self.slots.take():
+            [scene] = scenes.values()
             started_s = time.monotonic()
             try:
                 self._enricher.enrich(scene)

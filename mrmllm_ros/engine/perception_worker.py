@@ -4,44 +4,65 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-from mrmllm_ros.engine.frame_slot import FrameSlot
+import numpy as np
+
+from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import Frame, Scene
-from mrmllm_ros.perception.detector import Detector
+from mrmllm_ros.perception.detector import Detector, Perception
 
 T = TypeVar("T")
 
 
-class PerceptionWorker(Generic[T]):
-    """Takes the newest image, decodes it and runs the detector, over and over.
+@dataclass(frozen=True)
+class PerceptionHandlers(Generic[T]):
+    """What the worker calls, in its thread.
 
-    An image that cannot be decoded, or that the detector fails on, is reported and the next one
-    is taken.
+    Attributes:
+        decode: Makes a frame of what `slots` was given; raises `ImageError`.
+        on_scene: Gets each scene.
+        on_error: Gets the camera and each failure on an image of it.
+    """
+
+    decode: Callable[[T], Frame]
+    on_scene: Callable[[Scene], None]
+    on_error: Callable[[str, Exception], None]
+
+
+class PerceptionWorker(Generic[T]):
+    """Takes the newest images, decodes them and runs detector and trackers, over and over.
+
+    Images of several cameras that wait together go through the detector as one batch. An image
+    that cannot be decoded, or that the detector fails on, is reported; the others go on.
+
+    Attributes:
+        slots: Take images.
     """
 
     def __init__(
         self,
         detector: Detector,
-        decode: Callable[[T], Frame],
-        on_scene: Callable[[Scene], None],
-        on_error: Callable[[Exception], None],
+        trackers: Mapping[str, Callable[[Perception], Perception]],
+        batch_size: int,
+        handlers: PerceptionHandlers[T],
     ) -> None:
         """Prepare the worker; `start` starts it.
 
         Args:
             detector: Finds objects in the worker's thread only.
-            decode: Makes a frame of what `slot` was given; raises `ImageError`.
-            on_scene: Called in the worker's thread with each scene.
-            on_error: Called in the worker's thread with each failure.
+            trackers: For each camera what is done with each of its perceptions, in their order.
+            batch_size: Most images that go through the detector together.
+            handlers: What to call.
         """
-        self.slot: FrameSlot[T] = FrameSlot()
+        self.slots: FrameSlots[T] = FrameSlots(tuple(trackers))
         self._detector = detector
-        self._decode = decode
-        self._on_scene = on_scene
-        self._on_error = on_error
+        self._trackers = trackers
+        self._batch_size = batch_size
+        self._handlers = handlers
         self._detecting = Lock()
         self._thread = Thread(target=self._run, name="perception", daemon=True)
 
@@ -50,8 +71,8 @@ class PerceptionWorker(Generic[T]):
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more images and wait for the one under way."""
-        self.slot.close()
+        """Take no more images and wait for those under way."""
+        self.slots.close()
         self._thread.join()
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
@@ -64,16 +85,46 @@ class PerceptionWorker(Generic[T]):
             self._detector.set_vocabulary(labels)
 
     def _run(self) -> None:
-        while (item := self.slot.take()) is not None:
-            try:
-                self._on_scene(self._perceive(item))
-            except Exception as error:
-                self._on_error(error)
+        while images := self.slots.take(self._batch_size):
+            taken_s = time.monotonic()
+            if frames := self._decode(images):
+                self._perceive(frames, taken_s)
 
-    def _perceive(self, item: T) -> Scene:
-        started = time.monotonic()
-        frame = self._decode(item)
+    def _decode(self, images: Mapping[str, T]) -> dict[str, Frame]:
+        """Frames of those images that are usable."""
+        frames = {}
+        for camera, image in images.items():
+            try:
+                frames[camera] = self._handlers.decode(image)
+            except Exception as error:
+                self._handlers.on_error(camera, error)
+        return frames
+
+    def _perceive(self, frames: Mapping[str, Frame], taken_s: float) -> None:
+        try:
+            perceptions = self._detect([frame.image for frame in frames.values()])
+        except Exception as error:
+            self._on_failed_batch(frames, taken_s, error)
+            return
+        for (camera, frame), perception in zip(frames.items(), perceptions, strict=True):
+            try:
+                tracked = self._trackers[camera](perception)
+                perceived_s = time.monotonic()
+                self._handlers.on_scene(Scene(frame, tracked, perceived_s - taken_s, perceived_s))
+            except Exception as error:
+                self._handlers.on_error(camera, error)
+
+    def _detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
         with self._detecting:
-            [perception] = self._detector.detect([frame.image])
-        perceived = time.monotonic()
-        return Scene(frame, perception, latency_s=perceived - started, perceived_s=perceived)
+            return self._detector.detect(images)
+
+    def _on_failed_batch(
+        self, frames: Mapping[str, Frame], taken_s: float, error: Exception
+    ) -> None:
+        """Tell whose image it was: one camera's must not take the others' with it."""
+        if len(frames) == 1:
+            [camera] = frames
+            self._handlers.on_error(camera, error)
+            return
+        for camera, frame in frames.items():
+            self._perceive({camera: frame}, taken_s)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-import unicodedata
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -14,6 +13,7 @@ from threading import Condition, Thread
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
+from mrmllm_ros.engine.text_check import check_question
 from mrmllm_ros.model.answerer import Answer, Answerer, PromptTooLongError, Question
 from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.settings import Validated, setting
@@ -198,6 +198,12 @@ class QuestionWorker:
             for i in range(settings.parallel)
         ]
 
+    @property
+    def waiting(self) -> int:
+        """Number of questions in the line."""
+        with self._changed:
+            return len(self._waiting)
+
     def start(self) -> None:
         """Start answering."""
         for thread in self._threads:
@@ -248,15 +254,9 @@ class QuestionWorker:
         self._memory.wake()
 
     def _check(self, query: Query) -> None:
+        check_question(query.text, self.settings.max_length)
         invalid = None
-        if len(query.text) > self.settings.max_length:
-            invalid = (
-                f"the question has {len(query.text)} characters; at most "
-                f"{self.settings.max_length} are allowed (question.max_length)"
-            )
-        elif any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in query.text):
-            invalid = "the question holds control characters"
-        elif not 0 <= query.max_age_s < float("inf"):
+        if not 0 <= query.max_age_s < float("inf"):
             invalid = f"max_age is {query.max_age_s}; it must be 0 (default) or more seconds"
         elif query.max_new_tokens > MAX_NEW_TOKENS:
             invalid = f"max_new_tokens is {query.max_new_tokens}; at most {MAX_NEW_TOKENS}"

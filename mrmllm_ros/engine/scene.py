@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,11 @@ class SceneMemory:
             self._enriched[enriched.scene.frame.camera] = enriched
             self._changed.notify_all()
 
+    def scene(self, camera: str) -> Scene | None:
+        """The camera's newest scene, however old."""
+        with self._changed:
+            return self._scenes.get(camera)
+
     def enriched(self, camera: str) -> EnrichedScene | None:
         """The camera's newest enriched scene, however old."""
         with self._changed:
@@ -126,7 +132,9 @@ class SceneMemory:
         if name in self._cameras:
             return name
         if name:
-            raise QueryError(ErrorCode.UNKNOWN_CAMERA, f"there is no camera {name!r}; {known}")
+            raise QueryError(
+                ErrorCode.UNKNOWN_CAMERA, f"there is no camera {reprlib.repr(name)}; {known}"
+            )
         if len(self._cameras) > 1:
             raise QueryError(ErrorCode.CAMERA_REQUIRED, f"name one of several {known}")
         return self._cameras[0]

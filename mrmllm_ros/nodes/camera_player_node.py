@@ -95,7 +95,7 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
         """See `ManagedNode.release`."""
         self._frames = iter(())
         for publisher in self._outputs:
-            self.destroy_publisher(publisher)
+            self.destroy_lifecycle_publisher(publisher)
         self._outputs = []
 
     def reconfigure(self) -> None:

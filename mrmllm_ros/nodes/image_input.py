@@ -32,16 +32,20 @@ def image_transport_setting() -> str:
 
 
 def subscribe_to_images(
-    node: Node, image_transport: str, callback: Callable[[Image | CompressedImage], None]
+    node: Node,
+    image_transport: str,
+    callback: Callable[[Image | CompressedImage], None],
+    topic: str = "image_raw",
 ) -> Subscription:
-    """Subscribe to `image_raw`, or to what it is remapped to, with a queue of one.
+    """Subscribe to images, with a queue of one.
 
     Args:
         node: The subscriber.
         image_transport: raw or compressed.
         callback: Gets each message.
+        topic: The image topic; it may be remapped.
     """
-    topic = node.resolve_topic_name("image_raw")
+    topic = node.resolve_topic_name(topic)
     compressed = image_transport == "compressed"
     return node.create_subscription(
         CompressedImage if compressed else Image,

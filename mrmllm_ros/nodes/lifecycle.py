@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 from abc import abstractmethod
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from threading import Event
 from typing import Generic, TypeVar
 
@@ -26,9 +28,31 @@ from mrmllm_ros.settings import SettingsError, Validated
 S = TypeVar("S", bound=Validated)
 
 
+Transition = Callable[["ManagedNode", LifecycleState], TransitionCallbackReturn]
+
+
+def _explained(what: str) -> Callable[[Transition], Transition]:
+    """Have a transition log what it raises, which rclpy swallows, and end in an error."""
+
+    def decorate(transition: Transition) -> Transition:
+        @wraps(transition)
+        def explained(node: ManagedNode, state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                return transition(node, state)
+            except Exception as error:
+                reason = str(error) if isinstance(error, MrmllmError) else repr(error)
+                node.get_logger().error(f"cannot {what}: {reason}")
+                return TransitionCallbackReturn.ERROR
+
+        return explained
+
+    return decorate
+
+
 class ManagedNode(LifecycleNode, Generic[S]):
     """A lifecycle node with checked parameters that says why a transition failed.
 
+    After a failure, whichever it was, the node has let go of everything and is unconfigured.
     Sub-classes load in `configure`, start in `activate`, stop in `deactivate` and let go in
     `release`. The last two must work whatever has been done before, and twice.
 
@@ -78,46 +102,47 @@ class ManagedNode(LifecycleNode, Generic[S]):
     def reconfigure(self) -> None:
         """Take over `settings` after a live parameter has changed."""
 
+    @_explained("configure")
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load; on an error say why and stay unconfigured."""
-        try:
-            self.configure()
-        except Exception as error:
-            # rclpy swallows what a transition raises.
-            self._log_failure("configure", error)
-            self.release()
-            return TransitionCallbackReturn.FAILURE
+        """Load."""
+        # From now on, for what is being loaded has been chosen.
         self._configured = True
+        self.configure()
         return super().on_configure(state)
 
+    @_explained("activate")
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start; on an error say why and stay inactive."""
+        """Start."""
         result = super().on_activate(state)
-        try:
-            self.activate()
-        except Exception as error:
-            self._log_failure("activate", error)
-            self.deactivate()
-            super().on_deactivate(state)
-            return TransitionCallbackReturn.FAILURE
+        self.activate()
         self.get_logger().info("active")
         return result
 
+    @_explained("deactivate")
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop."""
         self.deactivate()
         return super().on_deactivate(state)
 
+    @_explained("clean up")
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of everything."""
-        self._configured = False
         self.release()
+        self._configured = False
         return super().on_cleanup(state)
 
+    @_explained("shut down")
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; what is loaded goes with the process, for answers may still be on their way."""
+        """Stop; the rest goes with the process, for answers may still be on their way."""
         self.deactivate()
         return super().on_shutdown(state)
+
+    @_explained("recover")
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of everything after a transition that failed; the node is unconfigured then."""
+        self.stop()
+        self._configured = False
+        return super().on_error(state)
 
     def start(self) -> None:
         """Configure and activate, as a lifecycle manager would."""
@@ -129,16 +154,12 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self.deactivate()
         self.release()
 
-    def _log_failure(self, transition: str, error: Exception) -> None:
-        reason = str(error) if isinstance(error, MrmllmError) else repr(error)
-        self.get_logger().error(f"cannot {transition}: {reason}")
-
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
             settings = read_settings(self, self.settings_class, changes)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if self._configured and (names := needing_restart(self.settings_class, changes)):
+        if self._configured and (names := needing_restart(self, self.settings_class, changes)):
             reason = (
                 f"{', '.join(names)} cannot change while the node is configured; deactivate and "
                 "clean up first (ros2 lifecycle set)"

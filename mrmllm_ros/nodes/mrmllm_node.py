@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from rclpy.action import ActionServer, CancelResponse
@@ -23,6 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from mrmllm_ros.action import Ask
+from mrmllm_ros.compute import free_memory
 from mrmllm_ros.conversions.answers import (
     answer_message,
     answered,
@@ -40,12 +43,13 @@ from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.question_worker import PendingAnswer, SceneAnswer
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
+from mrmllm_ros.engine.statistics import EngineStatistics
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.settings import setting
+from mrmllm_ros.settings import SettingsError, setting
 from mrmllm_ros.srv import Query, SetVocabulary
 
 T = TypeVar("T")
@@ -53,6 +57,9 @@ M = TypeVar("M")
 
 # Of requests that come at once, those beyond the depth would be lost without a word.
 _REQUESTS = QoSProfile(depth=1000)
+
+# A name in a ROS topic.
+_CAMERA = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # How long the log keeps quiet after a failure that may come with every image.
 _LOG_PERIOD_S = 5.0
@@ -62,16 +69,44 @@ _LOG_PERIOD_S = 5.0
 class MrmllmSettings(Settings):
     """Parameters of `mrmllm_node`."""
 
-    camera: str = setting("camera", "Name of the camera, as queries and messages give it.")
+    cameras: tuple[str, ...] = setting(
+        ("camera",),
+        "Names of the cameras, as queries and messages give them. With several, each has its "
+        "topics in a namespace of its name.",
+    )
     image_transport: str = image_transport_setting()
+
+    def __post_init__(self) -> None:
+        """Check the names, too, which become parts of topic names.
+
+        Raises:
+            SettingsError: If a value is refused.
+        """
+        super().__post_init__()
+        names = self.cameras
+        if not names or len(set(names)) < len(names) or not all(map(_CAMERA.fullmatch, names)):
+            raise SettingsError(
+                f"cameras: {list(names)} must be at least one name, each another one of letters, "
+                "digits and underscores that does not begin with a digit"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class ReceivedImage:
-    """An image message and when it came, in nanoseconds of the node's clock."""
+    """An image message, its camera, and when it came in nanoseconds of the node's clock."""
 
+    camera: str
     message: Image | CompressedImage
     received_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPublishers:
+    """Where the results on one camera go."""
+
+    detections: LifecyclePublisher[DetectionArray]
+    enriched: LifecyclePublisher[DetectionArray]
+    answers: LifecyclePublisher[Answer]
 
 
 class MrmllmNode(ManagedNode[MrmllmSettings]):
@@ -79,7 +114,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     Subscribes to `image_raw` or `image_raw/compressed`; publishes `detections`,
     `enriched_detections` and `answers`; offers the services `query`, `set_vocabulary` and
-    `enable`, and the action `ask`.
+    `enable`, and the action `ask`. With several cameras each has these topics in a namespace of
+    its own, so that a visualizer in that namespace shows what belongs to the camera.
     """
 
     settings_class = MrmllmSettings
@@ -89,18 +125,20 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._models: Models | None = None
         self._entities = ExitStack()
         self._engine: Engine[ReceivedImage] | None = None
-        self._images: Subscription | None = None
-        self._unusable_images = 0
+        self._images: list[Subscription] = []
         self._asked: dict[bytes, PendingAnswer] = {}
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
-        settings = self.settings
-        self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
-        self._models = Models.load(settings)
-        self._detections = self._make_publisher(DetectionArray, "detections")
-        self._enriched = self._make_publisher(DetectionArray, "enriched_detections")
-        self._answers = self._make_publisher(Answer, "answers")
+        self._load()
+        self._outputs = {
+            camera: CameraPublishers(
+                detections=self._make_publisher(DetectionArray, camera, "detections"),
+                enriched=self._make_publisher(DetectionArray, camera, "enriched_detections"),
+                answers=self._make_publisher(Answer, camera, "answers"),
+            )
+            for camera in self.settings.cameras
+        }
         # Reentrant: while one question waits for its answer, images and other questions come in.
         self._make_service(Query, "query", self._on_query)
         self._make_service(SetVocabulary, "set_vocabulary", self._on_set_vocabulary)
@@ -117,51 +155,82 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             cancel_service_qos_profile=_REQUESTS,
         )
         self._entities.callback(ask.destroy)
-        answerer = self._models.answerer
-        self.get_logger().info(
-            f"detections by {self._models.detector.name}, answers by {answerer.name} "
-            f"({answerer.state})"
-        )
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
+        if self._models is None:
+            self._load()
         self._engine = Engine(
             self._models,
             self.settings,
-            cameras=[self.settings.camera],
+            cameras=self.settings.cameras,
             now_ns=self._now_ns,
             handlers=Handlers(
-                self._decode, self._on_scene, self._on_enriched, self._on_answer, self._on_failure
+                decode=self._decode,
+                on_scene=self._on_scene,
+                on_enriched=self._on_enriched,
+                on_answer=self._on_answer,
+                on_unusable=self._on_unusable,
+                on_error=self._on_failure,
             ),
         )
         self._engine.start()
-        self._images = subscribe_to_images(self, self.settings.image_transport, self._on_image)
-        self.get_logger().info(f"camera {self.settings.camera!r} on {self._images.topic_name}")
+        for camera in self.settings.cameras:
+            self._subscribe(camera)
 
     def deactivate(self) -> None:
-        """See `ManagedNode.deactivate`."""
-        if self._images is not None:
-            self.destroy_subscription(self._images)
-            self._images = None
-        if self._engine is not None:
-            self._engine.stop()
-            self.get_logger().info(f"inactive; {self._engine.dropped} images were dropped")
-            self._engine = None
+        """See `ManagedNode.deactivate`. Lets go of the models: the GPU is free for others."""
+        for subscription in self._images:
+            self.destroy_subscription(subscription)
+        self._images = []
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop()
+            self._log_statistics(engine.statistics())
+        self._unload()
 
     def release(self) -> None:
         """See `ManagedNode.release`."""
         self._entities.close()
-        self._models = None
+        self._unload()
 
     def reconfigure(self) -> None:
         """See `ManagedNode.reconfigure`."""
         if self._engine is not None:
             self._engine.configure(self.settings)
 
-    def _make_publisher(self, message_type: type[M], topic: str) -> LifecyclePublisher[M]:
+    def _load(self) -> None:
+        settings = self.settings
+        self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
+        self._models = Models.load(settings)
+        detector, answerer = self._models.detector, self._models.answerer
+        self.get_logger().info(
+            f"detections by {detector.name}, answers by {answerer.name} ({answerer.state})"
+        )
+
+    def _unload(self) -> None:
+        self._models = None
+        free_memory()
+
+    def _topic(self, camera: str, name: str) -> str:
+        return name if len(self.settings.cameras) == 1 else f"{camera}/{name}"
+
+    def _subscribe(self, camera: str) -> None:
+        subscription = subscribe_to_images(
+            self,
+            self.settings.image_transport,
+            partial(self._on_image, camera),
+            self._topic(camera, "image_raw"),
+        )
+        self._images.append(subscription)
+        self.get_logger().info(f"camera {camera!r} on {subscription.topic_name}")
+
+    def _make_publisher(
+        self, message_type: type[M], camera: str, name: str
+    ) -> LifecyclePublisher[M]:
         publisher = self.create_lifecycle_publisher(
             message_type,
-            topic,
+            self._topic(camera, name),
             10,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
@@ -181,45 +250,51 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _log_statistics(self, statistics: EngineStatistics) -> None:
+        for camera, images in statistics.cameras.items():
+            self.get_logger().info(
+                f"inactive; of {images.received} images of camera {camera!r} {images.processed} "
+                f"were processed, {images.dropped} dropped, {images.unusable} unusable"
+            )
+
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         if nanoseconds(message.header.stamp) == 0:
             self.get_logger().warning(
                 "images carry no stamp: their age counts from their receipt", once=True
             )
-        self._engine.offer(ReceivedImage(message, self._now_ns()))
+        self._engine.offer(camera, ReceivedImage(camera, message, self._now_ns()))
 
     def _decode(self, received: ReceivedImage) -> Frame:
         message = received.message
         return Frame(
             image=bgr_from_message(message),
-            camera=self.settings.camera,
+            camera=received.camera,
             frame_id=message.header.frame_id,
             stamp_ns=nanoseconds(message.header.stamp),
             received_ns=received.received_ns,
         )
 
     def _on_scene(self, scene: Scene) -> None:
-        self._detections.publish(detection_array_from_scene(scene, self._models.detector.name))
+        message = detection_array_from_scene(scene, self._models.detector.name)
+        self._outputs[scene.frame.camera].detections.publish(message)
 
     def _on_enriched(self, enriched: EnrichedScene) -> None:
         name = f"{self._models.detector.name}+{self._models.answerer.name}"
-        self._enriched.publish(detection_array_from_enriched(enriched, name))
+        message = detection_array_from_enriched(enriched, name)
+        self._outputs[enriched.scene.frame.camera].enriched.publish(message)
 
     def _on_answer(self, answer: SceneAnswer) -> None:
-        self._answers.publish(answer_message(answer))
+        camera = answer.about.scene.frame.camera
+        self._outputs[camera].answers.publish(answer_message(answer))
+
+    def _on_unusable(self, camera: str, error: ImageError) -> None:
+        self.get_logger().error(
+            f"unusable image of camera {camera!r}: {error}", throttle_duration_sec=_LOG_PERIOD_S
+        )
 
     def _on_failure(self, error: Exception) -> None:
-        if isinstance(error, ImageError):
-            self._unusable_images += 1
-            self.get_logger().error(
-                f"unusable image ({self._unusable_images} so far): {error}",
-                throttle_duration_sec=_LOG_PERIOD_S,
-            )
-        else:
-            trace = "".join(traceback.format_exception(error))
-            self.get_logger().error(
-                f"a model failed: {trace}", throttle_duration_sec=_LOG_PERIOD_S
-            )
+        trace = "".join(traceback.format_exception(error))
+        self.get_logger().error(f"a model failed: {trace}", throttle_duration_sec=_LOG_PERIOD_S)
 
     async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
         try:

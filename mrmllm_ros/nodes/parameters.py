@@ -26,8 +26,9 @@ def declare_settings(node: Node, settings: type[Validated]) -> None:
         SettingsError: If an override is of the wrong type or out of range.
     """
     for name, default, constraint in settings.declared():
+        value = list(default) if isinstance(default, tuple) else default
         try:
-            node.declare_parameter(name, default, _descriptor(default, constraint))
+            node.declare_parameter(name, value, _descriptor(default, constraint))
         except Exception as error:
             # rclpy has an exception for each way that an override can be wrong.
             hint = "; write whole numbers with a decimal point" if type(default) is float else ""
@@ -51,10 +52,23 @@ def read_settings(node: Node, settings: type[T], changes: Iterable[Parameter] = 
     return settings.from_dotted(values)
 
 
-def needing_restart(settings: type[Validated], changes: Iterable[Parameter]) -> list[str]:
-    """Names of the changes that an active node cannot take over."""
+def needing_restart(
+    node: Node, settings: type[Validated], changes: Iterable[Parameter]
+) -> list[str]:
+    """Names of the parameters whose new value a configured node cannot take over.
+
+    Args:
+        node: Has declared them.
+        settings: Their class.
+        changes: Parameters that are about to be set; a whole file may set most to what they are.
+    """
     live = {name: constraint.live for name, _, constraint in settings.declared()}
-    return [change.name for change in changes if not live.get(change.name, True)]
+    return [
+        change.name
+        for change in changes
+        if not live.get(change.name, True)
+        and change.value != node.get_parameter(change.name).value
+    ]
 
 
 def _descriptor(default: object, constraint: Constraint) -> ParameterDescriptor:

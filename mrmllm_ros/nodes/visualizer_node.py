@@ -96,7 +96,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
     def release(self) -> None:
         """See `ManagedNode.release`."""
         for publisher in self._outputs:
-            self.destroy_publisher(publisher)
+            self.destroy_lifecycle_publisher(publisher)
         self._outputs = []
 
     def _on_image(self, message: Image | CompressedImage) -> None:

@@ -27,6 +27,12 @@ def errors():
 
 
 @pytest.fixture
+def unusable():
+    """What is told to `on_unusable`."""
+    return fakes.Inbox()
+
+
+@pytest.fixture
 def scenes():
     """What is told to `on_scene`."""
     return fakes.Inbox()

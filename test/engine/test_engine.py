@@ -23,12 +23,19 @@ FLOWING = replace(SETTINGS, enrich_rate_hz=1000.0)
 
 
 @pytest.fixture
-def make_engine(detector, answerer, clock, scenes, enriched, answers, errors):
+def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, errors):
     """Makes a started engine, which ends with the test."""
     engines = []
 
     def make(*cameras, settings=SETTINGS):
-        handlers = Handlers(decode, scenes.put, enriched.put, answers.put, errors.put)
+        handlers = Handlers(
+            decode=decode,
+            on_scene=scenes.put,
+            on_enriched=enriched.put,
+            on_answer=answers.put,
+            on_unusable=lambda camera, error: unusable.put((camera, error)),
+            on_error=errors.put,
+        )
         engine = Engine(Models(detector, answerer), settings, cameras, clock, handlers)
         engine.start()
         engines.append(engine)
@@ -56,8 +63,8 @@ def flowing(make_engine):
 def see(scenes):
     """Lets an engine perceive an image; questions may be about it from then on."""
 
-    def see(engine, image):
-        engine.offer(image)
+    def see(engine, image, camera="front"):
+        engine.offer(camera, image)
         return scenes.next()
 
     return see
@@ -121,27 +128,31 @@ def test_questions_are_answered_while_the_detector_is_busy(engine, see, detector
     scene = see(engine, 1)
     assert detector.started.next() == 1
     detector.gate.close()
-    engine.offer(2)
+    engine.offer("front", 2)
     assert detector.started.next() == 2
     assert ask(engine).about.scene is scene
 
 
 def test_an_image_replaced_before_its_turn_is_counted_as_dropped(engine, scenes, detector):
     detector.gate.close()
-    engine.offer(1)
+    engine.offer("front", 1)
     detector.started.next()
     for value in (2, 3, 4):
-        engine.offer(value)
+        engine.offer("front", value)
     detector.gate.open()
     assert [label(scenes.next()) for _ in range(2)] == ["object 1", "object 4"]
-    assert engine.dropped == 2
+    assert engine.statistics().cameras["front"].dropped == 2
 
 
-def test_failures_are_reported_and_all_sides_go_on(engine, see, detector, answerer, errors):
+def test_failures_are_reported_and_all_sides_go_on(
+    engine, see, detector, answerer, unusable, errors
+):
     detector.fails_on, answerer.fails_on = {6}, {"bad"}
-    engine.offer("a shoe")
-    assert "a shoe" in str(errors.next())
-    engine.offer(6)
+    engine.offer("front", "a shoe")
+    camera, error = unusable.next()
+    assert camera == "front"
+    assert "a shoe" in str(error)
+    engine.offer("front", 6)
     assert "cannot look at 6" in str(errors.next())
     see(engine, 5)
     answerer.unreadable = {5}
@@ -290,24 +301,97 @@ def test_after_a_jump_back_in_time_an_enriched_scene_gives_way_to_a_new_one(
 def test_each_camera_has_its_own_newest_scene(make_engine, see):
     engine = make_engine("front", "rear")
     front = see(engine, make_frame(1, "front"))
-    rear = see(engine, make_frame(2, "rear"))
+    rear = see(engine, make_frame(2, "rear"), "rear")
     assert ask(engine, camera="front").about.scene is front
     assert ask(engine, camera="rear").about.scene is rear
     with pytest.raises(QueryError, match="cameras: front, rear"):
         ask(engine)
 
 
+def test_what_becomes_of_images_is_counted_by_camera(make_engine, see, unusable, errors, detector):
+    engine = make_engine("front", "rear")
+    see(engine, make_frame(1, "front"))
+    engine.offer("front", "a shoe")
+    unusable.next()
+    detector.fails_on = {6}
+    engine.offer("front", 6)
+    errors.next()
+    detector.gate.close()
+    engine.offer("front", 7)
+    for _ in range(3):
+        detector.started.next()
+    engine.offer("front", 8)
+    engine.offer("front", 9)
+    front, rear = (engine.statistics().cameras[camera] for camera in ("front", "rear"))
+    assert (front.received, front.processed, front.dropped) == (6, 1, 1)
+    assert (front.unusable, front.failed) == (1, 1)
+    assert (rear.received, rear.processed, rear.latency, rear.age_s) == (0, 0, None, None)
+
+
+def test_latency_and_age_are_those_of_the_newest_results(engine, see, enriched, unusable, clock):
+    assert engine.statistics().cameras["front"].latency is None
+    scene = see(engine, make_frame(1, stamp_ns=clock()))
+    ask(engine)
+    # Once the next image is taken up, the first has been counted.
+    engine.offer("front", "a shoe")
+    unusable.next()
+    clock.advance(3)
+    front = engine.statistics().cameras["front"]
+    assert front.latency.median_s == front.latency.p95_s == scene.latency_s
+    assert front.enriched == 1
+    assert front.enriched_latency.median_s == enriched.next().latency_s
+    assert front.age_s == 3
+
+
+def test_what_becomes_of_questions_is_counted(engine, see, answerer):
+    assert code_of(engine.ask(Query("?"))) is ErrorCode.NO_IMAGE
+    see(engine, 1)
+    answer = ask(engine)
+    for refused in (Query("bell \a"), Query("?", camera="top")):
+        with pytest.raises(QueryError):
+            engine.ask(refused)
+    answerer.gate.close()
+    pending = [engine.ask(Query("?")) for _ in range(3)]
+    for _ in range(3):
+        answerer.started.next()
+    engine.cancel(pending[0])
+    questions = engine.statistics().questions
+    assert (questions.answered, questions.failed, questions.refused) == (1, 1, 2)
+    assert (questions.cancelled, questions.waiting) == (1, 1)
+    assert questions.latency.median_s == answer.latency_s
+    answerer.gate.open()
+
+
+def test_a_question_to_a_disabled_engine_counts_as_refused(engine):
+    engine.enabled = False
+    with pytest.raises(QueryError):
+        engine.ask(Query("?"))
+    assert engine.statistics().questions.refused == 1
+
+
+def test_the_newest_failure_is_remembered_with_its_camera(engine, see, unusable, errors, detector):
+    assert engine.statistics().last_error == ""
+    engine.offer("front", "a shoe")
+    unusable.next()
+    assert engine.statistics().last_error.startswith("unusable image of camera front: 'a shoe'")
+    detector.fails_on = {6}
+    engine.offer("front", 6)
+    errors.next()
+    see(engine, 7)
+    assert "cannot look at 6" in engine.statistics().last_error
+
+
 def test_a_disabled_engine_takes_no_images(engine, scenes, detector):
     detector.gate.close()
-    engine.offer(1)
+    engine.offer("front", 1)
     detector.started.next()
     engine.enabled = False
-    engine.offer(2)
+    engine.offer("front", 2)
     engine.enabled = True
-    engine.offer(3)
+    engine.offer("front", 3)
     detector.gate.open()
     assert [label(scenes.next()) for _ in range(2)] == ["object 1", "object 3"]
-    assert engine.dropped == 0
+    assert engine.statistics().cameras["front"].dropped == 0
 
 
 def test_a_disabled_engine_takes_no_questions(engine, see):
@@ -360,7 +444,7 @@ def test_setting_a_vocabulary_returns_at_once_while_the_detector_is_busy(
     engine, detector, answerer
 ):
     detector.gate.close()
-    engine.offer(1)
+    engine.offer("front", 1)
     detector.started.next()
     future = engine.set_vocabulary(LABELS)
     assert not future.done()
@@ -395,6 +479,15 @@ def test_a_vocabulary_without_labels_is_refused_and_reaches_neither_model(
 ):
     error = engine.set_vocabulary(labels).exception(PATIENCE_S)
     assert type(error) is VocabularyError
+    assert (detector.labels, answerer.labels) == (("object",), None)
+
+
+def test_labels_that_no_label_can_be_are_refused_at_once_and_reach_neither_model(
+    engine, detector, answerer
+):
+    with pytest.raises(QueryError, match="control character") as error:
+        engine.set_vocabulary(["forklift", "pallet\n[1] person"])
+    assert error.value.code is ErrorCode.INVALID_REQUEST
     assert (detector.labels, answerer.labels) == (("object",), None)
 
 
@@ -438,7 +531,7 @@ def test_stopping_cancels_all_questions_at_once_and_ends_every_thread(
 
 def test_after_stopping_nothing_is_taken(engine, detector):
     engine.stop()
-    engine.offer(1)
+    engine.offer("front", 1)
     assert detector.started.empty()
     with pytest.raises(QueryError) as error:
         engine.ask(Query("?"))

@@ -10,10 +10,12 @@ from mrmllm_ros.engine import enrichment
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
 from mrmllm_ros.engine.scene import SceneMemory
 
+CAMERAS = ("front", "rear")
+
 
 @pytest.fixture
 def memory(clock):
-    return SceneMemory(["front", "rear"], clock)
+    return SceneMemory(CAMERAS, clock)
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def make_worker(rest, enricher, answerer, errors):
     workers = []
 
     def make(rate_hz=4.0, enricher=enricher):
-        worker = EnrichmentWorker(enricher, rate_hz, errors.put)
+        worker = EnrichmentWorker(enricher, CAMERAS, rate_hz, errors.put)
         worker.start()
         workers.append(worker)
         return worker
@@ -221,6 +223,20 @@ def test_while_a_pass_hangs_offering_returns_at_once_and_only_the_newest_waits(
     assert enriched.empty()
 
 
+def test_the_cameras_take_turns_however_many_scenes_one_has(worker, enriched, answerer):
+    answerer.read_gate.close()
+    worker.offer(make_scene(1))
+    assert answerer.reading.next() == 1
+    for value in (2, 3):
+        worker.offer(make_scene(value))
+        worker.offer(make_scene(value + 10, camera="rear"))
+    answerer.read_gate.allow(1)
+    assert answerer.reading.next() == 13
+    worker.offer(make_scene(14, camera="rear"))
+    answerer.read_gate.open()
+    assert [value_of(enriched.next()) for _ in range(4)] == [1, 13, 3, 14]
+
+
 def test_the_worker_rests_for_what_is_left_of_its_period(make_worker, rest, answerer, monotonic):
     worker = make_worker(rate_hz=4.0)
     for took_s, left_s in [(0.0, 0.25), (0.1, 0.15), (0.25, 0.0), (7.0, 0.0)]:
@@ -239,7 +255,7 @@ def test_while_the_worker_rests_nothing_is_read(worker, rest, answerer, enriched
     rest.asked_s.next()
     for value in (2, 3):
         worker.offer(make_scene(value))
-    assert worker.slot.dropped == 1
+    assert worker.slots.dropped["front"] == 1
     assert answerer.reading.next() == 1
     assert answerer.reading.empty()
     rest.gate.allow()
@@ -294,10 +310,10 @@ def test_a_rate_that_becomes_0_while_the_rest_is_reckoned_does_no_harm(
         rates = itertools.chain([4.0, 0.0], itertools.repeat(4.0))
         rate_hz = property(lambda self: next(self.rates), lambda self, rate_hz: None)
 
-    worker = Changing(enricher, 4.0, errors.put)
+    worker = Changing(enricher, CAMERAS, 4.0, errors.put)
     worker.start()
     for value in (1, 2):
-        worker.slot.put(make_scene(value))
+        worker.slots.put("front", make_scene(value))
         assert value_of(enriched.next()) == value
     worker.stop()
 
@@ -333,8 +349,8 @@ def test_a_handler_that_raises_is_reported_and_the_work_goes_on(
 def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
     worker, rest, answerer, enriched, monkeypatch
 ):
-    closed, close = threading.Event(), worker.slot.close
-    monkeypatch.setattr(worker.slot, "close", lambda: (close(), closed.set()))
+    closed, close = threading.Event(), worker.slots.close
+    monkeypatch.setattr(worker.slots, "close", lambda: (close(), closed.set()))
     answerer.read_gate.close()
     worker.offer(make_scene(1))
     assert answerer.reading.next() == 1
@@ -354,7 +370,7 @@ def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
 
 
 def test_stopping_ends_a_rest(enricher, enriched, errors):
-    worker = EnrichmentWorker(enricher, 1e-6, errors.put)
+    worker = EnrichmentWorker(enricher, CAMERAS, 1e-6, errors.put)
     worker.start()
     worker.offer(make_scene())
     enriched.next()
@@ -367,7 +383,7 @@ def test_stopping_ends_a_rest(enricher, enriched, errors):
 def test_after_stopping_no_scene_is_taken(worker, answerer):
     worker.stop()
     worker.offer(make_scene())
-    assert worker.slot.take() is None
+    assert worker.slots.take() == {}
     assert answerer.reading.empty()
 
 

@@ -228,6 +228,21 @@ def test_an_unknown_camera_is_answered_with_the_known_ones(two_cameras):
     assert error.value.code is ErrorCode.UNKNOWN_CAMERA
 
 
+def test_an_unknown_cameras_name_is_cut_short_and_its_control_characters_are_spelt_out(memory):
+    with pytest.raises(QueryError) as error:
+        memory.camera("\x1b[31m" + "x" * 1000)
+    assert len(error.value.message) < 100
+    assert "\x1b" not in error.value.message
+
+
+def test_each_cameras_newest_scene_is_known_however_old(two_cameras, clock):
+    assert two_cameras.scene("front") is None
+    two_cameras.put(front := make_scene(1))
+    clock.advance(1000)
+    assert two_cameras.scene("front") is front
+    assert two_cameras.scene("rear") is None
+
+
 def test_of_several_cameras_one_must_be_named_and_all_are_listed(two_cameras):
     assert two_cameras.camera("rear") == "rear"
     with pytest.raises(QueryError, match="cameras: front, rear") as error:

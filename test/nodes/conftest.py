@@ -2,6 +2,7 @@
 """Real nodes as processes, and a client in this one that talks to them over DDS."""
 
 import os
+import re
 import subprocess
 import time
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
 from mrmllm_ros.nodes.processes import check_running, node_command, ros_arguments, running
+
+# What a node logs when it has become active, or cannot.
+SETTLED = re.compile(r"\]: (active$|cannot \w+: )", re.MULTILINE)
 
 # What is trained changes answers; tests that are about it say so.
 UNTRAINED = {"mrmllm.checkpoint": '""'}
@@ -32,6 +36,13 @@ class RunningNode:
 
     def check(self):
         check_running(self.process, self.log)
+
+    def wait_until_settled(self, timeout_s=180.0):
+        """Until it is active, or has ended or said why it is not."""
+        until = time.monotonic() + timeout_s
+        while self.process.poll() is None and not SETTLED.search(self.log_text()):
+            assert time.monotonic() < until, f"it is not active: {self.log_text()}"
+            time.sleep(0.05)
 
 
 class Client:
@@ -76,12 +87,18 @@ def ros():
 def _node(name, folder, arguments):
     log = folder / f"{name}_{time.monotonic_ns()}.log"
     with running(node_command(name, arguments), log) as process:
-        yield RunningNode(process, log)
+        node = RunningNode(process, log)
+        if "autostart:=False" not in arguments:
+            node.wait_until_settled()
+        yield node
 
 
 @pytest.fixture(scope="module")
 def start_node(tmp_path_factory):
-    """Function that starts a node in a namespace: a context manager."""
+    """Function that starts a node in a namespace: a context manager.
+
+    Unless `autostart` is false, the node has become active then, or has said why it cannot.
+    """
     folder = tmp_path_factory.mktemp("logs")
 
     def start(name, namespace, extra=(), **parameters):

@@ -61,7 +61,8 @@ class FakeDetector(Detector):
 
     Attributes:
         started: Gets the brightness of each image when its turn has come.
-        gate: Each image is a step.
+        batches: The brightness of the images that it got together, each time.
+        gate: Each batch is a step.
         fails_on: Brightness of images that it raises on.
         refusal: What it raises when it gets another vocabulary, if anything.
         threads: Names of the threads that have had it look at an image.
@@ -74,6 +75,7 @@ class FakeDetector(Detector):
 
     def __init__(self):
         self.started = Inbox()
+        self.batches = []
         self.gate = Gate()
         self.fails_on = set()
         self.refusal = None
@@ -84,14 +86,15 @@ class FakeDetector(Detector):
         self.settings = settings
 
     def detect(self, images):
-        [image] = images
-        value = brightness(image)
+        values = [brightness(image) for image in images]
         self.threads.add(threading.current_thread().name)
-        self.started.put(value)
+        self.batches.append(values)
+        for value in values:
+            self.started.put(value)
         self.gate.step()
-        if value in self.fails_on:
+        for value in self.fails_on.intersection(values):
             raise RuntimeError(f"cannot look at {value}")
-        return [perceive(image)]
+        return [perceive(image) for image in images]
 
     def _look_for(self, labels):
         self.vocabulary_threads.add(threading.current_thread().name)

@@ -36,7 +36,7 @@ _ROWS = 24  # parts of the box's height in which the surroundings are measured
 _LIKE_SURROUNDINGS = 0.03  # relative difference of depths
 _LEAST_APART = 0.2  # share of the weight that must not look like the surroundings
 
-_CLUSTER_STEP = 0.025  # relative difference of depths; an empty step ends a cluster
+_CLUSTER_STEP = 0.04  # relative difference of depths; an empty step ends a cluster
 _STRAY = 0.003  # share of the samples that does not yet fill a step
 _TAILS = 0.1  # per cent of the points left out at either end
 

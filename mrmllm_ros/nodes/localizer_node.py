@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from rclpy.publisher import Publisher
+from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -94,7 +94,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
 
     def __init__(self) -> None:
         super().__init__("localizer_node")
-        self._outputs: list[Publisher] = []
+        self._outputs: list[LifecyclePublisher] = []
         self._inputs: list[Subscription] = []
         self._transforms: Transforms | None = None
         self.located = self.unlocated = self.unpaired = self.unusable = 0
@@ -138,7 +138,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
     def release(self) -> None:
         """See `ManagedNode.release`."""
         for publisher in self._outputs:
-            self.destroy_publisher(publisher)
+            self.destroy_lifecycle_publisher(publisher)
         self._outputs = []
 
     def _subscribe_to_depth(self) -> list[Subscription]:
@@ -193,7 +193,10 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             locations = self._locate(message)
         except (MrmllmError, ValueError) as error:
             self.unusable += 1
-            self._warn(f"no objects located ({self.unusable} images so far): {error}")
+            self.get_logger().warning(
+                f"no objects located ({self.unusable} images so far): {error}",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
             locations = [None] * len(message.detections)
         objects = list(zip(message.detections, locations, strict=True))
         for detection, location in objects:
@@ -211,9 +214,10 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         measured = self._depths.nearest(stamp_ns, int(tolerance_s * 1e9))
         if measured is None:
             self.unpaired += 1
-            self._warn(
+            self.get_logger().warning(
                 f"no depth came within {tolerance_s} s of an image ({self.unpaired} so far); "
-                "check its stamps, stamp_tolerance_s and buffered_depths"
+                "check its stamps, stamp_tolerance_s and buffered_depths",
+                throttle_duration_sec=_LOG_PERIOD_S,
             )
             return [None] * len(message.detections)
         boxes = detections_from_message(message)
@@ -264,9 +268,6 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         info = self._depth_info or self._camera_info
         height, width = depth.shape
         return DepthImage(depth, camera_matrix(info, (width, height)), matrix, limit_m)
-
-    def _warn(self, text: str) -> None:
-        self.get_logger().warning(text, throttle_duration_sec=_LOG_PERIOD_S)
 
 
 def main() -> int:

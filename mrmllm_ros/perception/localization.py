@@ -143,26 +143,29 @@ def _is_like_surroundings(depths: Depths, samples: DepthSamples, box: np.ndarray
     for strip in ((left - margin, top, left, bottom), (right, top, right + margin, bottom)):
         beside = depths.within(np.array(strip))
         if len(beside):
-            differences = np.abs(samples.depths / _depths_of_rows(beside, samples) - 1)
-            noise = np.median(np.abs(beside.depths / _depths_of_rows(beside, beside) - 1))
-            # Three standard deviations, were it normally distributed.
-            alike |= differences <= max(_LIKE_SURROUNDINGS, 3 * 1.48 * noise)
+            rows = np.concatenate([samples.pixels[:, 1], beside.pixels[:, 1]])
+            measured = np.concatenate([samples.depths, beside.depths])
+            differences = np.abs(measured / _depths_of_rows(beside, rows) - 1)
+            # Three standard deviations of the surroundings' noise, were it normally distributed.
+            noise = 3 * 1.48 * np.median(differences[len(samples) :])
+            alike |= differences[: len(samples)] <= max(_LIKE_SURROUNDINGS, noise)
     return alike
 
 
-def _depths_of_rows(measured: DepthSamples, wanted: DepthSamples) -> np.ndarray:
-    """(N,), the usual depth of what was measured in the row of each of N wanted samples."""
-    rows = measured.pixels[:, 1]
-    edges = np.linspace(rows.min(), rows.max(), _ROWS)
-    parts = np.digitize(rows, edges)
-    places, inverses = np.transpose(
-        [
-            (np.median(rows[part]), np.median(1 / measured.depths[part]))
-            for part in (parts == number for number in np.unique(parts))
-        ]
-    )
+def _depths_of_rows(measured: DepthSamples, rows: np.ndarray) -> np.ndarray:
+    """(N,), the usual depth of what was measured at each of N heights in the image."""
+    known = measured.pixels[:, 1]
+    parts = np.digitize(known, np.linspace(known.min(), known.max(), _ROWS))
     # Planes are linear in the image if one over depth is taken.
-    return 1 / np.interp(wanted.pixels[:, 1], places, inverses)
+    inverses = _medians(1 / measured.depths, parts)
+    return 1 / np.interp(rows, _medians(known, parts), inverses)
+
+
+def _medians(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The median of each group of values (of two in the middle the upper), groups ascending."""
+    order = np.lexsort((values, groups))
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    return values[order][starts + counts // 2]
 
 
 def _cluster(depths: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

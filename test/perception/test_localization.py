@@ -14,9 +14,7 @@ from mrmllm_ros.perception.depth import DepthImage, PointCloud
 from mrmllm_ros.perception.localization import LEAST_SIZE_M, localize
 
 WIDTH, HEIGHT, FOCAL = 640, 480, 525.0
-MATRIX = np.array(
-    [[FOCAL, 0.0, (WIDTH - 1) / 2], [0.0, FOCAL, (HEIGHT - 1) / 2], [0.0, 0.0, 1.0]]
-)
+MATRIX = np.array([[FOCAL, 0.0, (WIDTH - 1) / 2], [0.0, FOCAL, (HEIGHT - 1) / 2], [0.0, 0.0, 1.0]])
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
 RAYS = np.dstack(
     [(COLUMNS - MATRIX[0, 2]) / FOCAL, (ROWS - MATRIX[1, 2]) / FOCAL, np.ones((HEIGHT, WIDTH))]

@@ -83,6 +83,8 @@ class LocalizerSettings(Validated):
 class LocalizerNode(ManagedNode[LocalizerSettings]):
     """Publishes `detections_3d` for each message of `enriched_detections`, and `object_points`.
 
+    The points are put together only while somebody listens.
+
     Attributes:
         located: Objects whose pose was found since the node was activated.
         unlocated: Objects whose pose is not known, for whatever reason.
@@ -203,9 +205,10 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             set_location(detection, location)
         self._detections.publish(message)
         points = {d.id: location.points for d, location in objects if location is not None}
-        self._points.publish(cloud_from_objects(message.header, points))
         self.located += len(points)
         self.unlocated += len(objects) - len(points)
+        if self._points.get_subscription_count():
+            self._points.publish(cloud_from_objects(message.header, points))
 
     def _locate(self, message: DetectionArray) -> list[Location | None]:
         """Where each object is, as far as that can be told."""

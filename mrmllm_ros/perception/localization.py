@@ -33,12 +33,12 @@ _LEAST_COVERAGE = 0.02  # share of an object's pixels that must have a depth
 _SURROUNDINGS = 0.15  # of the box's width, on each side of it
 _LEAST_SURROUNDINGS = 4  # samples across
 _ROWS = 24  # parts of the box's height in which the surroundings are measured
-_LIKE_SURROUNDINGS = 0.03  # relative difference of depths
+_LIKE_SURROUNDINGS = (0.03, 0.1)  # relative difference of depths, without and with noise
 _LEAST_APART = 0.2  # share of the weight that must not look like the surroundings
 
 _CLUSTER_STEP = 0.04  # relative difference of depths; an empty step ends a cluster
 _STRAY = 0.003  # share of the samples that does not yet fill a step
-_TAILS = 0.1  # per cent of the points left out at either end
+_TAILS = (0.1, 99.9)  # percentiles that count as the ends
 
 _PARTS = 32  # most parts of the box, across or down
 _LEAST_FILLED = 0.06  # of what half of the parts hold more than
@@ -107,7 +107,8 @@ def localize(
     own = (samples.depths >= near) & (samples.depths <= far)
     if np.count_nonzero(own) < least:
         return None
-    return _bound(samples, own, own & (weights > 0), box, camera_matrix)
+    region = _Region(samples, samples.points(camera_matrix), box, camera_matrix)
+    return _bound(region, own, own & (weights > 0))
 
 
 def _bounds(mask: np.ndarray) -> np.ndarray:
@@ -148,7 +149,7 @@ def _is_like_surroundings(depths: Depths, samples: DepthSamples, box: np.ndarray
             differences = np.abs(measured / _depths_of_rows(beside, rows) - 1)
             # Three standard deviations of the surroundings' noise, were it normally distributed.
             noise = 3 * 1.48 * np.median(differences[len(samples) :])
-            alike |= differences[: len(samples)] <= max(_LIKE_SURROUNDINGS, noise)
+            alike |= differences[: len(samples)] <= np.clip(noise, *_LIKE_SURROUNDINGS)
     return alike
 
 
@@ -182,61 +183,55 @@ def _cluster(depths: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     return members.min(), members.max()
 
 
-def _bound(
-    samples: DepthSamples,
-    own: np.ndarray,
-    apart: np.ndarray,
-    box: np.ndarray,
-    camera_matrix: np.ndarray,
-) -> Location:
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """N samples in the box of an object, and the (N, 3) points that they are."""
+
+    samples: DepthSamples
+    points: np.ndarray
+    box: np.ndarray
+    camera_matrix: np.ndarray
+
+
+def _bound(region: _Region, own: np.ndarray, apart: np.ndarray) -> Location:
     """Bound an object.
 
     Args:
-        samples: N samples in its box.
+        region: N samples.
         own: (N,) bool, those that are as deep as the object.
         apart: (N,) bool, those of them that are not like the surroundings.
-        box: (4,), left, top, right, bottom in pixels.
-        camera_matrix: (3, 3).
     """
-    points = samples.points(camera_matrix)
-    extents = np.percentile(points[own], [_TAILS, 100 - _TAILS], axis=0)  # (2, 3)
+    extents = np.percentile(region.points[own], _TAILS, axis=0)  # (2, 3)
     # The ground goes on to the sides of an object, but not below it.
     for axis, members in enumerate((apart, own)):
-        extents[:, axis] = _extent(samples, points, members, box, camera_matrix, axis)
+        extents[:, axis] = _extent(region, members, axis)
     low, high = extents
     size = (high - low).clip(LEAST_SIZE_M)
     size[2] = max(size[2], _LEAST_THICKNESS * size[:2].min())
-    return Location((low + high) / 2, size, points[own])
+    return Location((low + high) / 2, size, region.points[own])
 
 
-def _extent(
-    samples: DepthSamples,
-    points: np.ndarray,
-    own: np.ndarray,
-    box: np.ndarray,
-    camera_matrix: np.ndarray,
-    axis: int,
-) -> np.ndarray:
+def _extent(region: _Region, own: np.ndarray, axis: int) -> np.ndarray:
     """(2,), least and greatest coordinate of an object along x or y, in metres."""
-    places, pitch = samples.pixels[:, axis], samples.pitch[axis]
-    start, end = box[axis], box[axis + 2]
-    focal, center = (values[axis] for values in pinhole(camera_matrix))
+    depths, pitch = region.samples.depths, region.samples.pitch[axis]
+    places = region.samples.pixels[:, axis]
+    start, end = region.box[axis], region.box[axis + 2]
+    focal, center = (values[axis] for values in pinhole(region.camera_matrix))
     # Narrower parts than samples would be empty by themselves.
     count = int(min(_PARTS, np.ceil((end - start) / pitch))) if pitch else _PARTS
     parts = ((places - start) / (end - start) * count).astype(int).clip(0, count - 1)
     held = np.bincount(parts[own], minlength=count)
     filled = held >= _LEAST_FILLED * np.median(held[held > 0])
     members = own & filled[parts]
-    extent = np.percentile(points[members, axis], [_TAILS, 100 - _TAILS])
-    extent += np.array([-0.5, 0.5]) * pitch / focal * np.median(samples.depths[members])
+    extent = np.percentile(region.points[members, axis], _TAILS)
+    extent += np.array([-0.5, 0.5]) * pitch / focal * np.median(depths[members])
     first, *_, last = np.flatnonzero(filled).repeat(2)
-    for index, (side, beyond) in enumerate(
-        ((start, np.arange(first)[::-1]), (end, np.arange(last + 1, count)))
-    ):
+    beyond = (np.arange(first)[::-1], np.arange(last + 1, count))
+    for index, side in enumerate((start, end)):
         distances = np.abs(places[members] - side)
         next_to_side = distances <= distances.min() + _NEXT_TO_SIDE * (end - start)
-        depth = np.median(samples.depths[members][next_to_side])
-        if len(beyond) and _is_hidden(samples.depths, parts, beyond, depth):
+        depth = np.median(depths[members][next_to_side])
+        if len(beyond[index]) and _is_hidden(depths, parts, beyond[index], depth):
             extent[index] = (side - center) / focal * depth
     return extent
 

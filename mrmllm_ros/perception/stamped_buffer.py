@@ -16,8 +16,8 @@ class StampedBuffer(Generic[T]):
 
     Example:
         >>> buffer = StampedBuffer()
-        >>> for stamp_ns in (100, 200):
-        ...     buffer.put(stamp_ns, f"at {stamp_ns}", capacity=10)
+        >>> [buffer.put(stamp_ns, f"at {stamp_ns}", capacity=10) for stamp_ns in (100, 200)]
+        [False, False]
         >>> buffer.nearest(180, tolerance_ns=50)
         'at 200'
     """

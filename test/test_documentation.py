@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README's tables of parameters and error codes against the code."""
+"""The tables of parameters and error codes in README and docs against the code."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,16 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
 from mrmllm_ros.engine.errors import ErrorCode
 from mrmllm_ros.nodes.camera_player_node import PlayerSettings
+from mrmllm_ros.nodes.localizer_node import LocalizerSettings
 from mrmllm_ros.nodes.mrmllm_node import MrmllmSettings
 from mrmllm_ros.nodes.visualizer_node import VisualizerSettings
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+TEXT = "\n".join((ROOT / name).read_text() for name in ("README.md", "docs/localizer.md"))
 TYPES = {bool: "bool", int: "int", float: "double", str: "string"}
 NODES = {
     "mrmllm_node": MrmllmSettings,
+    "localizer_node": LocalizerSettings,
     "visualizer_node": VisualizerSettings,
     "camera_player_node": PlayerSettings,
 }
@@ -24,7 +27,7 @@ NODES = {
 
 def documented(node):
     """Cells of the rows of a node's parameter table, by name."""
-    section = README.split(f"### {node}\n")[1].split("\n### ")[0]
+    section = TEXT.split(f"### {node}\n")[1].split("\n### ")[0]
     table = section.split("| parameter |")[1]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
     return {row[0].strip("`"): row[1:] for row in rows if row and row[0].startswith("`")}
@@ -51,7 +54,7 @@ def test_every_parameter_stands_in_the_table_as_it_is_in_the_code(node):
 
 
 def test_every_error_code_is_explained():
-    codes = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", README, re.MULTILINE))
+    codes = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", TEXT, re.MULTILINE))
     assert {(int(code), name) for code, name in codes.items()} == {
         (code.value, code.name) for code in ErrorCode if code is not ErrorCode.NONE
     }

@@ -66,7 +66,7 @@ def test_colcon_build_without_symlinks_installs_all_that_a_robot_needs(tmp_path)
     built = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     prefix = tmp_path / "install" / "mrmllm_ros"
-    for node in ("mrmllm_node", "camera_player_node", "visualizer_node"):
+    for node in ("mrmllm_node", "camera_player_node", "localizer_node", "visualizer_node"):
         assert os.access(prefix / "lib" / "mrmllm_ros" / node, os.X_OK)
     share = prefix / "share" / "mrmllm_ros"
     for file in (

@@ -5,8 +5,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
+
+from mrmllm_ros.errors import MrmllmError
+
+
+class CameraInfoError(MrmllmError):
+    """A `CameraInfo` does not describe an image; the message says why."""
 
 
 def pinhole_camera_info(
@@ -32,3 +39,40 @@ def pinhole_camera_info(
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=[focal, 0.0, center_x, 0.0, 0.0, focal, center_y, 0.0, 0.0, 0.0, 1.0, 0.0],
     )
+
+
+def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarray:
+    """The pinhole model of an image that may be larger or smaller than what `info` is about.
+
+    A region of interest is taken into account, and so is binning, which makes an image smaller.
+
+    Args:
+        info: The camera's calibration, for its full resolution (sensor_msgs/CameraInfo).
+        resolution_wh: Size of the image in pixels.
+
+    Returns:
+        (3, 3) float64, with the centre of the first pixel at 0.
+
+    Raises:
+        CameraInfoError: If the camera is not calibrated, or the image has another shape.
+    """
+    matrix = np.array(info.k, float).reshape(3, 3)
+    if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
+        raise CameraInfoError("camera_info holds no calibration (k); calibrate the camera")
+    width, height = info.width, info.height
+    if info.roi.width and info.roi.height:
+        width, height = info.roi.width, info.roi.height
+        matrix[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
+    # A pixel may be lost to rounding.
+    if not (width and height) or abs(width * resolution_wh[1] - height * resolution_wh[0]) > max(
+        width, height
+    ):
+        raise CameraInfoError(
+            f"camera_info is about {width} x {height} pixels and the image has "
+            f"{resolution_wh[0]} x {resolution_wh[1]}, another shape; publish the camera_info of "
+            "that image"
+        )
+    scale = np.array(resolution_wh) / (width, height)
+    matrix[[0, 1], [0, 1]] *= scale
+    matrix[:2, 2] = (matrix[:2, 2] + 0.5) * scale - 0.5
+    return matrix

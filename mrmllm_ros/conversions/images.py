@@ -90,16 +90,22 @@ def jpeg_from_bgr(bgr: np.ndarray, header: Header, quality: int) -> CompressedIm
     return message
 
 
-def _checked_rows(message: Image) -> tuple[int, np.ndarray]:
-    """Bytes of a value, and an (H, bytes of a row without padding) uint8 view of the data."""
+def rows_of(message: Image, pixel_bytes: int) -> np.ndarray:
+    """The bytes of an image, without what is behind the pixels of each row.
+
+    Args:
+        message: Any image.
+        pixel_bytes: Size of a pixel.
+
+    Returns:
+        (H, W * pixel_bytes) uint8, a view of the message's data.
+
+    Raises:
+        ImageError: If the image is empty or shorter than it says.
+    """
     if message.width == 0 or message.height == 0:
         raise ImageError(f"the image is empty: {message.width} x {message.height} pixels")
-    try:
-        dtype, channels = _BRIDGE.encoding_to_dtype_with_channels(message.encoding)
-    except (CvBridgeError, TypeError, ValueError, KeyError) as error:
-        raise ImageError(f"unknown encoding {message.encoding!r}") from error
-    itemsize = np.dtype(dtype).itemsize
-    row_bytes = message.width * channels * itemsize
+    row_bytes = message.width * pixel_bytes
     if message.step < row_bytes:
         raise ImageError(
             f"step is {message.step} bytes, but {message.width} pixels of {message.encoding} "
@@ -114,4 +120,14 @@ def _checked_rows(message: Image) -> tuple[int, np.ndarray]:
         )
     data = np.frombuffer(message.data, np.uint8)
     shape, strides = (message.height, row_bytes), (message.step, 1)
-    return itemsize, np.lib.stride_tricks.as_strided(data, shape, strides, writeable=False)
+    return np.lib.stride_tricks.as_strided(data, shape, strides, writeable=False)
+
+
+def _checked_rows(message: Image) -> tuple[int, np.ndarray]:
+    """Bytes of a value, and what `rows_of` gives."""
+    try:
+        dtype, channels = _BRIDGE.encoding_to_dtype_with_channels(message.encoding)
+    except (CvBridgeError, TypeError, ValueError, KeyError) as error:
+        raise ImageError(f"unknown encoding {message.encoding!r}") from error
+    itemsize = np.dtype(dtype).itemsize
+    return itemsize, rows_of(message, channels * itemsize)

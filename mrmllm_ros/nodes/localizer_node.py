@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detections in an image to poses and sizes in space."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.lifecycle import LifecyclePublisher
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from mrmllm_ros.conversions.cameras import CameraInfoError, camera_matrix
+from mrmllm_ros.conversions.depth import depth_from_image
+from mrmllm_ros.conversions.detections import detections_from_message
+from mrmllm_ros.conversions.headers import nanoseconds
+from mrmllm_ros.conversions.locations import set_location, silhouette
+from mrmllm_ros.conversions.point_clouds import (
+    check_reader,
+    cloud_from_objects,
+    points_from_cloud,
+)
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.msg import DetectionArray
+from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.nodes.transforms import TransformError, Transforms
+from mrmllm_ros.perception.depth import DepthImage, Depths, PointCloud
+from mrmllm_ros.perception.localization import Location, localize
+from mrmllm_ros.perception.stamped_buffer import StampedBuffer
+from mrmllm_ros.settings import Validated, setting
+
+# Detections for which no depth of their time has come yet; more are given up.
+_MOST_WAITING = 5
+
+# How long the log keeps quiet after a failure that may come with every image.
+_LOG_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class LocalizerSettings(Validated):
+    """Parameters of `localizer_node`."""
+
+    source: str = setting(
+        "depth",
+        "Where depth comes from: depth takes depth/image_raw (sensor_msgs/Image), points takes "
+        "points (PointCloud2, read with sensor_msgs_py).",
+        choices=("depth", "points"),
+    )
+    stamp_tolerance_s: float = setting(
+        0.05,
+        "Most time between the stamps of an image and of its depth, in seconds.",
+        minimum=0.0,
+        maximum=10.0,
+        live=True,
+    )
+    buffered_depths: int = setting(
+        60,
+        "Depth images or point clouds kept until their detections come.",
+        minimum=1,
+        maximum=1000,
+        live=True,
+    )
+    min_points: int = setting(
+        10,
+        "Fewest depth measurements of an object; with fewer its pose is not known.",
+        minimum=1,
+        maximum=100000,
+        live=True,
+    )
+    max_depth_m: float = setting(
+        100.0,
+        "Depths beyond this count as not measured, in metres.",
+        minimum=0.1,
+        maximum=1000.0,
+        live=True,
+    )
+
+
+class LocalizerNode(ManagedNode[LocalizerSettings]):
+    """Publishes `detections_3d` for each message of `enriched_detections`, and `object_points`.
+
+    The points are put together only while somebody listens.
+
+    Attributes:
+        located: Objects whose pose was found since the node was activated.
+        unlocated: Objects whose pose is not known, for whatever reason.
+        unpaired: Messages of detections for which no depth came.
+        unusable: Messages of detections whose depth or camera info could not be used.
+    """
+
+    settings_class = LocalizerSettings
+
+    def __init__(self) -> None:
+        super().__init__("localizer_node")
+        self._outputs: list[LifecyclePublisher] = []
+        self._inputs: list[Subscription] = []
+        self._transforms: Transforms | None = None
+        self.located = self.unlocated = self.unpaired = self.unusable = 0
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        if self.settings.source == "points":
+            check_reader()
+        options = {"qos_overriding_options": QoSOverridingOptions.with_default_policies()}
+        self._detections = self.create_lifecycle_publisher(
+            DetectionArray, "detections_3d", 10, **options
+        )
+        self._points = self.create_lifecycle_publisher(PointCloud2, "object_points", 5, **options)
+        self._outputs = [self._detections, self._points]
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        self._depths: StampedBuffer[Image | PointCloud2] = StampedBuffer()
+        self._waiting: deque[DetectionArray] = deque()
+        self._camera_info: CameraInfo | None = None
+        self._depth_info: CameraInfo | None = None
+        self.located = self.unlocated = self.unpaired = self.unusable = 0
+        self._transforms = Transforms(self) if self.settings.source == "points" else None
+        self._inputs = [
+            self.create_subscription(
+                DetectionArray, "enriched_detections", self._on_detections, QoSProfile(depth=10)
+            ),
+            self._subscribe(CameraInfo, "camera_info", self._on_camera_info),
+            *self._subscribe_to_depth(),
+        ]
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        if self._transforms is not None:
+            self._transforms.close()
+            self._transforms = None
+
+    def release(self) -> None:
+        """See `ManagedNode.release`."""
+        for publisher in self._outputs:
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs = []
+
+    def _subscribe_to_depth(self) -> list[Subscription]:
+        if self.settings.source == "points":
+            return [self._subscribe(PointCloud2, "points", self._on_depth)]
+        return [
+            self._subscribe(Image, "depth/image_raw", self._on_depth),
+            self._subscribe(CameraInfo, "depth/camera_info", self._on_depth_info),
+        ]
+
+    def _subscribe(self, message_type: type, topic: str, callback) -> Subscription:  # noqa: ANN001
+        return self.create_subscription(
+            message_type,
+            topic,
+            callback,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera_info = message
+
+    def _on_depth_info(self, message: CameraInfo) -> None:
+        self._depth_info = message
+
+    def _on_depth(self, message: Image | PointCloud2) -> None:
+        stamp_ns = nanoseconds(message.header.stamp)
+        if self._depths.put(stamp_ns, message, self.settings.buffered_depths):
+            self.get_logger().warning("time has jumped back: later depth is forgotten")
+            if self._transforms is not None:
+                self._transforms.clear()
+        self._serve()
+
+    def _on_detections(self, message: DetectionArray) -> None:
+        self._waiting.append(message)
+        self._serve()
+
+    def _serve(self) -> None:
+        """Publish, in the order in which they came, the detections that need not wait longer."""
+        while self._waiting and (
+            self._depth_is_complete(self._waiting[0]) or len(self._waiting) > _MOST_WAITING
+        ):
+            self._publish(self._waiting.popleft())
+
+    def _depth_is_complete(self, message: DetectionArray) -> bool:
+        """Whether nothing nearer in time is still to come."""
+        newest_ns = self._depths.newest_ns
+        return newest_ns is not None and newest_ns >= nanoseconds(message.header.stamp)
+
+    def _publish(self, message: DetectionArray) -> None:
+        try:
+            locations = self._locate(message)
+        except (MrmllmError, ValueError) as error:
+            self.unusable += 1
+            self.get_logger().warning(
+                f"no objects located ({self.unusable} images so far): {error}",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
+            locations = [None] * len(message.detections)
+        objects = list(zip(message.detections, locations, strict=True))
+        for detection, location in objects:
+            set_location(detection, location)
+        self._detections.publish(message)
+        points = {d.id: location.points for d, location in objects if location is not None}
+        self.located += len(points)
+        self.unlocated += len(objects) - len(points)
+        if self._points.get_subscription_count():
+            self._points.publish(cloud_from_objects(message.header, points))
+
+    def _locate(self, message: DetectionArray) -> list[Location | None]:
+        """Where each object is, as far as that can be told."""
+        tolerance_s = self.settings.stamp_tolerance_s
+        stamp_ns = nanoseconds(message.header.stamp)
+        measured = self._depths.nearest(stamp_ns, int(tolerance_s * 1e9))
+        if measured is None:
+            self.unpaired += 1
+            self.get_logger().warning(
+                f"no depth came within {tolerance_s} s of an image ({self.unpaired} so far); "
+                "check its stamps, stamp_tolerance_s and buffered_depths",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
+            return [None] * len(message.detections)
+        boxes = detections_from_message(message)
+        matrix = self._camera_matrix(boxes.resolution_wh)
+        depths = self._depths_from(measured, message.header.frame_id, matrix)
+        locations = [
+            localize(
+                depths,
+                matrix,
+                xyxy,
+                silhouette(detection, boxes.resolution_wh),
+                self.settings.min_points,
+            )
+            for detection, xyxy in zip(message.detections, boxes.xyxy, strict=True)
+        ]
+        if missing := locations.count(None):
+            self.get_logger().info(
+                f"too little depth for {missing} of {len(locations)} objects "
+                f"({self.unlocated + missing} so far)",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
+        return locations
+
+    def _camera_matrix(self, resolution_wh: tuple[int, int]) -> np.ndarray:
+        if self._camera_info is None:
+            topic = self.resolve_topic_name("camera_info")
+            raise CameraInfoError(f"no camera_info has come on {topic}")
+        return camera_matrix(self._camera_info, resolution_wh)
+
+    def _depths_from(
+        self, measured: Image | PointCloud2, frame_id: str, matrix: np.ndarray
+    ) -> Depths:
+        """What was measured, seen from the camera of that frame and matrix."""
+        limit_m = self.settings.max_depth_m
+        header = measured.header
+        if isinstance(measured, PointCloud2):
+            transform = self._transforms.matrix(frame_id, header.frame_id, header.stamp)
+            points = points_from_cloud(measured) @ transform[:3, :3].T + transform[:3, 3]
+            return PointCloud(points, matrix, limit_m)
+        if header.frame_id != frame_id:
+            raise TransformError(
+                f"the depth image is in the frame {header.frame_id!r} and the colour image in "
+                f"{frame_id!r}; register depth to colour (depth_image_proc), or take its points "
+                "(source: points)"
+            )
+        depth = depth_from_image(measured)
+        # Without a camera info of its own it is taken to be registered to the colour image.
+        info = self._depth_info or self._camera_info
+        height, width = depth.shape
+        return DepthImage(depth, camera_matrix(info, (width, height)), matrix, limit_m)
+
+
+def main() -> int:
+    """Run the node."""
+    return spin(LocalizerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far objects were when they were last measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Metres, and when, in nanoseconds."""
+
+    distance_m: float
+    stamp_ns: int
+
+
+class Distances:
+    """The newest distance of each tracked object, for as long as it is worth something.
+
+    Measuring takes longer than the next image, so what is known of an object is what was measured
+    in an earlier image in which it had the same track id. Not safe for several threads.
+
+    Example:
+        >>> distances = Distances(max_age_s=1.0)
+        >>> distances.update("front", 10**9, {"7": 2.134})
+        >>> distances.at("front", 10**9 + 200_000_000)
+        {'7': '2.1 m'}
+        >>> distances.at("front", 3 * 10**9)
+        {}
+    """
+
+    def __init__(self, max_age_s: float) -> None:
+        """Start with nothing known.
+
+        Args:
+            max_age_s: Distances measured longer ago than this are forgotten.
+        """
+        self._max_age_ns = int(max_age_s * 1e9)
+        self._measured: dict[str, dict[str, _Measured]] = {}
+
+    def update(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
+        """Take over what was measured in an image.
+
+        Args:
+            camera: Name of the camera.
+            stamp_ns: Stamp of the image in nanoseconds.
+            distances_m: Metres by track id; the others keep what they have.
+        """
+        known = self._recent(camera, stamp_ns)
+        self._measured[camera] = known | {
+            track_id: _Measured(distance_m, stamp_ns)
+            for track_id, distance_m in distances_m.items()
+        }
+
+    def at(self, camera: str, stamp_ns: int) -> dict[str, str]:
+        """The distances that hold at the time of an image, as the prompt states them.
+
+        Args:
+            camera: Name of the camera.
+            stamp_ns: Stamp of the image in nanoseconds.
+
+        Returns:
+            Texts such as `2.1 m` by track id.
+        """
+        recent = self._recent(camera, stamp_ns)
+        return {track_id: f"{known.distance_m:.1f} m" for track_id, known in recent.items()}
+
+    def _recent(self, camera: str, stamp_ns: int) -> dict[str, _Measured]:
+        # After a jump back in time, what is from the future is as useless as what is old.
+        return {
+            track_id: known
+            for track_id, known in self._measured.get(camera, {}).items()
+            if abs(stamp_ns - known.stamp_ns) <= self._max_age_ns
+        }

@@ -221,7 +221,9 @@ class MrMllm(PreTrainedModel):
         made_for, weights = read_config(source), read_weights(source)
         names = ("language_model", "visual_encoder", "detector")
         own = self.trained_state()
-        different = [name for name in names if getattr(made_for, name) != getattr(self.config, name)]
+        different = [
+            name for name in names if getattr(made_for, name) != getattr(self.config, name)
+        ]
         different += sorted(
             name for name, w in weights.items() if name not in own or own[name].shape != w.shape
         )

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -81,29 +80,16 @@ def draw_caption(image: np.ndarray, lines: list[str]) -> np.ndarray:
     return np.vstack([image, bar])
 
 
-class _Box(NamedTuple):
-    """Where a label is written, in pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def overlap(self, other: _Box) -> int:
-        """Square pixels in common."""
-        width = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
-        height = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
-        return max(0, width) * max(0, height)
-
-
 def _bgr(label: str) -> tuple[int, int, int]:
     red, green, blue = (round(255 * channel) for channel in label_colour(label))
     return blue, green, red
 
 
 def _tint(part: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int]) -> None:
-    mixed = part[inside] * (1 - _MASK_OPACITY) + np.array(colour) * _MASK_OPACITY
-    part[inside] = mixed.astype(np.uint8)
+    if inside.size:
+        solid = np.full_like(part, colour)
+        mixed = cv2.addWeighted(part, 1 - _MASK_OPACITY, solid, _MASK_OPACITY, 0)
+        cv2.copyTo(mixed, inside.astype(np.uint8), part)
 
 
 def _outline(
@@ -132,50 +118,46 @@ def _write_labels(
 ) -> None:
     """Write each caption beside its box, and none over another one where that can be avoided."""
     scale = max(0.4, min(drawn.shape[:2]) / 1500)
-    taken: list[_Box] = []
+    taken = np.zeros((0, 4), int)
     for box, caption, colour in zip(xyxy, captions, colours, strict=True):
-        text, place = _place(box, caption, scale, drawn.shape[:2], taken)
-        taken.append(place)
-        _write_label(drawn, place, text, scale, colour)
+        texts = (caption, caption.split(" ", 1)[0])
+        choices = [_places(box, text, scale, drawn.shape[:2]) for text in texts]
+        places = np.vstack(choices)
+        best = int(_overlaps(places, taken).argmin())
+        taken = np.vstack([taken, places[best]])
+        _write_label(drawn, places[best], texts[best // len(choices[0])], scale, colour)
 
 
-def _place(
-    xyxy: np.ndarray,
-    caption: str,
-    scale: float,
-    shape_hw: tuple[int, int],
-    taken: Sequence[_Box],
-) -> tuple[str, _Box]:
-    """The text that there is room for, and where: the place that hides least."""
-    choices = [
-        (text, place)
-        for text in (caption, caption.split(" ", 1)[0])
-        for place in _places(xyxy, text, scale, shape_hw)
-    ]
-    return min(choices, key=lambda choice: sum(choice[1].overlap(other) for other in taken))
+def _places(xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]) -> np.ndarray:
+    """(8, 4) left, top, right, bottom of where a text can stand: at the box's corners.
 
-
-def _places(
-    xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]
-) -> Iterator[_Box]:
-    """Where a text can stand inside of the image, the best place first: at the box's corners."""
+    The best place comes first; all are inside of the image if the text is not longer than it.
+    """
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
-    width, height = width + 2 * _PADDING, height + baseline + _PADDING
+    size = np.array([width + 2 * _PADDING, height + baseline + _PADDING])
     left, top, right, bottom = xyxy.round().astype(int)
-    for y in (top - height, top, bottom - height, bottom):
-        for x in (left, right - width):
-            x, y = min(x, shape_hw[1] - width), min(y, shape_hw[0] - height)
-            yield _Box(max(0, x), max(0, y), width, height)
+    rows = (top - size[1], top, bottom - size[1], bottom)
+    corners = np.array([(x, y) for y in rows for x in (left, right - size[0])])
+    corners = np.maximum(0, np.minimum(corners, shape_hw[::-1] - size))
+    return np.hstack([corners, corners + size])
+
+
+def _overlaps(places: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """(P,) square pixels that each of (P, 4) places has in common with (M, 4) taken ones."""
+    one, other = places[:, None], taken[None]
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    return sides.clip(0).prod(axis=-1).sum(axis=1)
 
 
 def _write_label(
-    drawn: np.ndarray, place: _Box, text: str, scale: float, colour: tuple[int, int, int]
+    drawn: np.ndarray, place: np.ndarray, text: str, scale: float, colour: tuple[int, int, int]
 ) -> None:
-    left, top, width, height = place
-    cv2.rectangle(drawn, (left, top), (left + width - 1, top + height - 1), colour, cv2.FILLED)
+    left, top, right, bottom = place.tolist()
+    cv2.rectangle(drawn, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
     blue, green, red = colour
     # The luminance of ITU-R BT.601.
     ink = _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else _LIGHT
     _, baseline = cv2.getTextSize(text, _FONT, scale, 1)
-    origin = (left + _PADDING, top + height - baseline)
-    cv2.putText(drawn, text, origin, _FONT, scale, ink, 1, cv2.LINE_AA)
+    cv2.putText(
+        drawn, text, (left + _PADDING, bottom - baseline), _FONT, scale, ink, 1, cv2.LINE_AA
+    )

@@ -50,7 +50,7 @@ class Mask:
         Args:
             whole: (H, W) bool.
         """
-        left, top, width, height = cv2.boundingRect(whole.view(np.uint8))
+        left, top, width, height = cv2.boundingRect(whole.astype(np.uint8))
         return cls(whole[top : top + height, left : left + width].copy(), left, top)
 
     @property

@@ -30,11 +30,17 @@ def test_every_profile_holds_known_settings_only(file):
     Settings.from_dotted(read_parameter_file(file, "mrmllm_node"))
 
 
-def test_the_rviz_configuration_is_readable_and_shows_our_topics():
+def test_the_rviz_configuration_shows_our_topics_with_displays_that_rviz_has():
     text = (ROOT / "config" / "mrmllm.rviz").read_text()
-    displays = yaml.safe_load(text)["Visualization Manager"]["Displays"]
-    topics = {d["Topic"]["Value"] for d in displays if "Topic" in d}
-    assert topics == {"/mrmllm/annotated_image", "/mrmllm/markers"}
+    manager = yaml.safe_load(text)["Visualization Manager"]
+    displays = {d["Class"].removeprefix("rviz_default_plugins/"): d for d in manager["Displays"]}
+    assert set(displays) == {"Grid", "TF", "Image", "MarkerArray", "PointCloud2"}
+    topics = {name: d["Topic"]["Value"] for name, d in displays.items() if "Topic" in d}
+    assert topics == {
+        "Image": "/mrmllm/annotated_image",
+        "MarkerArray": "/mrmllm/markers",
+        "PointCloud2": "/mrmllm/object_points",
+    }
 
 
 def test_pip_builds_a_wheel_with_the_command_and_without_tests(tmp_path):

@@ -208,10 +208,13 @@ def _save(path: Path, image: np.ndarray, detections: EnrichedDetections) -> None
 
     from mrmllm_ros.perception.annotation import draw_detections
     from mrmllm_ros.perception.images import ImageError
+    from mrmllm_ros.perception.legend import caption
 
+    reported = detections.reported
+    shown = detections.fused.take(reported)
+    captions = map(caption, reported + 1, shown.labels, shown.scores)
     try:
-        reported = detections.reported
-        drawn = draw_detections(image, detections.fused.take(reported), reported + 1)
+        drawn = draw_detections(image, shown, list(captions))
         saved = cv2.imwrite(str(path), drawn)
     except cv2.error as error:
         raise ImageError(f"cannot save {path}: {error.err}") from error

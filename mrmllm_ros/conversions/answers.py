@@ -24,14 +24,15 @@ def query_from_request(request: QueryService.Request | Ask.Goal) -> Query:
 def answer_message(answer: SceneAnswer) -> Answer:
     """Make the message for an answer."""
     frame = answer.about.scene.frame
+    header = header_of(frame)
     cited = [i - 1 for i in answer.answer.cited]
     return Answer(
-        header=header_of(frame),
+        header=header,
         camera=frame.camera,
         question=answer.query.text,
         text=answer.answer.text,
         confidence=answer.answer.confidence,
-        detections=detection_messages(answer.about.reading.enriched, cited),
+        detections=detection_messages(answer.about.reading.enriched, cited, header),
         time_to_first_token=answer.time_to_first_token_s,
         latency=answer.latency_s,
     )

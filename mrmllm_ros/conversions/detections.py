@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Iterable
 
 import numpy as np
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.headers import header_of
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
@@ -13,6 +16,7 @@ from mrmllm_ros.msg import Attribute as AttributeMessage
 from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
+from mrmllm_ros.perception.mask import Mask
 
 
 def detection_array_from_scene(scene: Scene, model: str) -> DetectionArray:
@@ -37,8 +41,16 @@ def detection_array_from_enriched(enriched: EnrichedScene, model: str) -> Detect
     return _detection_array(enriched.scene.frame, detections, model, enriched.latency_s)
 
 
-def detection_messages(detections: EnrichedDetections, indices: Iterable[int]) -> list[Detection]:
-    """Make messages of the objects at these positions."""
+def detection_messages(
+    detections: EnrichedDetections, indices: Iterable[int], header: Header
+) -> list[Detection]:
+    """Make messages of the objects at these positions.
+
+    Args:
+        detections: The objects.
+        indices: Positions of those that are wanted.
+        header: The image's, for the masks.
+    """
     fused, detector = detections.fused, detections.detector
     xywh = fused.xywh
     return [
@@ -54,6 +66,7 @@ def detection_messages(detections: EnrichedDetections, indices: Iterable[int]) -
                 for a in detections.attributes[i]
             ],
             novelty=float(detections.novelty[i]),
+            mask=_mask_image(fused, i, header),
         )
         for i in map(int, indices)
     ]
@@ -63,8 +76,9 @@ def detections_from_message(message: DetectionArray) -> Detections:
     """Read a message.
 
     Raises:
-        ValueError: If a box or score is not valid, or the image's size is zero.
+        ValueError: If a box, score or mask is not valid, or the image's size is zero.
     """
+    resolution_wh = (message.image_width, message.image_height)
     boxes = [d.bbox for d in message.detections]
     centers = np.array([(b.center_x, b.center_y) for b in boxes], np.float32).reshape(-1, 2)
     half_sizes = np.array([(b.size_x, b.size_y) for b in boxes], np.float32).reshape(-1, 2) / 2
@@ -72,7 +86,8 @@ def detections_from_message(message: DetectionArray) -> Detections:
         xyxy=np.hstack([centers - half_sizes, centers + half_sizes]),
         scores=np.array([d.score for d in message.detections], np.float32),
         labels=tuple(d.label for d in message.detections),
-        resolution_wh=(message.image_width, message.image_height),
+        resolution_wh=resolution_wh,
+        masks=_masks([d.mask for d in message.detections], resolution_wh),
     )
 
 
@@ -80,17 +95,50 @@ def _detection_array(
     frame: Frame, detections: EnrichedDetections, model: str, latency_s: float
 ) -> DetectionArray:
     width, height = detections.fused.resolution_wh
+    header = header_of(frame)
     return DetectionArray(
-        header=header_of(frame),
+        header=header,
         camera=frame.camera,
         image_width=width,
         image_height=height,
         model=model,
         latency=latency_s,
-        detections=detection_messages(detections, detections.reported),
+        detections=detection_messages(detections, detections.reported, header),
     )
 
 
 def _bounding_box(xywh: np.ndarray) -> BoundingBox2D:
     center_x, center_y, size_x, size_y = map(float, xywh)
     return BoundingBox2D(center_x=center_x, center_y=center_y, size_x=size_x, size_y=size_y)
+
+
+def _mask_image(detections: Detections, index: int, header: Header) -> Image:
+    """The silhouette of an object in the size of the image; an empty image where it has none."""
+    if detections.masks is None or detections.masks[index].is_empty:
+        return Image()
+    whole = detections.masks[index].whole(detections.resolution_wh)
+    height, width = whole.shape
+    image = Image(header=header, height=height, width=width, encoding="mono8", step=width)
+    # An array is taken over as it is; bytes would be checked one by one.
+    image.data = array.array("B", (whole * np.uint8(255)).tobytes())
+    return image
+
+
+def _masks(images: list[Image], resolution_wh: tuple[int, int]) -> tuple[Mask, ...] | None:
+    if not any(image.width for image in images):
+        return None
+    return tuple(_mask(image, resolution_wh) for image in images)
+
+
+def _mask(image: Image, resolution_wh: tuple[int, int]) -> Mask:
+    if image.width == 0:
+        return Mask.empty()
+    fits = (image.width, image.height, image.encoding) == (*resolution_wh, "mono8")
+    if not fits or image.step < image.width or len(image.data) != image.height * image.step:
+        raise ValueError(
+            f"a mask of {image.width} x {image.height} pixels of {image.encoding!r} in "
+            f"{len(image.data)} bytes; it must be mono8 in the size of the image, "
+            f"{resolution_wh[0]} x {resolution_wh[1]}"
+        )
+    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
+    return Mask.cut(rows[:, : image.width] > 0)

@@ -1,74 +1,241 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections as markers for RViz."""
+"""Detections and answers as markers for RViz.
+
+Lengths are metres in the frame of the image, the camera's optical one (REP 103: x to the right, y
+downwards, z forward).
+"""
 
 from __future__ import annotations
 
+import itertools
+import textwrap
+import zlib
+from collections.abc import Sequence
+
 import numpy as np
+from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, Vector3
 from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import ColorRGBA
+from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from mrmllm_ros.msg import Detection, DetectionArray
+from mrmllm_ros.msg import Answer, Detection, DetectionArray
+from mrmllm_ros.perception.legend import caption, dashes, label_colour
 
-_LINE_WIDTH_M = 0.005
-_TEXT_HEIGHT_M = 0.04
-_COLOR = ColorRGBA(r=0.1, g=0.9, b=0.4, a=1.0)
+# On the image plane, for each metre of its distance, so that all looks alike at any distance.
+_PLANE_LINE = 0.004
+_PLANE_TEXT = 0.03
+_BOX_LINE_M = 0.01
+_BOX_TEXT_M = 0.1
+
+_ANSWER_COLUMNS = 60
+_WHITE = ColorRGBA(r=0.95, g=0.95, b=0.95, a=1.0)
+
+# The corners of a cube with edges of length 1, and the pairs that an edge connects.
+_CUBE = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))  # (8, 3)
+_CUBE_EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit])
+
+
+class MarkerUpdates:
+    """Makes of the markers of one image after another what RViz has to change.
+
+    What is still there is replaced under its namespace and id, so that it does not blink. What is
+    gone is deleted, once. All of it ends by itself when nothing more comes.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing shown."""
+        self._shown: set[tuple[str, int]] = set()
+
+    def update(self, header: Header, markers: Sequence[Marker], lifetime_s: float) -> MarkerArray:
+        """Show these markers instead of those of the image before.
+
+        Args:
+            header: The image's.
+            markers: All that is to be seen now; their lifetime is set.
+            lifetime_s: How long they stay if nothing more comes, in seconds.
+        """
+        now_shown = {(marker.ns, marker.id) for marker in markers}
+        gone = [
+            Marker(header=header, ns=namespace, id=marker_id, action=Marker.DELETE)
+            for namespace, marker_id in sorted(self._shown - now_shown)
+        ]
+        self._shown = now_shown
+        for marker in markers:
+            marker.lifetime = _duration(lifetime_s)
+        return MarkerArray(markers=[*gone, *markers])
+
+
+def is_novel(detection: Detection, novelty_threshold: float) -> bool:
+    """Whether an object is shown as a novel one."""
+    return detection.novelty >= novelty_threshold
+
+
+def detection_caption(detection: Detection, novelty_threshold: float) -> str:
+    """How an object is named: number, label, score, track and novelty, as far as it has them."""
+    novelty = detection.novelty if is_novel(detection, novelty_threshold) else None
+    return caption(detection.id, detection.label, detection.score, detection.track_id, novelty)
 
 
 def image_plane_markers(
-    detections: DetectionArray, camera_info: CameraInfo, distance_m: float
-) -> MarkerArray:
-    """Outline each detection on a plane before the camera, in the camera's optical frame.
+    detections: DetectionArray,
+    camera_info: CameraInfo,
+    distance_m: float,
+    novelty_threshold: float,
+) -> list[Marker]:
+    """Outline and name each object on a plane before the camera.
 
     Args:
         detections: Objects in one image.
-        camera_info: The camera that took it; `k` is its pinhole model (REP 104).
+        camera_info: The calibrated camera that took it; `k` is its pinhole model (REP 104), for
+            an image of any size.
+        distance_m: Distance of the plane from the camera in metres.
+        novelty_threshold: Novelty from which on an outline is dashed.
+
+    Returns:
+        Two markers for each object, in the namespaces `boxes` and `labels`.
+    """
+    markers = []
+    for detection in detections.detections:
+        edges = _plane_edges(detection, detections.image_width, camera_info, distance_m)
+        lines = _lines("boxes", detections, detection, edges, novelty_threshold)
+        lines.scale.x = _PLANE_LINE * distance_m
+        height = _PLANE_TEXT * distance_m
+        x, y, z = edges[0].mean(axis=0)  # the middle of the upper edge
+        text = detection_caption(detection, novelty_threshold)
+        label = _text("labels", detections.header, text, (x, y - height, z), height)
+        label.id, label.color = lines.id, lines.color
+        markers += [lines, label]
+    return markers
+
+
+def box_markers(detections: DetectionArray, novelty_threshold: float) -> list[Marker]:
+    """Outline and name each object where it is, as far as that is known.
+
+    Args:
+        detections: Objects, with a pose and size or without.
+        novelty_threshold: Novelty from which on an outline is dashed.
+
+    Returns:
+        Two markers for each object that has a pose, in the namespaces `boxes_3d` and `labels_3d`;
+        the labels say the distance from the camera too.
+    """
+    markers = []
+    for detection in detections.detections:
+        if not detection.has_pose:
+            continue
+        size, position = _vector(detection.size), _vector(detection.pose.position)
+        edges = (_CUBE * size)[_CUBE_EDGES]
+        lines = _lines("boxes_3d", detections, detection, edges, novelty_threshold)
+        lines.pose, lines.scale.x = detection.pose, _BOX_LINE_M
+        text = detection_caption(detection, novelty_threshold)
+        text += f"\n{np.linalg.norm(position):.1f} m"
+        above = (0.0, _reach_up(detection.pose, size) + _BOX_TEXT_M, 0.0)
+        label = _text("labels_3d", detections.header, text, position - above, _BOX_TEXT_M)
+        label.id, label.color = lines.id, lines.color
+        markers += [lines, label]
+    return markers
+
+
+def answer_marker(answer: Answer, camera_info: CameraInfo, distance_m: float) -> Marker:
+    """Write a question and its answer below the image, on a plane before the camera.
+
+    Args:
+        answer: An answer about an image.
+        camera_info: The calibrated camera that took it.
         distance_m: Distance of the plane from the camera in metres.
 
     Returns:
-        Markers that replace all earlier ones.
+        A marker in the namespace `answer`.
     """
-    markers = [Marker(header=detections.header, action=Marker.DELETEALL)]
-    for detection in detections.detections:
-        corners = _corners(detection, camera_info, distance_m)
-        markers.append(_outline(detections, detection.id, corners))
-        markers.append(_caption(detections, detection, corners[0]))
-    return MarkerArray(markers=markers)
+    paragraphs = answer_lines(answer)
+    lines = [line for text in paragraphs for line in textwrap.wrap(text, _ANSWER_COLUMNS)]
+    height = _PLANE_TEXT * distance_m
+    middle, bottom = camera_info.width / 2, float(camera_info.height)
+    [(x, y, z)] = _to_plane(np.array([(middle, bottom)]), camera_info, distance_m)
+    centre = (x, y + height * (len(lines) / 2 + 1), z)
+    return _text("answer", answer.header, "\n".join(lines), centre, height)
 
 
-def _corners(detection: Detection, camera_info: CameraInfo, distance_m: float) -> list[Point]:
-    """The box's four corners in metres, clockwise from the top left one."""
-    focal_x, _, center_x, _, focal_y, center_y = camera_info.k[:6]
+def answer_lines(answer: Answer) -> list[str]:
+    """Question and answer for people to read."""
+    return [f"Q: {answer.question or '(describe)'}", f"A: {answer.text}"]
+
+
+def _lines(
+    namespace: str,
+    detections: DetectionArray,
+    detection: Detection,
+    edges: np.ndarray,
+    novelty_threshold: float,
+) -> Marker:
+    """An outline of (E, 2, 3) edges, dashed where the object is novel."""
+    if is_novel(detection, novelty_threshold):
+        edges = dashes(edges)
+    red, green, blue = label_colour(detection.label)
+    return Marker(
+        header=detections.header,
+        ns=namespace,
+        id=_marker_id(detection),
+        type=Marker.LINE_LIST,
+        color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
+        points=[Point(x=x, y=y, z=z) for x, y, z in edges.reshape(-1, 3).tolist()],
+    )
+
+
+def _text(
+    namespace: str, header: Header, text: str, centre: Sequence[float], height_m: float
+) -> Marker:
+    x, y, z = map(float, centre)
+    return Marker(
+        header=header,
+        ns=namespace,
+        type=Marker.TEXT_VIEW_FACING,
+        pose=Pose(position=Point(x=x, y=y, z=z)),
+        scale=Vector3(z=height_m),
+        color=_WHITE,
+        text=text,
+    )
+
+
+def _marker_id(detection: Detection) -> int:
+    """The same for an object in every image that it is tracked in; an int32 in RViz."""
+    if detection.track_id:
+        return zlib.crc32(detection.track_id.encode()) >> 1
+    return detection.id
+
+
+def _plane_edges(
+    detection: Detection, image_width: int, camera_info: CameraInfo, distance_m: float
+) -> np.ndarray:
+    """(4, 2, 3) edges of the box on the plane, clockwise, the upper one first."""
     box = detection.bbox
     signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) / 2
     pixels = signs * (box.size_x, box.size_y) + (box.center_x, box.center_y)
+    # The image may be a scaled one.
+    scale = camera_info.width / image_width if camera_info.width and image_width else 1.0
+    corners = _to_plane(pixels * scale, camera_info, distance_m)
+    return np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
+
+
+def _to_plane(pixels: np.ndarray, camera_info: CameraInfo, distance_m: float) -> np.ndarray:
+    """(N, 3) points of the plane that (N, 2) pixels show."""
+    focal_x, _, center_x, _, focal_y, center_y = camera_info.k[:6]
     metres = (pixels - (center_x, center_y)) / (focal_x, focal_y) * distance_m
-    return [Point(x=float(x), y=float(y), z=distance_m) for x, y in metres]
+    return np.column_stack([metres, np.full(len(metres), distance_m)])
 
 
-def _outline(detections: DetectionArray, marker_id: int, corners: list[Point]) -> Marker:
-    return Marker(
-        header=detections.header,
-        ns="boxes",
-        id=marker_id,
-        type=Marker.LINE_STRIP,
-        pose=Pose(),
-        scale=Vector3(x=_LINE_WIDTH_M),
-        color=_COLOR,
-        points=[*corners, corners[0]],
-    )
+def _reach_up(pose: Pose, size: np.ndarray) -> float:
+    """How far a box reaches from its centre along the frame's y axis."""
+    q = pose.orientation
+    y_axis = (2 * (q.x * q.y + q.w * q.z), 1 - 2 * (q.x**2 + q.z**2), 2 * (q.y * q.z - q.w * q.x))
+    return float(np.abs(y_axis) @ size / 2)
 
 
-def _caption(detections: DetectionArray, detection: Detection, corner: Point) -> Marker:
-    pose = Pose(position=Point(x=corner.x, y=corner.y - _TEXT_HEIGHT_M, z=corner.z))
-    return Marker(
-        header=detections.header,
-        ns="labels",
-        id=detection.id,
-        type=Marker.TEXT_VIEW_FACING,
-        pose=pose,
-        scale=Vector3(z=_TEXT_HEIGHT_M),
-        color=_COLOR,
-        text=f"[{detection.id}] {detection.label} {detection.score:.2f}",
-    )
+def _vector(message: Point | Vector3) -> np.ndarray:
+    return np.array([message.x, message.y, message.z])
+
+
+def _duration(seconds: float) -> Duration:
+    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Duration(sec=sec, nanosec=nanosec)

@@ -7,14 +7,23 @@ import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import numpy as np
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from mrmllm_ros.conversions.detections import detections_from_message
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import bgr_from_message, image_from_bgr
-from mrmllm_ros.conversions.markers import image_plane_markers
+from mrmllm_ros.conversions.markers import (
+    MarkerUpdates,
+    answer_lines,
+    answer_marker,
+    box_markers,
+    detection_caption,
+    image_plane_markers,
+    is_novel,
+)
 from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
@@ -49,13 +58,29 @@ class VisualizerSettings(Validated):
         maximum=1000.0,
         live=True,
     )
+    marker_lifetime_s: float = setting(
+        5.0,
+        "How long markers stay when no more detections come, in seconds; must be longer than the "
+        "time from one to the next.",
+        minimum=0.1,
+        maximum=3600.0,
+        live=True,
+    )
+    novelty_threshold: float = setting(
+        0.5,
+        "Novelty from which on an object is outlined with dashes and called novel.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
 
 
 class VisualizerNode(ManagedNode[VisualizerSettings]):
-    """Publishes `annotated_image` and, once `camera_info` has come, `markers`.
+    """Publishes `annotated_image` and `markers`.
 
-    Each detection is drawn into the very image it was found in. Nothing is drawn while nobody
-    listens.
+    Each detection is drawn into the very image it was found in. Markers of `detections_3d` need
+    nothing else; those on the image plane are made once a calibrated `camera_info` has come.
+    Nothing is drawn while nobody listens.
     """
 
     settings_class = VisualizerSettings
@@ -68,7 +93,8 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
         self._annotated = self.create_lifecycle_publisher(Image, "annotated_image", 1)
-        self._markers = self.create_lifecycle_publisher(MarkerArray, "markers", 1)
+        # Deep enough that no deletion is lost.
+        self._markers = self.create_lifecycle_publisher(MarkerArray, "markers", 10)
         self._outputs = [self._annotated, self._markers]
 
     def activate(self) -> None:
@@ -76,6 +102,8 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         self._images: OrderedDict[int, Image | CompressedImage] = OrderedDict()
         self._camera_info: CameraInfo | None = None
         self._answer: Answer | None = None
+        self._plane_updates, self._box_updates = MarkerUpdates(), MarkerUpdates()
+        self._answer_updates = MarkerUpdates()
         self._inputs = [
             subscribe_to_images(self, self.settings.image_transport, self._on_image),
             self.create_subscription(
@@ -83,6 +111,9 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             ),
             self.create_subscription(
                 DetectionArray, "enriched_detections", self._on_detections, QoSProfile(depth=5)
+            ),
+            self.create_subscription(
+                DetectionArray, "detections_3d", self._on_detections_3d, QoSProfile(depth=5)
             ),
             self.create_subscription(Answer, "answers", self._on_answer, QoSProfile(depth=5)),
         ]
@@ -106,24 +137,39 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         # An uncalibrated camera has a matrix of zeros (sensor_msgs/CameraInfo).
-        if message.k[0] > 0:
+        if message.k[0] > 0 and message.k[4] > 0:
             self._camera_info = message
+            return
+        self.get_logger().warning(
+            "camera_info says that the camera is not calibrated: no markers on the image plane",
+            once=True,
+        )
 
     def _on_answer(self, message: Answer) -> None:
         self._answer = message
         self._answered_at = self.get_clock().now()
+        lifetime_s = self.settings.answer_s
+        if self._has_image_plane() and lifetime_s > 0:
+            marker = answer_marker(message, self._camera_info, self.settings.plane_distance_m)
+            self._show(self._answer_updates, message, [marker], lifetime_s)
+
+    def _on_detections_3d(self, message: DetectionArray) -> None:
+        if self._markers.get_subscription_count():
+            markers = box_markers(message, self.settings.novelty_threshold)
+            self._show(self._box_updates, message, markers, self.settings.marker_lifetime_s)
 
     def _on_detections(self, message: DetectionArray) -> None:
-        if self._camera_info is not None and self._markers.get_subscription_count():
-            distance_m = self.settings.plane_distance_m
-            self._markers.publish(image_plane_markers(message, self._camera_info, distance_m))
+        settings = self.settings
+        if self._has_image_plane():
+            markers = image_plane_markers(
+                message, self._camera_info, settings.plane_distance_m, settings.novelty_threshold
+            )
+            self._show(self._plane_updates, message, markers, settings.marker_lifetime_s)
         image = self._images.get(nanoseconds(message.header.stamp))
         if image is None or not self._annotated.get_subscription_count():
             return
         try:
-            detections = detections_from_message(message)
-            ids = [detection.id for detection in message.detections]
-            drawn = draw_detections(bgr_from_message(image), detections, ids)
+            drawn = self._draw(bgr_from_message(image), message)
         except (ImageError, ValueError) as error:
             self.get_logger().error(f"cannot draw: {error}", throttle_duration_sec=5.0)
             return
@@ -131,13 +177,33 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             drawn = draw_caption(drawn, caption)
         self._annotated.publish(image_from_bgr(drawn, image.header))
 
+    def _has_image_plane(self) -> bool:
+        """Whether the image plane is known and somebody wants to see what is on it."""
+        return self._camera_info is not None and self._markers.get_subscription_count() > 0
+
+    def _show(
+        self,
+        updates: MarkerUpdates,
+        message: DetectionArray | Answer,
+        markers: list[Marker],
+        lifetime_s: float,
+    ) -> None:
+        self._markers.publish(updates.update(message.header, markers, lifetime_s))
+
+    def _draw(self, image: np.ndarray, message: DetectionArray) -> np.ndarray:
+        threshold = self.settings.novelty_threshold
+        return draw_detections(
+            image,
+            detections_from_message(message),
+            [detection_caption(d, threshold) for d in message.detections],
+            [is_novel(d, threshold) for d in message.detections],
+        )
+
     def _caption(self) -> list[str]:
         if self._answer is None:
             return []
         age_s = (self.get_clock().now() - self._answered_at).nanoseconds / 1e9
-        if age_s > self.settings.answer_s:
-            return []
-        return [f"Q: {self._answer.question or '(describe)'}", f"A: {self._answer.text}"]
+        return answer_lines(self._answer) if age_s <= self.settings.answer_s else []
 
 
 def main() -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrmllm_ros.perception.mask import Mask
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:
@@ -20,9 +22,11 @@ class Detections:
         scores: (N,) float32, confidence from 0 to 1.
         labels: N names.
         resolution_wh: Width and height of the image.
+        masks: N silhouettes, an empty one where an object has none; None where no object has one.
 
     Raises:
-        ValueError: If shapes differ, or a box or score is not finite or out of range.
+        ValueError: If shapes differ, a box or score is not finite or out of range, or a mask
+            reaches out of the image.
 
     Example:
         >>> detections = Detections(
@@ -39,6 +43,7 @@ class Detections:
     scores: np.ndarray
     labels: tuple[str, ...]
     resolution_wh: tuple[int, int]
+    masks: tuple[Mask, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -54,6 +59,8 @@ class Detections:
             raise ValueError("a box in xyxy has its right or bottom before its left or top")
         if not ((self.scores >= 0) & (self.scores <= 1)).all():
             raise ValueError("scores are not all between 0 and 1")
+        if self.masks is not None:
+            self._check_masks(self.masks)
 
     @classmethod
     def empty(cls, resolution_wh: tuple[int, int]) -> Detections:
@@ -85,4 +92,16 @@ class Detections:
             scores=self.scores[indices],
             labels=tuple(self.labels[i] for i in indices),
             resolution_wh=self.resolution_wh,
+            masks=None if self.masks is None else tuple(self.masks[i] for i in indices),
         )
+
+    def _check_masks(self, masks: tuple[Mask, ...]) -> None:
+        if len(masks) != len(self):
+            raise ValueError(f"{len(masks)} masks of {len(self)} objects")
+        for mask in masks:
+            rows, columns = mask.region
+            if columns.stop > self.resolution_wh[0] or rows.stop > self.resolution_wh[1]:
+                raise ValueError(
+                    f"a mask reaches to {columns.stop}, {rows.stop} in an image of "
+                    f"{self.resolution_wh} pixels"
+                )

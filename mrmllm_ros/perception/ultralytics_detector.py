@@ -15,9 +15,11 @@ os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_VERBOSE", "false")
 
+import cv2
 import numpy as np
 import torch
 import ultralytics
+from ultralytics.nn.backends.base import BaseBackend
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
 from ultralytics.utils import WEIGHTS_DIR
 
@@ -30,6 +32,7 @@ from mrmllm_ros.perception.detector import (
     Perception,
     VocabularyError,
 )
+from mrmllm_ros.perception.mask import Mask
 from mrmllm_ros.perception.roi_features import pool_boxes
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.pretrained import revision
@@ -50,6 +53,8 @@ class UltralyticsDetector(Detector):
     Features are pooled over each box: of a .pt model from every map that its head takes, of an
     ONNX model from a second, four-dimensional output. Other models give none.
 
+    Segmentation models give masks too.
+
     YOLO-World and YOLOE .pt models take other labels. Without their text encoder they start with
     the labels that they were saved with.
     """
@@ -66,7 +71,7 @@ class UltralyticsDetector(Detector):
         self.revision = revision(settings.model)
         threads = torch.get_num_threads()
         try:
-            model = ultralytics.YOLO(path, task="detect" if path.suffix != ".pt" else None)
+            model = ultralytics.YOLO(path, task=_task(path))
             if model.task not in TASKS_WITH_BOXES:
                 raise ValueError(f"its task is {model.task}, which gives no boxes")
             self._predictor = _make_predictor(model, settings, compute)
@@ -193,14 +198,63 @@ def to_letterbox(
     return (xyxy * np.tile(scale, 2) + np.tile(offset, 2)).astype(np.float32)
 
 
+def mask_in_image(
+    input_mask: np.ndarray, xyxy: np.ndarray, resolution_wh: tuple[int, int]
+) -> Mask:
+    """Take an object's mask from the network's letterboxed input into the image.
+
+    Args:
+        input_mask: (h, w) uint8 in the size of the input, 1 inside.
+        xyxy: (4,) the object's box in pixels of the image; nothing outside of it is inside.
+        resolution_wh: Size of the image.
+    """
+    whole_pixels = np.hstack([np.floor(xyxy[:2]), np.ceil(xyxy[2:])])
+    region = whole_pixels.clip(0, np.tile(resolution_wh, 2))
+    left, top, width, height = (*region[:2].astype(int), *(region[2:] - region[:2]).astype(int))
+    if min(width, height) == 0:
+        return Mask.empty()
+    [in_input] = to_letterbox(region[None], resolution_wh, input_mask.shape[::-1])
+    scale = (in_input[2:] - in_input[:2]) / (width, height)
+    # Pixels are meant at their centres.
+    to_input = np.column_stack([np.diag(scale), in_input[:2] + (scale - 1) / 2])
+    inside = cv2.warpAffine(
+        input_mask,
+        to_input,
+        (int(width), int(height)),
+        # Rounded, so that what is more inside than outside is inside.
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return Mask(inside.astype(bool), int(left), int(top))
+
+
+def _task(path: Path) -> str | None:
+    """What the file says it does; a .pt file says so itself when it is loaded."""
+    if path.suffix == ".pt":
+        return None
+    return BaseBackend.read_metadata(path).get("task", "detect")
+
+
 def _detections(result: Results) -> Detections:
     height, width = result.orig_shape
     boxes = result.boxes.cpu().numpy()
+    xyxy = boxes.xyxy.astype(np.float32)
     return Detections(
-        xyxy=boxes.xyxy.astype(np.float32),
+        xyxy=xyxy,
         scores=boxes.conf.astype(np.float32).clip(0, 1),
         labels=tuple(result.names[int(i)] for i in boxes.cls),
         resolution_wh=(width, height),
+        masks=None if result.masks is None else _masks(result.masks.data, xyxy, (width, height)),
+    )
+
+
+def _masks(
+    input_masks: torch.Tensor, xyxy: np.ndarray, resolution_wh: tuple[int, int]
+) -> tuple[Mask, ...]:
+    """Masks in the image of objects with these boxes, from (N, h, w) ones in the input."""
+    return tuple(
+        mask_in_image(input_mask, box, resolution_wh)
+        for input_mask, box in zip(input_masks.byte().cpu().numpy(), xyxy, strict=True)
     )
 
 
@@ -263,7 +317,9 @@ def _make_predictor(
         def inference(self, im: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             outputs = super().inference(im, *args, **kwargs)
             self.input_wh = (im.shape[3], im.shape[2])
-            if self.model.format == "onnx" and isinstance(outputs, (list, tuple)):
+            # The second output of a segmentation model holds what its masks are made of.
+            with_maps = self.model.format == "onnx" and model.task != "segment"
+            if with_maps and isinstance(outputs, (list, tuple)):
                 self.feature_maps = tuple(o for o in outputs[1:2] if o.ndim == 4)
             return outputs
 

@@ -182,14 +182,14 @@ def test_the_annotated_image_shows_what_is_reported_and_nothing_else(
 ):
     drawn = []
 
-    def draw(image, detections, ids):
-        drawn.extend(zip(ids, detections.labels, strict=True))
+    def draw(image, detections, captions):
+        drawn.extend(zip(captions, detections.labels, strict=True))
         return image
 
     monkeypatch.setattr("mrmllm_ros.perception.annotation.draw_detections", draw)
     saved = str(tmp_path / "annotated.png")
     assert main(["detect", "--image", str(bus_file), "--save", saved, *fusion.options]) == 0
-    assert drawn == [(1, "bus"), (3, "forklift")]
+    assert [(text[:3], label) for text, label in drawn] == [("[1]", "bus"), ("[3]", "forklift")]
 
 
 def test_ask_prints_one_json_object_for_each_question(bus_file, capsys):

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import array
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from mrmllm_ros.conversions.headers import header_of
 from mrmllm_ros.engine.scene import EnrichedScene
 from mrmllm_ros.model.answerer import Reading
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
+from mrmllm_ros.perception.mask import Mask
 
 OBJECTS = (
     ("bus", 0.8, (28.25, 216.5, 806.125, 735.75)),
@@ -96,11 +100,10 @@ def test_without_fusion_nothing_is_novel(make_scene):
 
 
 def test_single_objects_keep_their_numbers(make_scene):
-    detections = EnrichedDetections.unchanged(make_scene(*OBJECTS).perception)
-    assert [(d.id, d.label) for d in detection_messages(detections, [2, 0])] == [
-        (3, "person"),
-        (1, "bus"),
-    ]
+    scene = make_scene(*OBJECTS)
+    detections = EnrichedDetections.unchanged(scene.perception)
+    messages = detection_messages(detections, [2, 0], header_of(scene.frame))
+    assert [(d.id, d.label) for d in messages] == [(3, "person"), (1, "bus")]
 
 
 def test_the_array_of_a_fusion_pass_holds_what_is_reported_and_ids_may_have_gaps(enriched_scene):
@@ -178,3 +181,80 @@ def test_a_message_about_an_image_without_size_is_refused(make_scene):
     message.image_width = 0
     with pytest.raises(ValueError, match="resolution_wh"):
         detections_from_message(message)
+
+
+@pytest.fixture
+def masked_scene(make_scene):
+    """A bus with a mask of 2 x 3 pixels, a cup without one, in an image of 640 x 480 pixels."""
+    scene = make_scene(("bus", 0.8, (10, 20, 13, 22)), ("cup", 0.7, (50, 60, 80, 90)))
+    inside = np.array([[True, False, True], [True, True, True]])
+    masks = (Mask(inside, left=10, top=20), Mask.empty())
+    candidates = replace(scene.perception.candidates, masks=masks)
+    return replace(scene, perception=replace(scene.perception, candidates=candidates))
+
+
+def test_a_mask_is_an_image_of_the_same_size_with_the_same_header(masked_scene):
+    bus, cup = detection_array_from_scene(masked_scene, "").detections
+    assert (bus.mask.width, bus.mask.height, bus.mask.step) == (640, 480, 640)
+    assert (bus.mask.encoding, bus.mask.is_bigendian) == ("mono8", 0)
+    assert bus.mask.header == header_of(masked_scene.frame)
+    pixels = np.reshape(bus.mask.data, (480, 640))
+    assert np.argwhere(pixels == 255).tolist() == [
+        [20, 10],
+        [20, 12],
+        [21, 10],
+        [21, 11],
+        [21, 12],
+    ]
+    assert np.count_nonzero(pixels) == 5
+    assert (cup.mask.width, cup.mask.height, len(cup.mask.data)) == (0, 0, 0)
+
+
+def test_masks_survive_the_way_into_a_message_and_back(masked_scene):
+    back = detections_from_message(detection_array_from_scene(masked_scene, ""))
+    before = masked_scene.perception.detections
+    for one, other in zip(before.masks, back.masks, strict=True):
+        np.testing.assert_array_equal(one.whole((640, 480)), other.whole((640, 480)))
+    assert back.masks[1].is_empty
+
+
+def test_without_masks_none_come_back(make_scene):
+    assert detections_from_message(detection_array_from_scene(make_scene(), "")).masks is None
+    array_ = detection_array_from_scene(make_scene(*OBJECTS), "")
+    assert detections_from_message(array_).masks is None
+
+
+def test_padded_rows_of_a_mask_are_read(masked_scene):
+    message = detection_array_from_scene(masked_scene, "")
+    mask = message.detections[0].mask
+    rows = np.reshape(mask.data, (480, 640))
+    padded = np.hstack([rows, np.full((480, 8), 99, np.uint8)])
+    mask.step, mask.data = 648, array.array("B", padded.tobytes())
+    back = detections_from_message(message).masks[0]
+    np.testing.assert_array_equal(back.whole((640, 480)), rows > 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("width", 639), ("height", 479), ("encoding", "rgb8"), ("step", 639), ("step", 641)],
+)
+def test_a_mask_that_does_not_fit_the_image_is_refused(field, value, masked_scene):
+    message = detection_array_from_scene(masked_scene, "")
+    setattr(message.detections[0].mask, field, value)
+    with pytest.raises(ValueError, match="it must be mono8 in the size of the image, 640 x 480"):
+        detections_from_message(message)
+
+
+def test_a_mask_without_its_data_is_refused(masked_scene):
+    message = detection_array_from_scene(masked_scene, "")
+    message.detections[0].mask.data = array.array("B")
+    with pytest.raises(ValueError, match="in 0 bytes; it must be mono8"):
+        detections_from_message(message)
+
+
+def test_the_array_of_a_fusion_pass_has_masks_too(masked_scene):
+    enriched = EnrichedDetections.unchanged(masked_scene.perception)
+    message = detection_array_from_enriched(
+        EnrichedScene(masked_scene, Reading(enriched), 0.5), ""
+    )
+    assert message.detections[0].mask.width == 640

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from mrmllm_ros.model.processing_mrmllm import (
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import Attribute
+from mrmllm_ros.perception.mask import Mask
 
 OBJECTS = (
     "No objects.",
@@ -349,6 +352,12 @@ def test_candidates_beyond_those_that_were_seen_stay_as_they_are(three):
     assert enriched.novelty.tolist() == [pytest.approx(0.7), 0, 0]
     assert list(map(len, enriched.attributes)) == [1, 0, 0]
     assert enriched.reported.tolist() == [1]
+
+
+def test_masks_are_kept(three):
+    masks = tuple(Mask(np.ones((1, i), bool)) for i in (1, 2, 3))
+    masked = replace(three, candidates=replace(three.candidates, masks=masks))
+    assert enrich(masked, say([0.9, 0.5, 0.1])).fused.masks == masks
 
 
 def test_what_was_said_of_padding_is_left_out(three):

@@ -16,70 +16,142 @@ NAMESPACE = "/test_visualizer_node"
 SIZE_WH = (160, 120)
 
 
+class Feed:
+    """Publishes what the visualizer takes, and keeps what comes of it."""
+
+    def __init__(self, client):
+        self.client = client
+        node = client.node
+        self.images = node.create_publisher(Image, "image_raw", qos_profile_sensor_data)
+        self.infos = node.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        self.detections = node.create_publisher(DetectionArray, "enriched_detections", 10)
+        self.detections_3d = node.create_publisher(DetectionArray, "detections_3d", 10)
+        self.answers = node.create_publisher(Answer, "answers", 10)
+        self.drawn = client.subscribe(Image, "annotated_image")
+        self.markers = client.subscribe(MarkerArray, "markers")
+
+    @property
+    def publishers(self):
+        return (self.images, self.infos, self.detections, self.detections_3d, self.answers)
+
+    def header(self):
+        return Header(stamp=self.client.node.get_clock().now().to_msg(), frame_id="optical")
+
+    def array(self, *detections):
+        return DetectionArray(
+            header=self.header(),
+            image_width=SIZE_WH[0],
+            image_height=SIZE_WH[1],
+            detections=detections,
+        )
+
+    def calibrate(self):
+        """Send a calibration, and an image for it to have come before."""
+        self.infos.publish(pinhole_camera_info(self.header(), SIZE_WH, 60.0))
+        self.client.spin_until(lambda: False, 0.2)
+
+    def show(self, array):
+        """Send an image and then what is found in it."""
+        self.images.publish(image_from_bgr(np.zeros((120, 160, 3), np.uint8), array.header))
+        self.client.spin_until(lambda: False, 0.2)
+        self.detections.publish(array)
+
+    def wait(self, received, header):
+        """What comes with this header."""
+
+        def found():
+            for message in received:
+                each = message.markers[0] if isinstance(message, MarkerArray) else message
+                if each.header == header:
+                    return message
+            return None
+
+        assert self.client.spin_until(lambda: found() is not None, 20)
+        return found()
+
+
+def cat(track_id="", **fields):
+    box = BoundingBox2D(center_x=80.0, center_y=60.0, size_x=40.0, size_y=30.0)
+    return Detection(id=1, track_id=track_id, label="cat", score=0.5, bbox=box, **fields)
+
+
 @pytest.fixture
 def feed(ros, start_node, make_client):
-    """Function that publishes an image with one detection, and what has come of it."""
-    client = make_client(NAMESPACE)
-    images = client.node.create_publisher(Image, "image_raw", qos_profile_sensor_data)
-    infos = client.node.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
-    detections = client.node.create_publisher(DetectionArray, "enriched_detections", 10)
-    answers = client.node.create_publisher(Answer, "answers", 10)
-    client.subscribe(Image, "annotated_image")
-    client.subscribe(MarkerArray, "markers")
-    publishers = (images, infos, detections, answers)
-
-    def publish_once(answer):
-        header = Header(stamp=client.node.get_clock().now().to_msg(), frame_id="optical")
-        images.publish(image_from_bgr(np.zeros((120, 160, 3), np.uint8), header))
-        infos.publish(pinhole_camera_info(header, SIZE_WH, 60.0))
-        if answer is not None:
-            answers.publish(answer)
-        client.spin_until(lambda: False, 0.1)
-        box = BoundingBox2D(center_x=80.0, center_y=60.0, size_x=40.0, size_y=30.0)
-        found = Detection(id=1, label="cat", score=0.5, bbox=box)
-        detections.publish(
-            DetectionArray(
-                header=header,
-                image_width=SIZE_WH[0],
-                image_height=SIZE_WH[1],
-                detections=[found],
-            )
-        )
-        return header
-
-    def publish(answer=None):
-        """Publish until both outputs have come: the first ones may be lost in discovery."""
-        for _ in range(20):
-            header = publish_once(answer)
-            if client.spin_until(
-                lambda header=header: (
-                    all(client.received.values())
-                    and client.received["annotated_image"][-1].header == header
-                ),
-                1.0,
-            ):
-                return header
-        raise AssertionError("no annotated image and markers")
-
+    """A running visualizer that everything is connected to."""
+    feed = Feed(make_client(NAMESPACE))
     with start_node("visualizer_node", NAMESPACE) as node:
-        assert client.spin_until(lambda: all(p.get_subscription_count() for p in publishers), 60)
+        connected = [p.get_subscription_count for p in feed.publishers]
+        connected += [lambda: feed.client.node.count_publishers(f"{NAMESPACE}/markers")]
+        assert feed.client.spin_until(lambda: all(count() for count in connected), 60)
+        # The visualizer may see its subscribers later than they see it.
+        feed.client.spin_until(lambda: False, 1.0)
         node.check()
-        yield publish, client.received
+        feed.node = node
+        yield feed
 
 
 def test_boxes_are_drawn_into_the_image_they_belong_to(feed):
-    publish, received = feed
-    publish()
-    drawn = bgr_from_message(received["annotated_image"][-1])
+    array = feed.array(cat(novelty=0.9))
+    feed.show(array)
+    drawn = bgr_from_message(feed.wait(feed.drawn, array.header))
     assert drawn.shape == (120, 160, 3)
     assert drawn.any()
-    first, outline, caption = received["markers"][-1].markers
-    assert first.action == Marker.DELETEALL
-    assert outline.header.frame_id == "optical"
-    assert "cat" in caption.text
 
 
-def test_an_answer_stands_below_the_next_image(feed):
-    publish, received = feed
-    publish(answer=Answer(question="Is there a cat?", text="Yes, a cat [1]."))
-    assert received["annotated_image"][-1].height > SIZE_WH[1]
+def test_markers_stay_with_their_objects_and_end_with_them(feed):
+    feed.calibrate()
+    for array, expected in (
+        (feed.array(cat("1"), cat("2")), [Marker.ADD] * 4),
+        (feed.array(cat("2")), [Marker.DELETE] * 2 + [Marker.ADD] * 2),
+        (feed.array(), [Marker.DELETE] * 2),
+    ):
+        feed.show(array)
+        sent = feed.wait(feed.markers, array.header).markers
+        assert [marker.action for marker in sent] == expected
+        assert {marker.header.frame_id for marker in sent} == {"optical"}
+
+
+def test_boxes_in_space_need_no_calibration(feed):
+    array = feed.array(cat("1", has_pose=True), cat("2"))
+    feed.detections_3d.publish(array)
+    sent = feed.wait(feed.markers, array.header).markers
+    assert [marker.ns for marker in sent] == ["boxes_3d", "labels_3d"]
+    assert "cat" in sent[1].text
+
+
+def test_a_camera_without_calibration_has_no_image_plane_and_one_warning(feed):
+    for _ in range(3):
+        feed.infos.publish(CameraInfo(header=feed.header(), width=160, height=120))
+    array = feed.array(cat())
+    feed.show(array)
+    feed.wait(feed.drawn, array.header)
+    assert feed.markers == []
+    assert feed.node.log_text().count("not calibrated") == 1
+
+
+def test_an_answer_stands_below_the_next_image_and_below_the_image_plane(feed):
+    feed.calibrate()
+    answer = Answer(header=feed.header(), question="Is there a cat?", text="Yes, a cat [1].")
+    feed.answers.publish(answer)
+    [written] = feed.wait(feed.markers, answer.header).markers
+    assert written.text == "Q: Is there a cat?\nA: Yes, a cat [1]."
+    assert written.lifetime.sec == 10
+    array = feed.array(cat())
+    feed.show(array)
+    assert feed.wait(feed.drawn, array.header).height > SIZE_WH[1]
+
+
+def test_masks_are_drawn_and_a_wrong_one_is_reported(feed):
+    array = feed.array(cat())
+    mask = Image(width=160, height=120, step=160, encoding="mono8")
+    mask.data = np.full((120, 160), 255, np.uint8).tobytes()
+    array.detections[0].mask = mask
+    feed.show(array)
+    drawn = bgr_from_message(feed.wait(feed.drawn, array.header))
+    assert drawn.any(axis=2).all()
+
+    wrong = feed.array(cat())
+    wrong.detections[0].mask = Image(width=10, height=10, step=10, encoding="mono8")
+    feed.show(wrong)
+    log = feed.node.log_text
+    assert feed.client.spin_until(lambda: "cannot draw: a mask of 10 x 10 pixels" in log(), 20)

@@ -8,6 +8,7 @@ import pytest
 from mrmllm_ros.perception import detections as detections_module
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
+from mrmllm_ros.perception.mask import Mask
 
 
 def ranked(detections):
@@ -125,6 +126,43 @@ def test_taking_gives_the_objects_in_the_order_asked_for(three):
     assert taken.labels == ("person", "cup")
     np.testing.assert_array_equal(taken.xyxy, three.xyxy[[2, 0]])
     np.testing.assert_array_equal(taken.scores, three.scores[[2, 0]])
+
+
+@pytest.fixture
+def masked(three):
+    """Each object's mask has as many pixels as its position says, from 1."""
+    masks = tuple(Mask(np.ones((1, i), bool), left=i, top=i) for i in (1, 2, 3))
+    return replace(three, masks=masks)
+
+
+def test_masks_stay_with_their_objects_in_whatever_order(masked):
+    assert [mask.inside.size for mask in masked.take(np.array([2, 0])).masks] == [3, 1]
+    assert [mask.inside.size for mask in ranked(masked).masks] == [2, 3, 1]
+
+
+def test_without_masks_there_are_none_after_taking(three):
+    assert three.take(np.array([1])).masks is None
+
+
+def test_no_objects_of_those_with_masks_are_no_masks(masked):
+    assert masked.take(np.zeros(0, int)).masks == ()
+
+
+def test_masks_must_be_as_many_as_objects(masked):
+    with pytest.raises(ValueError, match="2 masks of 3 objects"):
+        replace(masked, masks=masked.masks[:2])
+
+
+@pytest.mark.parametrize("place", [{"left": 639}, {"top": 479}])
+def test_a_mask_that_reaches_out_of_the_image_is_refused(place, make_detections):
+    one = make_detections(("cup", 0.9, (0, 0, 10, 10)))
+    with pytest.raises(ValueError, match=r"in an image of \(640, 480\) pixels"):
+        replace(one, masks=(Mask(np.ones((2, 2), bool), **place),))
+
+
+def test_a_mask_may_reach_to_the_last_pixel(make_detections):
+    one = make_detections(("cup", 0.9, (0, 0, 10, 10)))
+    assert replace(one, masks=(Mask(np.ones((2, 2), bool), left=638, top=478),)).masks is not None
 
 
 def test_the_example_of_the_documentation_holds():

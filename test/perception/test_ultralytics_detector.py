@@ -19,7 +19,7 @@ from mrmllm_ros.perception.detector import (
     load_detector,
 )
 from mrmllm_ros.perception.roi_features import pool_boxes
-from mrmllm_ros.perception.ultralytics_detector import model_path, to_letterbox
+from mrmllm_ros.perception.ultralytics_detector import mask_in_image, model_path, to_letterbox
 
 # After the module that keeps ultralytics off the network.
 import ultralytics  # isort: skip
@@ -398,6 +398,139 @@ def test_a_model_that_gives_no_boxes_is_refused_with_its_task(compute, tmp_path)
     ultralytics.YOLO("yolo11n-cls.yaml").save(tmp_path / "classifier.pt")
     with pytest.raises(DetectorError, match=r"classifier\.pt .* its task is classify, which"):
         load(compute, model=tmp_path / "classifier.pt")
+
+
+@pytest.fixture(scope="module")
+def segmentation_path(tmp_path_factory):
+    """Saves an untrained segmentation model, whose masks are spots all over the image."""
+    torch.manual_seed(0)
+    model = ultralytics.YOLO("yolo11n-seg.yaml")
+    head = model.model.model[-1]
+    for layers in head.cv3:
+        torch.nn.init.normal_(layers[-1].weight)
+        torch.nn.init.zeros_(layers[-1].bias)
+    for layers in head.cv4:
+        torch.nn.init.normal_(layers[-1].bias)
+    path = tmp_path_factory.mktemp("models") / "yolo11n-seg.pt"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def segmenter(compute, segmentation_path):
+    """A segmentation model with spots in the place of what it makes its masks of."""
+    detector = load(compute, model=segmentation_path, max_detections=20)
+    spots = torch.randn((1, 32, 20, 20), generator=torch.Generator().manual_seed(0))
+
+    def replace_prototypes(_layer, _inputs, output):
+        return F.interpolate(spots, output.shape[2:], mode="bicubic").expand_as(output)
+
+    head = detector._predictor.model.backend.model.model[-1]
+    head.proto.register_forward_hook(replace_prototypes)
+    return detector
+
+
+def reference_masks(segmenter, image):
+    """Boxes and (N, H, W) masks that ultralytics itself makes in the size of the image."""
+    arguments = segmenter._predictor.args
+    arguments.retina_masks = True
+    [result] = segmenter._predictor([image])
+    arguments.retina_masks = False
+    return result.boxes.xyxy.numpy(), result.masks.data.numpy().astype(bool)
+
+
+def test_each_object_of_a_segmentation_model_has_its_own_mask_in_the_image(segmenter, bus_image):
+    # Wide, so that bars are above and below it in the network's input.
+    image = bus_image[:500]
+    [perception] = segmenter.detect([image])
+    candidates = perception.candidates
+    assert len(candidates) > 5
+    boxes, masks = reference_masks(segmenter, image)
+    for box, mask in zip(candidates.xyxy, candidates.masks, strict=True):
+        whole = mask.whole((810, 500))
+        same = np.abs(boxes - box).max(axis=1) < 0.1
+        overlaps = [(whole & m).sum() / (whole | m).sum() for m in masks[same]]
+        assert max(overlaps) > 0.9
+    assert 0.2 < np.mean([mask.inside.mean() for mask in candidates.masks]) < 0.8
+
+
+def test_a_mask_takes_no_more_room_than_its_box(segmenter, bus_image):
+    [perception] = segmenter.detect([bus_image])
+    for box, mask in zip(perception.candidates.xyxy, perception.candidates.masks, strict=True):
+        rows, columns = mask.region
+        assert (columns.start, rows.start) == tuple(np.floor(box[:2]))
+        assert (columns.stop, rows.stop) == tuple(np.ceil(box[2:]))
+
+
+def test_masks_are_the_same_in_a_batch(segmenter, bus_image, zidane_image):
+    images = [bus_image, zidane_image]
+    for image, batched in zip(images, segmenter.detect(images), strict=True):
+        [single] = segmenter.detect([image])
+        for one, other in zip(single.candidates.masks, batched.candidates.masks, strict=True):
+            one, other = (mask.whole(image.shape[1::-1]) for mask in (one, other))
+            assert (one != other).mean() < 0.01
+
+
+def test_a_segmentation_model_that_finds_nothing_gives_no_masks(segmenter, noise):
+    segmenter.configure(DetectorSettings(candidate_threshold=1.0, score_threshold=1.0))
+    [perception] = segmenter.detect([noise])
+    segmenter.configure(DetectorSettings(max_detections=20))
+    assert len(perception.candidates) == 0
+    assert not perception.candidates.masks
+
+
+def test_features_of_a_segmentation_model_are_those_of_its_maps(segmenter, noise):
+    [perception] = segmenter.detect([noise])
+    assert perception.features.shape == (len(perception.candidates), 64 + 128 + 256)
+
+
+def test_an_exported_segmentation_model_says_its_task_and_has_masks_but_no_features(
+    compute, segmentation_path, bus_image
+):
+    exported = ultralytics.YOLO(segmentation_path).export(format="onnx", simplify=False, imgsz=160)
+    detector = load(compute, model=exported, max_detections=20)
+    [perception] = detector.detect([bus_image])
+    assert len(perception.candidates) == len(perception.candidates.masks) > 0
+    assert perception.features is None
+
+
+def test_a_model_that_gives_boxes_only_has_no_masks(bus, untrained, noise):
+    assert bus.candidates.masks is None
+    [perception] = untrained.detect([noise])
+    assert perception.candidates.masks is None
+
+
+@pytest.mark.parametrize("resolution_wh", [(640, 480), (300, 900), (1280, 720), (333, 77)])
+@pytest.mark.parametrize("input_wh", [(640, 640), (640, 384)])
+def test_a_mask_in_the_input_is_put_where_it_is_in_the_image(resolution_wh, input_wh):
+    from ultralytics.data.augment import LetterBox
+
+    width, height = resolution_wh
+    whole = np.zeros((height, width), np.uint8)
+    centre, axes = (width // 3, height // 2), (width // 4, height // 3)
+    cv2.ellipse(whole, centre, axes, 20, 0, 360, 1, cv2.FILLED)
+    letterbox = LetterBox(input_wh[::-1], auto=False, padding_value=0)
+    in_input = letterbox(image=np.dstack([whole * 255] * 3))[..., 0] > 127
+    rows, columns = np.nonzero(whole)
+    box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32)
+    mask = mask_in_image(in_input.astype(np.uint8), box, resolution_wh)
+    moved = mask.whole(resolution_wh)
+    assert (moved & whole).sum() / (moved | whole).sum() > 0.96
+
+
+def test_nothing_outside_of_the_box_or_of_the_image_is_inside():
+    full = np.ones((640, 640), np.uint8)
+    mask = mask_in_image(full, np.array([-5.0, 100.5, 20.2, 700]), (640, 480))
+    assert (mask.left, mask.top) == (0, 100)
+    assert mask.inside.shape == (380, 21)
+    assert mask.inside.all()
+
+
+@pytest.mark.parametrize(
+    "box", [(5, 5, 5, 5), (700, 5, 800, 50), (-9, -9, -1, -1), (640, 0, 641, 9)]
+)
+def test_a_box_without_a_pixel_has_an_empty_mask(box):
+    assert mask_in_image(np.ones((640, 640), np.uint8), np.array(box, float), (640, 480)).is_empty
 
 
 OPEN_MODELS = ("yolov8n-worldv2", "yoloe-11n")

@@ -18,7 +18,7 @@ from mrmllm_ros.conversions.cameras import CameraInfoError, camera_matrix
 from mrmllm_ros.conversions.depth import depth_from_image
 from mrmllm_ros.conversions.detections import detections_from_message
 from mrmllm_ros.conversions.headers import nanoseconds
-from mrmllm_ros.conversions.locations import set_location, silhouette
+from mrmllm_ros.conversions.locations import set_location
 from mrmllm_ros.conversions.point_clouds import (
     check_reader,
     cloud_from_objects,
@@ -29,7 +29,9 @@ from mrmllm_ros.msg import DetectionArray
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.nodes.transforms import TransformError, Transforms
 from mrmllm_ros.perception.depth import DepthImage, Depths, PointCloud
+from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.localization import Location, localize
+from mrmllm_ros.perception.mask import Mask
 from mrmllm_ros.perception.stamped_buffer import StampedBuffer
 from mrmllm_ros.settings import Validated, setting
 
@@ -227,14 +229,8 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         matrix = self._camera_matrix(boxes.resolution_wh)
         depths = self._depths_from(measured, message.header.frame_id, matrix)
         locations = [
-            localize(
-                depths,
-                matrix,
-                xyxy,
-                silhouette(detection, boxes.resolution_wh),
-                self.settings.min_points,
-            )
-            for detection, xyxy in zip(message.detections, boxes.xyxy, strict=True)
+            localize(depths, matrix, xyxy, mask, self.settings.min_points)
+            for xyxy, mask in zip(boxes.xyxy, _silhouettes(boxes), strict=True)
         ]
         if missing := locations.count(None):
             self.get_logger().info(
@@ -271,6 +267,14 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         info = self._depth_info or self._camera_info
         height, width = depth.shape
         return DepthImage(depth, camera_matrix(info, (width, height)), matrix, limit_m)
+
+
+def _silhouettes(detections: Detections) -> list[np.ndarray | None]:
+    """Of each object (H, W) bool, or None where it has no mask."""
+    return [
+        None if mask.is_empty else mask.whole(detections.resolution_wh)
+        for mask in detections.masks or (Mask.empty(),) * len(detections)
+    ]
 
 
 def main() -> int:

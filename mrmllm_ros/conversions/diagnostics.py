@@ -208,7 +208,7 @@ def _camera_status(
         findings = [Finding(_STALE, _no_image(window))]
     else:
         findings = [
-            Finding(_OK, f"{processed_hz:.1f} of {received_hz:.1f} images a second"),
+            Finding(_OK, f"{received_hz:.1f} images and {processed_hz:.1f} results a second"),
             *_result_findings(window, condition.statistics.last_error),
             *_speed_findings(window, condition, settings),
         ]
@@ -309,14 +309,14 @@ def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
     if failed:
         yield Finding(
             _WARN if answered else _ERROR,
-            f"{failed} of {failed + answered} questions ended with an error {window}; the "
+            f"questions that ended with an error {window}: {failed} of {failed + answered}; the "
             "responses and the node's log say why",
         )
     if refused:
         yield Finding(
             _WARN,
-            f"{refused} questions were refused {window}; the responses and the node's log say "
-            "why (too many at once: ask less often, or raise question.max_waiting)",
+            f"questions refused {window}: {refused}; the responses and the node's log say why "
+            "(too many at once: ask less often, or raise question.max_waiting)",
         )
 
 

@@ -83,7 +83,7 @@ def test_there_is_a_status_for_each_camera_one_for_questions_and_one_for_models(
 
 def test_a_good_camera_is_ok_and_says_its_rates():
     front = after_a_window(GOOD)
-    assert (front.level, front.message) == (OK, "20.0 of 20.0 images a second")
+    assert (front.level, front.message) == (OK, "20.0 images and 20.0 results a second")
     assert front.hardware_id == "front"
 
 
@@ -204,7 +204,7 @@ def test_several_findings_of_the_worst_level_stand_side_by_side_without_the_othe
     front = after_a_window(replace(GOOD, unusable=3, dropped=80))
     assert "3 of 100" in front.message
     assert "80 of 100" in front.message
-    assert "images a second" not in front.message
+    assert "a second" not in front.message
 
 
 def test_a_camera_that_is_switched_off_is_ok_and_says_so():
@@ -219,10 +219,10 @@ def test_a_camera_that_is_switched_off_is_ok_and_says_so():
         ({}, OK, "0 answered"),
         ({"answered": 3, "waiting": 2}, OK, "3 answered in the last 5 s, 2 waiting"),
         ({"cancelled": 3}, OK, "0 answered"),
-        ({"answered": 3, "failed": 1}, WARN, "1 of 4 questions"),
-        ({"failed": 2}, ERROR, "2 of 2 questions"),
+        ({"answered": 3, "failed": 1}, WARN, ": 1 of 4;"),
+        ({"failed": 2}, ERROR, ": 2 of 2;"),
         ({"answered": 3, "refused": 1}, WARN, "question.max_waiting"),
-        ({"refused": 1}, WARN, "1 questions were refused"),
+        ({"refused": 1}, WARN, "refused in the last 5 s: 1;"),
     ],
 )
 def test_the_level_of_questions(counts, level, says):

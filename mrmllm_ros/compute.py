@@ -42,6 +42,32 @@ class ComputeSettings(Validated):
 
 
 @dataclass(frozen=True)
+class DeviceUse:
+    """A device and how full its memory is, whichever process fills it.
+
+    Attributes:
+        name: Such as `cpu`, or `cuda:0` and what the driver calls it.
+        used_bytes: Memory in use; None where it is not the device's own.
+        total_bytes: All of its memory, likewise.
+    """
+
+    name: str
+    used_bytes: int | None = None
+    total_bytes: int | None = None
+
+    @classmethod
+    def of(cls, device: torch.device) -> DeviceUse:
+        """Look at a device."""
+        import torch
+
+        if device.type != "cuda":
+            return cls(str(device))
+        free, total = torch.cuda.mem_get_info(device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return cls(f"cuda:{index} {torch.cuda.get_device_name(index)}", total - free, total)
+
+
+@dataclass(frozen=True)
 class Compute:
     """A device and a floating point type that exist on this machine.
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mrmllm_ros.compute import Compute, ComputeSettings
+from mrmllm_ros.compute import Compute, ComputeSettings, DeviceUse
 from mrmllm_ros.settings import SettingsError
 
 
@@ -104,3 +104,16 @@ def test_zero_threads_leaves_pytorchs_own_number():
 def test_what_makes_no_sense_is_refused(values):
     with pytest.raises(SettingsError):
         ComputeSettings(**values)
+
+
+def test_a_processor_has_no_memory_of_its_own():
+    assert DeviceUse.of(torch.device("cpu")) == DeviceUse("cpu", None, None)
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 1), ("cuda:0", 0)])
+def test_a_card_is_named_with_the_memory_that_anybody_uses(device, index, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"Card {i}")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (30, 100))
+    expected = DeviceUse(f"cuda:{index} Card {index}", used_bytes=70, total_bytes=100)
+    assert DeviceUse.of(torch.device(device)) == expected

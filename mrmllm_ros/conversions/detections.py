@@ -44,6 +44,7 @@ def detection_messages(detections: EnrichedDetections, indices: Iterable[int]) -
     return [
         Detection(
             id=i + 1,
+            track_id=fused.track_ids[i],
             label=fused.labels[i],
             score=float(fused.scores[i]),
             detector_label=detector.labels[i],
@@ -63,7 +64,8 @@ def detections_from_message(message: DetectionArray) -> Detections:
     """Read a message.
 
     Raises:
-        ValueError: If a box or score is not valid, or the image's size is zero.
+        ValueError: If a box or score is not valid, the image's size is zero, or two objects have
+            the same track id.
     """
     boxes = [d.bbox for d in message.detections]
     centers = np.array([(b.center_x, b.center_y) for b in boxes], np.float32).reshape(-1, 2)
@@ -73,6 +75,7 @@ def detections_from_message(message: DetectionArray) -> Detections:
         scores=np.array([d.score for d in message.detections], np.float32),
         labels=tuple(d.label for d in message.detections),
         resolution_wh=(message.image_width, message.image_height),
+        track_ids=tuple(d.track_id for d in message.detections),
     )
 
 

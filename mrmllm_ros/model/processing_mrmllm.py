@@ -344,6 +344,7 @@ def enriched_detections(
             scores=scores,
             labels=(*(labels[i] for i in choice), *candidates.labels[count:]),
             resolution_wh=candidates.resolution_wh,
+            track_ids=candidates.track_ids,
         ),
         detector=candidates,
         reported=np.flatnonzero(scores >= np.float32(perception.score_threshold)),

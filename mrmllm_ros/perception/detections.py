@@ -20,9 +20,12 @@ class Detections:
         scores: (N,) float32, confidence from 0 to 1.
         labels: N names.
         resolution_wh: Width and height of the image.
+        track_ids: N identities across images, each given once; empty where nothing tracks the
+            object. Left out, nothing tracks any.
 
     Raises:
-        ValueError: If shapes differ, or a box or score is not finite or out of range.
+        ValueError: If shapes differ, a box or score is not finite or out of range, or two objects
+            have the same identity.
 
     Example:
         >>> detections = Detections(
@@ -39,9 +42,12 @@ class Detections:
     scores: np.ndarray
     labels: tuple[str, ...]
     resolution_wh: tuple[int, int]
+    track_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.labels)
+        if not self.track_ids:
+            object.__setattr__(self, "track_ids", ("",) * count)
         if self.xyxy.shape != (count, 4):
             raise ValueError(f"xyxy has shape {self.xyxy.shape}, expected ({count}, 4)")
         if self.scores.shape != (count,):
@@ -54,6 +60,11 @@ class Detections:
             raise ValueError("a box in xyxy has its right or bottom before its left or top")
         if not ((self.scores >= 0) & (self.scores <= 1)).all():
             raise ValueError("scores are not all between 0 and 1")
+        if len(self.track_ids) != count:
+            raise ValueError(f"there are {len(self.track_ids)} track_ids for {count} objects")
+        tracked = [track_id for track_id in self.track_ids if track_id]
+        if len(set(tracked)) < len(tracked):
+            raise ValueError(f"track_ids {self.track_ids} give one identity to two objects")
 
     @classmethod
     def empty(cls, resolution_wh: tuple[int, int]) -> Detections:
@@ -85,4 +96,5 @@ class Detections:
             scores=self.scores[indices],
             labels=tuple(self.labels[i] for i in indices),
             resolution_wh=self.resolution_wh,
+            track_ids=tuple(self.track_ids[i] for i in indices),
         )

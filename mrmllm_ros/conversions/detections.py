@@ -56,6 +56,7 @@ def detection_messages(
     return [
         Detection(
             id=i + 1,
+            track_id=fused.track_ids[i],
             label=fused.labels[i],
             score=float(fused.scores[i]),
             detector_label=detector.labels[i],
@@ -76,7 +77,8 @@ def detections_from_message(message: DetectionArray) -> Detections:
     """Read a message.
 
     Raises:
-        ValueError: If a box, score or mask is not valid, or the image's size is zero.
+        ValueError: If a box, score or mask is not valid, the image's size is zero, or two objects
+            have the same track id.
     """
     resolution_wh = (message.image_width, message.image_height)
     boxes = [d.bbox for d in message.detections]
@@ -88,6 +90,7 @@ def detections_from_message(message: DetectionArray) -> Detections:
         labels=tuple(d.label for d in message.detections),
         resolution_wh=resolution_wh,
         masks=_masks([d.mask for d in message.detections], resolution_wh),
+        track_ids=tuple(d.track_id for d in message.detections),
     )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,14 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import LabelSpace, PerceptionOutput
-from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, chat, describe_objects, listed
+from mrmllm_ros.model.prompt import (
+    DESCRIBE,
+    PromptSettings,
+    chat,
+    describe_objects,
+    listed,
+    stated_distances,
+)
 from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
@@ -191,7 +198,7 @@ class MrMllmProcessor:
         """
         pixels = None if self._encoder is None else self._encoder.preprocess(images)
         stated = [
-            colour_attributes(image, perception.detections)
+            stated_attributes(image, perception.detections)
             for image, perception in zip(images, perceptions, strict=True)
         ]
         return self.batch(perceptions, stated, pixel_values=pixels)
@@ -240,15 +247,20 @@ class MrMllmProcessor:
         return describe_objects(perception.detections, self.prompt, count_tokens, attributes)
 
 
-def colour_attributes(image: np.ndarray, detections: Detections) -> tuple[dict[str, str], ...]:
-    """What is stated of each object beside its label: its colour, where it has a clear one.
+def stated_attributes(image: np.ndarray, detections: Detections) -> tuple[dict[str, str], ...]:
+    """What is stated of each object beside its label.
+
+    That is its colour, where it has a clear one, and its distance, where that is known.
 
     Args:
         image: (H, W, 3) uint8 in BGR order.
         detections: N objects in it.
     """
-    colours = measure_colours(image, detections)
-    return tuple({"colour": colour} if colour else {} for colour in colours)
+    colours, distances = measure_colours(image, detections), stated_distances(detections)
+    return tuple(
+        ({"colour": colour} if colour else {}) | distance
+        for colour, distance in zip(colours, distances, strict=True)
+    )
 
 
 def pad_left(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -339,12 +351,11 @@ def enriched_detections(
     novelty = np.zeros(len(candidates), np.float32)
     novelty[:count] = output.novelty[:count].cpu().numpy()
     return EnrichedDetections(
-        fused=Detections(
+        fused=replace(
+            candidates,
             xyxy=xyxy,
             scores=scores,
             labels=(*(labels[i] for i in choice), *candidates.labels[count:]),
-            resolution_wh=candidates.resolution_wh,
-            masks=candidates.masks,
         ),
         detector=candidates,
         reported=np.flatnonzero(scores >= np.float32(perception.score_threshold)),

@@ -97,6 +97,16 @@ def describe_objects(
     return "\n".join(lines)
 
 
+def stated_distances(detections: Detections) -> tuple[dict[str, str], ...]:
+    """The distance of each object in words, where it is known."""
+    if detections.distances_m is None:
+        return ({},) * len(detections)
+    return tuple(
+        {} if np.isnan(metres) else {"distance": f"{metres:.1f} m"}
+        for metres in detections.distances_m
+    )
+
+
 def listed(objects: str) -> int:
     """Number of objects in what `describe_objects` wrote; the others were left out."""
     return len(_LINE.findall(objects))

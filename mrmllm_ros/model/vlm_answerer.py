@@ -29,7 +29,14 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.answerer import Answer, Answerer, Question, Reading
 from mrmllm_ros.model.generation import Listener, generate_text, special_token_blanker
-from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings, cited_ids, describe_objects, listed
+from mrmllm_ros.model.prompt import (
+    DESCRIBE,
+    PromptSettings,
+    cited_ids,
+    describe_objects,
+    listed,
+    stated_distances,
+)
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
@@ -145,8 +152,9 @@ class VlmAnswerer(Answerer[VlmReading]):
 
     def answer(self, reading: VlmReading, question: Question, listener: Listener) -> Answer:
         """Show the model the image and the list of reported objects, and ask it."""
+        reported = reading.perception.detections
         objects = describe_objects(
-            reading.perception.detections, self._settings, self._count_tokens
+            reported, self._settings, self._count_tokens, stated_distances(reported)
         )
         inputs = self._prepare(reading.image, self._plain(_ask(objects, question.text)))
         generation = generate_text(

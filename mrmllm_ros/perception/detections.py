@@ -23,10 +23,14 @@ class Detections:
         labels: N names.
         resolution_wh: Width and height of the image.
         masks: N silhouettes, an empty one where an object has none; None where no object has one.
+        track_ids: N identities across images, each given once; empty where nothing tracks the
+            object. Left out, nothing tracks any.
+        distances_m: (N,) float32, metres from the camera, NaN where unknown; None where nothing
+            measures any.
 
     Raises:
-        ValueError: If shapes differ, a box or score is not finite or out of range, or a mask
-            reaches out of the image.
+        ValueError: If shapes differ, a box, score or distance is not finite or out of range, a
+            mask reaches out of the image, or two objects have the same identity.
 
     Example:
         >>> detections = Detections(
@@ -44,9 +48,13 @@ class Detections:
     labels: tuple[str, ...]
     resolution_wh: tuple[int, int]
     masks: tuple[Mask, ...] | None = None
+    track_ids: tuple[str, ...] = ()
+    distances_m: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.labels)
+        if not self.track_ids:
+            object.__setattr__(self, "track_ids", ("",) * count)
         if self.xyxy.shape != (count, 4):
             raise ValueError(f"xyxy has shape {self.xyxy.shape}, expected ({count}, 4)")
         if self.scores.shape != (count,):
@@ -61,6 +69,13 @@ class Detections:
             raise ValueError("scores are not all between 0 and 1")
         if self.masks is not None:
             self._check_masks(self.masks)
+        if self.distances_m is not None:
+            self._check_distances(self.distances_m)
+        if len(self.track_ids) != count:
+            raise ValueError(f"there are {len(self.track_ids)} track_ids for {count} objects")
+        tracked = [track_id for track_id in self.track_ids if track_id]
+        if len(set(tracked)) < len(tracked):
+            raise ValueError(f"track_ids {self.track_ids} give one identity to two objects")
 
     @classmethod
     def empty(cls, resolution_wh: tuple[int, int]) -> Detections:
@@ -93,7 +108,15 @@ class Detections:
             labels=tuple(self.labels[i] for i in indices),
             resolution_wh=self.resolution_wh,
             masks=None if self.masks is None else tuple(self.masks[i] for i in indices),
+            track_ids=tuple(self.track_ids[i] for i in indices),
+            distances_m=None if self.distances_m is None else self.distances_m[indices],
         )
+
+    def _check_distances(self, distances_m: np.ndarray) -> None:
+        if distances_m.shape != (len(self),):
+            raise ValueError(f"distances_m has shape {distances_m.shape}, expected ({len(self)},)")
+        if not ((distances_m >= 0) & np.isfinite(distances_m) | np.isnan(distances_m)).all():
+            raise ValueError("distances_m are not all lengths or NaN")
 
     def _check_masks(self, masks: tuple[Mask, ...]) -> None:
         if len(masks) != len(self):

@@ -31,7 +31,8 @@ class EnrichedDetections:
     """The detector's candidates and what fusion makes of them, index by index.
 
     Attributes:
-        fused: K objects with label, score and box after fusion; ids are those of the candidates.
+        fused: K objects with label, score and box after fusion; ids and track ids are those of the
+            candidates.
         detector: The same objects as the detector gave them.
         reported: Indices of the objects that are reported after fusion, in ascending order.
         novelty: (K,) float32, 0 familiar to 1 corner case.

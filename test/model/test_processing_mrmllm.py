@@ -12,9 +12,9 @@ from mrmllm_ros.model.processing_mrmllm import (
     ChatFormat,
     MrMllmProcessor,
     batch_objects,
-    colour_attributes,
     enriched_detections,
     pad_left,
+    stated_attributes,
 )
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
 from mrmllm_ros.perception.detector import Perception
@@ -225,7 +225,7 @@ def test_frames_hold_text_objects_and_pixels(make_processor, language_model, vis
             perception.detections,
             PromptSettings(),
             language_model.count_tokens,
-            colour_attributes(images[i], perception.detections),
+            stated_attributes(images[i], perception.detections),
         )
         assert torch.equal(frames.text_ids[i, frames.text_mask[i]], processor.chat.scene_ids(text))
     assert frames.text_mask[:, -1].all()

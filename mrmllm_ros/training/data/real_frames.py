@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from mrmllm_ros.model.processing_mrmllm import colour_attributes
+from mrmllm_ros.model.processing_mrmllm import stated_attributes
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import measure_colours
@@ -221,7 +221,7 @@ def perceive(
     return [
         Perceived(
             perception=_stored_perception(perception),
-            attributes=colour_attributes(image, perception.candidates),
+            attributes=stated_attributes(image, perception.candidates),
             visual=tokens,
         )
         for image, perception, tokens in zip(

@@ -11,7 +11,7 @@ import torch
 
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmReading
-from mrmllm_ros.model.processing_mrmllm import colour_attributes
+from mrmllm_ros.model.processing_mrmllm import stated_attributes
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.training.collation import frame_batch
 from mrmllm_ros.training.data.example import Example
@@ -57,7 +57,7 @@ def _perceive(images: Sequence[np.ndarray], backbones: Backbones) -> list[Exampl
     return [
         Example(
             perception=perception,
-            attributes=colour_attributes(image, perception.candidates),
+            attributes=stated_attributes(image, perception.candidates),
             questions=(),
             visual=visual,
         )

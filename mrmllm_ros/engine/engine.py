@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
@@ -28,7 +28,9 @@ from mrmllm_ros.engine.statistics import (
 )
 from mrmllm_ros.engine.text_check import check_labels
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
+from mrmllm_ros.perception.distances import Distances
 from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.perception.tracking import Tracker
 
 T = TypeVar("T")
 
@@ -65,7 +67,7 @@ class Engine(Generic[T]):
         self,
         models: Models,
         settings: Settings,
-        cameras: Sequence[str],
+        trackers: Mapping[str, Tracker],
         now_ns: Callable[[], int],
         handlers: Handlers[T],
     ) -> None:
@@ -74,13 +76,16 @@ class Engine(Generic[T]):
         Args:
             models: Detector and answerer.
             settings: Limits and rates.
-            cameras: Names of the cameras.
+            trackers: What follows the objects of each camera, by the cameras' names.
             now_ns: The clock of the images' stamps, in nanoseconds.
             handlers: What to call.
         """
         self.enabled = True
         self._models = models
         self._handlers = handlers
+        self._trackers = trackers
+        self._distances = Distances(settings.distance_max_age_s)
+        cameras = tuple(trackers)
         self._memory = SceneMemory(cameras, now_ns)
         self._images = {camera: Tally() for camera in cameras}
         self._asked = Tally()
@@ -88,9 +93,9 @@ class Engine(Generic[T]):
         enricher = Enricher(models.answerer, self._memory, self._on_enriched)
         self._perception = PerceptionWorker(
             models.detector,
-            dict.fromkeys(cameras, _untracked),
+            cameras,
             settings.compute.batch_size,
-            PerceptionHandlers(handlers.decode, self._on_scene, self._on_image_error),
+            PerceptionHandlers(handlers.decode, self._track, self._on_scene, self._on_image_error),
         )
         self._enrichment = EnrichmentWorker(
             enricher, cameras, settings.enrich_rate_hz, self._on_error
@@ -142,6 +147,16 @@ class Engine(Generic[T]):
         pending.future.add_done_callback(self._on_settled)
         return pending
 
+    def measure(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
+        """Take over how far objects were in an earlier image, for the images to come.
+
+        Args:
+            camera: Name of the camera.
+            stamp_ns: Stamp of that image in nanoseconds.
+            distances_m: Metres by track id.
+        """
+        self._distances.update(camera, stamp_ns, distances_m)
+
     def cancel(self, pending: PendingAnswer) -> None:
         """End a question: its future gets the error at once."""
         self._questions.cancel(pending)
@@ -171,6 +186,9 @@ class Engine(Generic[T]):
         self._models.answerer.configure(settings.prompt)
         self._questions.settings = settings.question
         self._enrichment.rate_hz = settings.enrich_rate_hz
+        self._distances.max_age_s = settings.distance_max_age_s
+        for tracker in self._trackers.values():
+            tracker.configure(settings.tracking)
 
     def statistics(self) -> EngineStatistics:
         """What has become of images and questions since the start."""
@@ -197,6 +215,12 @@ class Engine(Generic[T]):
                 "perception is switched off; switch it on with the service `enable`",
             )
         return self._questions.submit(query, on_text)
+
+    def _track(self, frame: Frame, perception: Perception) -> Perception:
+        stamp_ns = frame.captured_ns
+        tracked = self._trackers[frame.camera].update(perception, stamp_ns / 1e9)
+        stated = self._distances.state(tracked.candidates, frame.camera, stamp_ns)
+        return replace(tracked, candidates=stated)
 
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)
@@ -253,7 +277,3 @@ class Engine(Generic[T]):
             cancelled=self._asked.count("cancelled"),
             latency=self._asked.latency("answered"),
         )
-
-
-def _untracked(perception: Perception) -> Perception:
-    return perception

@@ -16,6 +16,7 @@ from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 from mrmllm_ros.model.vlm_answerer import VlmAnswerer, VlmSettings
 from mrmllm_ros.perception.detector import Detector, DetectorSettings, load_detector
+from mrmllm_ros.perception.tracking import TrackingSettings
 from mrmllm_ros.settings import Validated, group, setting
 
 
@@ -37,8 +38,17 @@ class Settings(Validated):
         maximum=1000.0,
         live=True,
     )
+    distance_max_age_s: float = setting(
+        1.0,
+        "Seconds, by the images' stamps, for which the distance of a tracked object holds; it "
+        "comes from detections_3d of a localizer.",
+        minimum=0.0,
+        maximum=60.0,
+        live=True,
+    )
     compute: ComputeSettings = group(ComputeSettings)
     detector: DetectorSettings = group(DetectorSettings)
+    tracking: TrackingSettings = group(TrackingSettings)
     visual_encoder: VisualEncoderSettings = group(VisualEncoderSettings)
     language_model: LanguageModelSettings = group(LanguageModelSettings)
     mrmllm: MrMllmSettings = group(MrMllmSettings)

@@ -24,17 +24,19 @@ class PerceptionHandlers(Generic[T]):
 
     Attributes:
         decode: Makes a frame of what `slots` was given; raises `ImageError`.
+        track: Finds the objects of a frame again among those of its camera's earlier ones.
         on_scene: Gets each scene.
         on_error: Gets the camera and each failure on an image of it.
     """
 
     decode: Callable[[T], Frame]
+    track: Callable[[Frame, Perception], Perception]
     on_scene: Callable[[Scene], None]
     on_error: Callable[[str, Exception], None]
 
 
 class PerceptionWorker(Generic[T]):
-    """Takes the newest images, decodes them and runs detector and trackers, over and over.
+    """Takes the newest images, decodes them and runs detector and tracking, over and over.
 
     Images of several cameras that wait together go through the detector as one batch. An image
     that cannot be decoded, or that the detector fails on, is reported; the others go on.
@@ -46,7 +48,7 @@ class PerceptionWorker(Generic[T]):
     def __init__(
         self,
         detector: Detector,
-        trackers: Mapping[str, Callable[[Perception], Perception]],
+        cameras: Sequence[str],
         batch_size: int,
         handlers: PerceptionHandlers[T],
     ) -> None:
@@ -54,13 +56,12 @@ class PerceptionWorker(Generic[T]):
 
         Args:
             detector: Finds objects in the worker's thread only.
-            trackers: For each camera what is done with each of its perceptions, in their order.
+            cameras: Names of the cameras.
             batch_size: Most images that go through the detector together.
             handlers: What to call.
         """
-        self.slots: FrameSlots[T] = FrameSlots(tuple(trackers))
+        self.slots: FrameSlots[T] = FrameSlots(cameras)
         self._detector = detector
-        self._trackers = trackers
         self._batch_size = batch_size
         self._handlers = handlers
         self._detecting = Lock()
@@ -108,7 +109,7 @@ class PerceptionWorker(Generic[T]):
             return
         for (camera, frame), perception in zip(frames.items(), perceptions, strict=True):
             try:
-                tracked = self._trackers[camera](perception)
+                tracked = self._handlers.track(frame, perception)
                 perceived_s = time.monotonic()
                 self._handlers.on_scene(Scene(frame, tracked, perceived_s - taken_s, perceived_s))
             except Exception as error:

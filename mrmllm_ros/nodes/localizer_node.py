@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -26,6 +26,7 @@ from mrmllm_ros.conversions.point_clouds import (
 )
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.msg import DetectionArray
+from mrmllm_ros.nodes.detection_output import DetectionOutput, vision_msgs_setting
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.nodes.transforms import TransformError, Transforms
 from mrmllm_ros.perception.depth import DepthImage, Depths, PointCloud
@@ -80,6 +81,7 @@ class LocalizerSettings(Validated):
         maximum=1000.0,
         live=True,
     )
+    vision_msgs: bool = vision_msgs_setting()
 
 
 class LocalizerNode(ManagedNode[LocalizerSettings]):
@@ -98,7 +100,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
 
     def __init__(self) -> None:
         super().__init__("localizer_node")
-        self._outputs: list[LifecyclePublisher] = []
+        self._entities = ExitStack()
         self._inputs: list[Subscription] = []
         self._transforms: Transforms | None = None
         self.located = self.unlocated = self.unpaired = self.unusable = 0
@@ -108,11 +110,12 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         if self.settings.source == "points":
             check_reader()
         options = {"qos_overriding_options": QoSOverridingOptions.with_default_policies()}
-        self._detections = self.create_lifecycle_publisher(
-            DetectionArray, "detections_3d", 10, **options
+        self._detections = DetectionOutput(
+            self, "detections_3d", vision_msgs=self.settings.vision_msgs, in_3d=True
         )
+        self._entities.callback(self._detections.destroy)
         self._points = self.create_lifecycle_publisher(PointCloud2, "object_points", 5, **options)
-        self._outputs = [self._detections, self._points]
+        self._entities.callback(self.destroy_lifecycle_publisher, self._points)
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
@@ -141,9 +144,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
 
     def release(self) -> None:
         """See `ManagedNode.release`."""
-        for publisher in self._outputs:
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs = []
+        self._entities.close()
 
     def _subscribe_to_depth(self) -> list[Subscription]:
         if self.settings.source == "points":

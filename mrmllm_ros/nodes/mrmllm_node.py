@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,19 +15,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 from rclpy.task import Future as RclpyFuture
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from mrmllm_ros.action import Ask
-from mrmllm_ros.compute import free_memory
+from mrmllm_ros.compute import Compute, DeviceUse, free_memory
 from mrmllm_ros.conversions.answers import (
     answer_message,
     answered,
@@ -36,8 +38,14 @@ from mrmllm_ros.conversions.detections import (
     detection_array_from_enriched,
     detection_array_from_scene,
 )
+from mrmllm_ros.conversions.diagnostics import (
+    Condition,
+    DiagnosticsSettings,
+    EngineDiagnostics,
+)
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import bgr_from_message
+from mrmllm_ros.conversions.locations import distances_of
 from mrmllm_ros.engine.engine import Engine, Handlers
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
@@ -46,14 +54,20 @@ from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 from mrmllm_ros.engine.statistics import EngineStatistics
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.msg import Answer, DetectionArray
+from mrmllm_ros.nodes.detection_output import (
+    DetectionOutput,
+    LabelOutput,
+    vision_msgs_setting,
+)
+from mrmllm_ros.nodes.diagnostics import DiagnosticsPublisher
 from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.settings import SettingsError, setting
+from mrmllm_ros.perception.tracking import Tracker
+from mrmllm_ros.settings import SettingsError, group, setting
 from mrmllm_ros.srv import Query, SetVocabulary
 
 T = TypeVar("T")
-M = TypeVar("M")
 
 # Of requests that come at once, those beyond the depth would be lost without a word.
 _REQUESTS = QoSProfile(depth=1000)
@@ -75,6 +89,8 @@ class MrmllmSettings(Settings):
         "topics in a namespace of its name.",
     )
     image_transport: str = image_transport_setting()
+    vision_msgs: bool = vision_msgs_setting()
+    diagnostics: DiagnosticsSettings = group(DiagnosticsSettings)
 
     def __post_init__(self) -> None:
         """Check the names, too, which become parts of topic names.
@@ -101,21 +117,22 @@ class ReceivedImage:
 
 
 @dataclass(frozen=True, eq=False)
-class CameraPublishers:
+class CameraOutputs:
     """Where the results on one camera go."""
 
-    detections: LifecyclePublisher[DetectionArray]
-    enriched: LifecyclePublisher[DetectionArray]
+    detections: DetectionOutput
+    enriched: DetectionOutput
     answers: LifecyclePublisher[Answer]
 
 
 class MrmllmNode(ManagedNode[MrmllmSettings]):
     """Detects in every image that it can keep up with and answers questions about the newest.
 
-    Subscribes to `image_raw` or `image_raw/compressed`; publishes `detections`,
-    `enriched_detections` and `answers`; offers the services `query`, `set_vocabulary` and
-    `enable`, and the action `ask`. With several cameras each has these topics in a namespace of
-    its own, so that a visualizer in that namespace shows what belongs to the camera.
+    Subscribes to `image_raw` or `image_raw/compressed`, and to `detections_3d` of a localizer;
+    publishes `detections`, `enriched_detections`, `answers` and `/diagnostics`; offers the
+    services `query`, `set_vocabulary` and `enable`, and the action `ask`. With several cameras
+    each has its topics in a namespace of its own, so that a visualizer or localizer in that
+    namespace goes with the camera.
     """
 
     settings_class = MrmllmSettings
@@ -125,20 +142,24 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._models: Models | None = None
         self._entities = ExitStack()
         self._engine: Engine[ReceivedImage] | None = None
-        self._images: list[Subscription] = []
+        # What is there while the node is active.
+        self._active = ExitStack()
+        self._track_numbers = itertools.count(1)
         self._asked: dict[bytes, PendingAnswer] = {}
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
         self._load()
         self._outputs = {
-            camera: CameraPublishers(
-                detections=self._make_publisher(DetectionArray, camera, "detections"),
-                enriched=self._make_publisher(DetectionArray, camera, "enriched_detections"),
-                answers=self._make_publisher(Answer, camera, "answers"),
+            camera: CameraOutputs(
+                detections=self._make_detection_output(camera, "detections"),
+                enriched=self._make_detection_output(camera, "enriched_detections"),
+                answers=self._make_answer_publisher(camera),
             )
             for camera in self.settings.cameras
         }
+        self._labels = LabelOutput(self, vision_msgs=self.settings.vision_msgs)
+        self._entities.callback(self._labels.destroy)
         # Reentrant: while one question waits for its answer, images and other questions come in.
         self._make_service(Query, "query", self._on_query)
         self._make_service(SetVocabulary, "set_vocabulary", self._on_set_vocabulary)
@@ -163,7 +184,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._engine = Engine(
             self._models,
             self.settings,
-            cameras=self.settings.cameras,
+            trackers={
+                camera: Tracker(self.settings.tracking, self._track_numbers)
+                for camera in self.settings.cameras
+            },
             now_ns=self._now_ns,
             handlers=Handlers(
                 decode=self._decode,
@@ -177,12 +201,16 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._engine.start()
         for camera in self.settings.cameras:
             self._subscribe(camera)
+        self._publish_labels()
+        self._conditions = EngineDiagnostics(self._condition())
+        diagnostics = DiagnosticsPublisher(
+            self, self.settings.diagnostics.period_s, self._statuses
+        )
+        self._active.callback(diagnostics.destroy)
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`. Lets go of the models: the GPU is free for others."""
-        for subscription in self._images:
-            self.destroy_subscription(subscription)
-        self._images = []
+        self._active.close()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.stop()
@@ -198,11 +226,13 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         """See `ManagedNode.reconfigure`."""
         if self._engine is not None:
             self._engine.configure(self.settings)
+            self._publish_labels()
 
     def _load(self) -> None:
         settings = self.settings
         self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
         self._models = Models.load(settings)
+        self._device = Compute.from_settings(settings.compute).device
         detector, answerer = self._models.detector, self._models.answerer
         self.get_logger().info(
             f"detections by {detector.name}, answers by {answerer.name} ({answerer.state})"
@@ -216,21 +246,33 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         return name if len(self.settings.cameras) == 1 else f"{camera}/{name}"
 
     def _subscribe(self, camera: str) -> None:
-        subscription = subscribe_to_images(
+        images = subscribe_to_images(
             self,
             self.settings.image_transport,
             partial(self._on_image, camera),
             self._topic(camera, "image_raw"),
         )
-        self._images.append(subscription)
-        self.get_logger().info(f"camera {camera!r} on {subscription.topic_name}")
+        located = self.create_subscription(
+            DetectionArray,
+            self._topic(camera, "detections_3d"),
+            partial(self._on_located, camera),
+            QoSProfile(depth=5),
+        )
+        for subscription in (images, located):
+            self._active.callback(self.destroy_subscription, subscription)
+        self.get_logger().info(f"camera {camera!r} on {images.topic_name}")
 
-    def _make_publisher(
-        self, message_type: type[M], camera: str, name: str
-    ) -> LifecyclePublisher[M]:
+    def _make_detection_output(self, camera: str, name: str) -> DetectionOutput:
+        output = DetectionOutput(
+            self, self._topic(camera, name), vision_msgs=self.settings.vision_msgs
+        )
+        self._entities.callback(output.destroy)
+        return output
+
+    def _make_answer_publisher(self, camera: str) -> LifecyclePublisher[Answer]:
         publisher = self.create_lifecycle_publisher(
-            message_type,
-            self._topic(camera, name),
+            Answer,
+            self._topic(camera, "answers"),
             10,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
@@ -250,6 +292,30 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
+    def _publish_labels(self) -> None:
+        # Gone where the node was deactivated while a vocabulary was being set.
+        if self._models is None:
+            return
+        threshold = self.settings.detector.score_threshold
+        self._labels.publish(self._models.detector.labels, threshold)
+
+    def _condition(self) -> Condition:
+        detector, answerer = self._models.detector, self._models.answerer
+        return Condition(
+            statistics=self._engine.statistics(),
+            at_s=time.monotonic(),
+            enabled=self._engine.enabled,
+            enrich_rate_hz=self.settings.enrich_rate_hz,
+            models={
+                "detector": detector.name,
+                "answerer": f"{answerer.name} ({answerer.state})",
+            },
+            device=DeviceUse.of(self._device),
+        )
+
+    def _statuses(self) -> list[DiagnosticStatus]:
+        return self._conditions.statuses(self._condition(), self.settings.diagnostics)
+
     def _log_statistics(self, statistics: EngineStatistics) -> None:
         for camera, images in statistics.cameras.items():
             self.get_logger().info(
@@ -263,6 +329,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 "images carry no stamp: their age counts from their receipt", once=True
             )
         self._engine.offer(camera, ReceivedImage(camera, message, self._now_ns()))
+
+    def _on_located(self, camera: str, message: DetectionArray) -> None:
+        self._engine.measure(camera, nanoseconds(message.header.stamp), distances_of(message))
 
     def _decode(self, received: ReceivedImage) -> Frame:
         message = received.message
@@ -340,6 +409,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         try:
             await self._done(self._running_engine().set_vocabulary(request.labels))
             response.success = True
+            self._publish_labels()
             self.get_logger().info(f"vocabulary: {', '.join(request.labels)}")
         except (MrmllmError, QueryError) as error:
             response.message = str(error)

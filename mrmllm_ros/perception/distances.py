@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mrmllm_ros.perception.detections import Detections
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,18 @@ class Distances:
     """The newest distance of each tracked object, for as long as it is worth something.
 
     Measuring takes longer than the next image, so what is known of an object is what was measured
-    in an earlier image in which it had the same track id. Not safe for several threads.
+    in an earlier image in which it had the same track id. One thread may update while another
+    reads.
+
+    Attributes:
+        max_age_s: Distances measured longer ago than this are forgotten; may be changed at any
+            time.
 
     Example:
         >>> distances = Distances(max_age_s=1.0)
         >>> distances.update("front", 10**9, {"7": 2.134})
         >>> distances.at("front", 10**9 + 200_000_000)
-        {'7': '2.1 m'}
+        {'7': 2.134}
         >>> distances.at("front", 3 * 10**9)
         {}
     """
@@ -36,7 +45,7 @@ class Distances:
         Args:
             max_age_s: Distances measured longer ago than this are forgotten.
         """
-        self._max_age_ns = int(max_age_s * 1e9)
+        self.max_age_s = max_age_s
         self._measured: dict[str, dict[str, _Measured]] = {}
 
     def update(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
@@ -53,23 +62,40 @@ class Distances:
             for track_id, distance_m in distances_m.items()
         }
 
-    def at(self, camera: str, stamp_ns: int) -> dict[str, str]:
-        """The distances that hold at the time of an image, as the prompt states them.
+    def at(self, camera: str, stamp_ns: int) -> dict[str, float]:
+        """The distances that hold at the time of an image.
 
         Args:
             camera: Name of the camera.
             stamp_ns: Stamp of the image in nanoseconds.
 
         Returns:
-            Texts such as `2.1 m` by track id.
+            Metres by track id.
         """
         recent = self._recent(camera, stamp_ns)
-        return {track_id: f"{known.distance_m:.1f} m" for track_id, known in recent.items()}
+        return {track_id: known.distance_m for track_id, known in recent.items()}
+
+    def state(self, detections: Detections, camera: str, stamp_ns: int) -> Detections:
+        """Give tracked objects of an image their distances.
+
+        Args:
+            detections: The objects.
+            camera: Name of the camera.
+            stamp_ns: Stamp of the image in nanoseconds.
+
+        Returns:
+            The same objects; those without a known distance get none.
+        """
+        known = self.at(camera, stamp_ns)
+        if not known:
+            return detections
+        metres = [known.get(track_id, np.nan) for track_id in detections.track_ids]
+        return replace(detections, distances_m=np.array(metres, np.float32))
 
     def _recent(self, camera: str, stamp_ns: int) -> dict[str, _Measured]:
         # After a jump back in time, what is from the future is as useless as what is old.
         return {
             track_id: known
             for track_id, known in self._measured.get(camera, {}).items()
-            if abs(stamp_ns - known.stamp_ns) <= self._max_age_ns
+            if abs(stamp_ns - known.stamp_ns) <= self.max_age_s * 1e9
         }

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
 import threading
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.question_worker import Query
 from mrmllm_ros.perception.detector import FixedVocabularyError, VocabularyError
+from mrmllm_ros.perception.tracking import Tracker
 
 # Scenes are read when a question asks for it.
 SETTINGS = Settings.from_mapping(
@@ -36,7 +38,9 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
             on_unusable=lambda camera, error: unusable.put((camera, error)),
             on_error=errors.put,
         )
-        engine = Engine(Models(detector, answerer), settings, cameras, clock, handlers)
+        numbers = itertools.count(1)
+        trackers = {camera: Tracker(settings.tracking, numbers) for camera in cameras}
+        engine = Engine(Models(detector, answerer), settings, trackers, clock, handlers)
         engine.start()
         engines.append(engine)
         return engine

@@ -18,10 +18,9 @@ def make_worker(detector, scenes, errors):
     """Makes a started worker, which ends with the test."""
     workers = []
 
-    def make(on_scene=scenes.put, batch_size=8, trackers=None):
-        handlers = PerceptionHandlers(decode, on_scene, lambda *error: errors.put(error))
-        trackers = dict.fromkeys(CAMERAS, lambda perception: perception) | (trackers or {})
-        worker = PerceptionWorker(detector, trackers, batch_size, handlers)
+    def make(on_scene=scenes.put, batch_size=8, track=lambda frame, perception: perception):
+        handlers = PerceptionHandlers(decode, track, on_scene, lambda *error: errors.put(error))
+        worker = PerceptionWorker(detector, CAMERAS, batch_size, handlers)
         worker.start()
         workers.append(worker)
         return worker
@@ -255,33 +254,30 @@ def test_a_batch_without_usable_images_does_not_reach_the_detector(worker, detec
     assert detector.batches == []
 
 
-def test_each_cameras_perceptions_go_through_its_own_tracker_in_their_order(
-    make_worker, put_together, scenes
-):
+def test_each_cameras_perceptions_are_tracked_in_their_order(make_worker, put_together, scenes):
     tracked = {camera: [] for camera in CAMERAS}
 
-    def tracker(camera):
-        def track(perception):
-            tracked[camera].append(perception.candidates.labels[0])
-            return replace(perception, score_threshold=0.95)
+    def track(frame, perception):
+        tracked[frame.camera].append(perception.candidates.labels[0])
+        return replace(perception, score_threshold=0.95)
 
-        return track
-
-    worker = make_worker(trackers={camera: tracker(camera) for camera in CAMERAS})
+    worker = make_worker(track=track)
     put_together(worker, front=1, rear=3)
     for _ in range(3):
-        # What the tracker made of it is what the scene holds.
+        # What tracking made of it is what the scene holds.
         assert scenes.next().perception.reported == 0
     assert tracked == {"front": ["object 100", "object 1"], "left": [], "rear": ["object 3"]}
 
 
-def test_a_tracker_that_raises_is_reported_and_the_other_cameras_go_on(
+def test_tracking_that_fails_is_reported_and_the_other_cameras_go_on(
     make_worker, put_together, scenes, errors
 ):
-    def track(perception):
-        raise RuntimeError("lost")
+    def track(frame, perception):
+        if frame.camera == "left":
+            raise RuntimeError("lost")
+        return perception
 
-    worker = make_worker(trackers={"left": track})
+    worker = make_worker(track=track)
     put_together(worker, left=2, rear=3)
     assert [value_of(scenes.next()) for _ in range(2)] == [100, 3]
     camera, error = errors.next()

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real nodes as processes, and a client in this one that talks to them over DDS."""
 
+import gc
 import os
 import re
 import subprocess
 import time
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -121,3 +125,58 @@ def make_client(ros):
     yield make
     for client in clients:
         client.node.destroy_node()
+
+
+@pytest.fixture
+def loading(monkeypatch):
+    """Fake models in place of the real ones; loading raises `fail` where it is set."""
+    import fakes
+
+    from mrmllm_ros.engine.models import Models
+
+    class Loading:
+        def __init__(self):
+            self.loaded = []
+            self.fail = None
+
+        def __call__(self, settings):
+            if self.fail is not None:
+                raise self.fail
+            models = Models(fakes.FakeDetector(), fakes.FakeAnswerer())
+            self.loaded.append(weakref.ref(models.detector))
+            return models
+
+        def in_memory(self):
+            gc.collect()
+            return sum(model() is not None for model in self.loaded)
+
+    loading = Loading()
+    monkeypatch.setattr(Models, "load", loading)
+    return loading
+
+
+@pytest.fixture
+def make_node(ros, loading):
+    """Function that makes a node in this process, which nothing spins and no model slows down."""
+    nodes = []
+
+    def make(node_class, **parameters):
+        node = node_class()
+        nodes.append(node)
+        for name, value in parameters.items():
+            [result] = node.set_parameters([rclpy.Parameter(name, value=value)])
+            assert result.successful, result.reason
+        return node
+
+    yield make
+    for node in nodes:
+        node.stop()
+        node.destroy_node()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Path of a small picture."""
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    return str(path)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's lifecycle in this process, with models that load at once."""
 
-import gc
 import threading
-import weakref
 
 import fakes
 import pytest
@@ -15,7 +13,6 @@ from mrmllm_ros.conversions.images import image_from_bgr
 from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.models import Models
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.nodes import mrmllm_node
 from mrmllm_ros.nodes.camera_player_node import CameraPlayerNode
 from mrmllm_ros.nodes.mrmllm_node import MrmllmNode
 from mrmllm_ros.nodes.visualizer_node import VisualizerNode
@@ -25,51 +22,8 @@ OWN = {"parameter_events", "rosout", "transition_event"}
 
 
 @pytest.fixture
-def loading(monkeypatch):
-    """Fake models in place of the real ones; loading raises `fail` where it is set."""
-
-    class Loading:
-        def __init__(self):
-            self.loaded = []
-            self.fail = None
-
-        def __call__(self, settings):
-            if self.fail is not None:
-                raise self.fail
-            models = Models(fakes.FakeDetector(), fakes.FakeAnswerer())
-            self.loaded.append(weakref.ref(models.detector))
-            return models
-
-        def in_memory(self):
-            gc.collect()
-            return sum(model() is not None for model in self.loaded)
-
-    loading = Loading()
-    monkeypatch.setattr(mrmllm_node.Models, "load", loading)
-    return loading
-
-
-@pytest.fixture
-def make_node(ros, loading):
-    """Makes a node that nothing spins; it ends with the test."""
-    nodes = []
-
-    def make(node_class=MrmllmNode, **parameters):
-        node = node_class()
-        nodes.append(node)
-        if parameters:
-            set_parameters(node, **parameters)
-        return node
-
-    yield make
-    for node in nodes:
-        node.stop()
-        node.destroy_node()
-
-
-@pytest.fixture
 def node(make_node):
-    return make_node()
+    return make_node(MrmllmNode)
 
 
 def set_parameters(node, **values):
@@ -206,7 +160,7 @@ def test_a_parameter_that_needs_a_reload_is_refused_from_configuring_until_clean
         assert refused()
         return loading(settings)
 
-    monkeypatch.setattr(mrmllm_node.Models, "load", load)
+    monkeypatch.setattr(Models, "load", load)
     node.trigger_configure()
     assert refused()
     node.trigger_activate()
@@ -226,7 +180,7 @@ def test_a_parameter_may_be_set_to_what_it_is_at_any_time(node):
 
 
 def test_one_camera_has_its_topics_as_they_are(make_node):
-    node = make_node(cameras=["front"])
+    node = make_node(MrmllmNode, cameras=["front"])
     node.start()
     assert topics(node.subscriptions) == {"image_raw"}
     assert topics(node.publishers) >= {"detections", "enriched_detections", "answers"}
@@ -234,7 +188,7 @@ def test_one_camera_has_its_topics_as_they_are(make_node):
 
 
 def test_of_several_cameras_each_has_its_topics_in_a_namespace_of_its_name(make_node):
-    node = make_node(cameras=["front", "rear"], image_transport="compressed")
+    node = make_node(MrmllmNode, cameras=["front", "rear"], image_transport="compressed")
     node.start()
     assert topics(node.subscriptions) == {
         "front/image_raw/compressed",
@@ -260,10 +214,8 @@ def test_names_that_cannot_be_those_of_cameras_are_refused_with_the_reason(node,
 
 
 @pytest.mark.parametrize("node_class", [VisualizerNode, CameraPlayerNode])
-def test_a_node_without_models_leaves_nothing_behind_either(make_node, bus_file, node_class):
-    node = make_node(node_class)
-    if node_class is CameraPlayerNode:
-        set_parameters(node, path=bus_file)
+def test_a_node_without_models_leaves_nothing_behind_either(make_node, picture, node_class):
+    node = make_node(node_class, **({"path": picture} if node_class is CameraPlayerNode else {}))
     cycle(node)
     before = held(node)
     for _ in range(3):
@@ -272,11 +224,3 @@ def test_a_node_without_models_leaves_nothing_behind_either(make_node, bus_file,
     assert held(node) == before
     node.start()
     assert state(node) == State.PRIMARY_STATE_ACTIVE
-
-
-@pytest.fixture
-def bus_file(tmp_path, bus_image):
-    import cv2
-
-    cv2.imwrite(str(tmp_path / "bus.png"), bus_image[:48, :64])
-    return str(tmp_path / "bus.png")

@@ -18,7 +18,7 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
-from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
+from launch_ros.actions import Node, PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription
 from mrmllm_ros.nodes.packages import require_packages
@@ -153,43 +153,45 @@ def topic(context: LaunchContext, argument: str, camera: str) -> str:
     return context.launch_configurations[argument].replace("{camera}", camera)
 
 
-def nodes(context: LaunchContext) -> list[Node | GroupAction]:
+def nodes(context: LaunchContext) -> list[Node]:
     """`mrmllm_node` for all cameras, and for each camera what looks at its results."""
     if context.launch_configurations["rviz"] == "true":
         require_packages("rviz2")
     file = parameter_file(context)
     cameras = camera_names(context, file)
-    several = len(cameras) > 1
+    # What is about one of several cameras is in a namespace of its name.
+    namespaces = {camera: camera if len(cameras) > 1 else "" for camera in cameras}
     perception = node(
         context,
         "mrmllm_node",
         [file, {"cameras": cameras, **chosen(context, "compute.device", "device")}],
         remappings=[
-            (f"{camera}/image_raw" if several else "image_raw", topic(context, "image", camera))
-            for camera in cameras
+            (f"{namespace}/image_raw".lstrip("/"), topic(context, "image", camera))
+            for camera, namespace in namespaces.items()
         ],
     )
     watching = [
-        GroupAction(
-            [
-                *([PushRosNamespace(camera)] if several else []),
-                *remaps(context, camera),
-                node(context, "localizer_node", [file], condition=wanted("localizer")),
-                node(context, "visualizer_node", [file], condition=wanted("visualizer")),
-                *([rviz()] if camera == cameras[0] else []),
-            ]
+        node(
+            context,
+            f"{name}_node",
+            [file],
+            namespace=namespace,
+            remappings=remappings(context, camera),
+            condition=IfCondition(LaunchConfiguration(name)),
         )
-        for camera in cameras
+        for camera, namespace in namespaces.items()
+        for name in ("localizer", "visualizer")
     ]
-    return [perception, *watching]
+    return [perception, *watching, rviz(context, namespaces[cameras[0]])]
 
 
 def node(context: LaunchContext, executable: str, parameters: list, **options: Any) -> Node:
     """A node of the package, with what all of them share."""
+    transport = chosen(context, "image_transport", "image_transport")
     return Node(
         package="mrmllm_ros",
         executable=executable,
-        parameters=[*parameters, chosen(context, "image_transport", "image_transport")],
+        parameters=[*parameters, {**transport, **sim_time(context)}],
         output="screen",
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY_S,
@@ -198,41 +200,45 @@ def node(context: LaunchContext, executable: str, parameters: list, **options: A
     )
 
 
-def wanted(argument: str) -> IfCondition:
-    """Whether an argument is true."""
-    return IfCondition(LaunchConfiguration(argument))
-
-
-def remaps(context: LaunchContext, camera: str) -> list[SetRemap]:
-    """The camera's topics, and `answers`, which are not in the namespace of one camera."""
+def remappings(context: LaunchContext, camera: str) -> list[tuple[str, str]]:
+    """Where a node that looks at one camera's results finds what is not in its namespace."""
+    names = {
+        "image_raw": "image",
+        "camera_info": "camera_info",
+        "depth/image_raw": "depth",
+        "points": "points",
+    }
     answers = f"{context.launch_configurations['ros_namespace'].rstrip('/')}/answers"
     return [
-        SetRemap("image_raw", topic(context, "image", camera)),
-        SetRemap("camera_info", topic(context, "camera_info", camera)),
-        SetRemap("depth/image_raw", topic(context, "depth", camera)),
-        SetRemap("points", topic(context, "points", camera)),
-        SetRemap("answers", answers),
+        *((name, topic(context, argument, camera)) for name, argument in names.items()),
+        ("answers", answers),
     ]
 
 
-def rviz() -> Node:
+def sim_time(context: LaunchContext) -> dict[str, bool]:
+    """Nothing if it is not asked for, so that what an including file has set holds."""
+    wanted = context.launch_configurations["use_sim_time"] == "true"
+    return {"use_sim_time": True} if wanted else {}
+
+
+def rviz(context: LaunchContext, namespace: str) -> Node:
     """RViz; its configuration names topics of the namespace /mrmllm, whatever ours is."""
     topics = sorted(set(re.findall(r"/mrmllm/\S+", RVIZ.read_text())))
     return Node(
         package="rviz2",
         executable="rviz2",
+        namespace=namespace,
         arguments=["-d", str(RVIZ)],
+        parameters=[sim_time(context)],
         remappings=[(name, name.removeprefix("/mrmllm/")) for name in topics],
-        condition=wanted("rviz"),
+        condition=IfCondition(LaunchConfiguration("rviz")),
     )
 
 
 def generate_launch_description() -> LaunchDescription:
+    # No SetRemap and no SetParameter: where an including file has one of its own, they would also
+    # reach what comes after us in that file.
     in_namespace = GroupAction(
-        [
-            PushRosNamespace(LaunchConfiguration("namespace")),
-            SetParameter("use_sim_time", LaunchConfiguration("use_sim_time")),
-            OpaqueFunction(function=nodes),
-        ]
+        [PushRosNamespace(LaunchConfiguration("namespace")), OpaqueFunction(function=nodes)]
     )
     return LaunchDescription([*arguments(), *shared_memory_for_images(), in_namespace])

@@ -2,6 +2,7 @@
 """The launch files with the real `ros2 launch`; its pieces have no wheels."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,12 @@ from ament_index_python.packages import (
     get_package_prefix,
     get_package_share_directory,
 )
-from launch.actions import ExecuteProcess, GroupAction, IncludeLaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    GroupAction,
+    IncludeLaunchDescription,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
 from mrmllm_ros.srv import Query
@@ -29,6 +35,7 @@ from mrmllm_ros.weights import locate
 pytestmark = pytest.mark.skipif(shutil.which("ros2") is None, reason="there is no command ros2")
 
 FOLDER = Path(get_package_share_directory("mrmllm_ros")) / "launch"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "launch.md"
 FILES = ["mrmllm", "demo", "usb_cam", "realsense", "bag"]
 
 
@@ -82,6 +89,24 @@ def test_every_argument_is_described(file):
     for argument in ("device", "use_sim_time", "localizer", "rviz", "respawn", "log_level"):
         assert f"'{argument}':" in shown
     assert "No description given" not in shown
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_argument_stands_in_the_documentation(file):
+    section = DOCUMENTATION.read_text().split(f"### {file}.launch.py\n")[1].split("\n#")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| (.*?) ?\|", section, re.MULTILINE))
+    description = include(file).launch_description_source.get_launch_description(LaunchContext())
+    declared = [e for e in description.entities if isinstance(e, DeclareLaunchArgument)]
+    assert list(documented) == [argument.name for argument in declared]
+    # Its default depends on the profile.
+    documented.pop("params_file", None)
+    for argument in declared:
+        if argument.name in documented:
+            parts = argument.default_value
+            default = (
+                "none" if parts is None else "".join(p.perform(LaunchContext()) for p in parts)
+            )
+            assert documented[argument.name].strip("`") == (default or "empty")
 
 
 def test_one_camera_has_its_topics_in_the_namespace_itself():

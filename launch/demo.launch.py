@@ -4,10 +4,10 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
@@ -15,8 +15,9 @@ from launch import LaunchDescription
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
 
-def generate_launch_description() -> LaunchDescription:
-    arguments = [
+def arguments() -> list[DeclareLaunchArgument]:
+    """Those of the player; image and camera_info are declared by mrmllm.launch.py as well."""
+    return [
         DeclareLaunchArgument("path", description="Image, folder of images or video to play."),
         DeclareLaunchArgument("rate_hz", default_value="10.0", description="Images per second."),
         DeclareLaunchArgument(
@@ -25,12 +26,32 @@ def generate_launch_description() -> LaunchDescription:
             choices=["true", "false"],
             description="Whether to start again at the end.",
         ),
+        DeclareLaunchArgument(
+            "image",
+            default_value="/camera/image_raw",
+            description="Image topic that the player publishes and the others take.",
+        ),
+        DeclareLaunchArgument(
+            "camera_info",
+            default_value="/camera/camera_info",
+            description="Camera info topic that the player publishes and the others take.",
+        ),
     ]
-    player = Node(
+
+
+def player() -> Node:
+    """The camera's place is taken by this node."""
+    return Node(
         package="mrmllm_ros",
         executable="camera_player_node",
-        namespace="camera",
         output="screen",
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=2.0,
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        remappings=[
+            ("image_raw", LaunchConfiguration("image")),
+            ("camera_info", LaunchConfiguration("camera_info")),
+        ],
         parameters=[
             {
                 "path": ParameterValue(LaunchConfiguration("path"), value_type=str),
@@ -39,8 +60,12 @@ def generate_launch_description() -> LaunchDescription:
             }
         ],
     )
+
+
+def generate_launch_description() -> LaunchDescription:
     mrmllm = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
     )
-    # Included first, it also sets the environment for the player.
-    return LaunchDescription([*arguments, mrmllm, player])
+    in_namespace = GroupAction([PushRosNamespace(LaunchConfiguration("namespace")), player()])
+    # Included first, it also declares the arguments and sets the environment for the player.
+    return LaunchDescription([*arguments(), mrmllm, in_namespace])

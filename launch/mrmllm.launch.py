@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections and answers for one camera, in a namespace of their own."""
+"""Detections and answers for one or several cameras, in a namespace of their own.
 
+To include it in a launch file of your own, give what differs as `launch_arguments`. A namespace
+that is pushed and remaps that are set around it hold for its nodes.
+"""
+
+import re
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
@@ -12,11 +18,24 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
-from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
+from launch_ros.actions import Node, PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription
+from mrmllm_ros.nodes.packages import require_packages
+from mrmllm_ros.settings import read_parameter_file
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
+RVIZ = SHARE / "config" / "mrmllm.rviz"
+# Before a process that ended is started again, so that one that cannot start leaves the processor
+# to the others.
+RESPAWN_DELAY_S = 2.0
+
+
+def switch(name: str, default: str, description: str) -> DeclareLaunchArgument:
+    """An argument that is true or false."""
+    return DeclareLaunchArgument(
+        name, default_value=default, choices=["true", "false"], description=description
+    )
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -31,20 +50,37 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "params_file",
             default_value=[f"{SHARE / 'config'}/", LaunchConfiguration("profile"), ".yaml"],
-            description="Parameter file to take instead of the profile's.",
+            description="Parameter file for all nodes, to take instead of the profile's.",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="mrmllm", description="Namespace of nodes and topics."
         ),
         DeclareLaunchArgument(
+            "cameras",
+            default_value="",
+            description="Names of the cameras with commas between them, such as front,rear; empty "
+            "leaves them to the parameter file. With several, what is about one of them is in a "
+            "namespace of its name.",
+        ),
+        DeclareLaunchArgument(
             "image",
-            default_value="/camera/image_raw",
-            description="Image topic.",
+            default_value="/{camera}/image_raw",
+            description="Image topic; {camera} stands for the camera's name.",
         ),
         DeclareLaunchArgument(
             "camera_info",
-            default_value="/camera/camera_info",
-            description="Camera info topic, for the markers.",
+            default_value="/{camera}/camera_info",
+            description="Camera info topic, for the markers and the localizer.",
+        ),
+        DeclareLaunchArgument(
+            "depth",
+            default_value="/{camera}/depth/image_raw",
+            description="Topic of depth images, for the localizer.",
+        ),
+        DeclareLaunchArgument(
+            "points",
+            default_value="/{camera}/points",
+            description="Topic of point clouds, for the localizer.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -58,24 +94,15 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value="",
             description="auto, cpu, cuda or cuda:N; empty leaves it to the parameter file.",
         ),
-        DeclareLaunchArgument(
+        switch(
             "use_sim_time",
-            default_value="false",
-            choices=["true", "false"],
-            description="Whether to take the time from /clock, as with a recorded bag.",
+            "false",
+            "Whether to take the time from /clock, as with a recorded bag.",
         ),
-        DeclareLaunchArgument(
-            "visualizer",
-            default_value="true",
-            choices=["true", "false"],
-            description="Whether to publish annotated_image and markers.",
-        ),
-        DeclareLaunchArgument(
-            "rviz",
-            default_value="false",
-            choices=["true", "false"],
-            description="Whether to start RViz.",
-        ),
+        switch("localizer", "false", "Whether to publish detections_3d and object_points."),
+        switch("visualizer", "true", "Whether to publish annotated_image and markers."),
+        switch("rviz", "false", "Whether to start RViz, for the first camera."),
+        switch("respawn", "false", "Whether to start a node again when it has ended."),
         DeclareLaunchArgument(
             "log_level",
             default_value="info",
@@ -102,54 +129,116 @@ def chosen(context: LaunchContext, parameter: str, argument: str) -> dict[str, s
     return {parameter: value} if value else {}
 
 
-def parameters(context: LaunchContext) -> str:
+def parameter_file(context: LaunchContext) -> Path:
     """The parameter file; launch itself would go on without it."""
     path = Path(context.launch_configurations["params_file"]).expanduser()
     if not path.is_file():
         raise RuntimeError(f"params_file: there is no file {path}")
-    return str(path)
+    return path
+
+
+def camera_names(context: LaunchContext, file: Path) -> list[str]:
+    """Those of the argument, or else those of the parameter file, or else the one default."""
+    if named := context.launch_configurations["cameras"]:
+        names = [name.strip() for name in named.split(",")]
+    else:
+        names = read_parameter_file(file, "mrmllm_node").get("cameras", ["camera"])
+    if len(names) > 1 and "{camera}" not in context.launch_configurations["image"]:
+        raise RuntimeError("image: write {camera} where the topics of several cameras differ")
+    return names
+
+
+def topic(context: LaunchContext, argument: str, camera: str) -> str:
+    """The topic that an argument names, for one camera."""
+    return context.launch_configurations[argument].replace("{camera}", camera)
 
 
 def nodes(context: LaunchContext) -> list[Node]:
+    """`mrmllm_node` for all cameras, and for each camera what looks at its results."""
+    if context.launch_configurations["rviz"] == "true":
+        require_packages("rviz2")
+    file = parameter_file(context)
+    cameras = camera_names(context, file)
+    # What is about one of several cameras is in a namespace of its name.
+    namespaces = {camera: camera if len(cameras) > 1 else "" for camera in cameras}
+    perception = node(
+        context,
+        "mrmllm_node",
+        [file, {"cameras": cameras, **chosen(context, "compute.device", "device")}],
+        remappings=[
+            (f"{namespace}/image_raw".lstrip("/"), topic(context, "image", camera))
+            for camera, namespace in namespaces.items()
+        ],
+    )
+    watching = [
+        node(
+            context,
+            f"{name}_node",
+            [file],
+            namespace=namespace,
+            remappings=remappings(context, camera),
+            condition=IfCondition(LaunchConfiguration(name)),
+        )
+        for camera, namespace in namespaces.items()
+        for name in ("localizer", "visualizer")
+    ]
+    return [perception, *watching, rviz(context, namespaces[cameras[0]])]
+
+
+def node(context: LaunchContext, executable: str, parameters: list, **options: Any) -> Node:
+    """A node of the package, with what all of them share."""
     transport = chosen(context, "image_transport", "image_transport")
-    common = {
-        "package": "mrmllm_ros",
-        "output": "screen",
-        "ros_arguments": ["--log-level", LaunchConfiguration("log_level")],
+    return Node(
+        package="mrmllm_ros",
+        executable=executable,
+        parameters=[*parameters, {**transport, **sim_time(context)}],
+        output="screen",
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=RESPAWN_DELAY_S,
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        **options,
+    )
+
+
+def remappings(context: LaunchContext, camera: str) -> list[tuple[str, str]]:
+    """Where a node that looks at one camera's results finds what is not in its namespace."""
+    names = {
+        "image_raw": "image",
+        "camera_info": "camera_info",
+        "depth/image_raw": "depth",
+        "points": "points",
     }
+    answers = f"{context.launch_configurations['ros_namespace'].rstrip('/')}/answers"
     return [
-        # First, because where there is no RViz launch ends without what it has started before.
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            arguments=["-d", str(SHARE / "config" / "mrmllm.rviz")],
-            condition=IfCondition(LaunchConfiguration("rviz")),
-        ),
-        Node(
-            executable="mrmllm_node",
-            parameters=[
-                parameters(context),
-                {**chosen(context, "compute.device", "device"), **transport},
-            ],
-            **common,
-        ),
-        Node(
-            executable="visualizer_node",
-            parameters=[transport],
-            condition=IfCondition(LaunchConfiguration("visualizer")),
-            **common,
-        ),
+        *((name, topic(context, argument, camera)) for name, argument in names.items()),
+        ("answers", answers),
     ]
 
 
+def sim_time(context: LaunchContext) -> dict[str, bool]:
+    """Nothing if it is not asked for, so that what an including file has set holds."""
+    wanted = context.launch_configurations["use_sim_time"] == "true"
+    return {"use_sim_time": True} if wanted else {}
+
+
+def rviz(context: LaunchContext, namespace: str) -> Node:
+    """RViz; its configuration names topics of the namespace /mrmllm, whatever ours is."""
+    topics = sorted(set(re.findall(r"/mrmllm/\S+", RVIZ.read_text())))
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=namespace,
+        arguments=["-d", str(RVIZ)],
+        parameters=[sim_time(context)],
+        remappings=[(name, name.removeprefix("/mrmllm/")) for name in topics],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+
+
 def generate_launch_description() -> LaunchDescription:
+    # No SetRemap and no SetParameter: where an including file has one of its own, they would also
+    # reach what comes after us in that file.
     in_namespace = GroupAction(
-        [
-            PushRosNamespace(LaunchConfiguration("namespace")),
-            SetParameter("use_sim_time", LaunchConfiguration("use_sim_time")),
-            SetRemap("image_raw", LaunchConfiguration("image")),
-            SetRemap("camera_info", LaunchConfiguration("camera_info")),
-            OpaqueFunction(function=nodes),
-        ]
+        [PushRosNamespace(LaunchConfiguration("namespace")), OpaqueFunction(function=nodes)]
     )
     return LaunchDescription([*arguments(), *shared_memory_for_images(), in_namespace])

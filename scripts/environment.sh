@@ -150,10 +150,11 @@ build_package() {
   printf '%s\n' "$stamp" > "$root/install/.stamp"
 }
 
-enter_package() {
+# Argument: folder of a built workspace.
+enter_workspace() {
   set +u
   # shellcheck disable=SC1091
-  source "$root/install/local_setup.bash"
+  source "$1/install/local_setup.bash"
   set -u
 }
 
@@ -170,5 +171,5 @@ prepare() {
   fetch_models "$@"
   build_package
   exec 9>&-
-  enter_package
+  enter_workspace "$root"
 }

@@ -78,6 +78,9 @@ def test_colcon_build_without_symlinks_installs_all_that_a_robot_needs(tmp_path)
     for file in (
         "launch/mrmllm.launch.py",
         "launch/demo.launch.py",
+        "launch/usb_cam.launch.py",
+        "launch/realsense.launch.py",
+        "launch/bag.launch.py",
         "config/embedded.yaml",
         "config/gpu.yaml",
         "config/mrmllm.rviz",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import mrmllm_ros
-from mrmllm_ros.cli import benchmark, demo, evaluate, images, models, train
+from mrmllm_ros.cli import benchmark, demo, evaluate, images, models, parameters, train
 from mrmllm_ros.errors import MrmllmError
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mrmllm", description=mrmllm_ros.__doc__)
     parser.add_argument("--version", action="version", version=mrmllm_ros.__version__)
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (images, models, demo, train, evaluate, benchmark):
+    for command in (images, models, parameters, demo, train, evaluate, benchmark):
         command.add_parser(subparsers)
     options = parser.parse_args(arguments)
     try:

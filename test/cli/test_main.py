@@ -6,7 +6,7 @@ import pytest
 
 from mrmllm_ros.cli.main import main
 
-COMMANDS = ("ask", "benchmark", "demo", "detect", "evaluate", "models")
+COMMANDS = ("ask", "benchmark", "demo", "detect", "evaluate", "models", "parameters")
 
 
 def test_help_names_every_command(capsys):

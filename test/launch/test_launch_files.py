@@ -2,42 +2,266 @@
 """The launch files with the real `ros2 launch`; its pieces have no wheels."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2 only")
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    GroupAction,
+    IncludeLaunchDescription,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
 from mrmllm_ros.srv import Query
 
+from launch import LaunchContext
 from mrmllm_ros.weights import locate
 
 pytestmark = pytest.mark.skipif(shutil.which("ros2") is None, reason="there is no command ros2")
 
+FOLDER = Path(get_package_share_directory("mrmllm_ros")) / "launch"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "launch.md"
+FILES = ["mrmllm", "demo", "usb_cam", "realsense", "bag"]
 
-@pytest.mark.parametrize("file", ["mrmllm.launch.py", "demo.launch.py"])
+
+def include(name, **arguments):
+    source = PythonLaunchDescriptionSource(str(FOLDER / f"{name}.launch.py"))
+    return IncludeLaunchDescription(source, launch_arguments=arguments.items())
+
+
+def processes(entity, context):
+    """All that would be started, in order, without starting it."""
+    if entity.condition is not None and not entity.condition.evaluate(context):
+        return
+    if isinstance(entity, Node):
+        entity._perform_substitutions(context)
+        yield entity
+    elif isinstance(entity, ExecuteProcess):
+        yield entity
+    else:
+        for child in entity.visit(context) or []:
+            if hasattr(child, "condition"):
+                yield from processes(child, context)
+            else:
+                for inner in child.entities:
+                    yield from processes(inner, context)
+
+
+def started(entity):
+    """Nodes by full name, such as `/mrmllm/visualizer_node`, and their remaps."""
+    return {
+        f"{node.expanded_node_namespace.rstrip('/')}/{node.node_executable}": dict(
+            # The first rule that fits is the one that holds.
+            reversed(node.expanded_remapping_rules or [])
+        )
+        for node in processes(entity, LaunchContext())
+        if isinstance(node, Node)
+    }
+
+
+@pytest.fixture
+def every_package(monkeypatch):
+    """As on a machine where all packages are installed."""
+    monkeypatch.setattr("mrmllm_ros.nodes.packages.get_package_prefix", lambda name: "/opt")
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_every_argument_is_described(file):
-    command = ["ros2", "launch", "mrmllm_ros", file, "--show-args"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    for argument in ("profile", "params_file", "image", "device", "use_sim_time", "log_level"):
+    command = ["ros2", "launch", "mrmllm_ros", f"{file}.launch.py", "--show-args"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    for argument in ("profile", "params_file", "cameras", "image", "camera_info", "depth"):
+        assert f"'{argument}':" in shown
+    for argument in ("device", "use_sim_time", "localizer", "rviz", "respawn", "log_level"):
         assert f"'{argument}':" in shown
     assert "No description given" not in shown
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_every_argument_stands_in_the_documentation(file):
+    section = DOCUMENTATION.read_text().split(f"### {file}.launch.py\n")[1].split("\n#")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| (.*?) ?\|", section, re.MULTILINE))
+    description = include(file).launch_description_source.get_launch_description(LaunchContext())
+    declared = [e for e in description.entities if isinstance(e, DeclareLaunchArgument)]
+    assert list(documented) == [argument.name for argument in declared]
+    # Its default depends on the profile.
+    documented.pop("params_file", None)
+    for argument in declared:
+        if argument.name in documented:
+            parts = argument.default_value
+            default = (
+                "none" if parts is None else "".join(p.perform(LaunchContext()) for p in parts)
+            )
+            assert documented[argument.name].strip("`") == (default or "empty")
+
+
+def test_one_camera_has_its_topics_in_the_namespace_itself():
+    nodes = started(include("mrmllm", namespace="eyes"))
+    assert set(nodes) == {"/eyes/mrmllm_node", "/eyes/visualizer_node"}
+    assert nodes["/eyes/mrmllm_node"] == {"image_raw": "/camera/image_raw"}
+    assert nodes["/eyes/visualizer_node"]["camera_info"] == "/camera/camera_info"
+    assert nodes["/eyes/visualizer_node"]["answers"] == "/eyes/answers"
+
+
+def test_each_of_several_cameras_has_its_own_localizer_and_visualizer():
+    nodes = started(
+        include("mrmllm", cameras="front, rear", image="/{camera}/rgb", localizer="true")
+    )
+    assert nodes["/mrmllm/mrmllm_node"] == {
+        "front/image_raw": "/front/rgb",
+        "rear/image_raw": "/rear/rgb",
+    }
+    for camera in ("front", "rear"):
+        for name in ("localizer", "visualizer"):
+            remaps = nodes[f"/mrmllm/{camera}/{name}_node"]
+            assert remaps["image_raw"] == f"/{camera}/rgb"
+            assert remaps["depth/image_raw"] == f"/{camera}/depth/image_raw"
+            assert remaps["answers"] == "/mrmllm/answers"
+
+
+def test_cameras_of_the_parameter_file_are_launched(tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    cameras: [left, right]\n")
+    nodes = started(include("mrmllm", params_file=str(file)))
+    assert {"/mrmllm/left/visualizer_node", "/mrmllm/right/visualizer_node"} < set(nodes)
+
+
+def test_several_cameras_on_one_topic_are_refused():
+    with pytest.raises(RuntimeError, match=r"image: write \{camera\}"):
+        started(include("mrmllm", cameras="front,rear", image="/image"))
+
+
+def test_rviz_shows_the_topics_of_the_namespace(every_package):
+    nodes = started(include("mrmllm", rviz="true", cameras="front,rear"))
+    assert nodes["/mrmllm/front/rviz2"]["/mrmllm/annotated_image"] == "annotated_image"
+    assert "/mrmllm/rear/rviz2" not in nodes
+
+
+def test_an_including_file_sets_namespace_and_remaps():
+    robot = [
+        PushRosNamespace("robot"),
+        SetRemap("image_raw", "/robot/eye"),
+        include("mrmllm", namespace="", image="/not_this"),
+    ]
+    nodes = started(GroupAction(robot))
+    assert set(nodes) == {"/robot/mrmllm_node", "/robot/visualizer_node"}
+    assert nodes["/robot/mrmllm_node"]["image_raw"] == "/robot/eye"
+    assert nodes["/robot/visualizer_node"]["image_raw"] == "/robot/eye"
+
+
+def test_nothing_of_ours_reaches_the_nodes_of_an_including_file():
+    robot = [
+        SetRemap("theirs", "/theirs"),
+        SetParameter("theirs", 1),
+        include("mrmllm", use_sim_time="true"),
+        Node(package="theirs", executable="last"),
+    ]
+    context = LaunchContext()
+    for node in processes(GroupAction(robot), context):
+        if node.node_executable == "last":
+            assert node.expanded_remapping_rules == [("theirs", "/theirs")]
+            assert context.launch_configurations["global_params"] == [("theirs", 1)]
+            break
+    else:
+        pytest.fail("their node was not started")
+
+
+def test_the_demo_plays_where_the_others_listen():
+    nodes = started(include("demo", path="a.mp4", image="/eye", namespace="first"))
+    assert nodes["/first/camera_player_node"]["image_raw"] == "/eye"
+    assert nodes["/first/mrmllm_node"]["image_raw"] == "/eye"
+
+
+@pytest.mark.parametrize(
+    ("file", "driver", "image"),
+    [
+        ("usb_cam", "/camera/usb_cam_node_exe", "/camera/image_rect"),
+        ("realsense", "/realsense2_camera_node", "/camera/color/image_rect"),
+    ],
+)
+def test_an_example_joins_camera_rectification_and_rviz(file, driver, image, every_package):
+    nodes = started(include(file))
+    assert driver in nodes
+    assert f"{image.rpartition('/')[0]}/rectify_node" in nodes
+    assert nodes["/mrmllm/mrmllm_node"]["image_raw"] == image
+    assert "/mrmllm/rviz2" in nodes
+    assert ("/mrmllm/localizer_node" in nodes) == (file == "realsense")
+
+
+def test_a_bag_is_played_with_its_clock(every_package, tmp_path):
+    bag = include("bag", bag=str(tmp_path), rate="0.5", loop="true")
+    context = LaunchContext()
+    player, *nodes = processes(bag, context)
+    words = ["".join(part.perform(context) for part in word) for word in player.cmd]
+    assert words[:4] == ["ros2", "bag", "play", str(tmp_path)]
+    assert {"--clock", "--loop"} < set(words)
+    assert words[words.index("--rate") + 1] == "0.5"
+    assert context.launch_configurations["use_sim_time"] == "true"
+    assert [node.node_executable for node in nodes] == ["mrmllm_node", "visualizer_node"]
+
+
+def test_a_bag_that_is_missing_is_refused(every_package):
+    with pytest.raises(RuntimeError, match="bag: there is no /nowhere"):
+        started(include("bag", bag="/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [
+        ("rviz2", ["mrmllm.launch.py", "rviz:=true"]),
+        ("usb_cam", ["usb_cam.launch.py"]),
+        ("realsense2_camera", ["realsense.launch.py"]),
+        ("ros2bag", ["bag.launch.py", "bag:=/tmp"]),
+    ],
+)
+def test_a_package_that_is_missing_ends_the_launch_with_its_name(package, arguments):
+    try:
+        pytest.skip(f"{package} is installed: {get_package_prefix(package)}")
+    except PackageNotFoundError:
+        assert_launch_ends_with(f"not installed: {package}", arguments)
+
+
+def test_a_parameter_file_that_is_missing_ends_the_launch_with_its_name():
+    arguments = ["mrmllm.launch.py", "params_file:=/nowhere.yaml"]
+    assert_launch_ends_with("there is no file /nowhere.yaml", arguments)
+
+
+def assert_launch_ends_with(message, arguments):
+    command = ["ros2", "launch", "mrmllm_ros", *arguments]
+    launched = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    printed = launched.stdout + launched.stderr
+    assert launched.returncode != 0
+    assert message in printed
+    assert "Traceback" not in printed
+    assert "process started" not in printed
+
+
+@pytest.mark.timeout(900)
 def test_a_launched_demo_answers_in_its_namespace_and_ends_cleanly(tmp_path):
     command = ["ros2", "launch", "mrmllm_ros", "demo.launch.py", "namespace:=launched"]
     command += [f"path:={locate('vtest') / 'vtest.avi'}", "rate_hz:=5.0", "visualizer:=false"]
+    command += ["image:=/launched/eye", "camera_info:=/launched/info"]
     with (tmp_path / "launch.log").open("wb") as log:
         launched = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     rclpy.init()
     node = rclpy.create_node("client")
     try:
         client = node.create_client(Query, "/launched/query")
-        assert client.wait_for_service(90), (tmp_path / "launch.log").read_text()
+        assert client.wait_for_service(300), (tmp_path / "launch.log").read_text()
         for _ in range(60):
             future = client.call_async(Query.Request(question="Who?", max_new_tokens=4))
             rclpy.spin_until_future_complete(node, future, timeout_sec=60)
@@ -48,13 +272,6 @@ def test_a_launched_demo_answers_in_its_namespace_and_ends_cleanly(tmp_path):
         assert future.result().success, future.result().error_message
     finally:
         os.killpg(launched.pid, signal.SIGINT)
-        assert launched.wait(30) == 0
+        assert launched.wait(60) == 0
         node.destroy_node()
         rclpy.shutdown()
-
-
-def test_a_parameter_file_that_is_missing_ends_the_launch_with_its_name():
-    command = ["ros2", "launch", "mrmllm_ros", "mrmllm.launch.py", "params_file:=/nowhere.yaml"]
-    launched = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert launched.returncode != 0
-    assert "there is no file /nowhere.yaml" in launched.stdout + launched.stderr

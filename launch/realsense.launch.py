@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An example to copy: a RealSense camera with depth, rectified, detections in 3D, answers, RViz.
+
+Needs the packages realsense2_camera and image_proc, and rviz2 unless `rviz:=false`.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+from mrmllm_ros.nodes.packages import require_packages
+
+SHARE = Path(get_package_share_directory("mrmllm_ros"))
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Those of mrmllm.launch.py that have another default here."""
+    topics = [
+        DeclareLaunchArgument(name, default_value=topic, description=description)
+        for name, topic, description in (
+            ("image", "/camera/color/image_rect", "Image topic."),
+            ("camera_info", "/camera/color/camera_info", "Camera info topic."),
+            (
+                "depth",
+                "/camera/aligned_depth_to_color/image_raw",
+                "Topic of depth images, for the localizer.",
+            ),
+        )
+    ]
+    switches = [
+        DeclareLaunchArgument(
+            name, default_value="true", choices=["true", "false"], description=description
+        )
+        for name, description in (
+            ("localizer", "Whether to publish detections_3d and object_points."),
+            ("rviz", "Whether to start RViz."),
+        )
+    ]
+    return [*topics, *switches]
+
+
+def camera() -> list[Node]:
+    """Publishes color/image_rect and aligned_depth_to_color/image_raw below /camera."""
+    driver = Node(
+        package="realsense2_camera",
+        executable="realsense2_camera_node",
+        namespace="/",
+        name="camera",
+        # Depth as the colour camera sees it: the same size, pixel for pixel.
+        parameters=[{"align_depth.enable": True, "enable_sync": True}],
+    )
+    rectification = Node(
+        package="image_proc",
+        executable="rectify_node",
+        namespace="/camera/color",
+        remappings=[("image", "image_raw")],
+    )
+    return [driver, rectification]
+
+
+def generate_launch_description() -> LaunchDescription:
+    mrmllm = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
+    )
+    needed = OpaqueFunction(function=lambda _: require_packages("realsense2_camera", "image_proc"))
+    # Included before the camera, it also sets the camera's environment.
+    return LaunchDescription([needed, *arguments(), mrmllm, *camera()])

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mrmllm parameters`: every parameter of every node, as a page of tables."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mrmllm_ros.cli.ros import require_ros
+from mrmllm_ros.settings import Constraint, Validated
+
+if TYPE_CHECKING:
+    from mrmllm_ros.nodes.lifecycle import ManagedNode
+
+_TYPES = {bool: "bool", int: "int", float: "double", str: "string", tuple: "string array"}
+
+_HEAD = """\
+# Parameters
+
+Made by `mrmllm parameters` from the code; a test compares the two.
+
+*Live* parameters change at run time (`ros2 param set`); the others change while the node is
+unconfigured, and say so otherwise. A double needs its decimal point, on the command line and in
+files: `5.0`, not `5`.
+
+## Every node
+
+| parameter | type | default | range or choices | live | |
+| --- | --- | --- | --- | --- | --- |
+| `autostart` | bool | `true` | | read-only | Configure and activate without waiting for a \
+lifecycle manager. |
+| `use_sim_time` | bool | `false` | | yes | Take the time from `/clock`, as with a recorded bag. |
+
+Beside these, publishers and subscriptions whose quality of service can be chosen have parameters
+`qos_overrides.<topic>.…`, read when they are made.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `mrmllm parameters`.
+
+    Args:
+        subparsers: What `ArgumentParser.add_subparsers` of the main parser returned.
+    """
+    parser = subparsers.add_parser(
+        "parameters",
+        help="print every parameter of every node",
+        description="Print every parameter of every node, with type, default, range and whether "
+        "it can change at run time, as Markdown. Needs ROS 2.",
+    )
+    parser.set_defaults(run=_run)
+
+
+def page() -> str:
+    """All tables as Markdown."""
+    return "\n".join([_HEAD, *(_section(name, node.settings_class) for name, node in nodes())])
+
+
+def nodes() -> Iterator[tuple[str, type[ManagedNode]]]:
+    """Name and class of every node of the package, by name."""
+    import mrmllm_ros.nodes
+    from mrmllm_ros.nodes.lifecycle import ManagedNode
+
+    names = [module.name for module in pkgutil.iter_modules(mrmllm_ros.nodes.__path__)]
+    for name in sorted(name for name in names if name.endswith("_node")):
+        module = importlib.import_module(f"mrmllm_ros.nodes.{name}")
+        [node] = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type)
+            and issubclass(value, ManagedNode)
+            and value.__module__ == module.__name__
+        ]
+        yield name, node
+
+
+def _run(_: argparse.Namespace) -> int:
+    require_ros()
+    print(page(), end="")
+    return 0
+
+
+def _section(name: str, settings: type[Validated]) -> str:
+    rows = [_row(*declared) for declared in settings.declared()]
+    head = ["| parameter | type | default | range or choices | live | |", f"|{' --- |' * 6}"]
+    return "\n".join([f"## {name}", "", *head, *rows, ""])
+
+
+def _row(name: str, default: Any, constraint: Constraint) -> str:
+    cells = [
+        f"`{name}`",
+        _TYPES[type(default)],
+        _default(default),
+        ", ".join(constraint.choices) or _range(constraint),
+        "yes" if constraint.live else "no",
+        constraint.description.replace("|", "\\|"),
+    ]
+    return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
+
+
+def _default(value: Any) -> str:
+    """As in a parameter file; nothing for an empty text."""
+    if isinstance(value, bool):
+        return f"`{value}`".lower()
+    if isinstance(value, tuple):
+        return f"`[{', '.join(value)}]`"
+    if isinstance(value, str):
+        return f"`{value}`" if value else ""
+    return f"{value}"
+
+
+def _range(constraint: Constraint) -> str:
+    """Both ends included; an end that is open is named."""
+    least, most = constraint.minimum, constraint.maximum
+    if most is None:
+        return "" if least is None else f"from {least:.12g}"
+    return f"up to {most:.12g}" if least is None else f"{least:.12g} to {most:.12g}"

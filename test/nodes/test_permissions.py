@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from mrmllm_ros.nodes.camera_player_node import CameraPlayerNode
+from mrmllm_ros.nodes.localizer_node import LocalizerNode
 from mrmllm_ros.nodes.mrmllm_node import MrmllmNode
 from mrmllm_ros.nodes.visualizer_node import VisualizerNode
 
 SECURITY = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 NODES = {
     "mrmllm_node": MrmllmNode,
+    "localizer_node": LocalizerNode,
     "visualizer_node": VisualizerNode,
     "camera_player_node": CameraPlayerNode,
 }
@@ -44,7 +46,7 @@ def relative(name, node):
     own = f"/{node}/"
     if name.startswith(own):
         return f"~/{name.removeprefix(own)}"
-    return name if name == "/parameter_events" else name.removeprefix("/")
+    return name if name in ("/parameter_events", "/diagnostics") else name.removeprefix("/")
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -57,9 +59,9 @@ def test_a_node_uses_what_is_documented_and_nothing_else(name, make_node, pictur
     )
     assert {relative(p.topic_name, name) for p in node.publishers} == published
     assert {relative(s.service_name, name) for s in node.services} == replied
-    # Images are taken raw here.
+    # Images are taken raw here, and depth from images.
     used = {relative(s.topic_name, name) for s in node.subscriptions}
-    assert used == subscribed - {"image_raw/compressed"}
+    assert used == subscribed - {"image_raw/compressed", "points"}
 
 
 def test_the_policy_that_is_shown_gives_mrmllm_node_what_the_table_says():
@@ -71,5 +73,5 @@ def test_the_policy_that_is_shown_gives_mrmllm_node_what_the_table_says():
     assert rules["services", "reply"] == replied
     assert rules["actions", "execute"] == executed == {"ask"}
     # Under the launch file's remapping.
-    assert rules["topics", "subscribe"] == {"/camera/image_raw"}
-    assert subscribed == {"image_raw", "image_raw/compressed"}
+    assert rules["topics", "subscribe"] == {"/camera/image_raw", "detections_3d"}
+    assert subscribed == {"image_raw", "image_raw/compressed", "detections_3d"}

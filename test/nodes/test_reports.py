@@ -3,49 +3,37 @@
 
 import threading
 
-import fakes
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mrmllm_ros.msg import DetectionArray
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.images import image_from_bgr
-from mrmllm_ros.engine.models import Models
-from mrmllm_ros.nodes import mrmllm_node
 from mrmllm_ros.nodes.mrmllm_node import MrmllmNode
 
 
 @pytest.fixture
-def make_node(ros, monkeypatch):
-    """Makes an active node with fake models that a thread of its own spins."""
-    monkeypatch.setattr(
-        mrmllm_node.Models, "load", lambda _: Models(fakes.FakeDetector(), fakes.FakeAnswerer())
-    )
+def start(make_node):
+    """Function that makes an active node, which a thread of its own spins."""
     executor = SingleThreadedExecutor()
-    thread = threading.Thread(target=executor.spin)
-    nodes = []
+    threads = []
 
     def make(**parameters):
-        node = MrmllmNode()
-        nodes.append(node)
-        changes = [Parameter(name, value=value) for name, value in parameters.items()]
-        assert node.set_parameters_atomically(changes).successful
+        node = make_node(MrmllmNode, **parameters)
         node.start()
         executor.add_node(node)
-        thread.start()
+        threads.append(threading.Thread(target=executor.spin))
+        threads[-1].start()
         return node
 
     yield make
     executor.shutdown()
-    thread.join()
-    for node in nodes:
-        node.stop()
-        node.destroy_node()
+    for thread in threads:
+        thread.join()
 
 
 def play(client, topic):
@@ -60,10 +48,10 @@ def play(client, topic):
     return publish
 
 
-def test_every_camera_the_questions_and_the_models_have_a_status(make_node, make_client):
+def test_every_camera_the_questions_and_the_models_have_a_status(start, make_client):
     client = make_client("/")
     reports = client.subscribe(DiagnosticArray, "/diagnostics")
-    node = make_node(cameras=["front", "rear"], **{"diagnostics.period_s": 0.2})
+    node = start(cameras=["front", "rear"], **{"diagnostics.period_s": 0.2})
     publish = play(client, "front/image_raw")
 
     def front_is_ok():
@@ -84,7 +72,7 @@ def test_every_camera_the_questions_and_the_models_have_a_status(make_node, make
     assert not client.spin_until(lambda: reports, 1.0)
 
 
-def test_vision_msgs_come_beside_our_own_with_the_labels(make_node, make_client):
+def test_vision_msgs_come_beside_our_own_with_the_labels(start, make_client):
     vision_msgs = pytest.importorskip(
         "vision_msgs.msg", reason="vision_msgs is not installed: it has no wheels"
     )
@@ -94,7 +82,7 @@ def test_vision_msgs_come_beside_our_own_with_the_labels(make_node, make_client)
         client.subscribe(DetectionArray, kind)
         client.subscribe(vision_msgs.Detection2DArray, f"{kind}/vision_msgs")
     late = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    make_node(vision_msgs=True)
+    start(vision_msgs=True)
     labels = client.subscribe(vision_msgs.LabelInfo, "label_info", late)
     publish = play(client, "image_raw")
 

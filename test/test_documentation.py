@@ -72,7 +72,7 @@ def test_whatever_a_real_node_declares_is_documented(name, context):
 
 
 def test_every_error_code_is_explained():
-    codes = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", TEXT, re.MULTILINE))
+    codes = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", README, re.MULTILINE))
     assert {(int(code), name) for code, name in codes.items()} == {
         (code.value, code.name) for code in ErrorCode if code is not ErrorCode.NONE
     }

@@ -203,7 +203,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         if self._answer is None:
             return []
         age_s = (self.get_clock().now() - self._answered_at).nanoseconds / 1e9
-        return answer_lines(self._answer) if age_s <= self.settings.answer_s else []
+        return answer_lines(self._answer) if 0 <= age_s <= self.settings.answer_s else []
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import supervision
 from scipy.optimize import linear_sum_assignment
 
 from mrmllm_ros.perception.detections import Detections
@@ -215,7 +216,7 @@ def _match(
     if not (tracks and indices):
         return {}
     expected = np.stack([track.xywh for track in tracks])
-    affinity = _overlaps(_widen(expected), _widen(candidates.xywh[list(indices)]))
+    affinity = supervision.box_iou_batch(_widen(expected), _widen(candidates.xywh[list(indices)]))
     other = [[track.label != candidates.labels[i] for i in indices] for track in tracks]
     affinity = np.maximum(affinity - np.where(other, other_label, 0.0), 0.0)
     affinity[affinity < _LEAST_OVERLAP] = 0.0
@@ -225,7 +226,7 @@ def _match(
 
 def _distinct(candidates: Detections) -> list[int]:
     """Positions of the objects that do not mostly cover a surer one, surest first."""
-    overlaps = _overlaps(candidates.xywh, candidates.xywh)
+    overlaps = supervision.box_iou_batch(candidates.xyxy, candidates.xyxy)
     chosen: list[int] = []
     for index in np.argsort(-candidates.scores, kind="stable").tolist():
         if (overlaps[index, chosen] <= _SAME_OBJECT).all():
@@ -234,14 +235,5 @@ def _distinct(candidates: Detections) -> list[int]:
 
 
 def _widen(xywh: np.ndarray) -> np.ndarray:
-    """(N, 4) the boxes with a margin on every side."""
-    return xywh * np.array([1, 1, 1 + 2 * _MARGIN, 1 + 2 * _MARGIN])
-
-
-def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of (N, 4) and (M, 4) boxes as centre and size, (N, M)."""
-    low = np.maximum(*(b[..., :2] - b[..., 2:] / 2 for b in (first[:, None], second[None])))
-    high = np.minimum(*(b[..., :2] + b[..., 2:] / 2 for b in (first[:, None], second[None])))
-    shared = (high - low).clip(0).prod(axis=-1)
-    areas = first[:, None, 2:].prod(axis=-1) + second[None, :, 2:].prod(axis=-1) - shared
-    return shared / np.maximum(areas, np.finfo(np.float32).tiny)
+    """(N, 4) boxes of centre and size as left, top, right, bottom with a margin around them."""
+    return supervision.xcycwh_to_xyxy(xywh * (1, 1, 1 + 2 * _MARGIN, 1 + 2 * _MARGIN))

@@ -50,7 +50,7 @@ class TrackingSettings(Validated):
         2.0,
         "Seconds, by the images' stamps, for which an object that is not seen is remembered: "
         "where it is seen again within them about where it was going, it keeps its track id.",
-        minimum=0.0,
+        minimum=0.1,
         maximum=60.0,
         live=True,
     )
@@ -105,8 +105,9 @@ class Tracker:
         candidates = perception.candidates
         self._advance_to(stamp_s)
         found = self._find(perception)
+        xywh = candidates.xywh
         for index, track in found.items():
-            track.correct(candidates.xywh[index], candidates.labels[index])
+            track.correct(xywh[index], candidates.labels[index])
             track.track_id = track.track_id or str(next(self._numbers))
         # What its second image does not bear out was no object.
         self._tracks = [track for track in self._tracks if track.track_id]

@@ -60,6 +60,8 @@ def test_length_is_the_number_of_objects(three):
         ({"labels": ("cup", "bus")}, r"xyxy has shape \(3, 4\), expected \(2, 4\)"),
         ({"resolution_wh": (0, 480)}, r"resolution_wh \(0, 480\) is not positive"),
         ({"resolution_wh": (640, -1)}, "is not positive"),
+        ({"track_ids": ("1", "2")}, "2 track_ids for 3 objects"),
+        ({"track_ids": ("1", "", "1")}, "one identity to two objects"),
     ],
 )
 def test_fields_that_do_not_fit_together_are_refused(change, message, three):
@@ -125,6 +127,23 @@ def test_taking_gives_the_objects_in_the_order_asked_for(three):
     assert taken.labels == ("person", "cup")
     np.testing.assert_array_equal(taken.xyxy, three.xyxy[[2, 0]])
     np.testing.assert_array_equal(taken.scores, three.scores[[2, 0]])
+
+
+def test_nothing_is_tracked_unless_said(three, empty):
+    assert three.track_ids == ("", "", "")
+    assert empty.track_ids == ()
+
+
+def test_any_number_of_objects_may_be_untracked(three):
+    assert replace(three, track_ids=("", "7", "")).track_ids == ("", "7", "")
+
+
+def test_track_ids_go_where_their_objects_go(three):
+    tracked = replace(three, track_ids=("7", "", "4"))
+    assert tracked.take(np.array([2, 0])).track_ids == ("4", "7")
+    assert tracked.take(np.zeros(0, int)).track_ids == ()
+    # The bus, untracked, is the largest; then the person; then the cup.
+    assert ranked(tracked).track_ids == ("", "4", "7")
 
 
 def test_the_example_of_the_documentation_holds():

@@ -28,6 +28,7 @@ setup(
     packages=find_packages(include=["mrmllm_ros*"]),
     package_data={
         "mrmllm_ros": ["checkpoints/*/*"],
+        "mrmllm_ros.benchmarks": ["*.json"],
         "mrmllm_ros.training.evaluation": ["labelled/*.json*"],
     },
     python_requires=">=3.10",

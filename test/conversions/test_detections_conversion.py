@@ -157,6 +157,32 @@ def test_a_fusion_pass_that_reports_nothing_gives_an_array_of_nothing(make_scene
     assert message.header == header_of(scene.frame)
 
 
+def test_track_ids_survive_the_way_into_a_message_and_back(make_scene):
+    scene = make_scene(*OBJECTS)
+    ids = ("12", "", "7", "")
+    candidates = replace(scene.perception.candidates, track_ids=ids)
+    message = detection_array_from_scene(
+        replace(scene, perception=replace(scene.perception, candidates=candidates)), ""
+    )
+    assert [d.track_id for d in message.detections] == ["12", "", "7", ""]
+    assert detections_from_message(message).track_ids == ids
+
+
+def test_after_fusion_an_object_keeps_the_track_id_of_its_candidate(enriched_scene):
+    detections = enriched_scene.reading.enriched
+    ids = ("12", "8", "7")
+    tracked = replace(detections, fused=replace(detections.fused, track_ids=ids))
+    assert [d.track_id for d in detection_messages(tracked, [0, 2])] == ["12", "7"]
+
+
+def test_a_message_that_gives_a_track_id_to_two_objects_is_refused(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    for detection in message.detections[:2]:
+        detection.track_id = "5"
+    with pytest.raises(ValueError, match="track_ids"):
+        detections_from_message(message)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("size_x", -1.0), ("size_y", -0.5), ("center_x", float("nan")), ("size_x", float("inf"))],

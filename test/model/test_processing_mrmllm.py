@@ -330,6 +330,14 @@ def test_the_detectors_word_is_kept_beside_it_and_untouched(three):
     np.testing.assert_array_equal(three.candidates.scores, before[1])
 
 
+def test_an_object_keeps_its_track_id(three):
+    ids = ("12", "", "7")
+    tracked = replace(three, candidates=replace(three.candidates, track_ids=ids))
+    assert enrich(tracked, say([0.8, 0.1, 0.6], labels=[3, 1, 0])).fused.track_ids == ids
+    # Those that the head did not see too.
+    assert enrich(tracked, say([0.8])).fused.track_ids == ids
+
+
 def test_edges_move_by_shares_of_the_boxs_width_and_height(three):
     shifts = [[0.1, -0.2, 0.3, 0.4], [0.0] * 4, [-0.45, 0.45, 0.45, -0.45]]
     enriched = enrich(three, say([0.9, 0.5, 0.2], shifts=shifts))

@@ -61,6 +61,8 @@ def test_length_is_the_number_of_objects(three):
         ({"labels": ("cup", "bus")}, r"xyxy has shape \(3, 4\), expected \(2, 4\)"),
         ({"resolution_wh": (0, 480)}, r"resolution_wh \(0, 480\) is not positive"),
         ({"resolution_wh": (640, -1)}, "is not positive"),
+        ({"track_ids": ("1", "2")}, "2 track_ids for 3 objects"),
+        ({"track_ids": ("1", "", "1")}, "one identity to two objects"),
     ],
 )
 def test_fields_that_do_not_fit_together_are_refused(change, message, three):
@@ -163,6 +165,38 @@ def test_a_mask_that_reaches_out_of_the_image_is_refused(place, make_detections)
 def test_a_mask_may_reach_to_the_last_pixel(make_detections):
     one = make_detections(("cup", 0.9, (0, 0, 10, 10)))
     assert replace(one, masks=(Mask(np.ones((2, 2), bool), left=638, top=478),)).masks is not None
+
+
+def test_distances_stay_with_their_objects(three):
+    measured = replace(three, distances_m=np.array([1, np.nan, 2.5], np.float32))
+    np.testing.assert_array_equal(measured.take(np.array([2, 1])).distances_m, [2.5, np.nan])
+    assert three.take(np.array([1])).distances_m is None
+
+
+@pytest.mark.parametrize(
+    ("distances", "message"),
+    [([1, 2], "expected \\(3,\\)"), ([1, 2, -1], "not all lengths"), ([1, 2, np.inf], "not all")],
+)
+def test_what_is_no_distance_is_refused(distances, message, three):
+    with pytest.raises(ValueError, match=message):
+        replace(three, distances_m=np.array(distances, np.float32))
+
+
+def test_nothing_is_tracked_unless_said(three, empty):
+    assert three.track_ids == ("", "", "")
+    assert empty.track_ids == ()
+
+
+def test_any_number_of_objects_may_be_untracked(three):
+    assert replace(three, track_ids=("", "7", "")).track_ids == ("", "7", "")
+
+
+def test_track_ids_go_where_their_objects_go(three):
+    tracked = replace(three, track_ids=("7", "", "4"))
+    assert tracked.take(np.array([2, 0])).track_ids == ("4", "7")
+    assert tracked.take(np.zeros(0, int)).track_ids == ()
+    # The bus, untracked, is the largest; then the person; then the cup.
+    assert ranked(tracked).track_ids == ("", "4", "7")
 
 
 def test_the_example_of_the_documentation_holds():

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
+import weakref
 
 import pytest
 import torch
 
-from mrmllm_ros.compute import Compute, ComputeSettings
+from mrmllm_ros import compute
+from mrmllm_ros.compute import Compute, ComputeSettings, free_memory
 from mrmllm_ros.settings import SettingsError
 
 
@@ -104,3 +107,20 @@ def test_zero_threads_leaves_pytorchs_own_number():
 def test_what_makes_no_sense_is_refused(values):
     with pytest.raises(SettingsError):
         ComputeSettings(**values)
+
+
+def test_what_nobody_holds_any_more_is_let_go_with_its_cycles():
+    class Model:
+        def __init__(self):
+            self.part = self
+
+    gc.disable()
+    model = weakref.ref(Model())
+    free_memory()
+    gc.enable()
+    assert model() is None
+
+
+def test_memory_is_given_back_where_the_c_library_knows_no_way_too(monkeypatch):
+    monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: object())
+    free_memory()

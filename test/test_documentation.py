@@ -14,7 +14,7 @@ from mrmllm_ros.nodes.mrmllm_node import MrmllmSettings
 from mrmllm_ros.nodes.visualizer_node import VisualizerSettings
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-TYPES = {bool: "bool", int: "int", float: "double", str: "string"}
+TYPES = {bool: "bool", int: "int", float: "double", str: "string", tuple: "string[]"}
 NODES = {
     "mrmllm_node": MrmllmSettings,
     "visualizer_node": VisualizerSettings,
@@ -36,6 +36,8 @@ def declared(settings):
         value = f"`{default}`".lower() if isinstance(default, bool) else f"{default}"
         if isinstance(default, str):
             value = f"`{default}`" if default else ""
+        if isinstance(default, tuple):
+            value = f"`[{', '.join(default)}]`"
         bounds = (constraint.minimum, constraint.maximum)
         numbers = "" if None in bounds else f"{bounds[0]:.12g} to {bounds[1]:.12g}"
         live = "yes" if constraint.live else "no"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -111,6 +112,10 @@ def free_memory() -> None:
     # Models are held by cycles of objects.
     gc.collect()
     torch.cuda.empty_cache()
+    # The GNU C library keeps what was freed, a little more each time, until it is told; others
+    # have no such function.
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _device(name: str) -> torch.device:

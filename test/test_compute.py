@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
+import weakref
 
 import pytest
 import torch
 
-from mrmllm_ros.compute import Compute, ComputeSettings, DeviceUse
+from mrmllm_ros import compute
+from mrmllm_ros.compute import Compute, ComputeSettings, DeviceUse, free_memory
 from mrmllm_ros.settings import SettingsError
 
 
@@ -117,3 +120,20 @@ def test_a_card_is_named_with_the_memory_that_anybody_uses(device, index, monkey
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (30, 100))
     expected = DeviceUse(f"cuda:{index} Card {index}", used_bytes=70, total_bytes=100)
     assert DeviceUse.of(torch.device(device)) == expected
+
+
+def test_what_nobody_holds_any_more_is_let_go_with_its_cycles():
+    class Model:
+        def __init__(self):
+            self.part = self
+
+    gc.disable()
+    model = weakref.ref(Model())
+    free_memory()
+    gc.enable()
+    assert model() is None
+
+
+def test_memory_is_given_back_where_the_c_library_knows_no_way_too(monkeypatch):
+    monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: object())
+    free_memory()

@@ -171,3 +171,20 @@ def test_the_example_of_the_documentation_holds():
     for test in example:
         runner.run(test)
     assert runner.summarize(verbose=False) == (0, 2)
+
+
+@dataclass(frozen=True)
+class Rig(Validated):
+    names: tuple[str, ...] = setting(("left",), "Names.")
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ("a", "b"), []])
+def test_a_list_of_texts_is_kept_as_a_tuple(names):
+    assert Rig(names=names).names == tuple(names)
+    assert Rig().names == ("left",)
+
+
+@pytest.mark.parametrize("names", ["ab", [1], ["a", None], None, {"a": 1}])
+def test_what_is_no_list_of_texts_is_refused(names):
+    with pytest.raises(SettingsError, match=r"names: .* is not a list of texts"):
+        Rig(names=names)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+
+import pytest
+
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
+
+from mrmllm_ros.benchmarks import cameras
+
+
+def test_every_camera_gets_detections_and_is_counted():
+    figures = cameras.run(
+        cameras.Options(cameras=2, rate_hz=4.0, seconds=5.0, progress=lambda line: None)
+    )
+    assert list(figures["cameras"]) == ["camera_1", "camera_2"]
+    for camera in figures["cameras"].values():
+        assert camera["published"] == 20
+        assert 0 < camera["processed"] <= 20
+        assert 0 < camera["age_s"]["median"] <= camera["age_s"]["p95"]
+    assert 0 < figures["ratio"] <= 1
+    assert figures["longest_run"] >= 1

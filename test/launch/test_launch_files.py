@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files with the real `ros2 launch`; its pieces have no wheels."""
 
-import os
 import re
 import shutil
 import signal
@@ -271,7 +270,8 @@ def test_a_launched_demo_answers_in_its_namespace_and_ends_cleanly(tmp_path):
             time.sleep(1)
         assert future.result().success, future.result().error_message
     finally:
-        os.killpg(launched.pid, signal.SIGINT)
-        assert launched.wait(60) == 0
+        launched.send_signal(signal.SIGINT)
+        assert launched.wait(120) == 0
         node.destroy_node()
         rclpy.shutdown()
+    assert "process has died" not in (tmp_path / "launch.log").read_text()

@@ -47,6 +47,7 @@ def player() -> Node:
         output="screen",
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=2.0,
+        sigterm_timeout=LaunchConfiguration("sigterm_timeout", default="30"),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         remappings=[
             ("image_raw", LaunchConfiguration("image")),

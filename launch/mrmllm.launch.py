@@ -29,6 +29,9 @@ RVIZ = SHARE / "config" / "mrmllm.rviz"
 # Before a process that ended is started again, so that one that cannot start leaves the processor
 # to the others.
 RESPAWN_DELAY_S = 2.0
+# From SIGINT to SIGTERM: with the 5 s of launch itself a busy processor does not let go of the
+# models in time.
+END_TIMEOUT_S = "30"
 
 
 def switch(name: str, default: str, description: str) -> DeclareLaunchArgument:
@@ -195,6 +198,7 @@ def node(context: LaunchContext, executable: str, parameters: list, **options: A
         output="screen",
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY_S,
+        sigterm_timeout=LaunchConfiguration("sigterm_timeout", default=END_TIMEOUT_S),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         **options,
     )

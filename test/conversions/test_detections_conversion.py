@@ -172,7 +172,8 @@ def test_after_fusion_an_object_keeps_the_track_id_of_its_candidate(enriched_sce
     detections = enriched_scene.reading.enriched
     ids = ("12", "8", "7")
     tracked = replace(detections, fused=replace(detections.fused, track_ids=ids))
-    assert [d.track_id for d in detection_messages(tracked, [0, 2])] == ["12", "7"]
+    messages = detection_messages(tracked, [0, 2], header_of(enriched_scene.scene.frame))
+    assert [d.track_id for d in messages] == ["12", "7"]
 
 
 def test_a_message_that_gives_a_track_id_to_two_objects_is_refused(make_scene):

@@ -84,7 +84,7 @@ class Client(Node):
         Args:
             camera: Name of the camera; empty where there is only one.
         """
-        super().__init__("benchmark", namespace=NAMESPACE)
+        super().__init__(f"benchmark_{camera}".rstrip("_"), namespace=NAMESPACE)
         prefix = f"{camera}/" if camera else ""
         self.results: list[Result] = []
         self.published = 0

@@ -288,8 +288,9 @@ def _the(draw: _Draw, i: int) -> str:
     return f"the {draw.label(i)} {_cite([i])}"
 
 
-def _yes_no(subject: str, asked: bool, verb: str, true: str) -> str:
-    return f"{'Yes' if asked else 'No'}, {subject} {verb} {true}."
+def _yes_no(subject: str, holds: bool, verb: str, true: str) -> str:
+    """`The dog [3] is on the left, so no.`: what has been read off is easily judged."""
+    return f"{subject[0].upper()}{subject[1:]} {verb} {true}, so {'yes' if holds else 'no'}."
 
 
 def _polar(holds: bool, *ids: int) -> Truth:
@@ -560,8 +561,8 @@ def _is_colour(draw: _Draw) -> tuple[str, str, Truth]:
     question = draw.put(name, _fields(label, colour=asked))
     if colour is None:
         return question, *_unknown_colour(draw, i)
-    answer = f"{'Yes' if holds else 'No'}, {_the(draw, i)} {_has_colour(draw, i, colour)}."
-    return question, answer, _polar(holds, i)
+    verb, true = _has_colour(draw, i, colour).split(" ", 1)
+    return question, _yes_no(_the(draw, i), holds, verb, true), _polar(holds, i)
 
 
 def _of_colour(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:

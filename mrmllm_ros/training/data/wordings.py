@@ -96,6 +96,9 @@ _TABLES = {
         Locate the {xs}.
         Can you tell me where the {xs} are?
         Where can I find the {xs}?
+        Tell me where the {xs} are.
+        In what places are the {xs}?
+        Give me the sides of the {xs}.
         * In which parts of the view are the {xs}?
         * Point me to the {xs}.
         * whereabouts are the {xs}
@@ -108,6 +111,11 @@ _TABLES = {
         Can you see the {x} {on_side}?
         The {x} {Is} {on_side}, right?
         Would you say the {x} {Is} {on_side}?
+        Is it true that the {x} {Is} {on_side}?
+        Tell me if the {x} {Is} {on_side}.
+        Could it be that the {x} {Is} {on_side}?
+        I think the {x} {Is} {on_side}. Is that so?
+        {Is_cap} the {x} to be found {on_side}?
         * {Does_cap} the {x} appear {on_side}?
         * Am I right that the {x} {Is} {on_side}?
     """,
@@ -121,6 +129,11 @@ _TABLES = {
         Tell me what is {on_side}.
         List what is {on_side}.
         Which things are {on_side}?
+        Is anything {on_side}?
+        Anything {on_side}?
+        What stands {on_side}?
+        Name what is {on_side}.
+        Is there anything {on_side}?
         * Which objects appear {on_side} of the view?
         * Is there something {on_side}, and what?
     """,
@@ -132,6 +145,11 @@ _TABLES = {
         In the picture, {Is} the {x} {relation} the {y}?
         Can you tell whether the {x} {Is} {relation} the {y}?
         The {x} {Is} {relation} the {y}, correct?
+        Is it true that the {x} {Is} {relation} the {y}?
+        Tell me if the {x} {Is} {relation} the {y}.
+        Could it be that the {x} {Is} {relation} the {y}?
+        I think the {x} {Is} {relation} the {y}. Is that so?
+        {Is_cap} the {x} to be found {relation} the {y}?
         * {Does_cap} the {x} appear {relation} the {y}?
         * Check whether the {x} {Is} {relation} the {y}.
     """,
@@ -144,6 +162,13 @@ _TABLES = {
         what's the biggest object
         What looks biggest?
         Name the largest object.
+        Of all things here, which is the largest?
+        What object has the greatest size?
+        Which one is the largest of all?
+        Tell me the biggest object.
+        the largest thing?
+        Which thing looks the most massive?
+        What is the most sizeable thing here?
         * Which object takes up most of the view?
         * What fills the picture most?
     """,
@@ -156,6 +181,13 @@ _TABLES = {
         what's the smallest object
         What looks smallest?
         Name the smallest object.
+        Of all things here, which is the smallest?
+        What object has the smallest size?
+        Which one is the smallest of all?
+        Tell me the smallest object.
+        the smallest thing?
+        Which thing looks the most tiny?
+        What is the littlest thing here?
         * Which object takes up least of the view?
         * What fills the picture least?
     """,
@@ -166,6 +198,12 @@ _TABLES = {
         {Does_cap} the {x} look bigger than the {y}?
         Would you say the {x} {Is} larger than the {y}?
         In the picture, {Is} the {x} bigger than the {y}?
+        Is it true that the {x} {Is} bigger than the {y}?
+        Tell me if the {x} {Is} larger than the {y}.
+        Could it be that the {x} {Is} bigger than the {y}?
+        {Is_cap} the {x} greater in size than the {y}?
+        Next to the {y}, {Does} the {x} look larger?
+        I think the {x} {Is} bigger than the {y}. Is that so?
         * Compared with the {y}, {Is} the {x} bigger?
         * {Does_cap} the {x} take up more room than the {y}?
     """,
@@ -178,6 +216,12 @@ _TABLES = {
         What is the closest to the camera?
         Name the closest object.
         What is the nearest thing?
+        What stands closest to you?
+        Which of these things is nearest?
+        Tell me what is closest.
+        Which object has the least distance to you?
+        the nearest object?
+        What is closest by?
         * What would you bump into first?
         * Which thing could you touch first?
     """,
@@ -188,6 +232,10 @@ _TABLES = {
         which {x} is closest to you
         Which of the {xs} is nearest?
         Which of the {xs} is closest to you?
+        Tell me the closest {x}.
+        Name the nearest {x}.
+        Which {x} has the least distance to you?
+        Which {x} stands closest to you?
         * Of all the {xs}, which is nearest to the camera?
         * Which {x} would you reach first?
     """,
@@ -250,6 +298,9 @@ _TABLES = {
         {Does_cap} the {x} look {colour}?
         {Does_cap} the {x} have a {colour} colour?
         The {x} {Is} {colour}, right?
+        Is it true that the {x} {Is} {colour}?
+        Tell me if the {x} {Is} {colour}.
+        I think the {x} {Is} {colour}. Is that so?
         * Would you call the {x} {colour}?
         * Am I right that the {x} {Is} {colour}?
     """,
@@ -260,6 +311,9 @@ _TABLES = {
         Is the {x} dressed in {colour}?
         Are the {x}'s clothes {colour}?
         Is the {x} in {colour}?
+        Is it true that the {x} wears {colour}?
+        Tell me if the {x} is wearing {colour}.
+        I think the {x} is in {colour}. Is that so?
         * Does the {x} have {colour} clothes on?
         * Am I right that the {x} is wearing {colour}?
     """,
@@ -291,6 +345,9 @@ _TABLES = {
         {Does_cap} the {x} look {state}?
         The {x} {Is} {state}, right?
         Can you see whether the {x} {Is} {state}?
+        Is it true that the {x} {Is} {state}?
+        Tell me if the {x} {Is} {state}.
+        I think the {x} {Is} {state}. Is that so?
         * Would you say that the {x} {Is} {state}?
         * Check whether the {x} {Is} {state}.
     """,
@@ -307,6 +364,11 @@ _TABLES = {
         What is in the picture?
         What's in front of you?
         Tell me all the things you can see.
+        What have you found?
+        Report everything that you see.
+        Read out the objects.
+        Say what you see.
+        What all is there?
         * Which things are in view?
         * Give me a list of the objects around you.
         * Enumerate what is visible.
@@ -320,6 +382,11 @@ _TABLES = {
         What does the scene look like?
         Tell me about the scene.
         Please describe your surroundings.
+        Sum up what you see.
+        How does it look around you?
+        Give me a short account of the scene.
+        Tell me what this place looks like.
+        Describe the view.
         * Could you put the view into words?
         * Paint me a picture of what is there.
     """,

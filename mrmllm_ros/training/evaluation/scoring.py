@@ -39,6 +39,8 @@ _CANNOT_TELL = re.compile(
 
 _YES = re.compile(r"\W*(?:yes|yeah|yep|correct|indeed|that is right)\b")
 _NO = re.compile(r"\W*(?:no|nope|not|none|neither)\b")
+# A verdict at the end, behind what it rests on.
+_VERDICT = re.compile(r"[,;:] (?:so )?(yes|no)\W*$")
 _SEE = r"(?:see|spot|find|count|notice|have|detect)"
 _NOT_SEEN = re.compile(
     rf"\b(?:do not|don't|did not|didn't|cannot|can't|can not|could not|couldn't) {_SEE}\b"
@@ -81,6 +83,8 @@ def polarity(text: str) -> bool | None:
         neither.
     """
     words = _plain(text)
+    if verdict := _VERDICT.search(words):
+        return verdict[1] == "yes"
     if _YES.match(words):
         return True
     if _NO.match(words) or _NOT_SEEN.search(words):

@@ -27,11 +27,10 @@ from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.data.question_files import question_examples
 from mrmllm_ros.training.data.real_frames import (
-    DOUBTFUL_FROM,
+    MOST_CANDIDATE_THRESHOLD,
     FrameSource,
     frame_examples,
     training_questions,
-    without_unproven,
 )
 from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew
 from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings
@@ -108,15 +107,15 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
     """What the parameter file says of the frozen models.
 
     Raises:
-        SettingsError: If it cannot be read, or the detector is to keep back what is doubtful.
+        SettingsError: If it cannot be read, or the detector is to keep back what it half believes.
     """
     file = settings.models.params_file
     values = read_parameter_file(Path(file).expanduser(), "mrmllm_node") if file else {}
     chosen = BackboneChoice.from_parameters(values)
-    if chosen.detector.least_score > DOUBTFUL_FROM:
+    if chosen.detector.least_score > MOST_CANDIDATE_THRESHOLD:
         raise SettingsError(
             f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides doubtful "
-            f"objects, which training must see; set it to {DOUBTFUL_FROM} or less"
+            f"objects, which training must see; set it to {MOST_CANDIDATE_THRESHOLD} or less"
         )
     return chosen
 
@@ -160,7 +159,7 @@ def load_sources(
             settings.seed,
             questions=lambda *_: (),
         )
-        examples = without_unproven(_collected("frames", found, report))
+        examples = _collected("frames", found, report)
         sources["frames"] = Source(data.frames.share, again(examples, anew))
     if data.coco.share:
         files = (Path(data.coco.images).expanduser(), Path(data.coco.annotations).expanduser())

@@ -368,7 +368,7 @@ def _example(
             candidates,
             item.truth,
             measure_colours(item.shot.clean, item.truth),
-            _joined(item.partial, _not_looked_for(candidates, labels)),
+            doubtful=_joined(item.partial, _not_looked_for(candidates, labels)),
             regions=item.crowds,
             novelty=item.shot.novelty,
         ),

@@ -60,8 +60,9 @@ class Targets:
     """What the perception head should say of each of K candidates.
 
     Attributes:
-        scores: (K,) float32, 1 where there is an object, 0 where there is none (or where another
-            candidate is the better box of the same object), NaN where that is unknown.
+        scores: (K,) float32, how sure it is that there is an object: 1 where there is one, 0 where
+            there is none (or where another candidate is the better box of the same object), NaN
+            where that is unknown.
         labels: K labels; empty where unknown or where there is no object.
         xyxy: (K, 4) float32, the object's box in pixels; NaN where unknown.
         attributes: Values of attributes by name, of each candidate; what is unknown is left out.

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Examples from real videos that nobody has labelled.
 
-What the detector reports in a clean image is taken for the truth. The model is then given what it
-finds in the same image once that is damaged, and learns to see through the damage.
+What the detector finds in a clean image is taken for the truth, as surely as the detector itself
+is of it: where nothing is damaged there is nothing to learn but to believe it. The model is given
+what it finds in the same image once that is damaged, and learns to see through the damage.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -35,10 +36,10 @@ Questions = Callable[[Perception, Attributes, np.random.Generator], tuple[Questi
 
 T = TypeVar("T")
 
-# Above what a detector reports by default: what is taught as true should be sure.
-REPORTED_FROM = 0.4
-# Between this score and the one above nobody knows whether there is an object.
-DOUBTFUL_FROM = 0.15
+# Above what a detector reports by default: what is asked about and named should be sure.
+SURE_FROM = 0.4
+# What a detector half believes must be among its candidates, or it counts as absent.
+MOST_CANDIDATE_THRESHOLD = 0.15
 
 SAME_OBJECT = 0.5  # IoU
 _LEAST_CROP = 0.5
@@ -237,40 +238,41 @@ def batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
         yield batch
 
 
-def pseudo_labels(clean: Perception) -> Detections:
-    """The objects of a clean image that are sure enough to be taken for the truth."""
-    return _between(clean.candidates, REPORTED_FROM, np.inf)
+def pseudo_labels(clean: Perception) -> tuple[Detections, Detections]:
+    """What a clean image shows.
 
+    Args:
+        clean: What the detector makes of it.
 
-def doubtful_labels(clean: Perception) -> Detections:
-    """The objects of a clean image that may be there or not."""
-    return _between(clean.candidates, DOUBTFUL_FROM, REPORTED_FROM)
-
-
-def _between(candidates: Detections, least: float, below: float) -> Detections:
-    scores = candidates.scores
-    chosen = (scores >= np.float32(least)) & (scores < np.float32(below))
-    return candidates.take(np.flatnonzero(chosen))
+    Returns:
+        The objects that are sure enough to be taken for the truth, and those that are not.
+    """
+    candidates = clean.candidates
+    sure = candidates.scores >= np.float32(SURE_FROM)
+    return candidates.take(np.flatnonzero(sure)), candidates.take(np.flatnonzero(~sure))
 
 
 def match_targets(
     candidates: Detections,
     truth: Detections,
     colours: Sequence[str],
-    doubtful: Detections | None = None,
     *,
+    unsure: Detections | None = None,
+    doubtful: Detections | None = None,
     regions: Detections | None = None,
     novelty: float = np.nan,
 ) -> Targets:
     """Say what each candidate should have been.
 
     Each true object goes to one candidate that overlaps it by half or more: to one of its label
-    before others, then to the surest.
+    before others, then to the surest. The candidate should have the true object's score.
 
     Args:
         candidates: K objects as found in the damaged image.
-        truth: M objects that are there.
+        truth: M objects that are there, with scores that say how sure that is.
         colours: M colours of theirs; empty where unknown.
+        unsure: Objects that are less likely there: a candidate that gets no true object should
+            have the score of the one of its label that it overlaps most, by half or more.
         doubtful: Objects that may be there: of a candidate that overlaps one of them by half or
             more, and no true object, nothing is known.
         regions: Where there may be any number of objects: of a candidate that lies in one of them
@@ -282,12 +284,14 @@ def match_targets(
     """
     count = len(candidates)
     scores = np.zeros(count, np.float32)
+    if unsure is not None:
+        scores = _scores_of_same(candidates, unsure)
     scores[_unknown(candidates, truth, doubtful, regions)] = np.nan
     labels = [""] * count
     xyxy = np.full((count, 4), np.nan, np.float32)
     attributes: list[Mapping[str, str]] = [{}] * count
     for candidate, true in _pairs(candidates, truth):
-        scores[candidate] = 1
+        scores[candidate] = truth.scores[true]
         labels[candidate] = truth.labels[true]
         xyxy[candidate] = truth.xyxy[true]
         attributes[candidate] = _colour(colours[true])
@@ -298,6 +302,17 @@ def match_targets(
         attributes=tuple(attributes),
         novelty=np.full(count, novelty, np.float32),
     )
+
+
+def _scores_of_same(candidates: Detections, unsure: Detections) -> np.ndarray:
+    """(K,) float32, score of what each candidate most likely is; 0 where it is none of these."""
+    if not len(unsure):
+        return np.zeros(len(candidates), np.float32)
+    overlaps = box_overlaps(candidates.xyxy, unsure.xyxy)
+    same = np.array(candidates.labels)[:, None] == np.array(unsure.labels)
+    overlaps[~same.reshape(overlaps.shape)] = 0
+    matched = overlaps.max(axis=1) >= SAME_OBJECT
+    return np.where(matched, unsure.scores[overlaps.argmax(axis=1)], np.float32(0))
 
 
 def _unknown(
@@ -375,7 +390,7 @@ def frame_examples(
     Args:
         sources: Where the frames are taken from.
         detector: Finds the truth and, in the damaged image, the candidates; its
-            `candidate_threshold` must not be above 0.15, or what is doubtful counts as absent.
+            `candidate_threshold` must not be above `MOST_CANDIDATE_THRESHOLD`.
         encoder: Gives the tokens `V_m` of the damaged image, unless it is None.
         views: How many examples are made of each frame.
         seed: Of all that is random.
@@ -394,33 +409,6 @@ def frame_examples(
         damaged = perceive([shot.damaged for shot in shots], detector, encoder)
         for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
             yield _example(shot, sure, perceived, asking)
-
-
-def without_unproven(examples: Sequence[Example]) -> list[Example]:
-    """Examples that doubt no label which they never confirm.
-
-    Of a label that is nowhere the truth, a model would learn nothing but never to believe it,
-    also where it is right. Whether there is such an object becomes unknown.
-
-    Args:
-        examples: Of the same source, with or without targets.
-
-    Returns:
-        The same, in their order.
-    """
-    targets = [example.targets for example in examples if example.targets is not None]
-    proven = {label for each in targets for label in each.labels if label}
-    return [_doubting(example, proven) for example in examples]
-
-
-def _doubting(example: Example, proven: Collection[str]) -> Example:
-    """The example, with nothing known of the candidates whose label is not proven."""
-    targets = example.targets
-    if targets is None:
-        return example
-    unproven = np.array([x not in proven for x in example.perception.candidates.labels], bool)
-    scores = np.where(unproven & (targets.scores == 0), np.float32(np.nan), targets.scores)
-    return replace(example, targets=replace(targets, scores=scores))
 
 
 def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
@@ -484,7 +472,7 @@ def _stored(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Questions) -> Example:
-    truth = pseudo_labels(clean)
+    truth, unsure = pseudo_labels(clean)
     return Example(
         perception=damaged.perception,
         attributes=damaged.attributes,
@@ -493,7 +481,7 @@ def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Quest
             damaged.perception.candidates,
             truth,
             measure_colours(shot.clean, truth),
-            doubtful_labels(clean),
+            unsure=unsure,
             novelty=shot.novelty,
         ),
         visual=damaged.visual,

@@ -9,16 +9,14 @@ import torch
 from mrmllm_ros import weights
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.training.data.example import Example, Targets
 from mrmllm_ros.training.data.real_frames import (
+    SURE_FROM,
     FrameSource,
     Shot,
     View,
-    doubtful_labels,
     frame_examples,
     match_targets,
     pseudo_labels,
-    without_unproven,
 )
 
 BOX = (100, 100, 200, 300)
@@ -105,46 +103,13 @@ class TestLabelsOfTheCleanImage:
         return Perception.ranked(make_detections(*(("car", s, BOX) for s in scores)), 0.3)
 
     def test_sure_objects_are_true_whatever_the_detector_reports(self, clean):
-        assert pseudo_labels(clean).scores.tolist() == pytest.approx([0.9, 0.4])
+        truth, unsure = pseudo_labels(clean)
+        assert truth.scores.tolist() == pytest.approx([0.9, 0.4])
+        assert unsure.scores.tolist() == pytest.approx([0.39, 0.15, 0.14])
 
-    def test_less_sure_ones_are_doubtful(self, clean):
-        assert doubtful_labels(clean).scores.tolist() == pytest.approx([0.39, 0.15])
-
-
-class TestUnprovenLabels:
-    @pytest.fixture
-    def example(self, make_detections):
-        """Two people, one of them there, a bus that is not, and a dog that is a person."""
-        found = make_detections(*((x, 0.5, BOX) for x in ("person", "person", "bus", "dog")))
-        targets = Targets(
-            scores=np.array([1, 0, 0, 1], np.float32),
-            labels=("person", "", "", "person"),
-            xyxy=np.zeros((4, 4), np.float32),
-            attributes=({},) * 4,
-            novelty=np.zeros(4, np.float32),
-        )
-        return Example(
-            perception=Perception(found, 0.3),
-            attributes=({},) * 4,
-            questions=(),
-            targets=targets,
-        )
-
-    def test_of_what_is_never_there_nothing_is_known(self, example):
-        [changed] = without_unproven([example])
-        np.testing.assert_array_equal(changed.targets.scores, [1, 0, np.nan, 1])
-        assert changed.targets.labels == example.targets.labels
-
-    def test_what_one_frame_shows_is_known_in_all_of_them(self, example, make_detections):
-        there = replace(example.targets, labels=("bus", "", "", "dog"))
-        changed, other = without_unproven([example, replace(example, targets=there)])
-        np.testing.assert_array_equal(changed.targets.scores, [1, 0, 0, 1])
-        np.testing.assert_array_equal(other.targets.scores, [1, 0, 0, 1])
-
-    def test_without_targets_or_examples_nothing_changes(self, example):
-        bare = replace(example, targets=None)
-        assert without_unproven([bare]) == [bare]
-        assert without_unproven([]) == []
+    def test_of_nothing_there_is_nothing(self, make_detections):
+        truth, unsure = pseudo_labels(Perception.ranked(make_detections(), 0.3))
+        assert len(truth) == len(unsure) == 0
 
 
 class TestMatching:
@@ -167,7 +132,7 @@ class TestMatching:
     def test_a_candidate_gets_label_box_and_colour_of_its_object(self, make_detections):
         found = make_detections(("dog", 0.1, OTHER), ("car", 0.2, SHIFTED))
         targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("red",))
-        assert targets.scores.tolist() == [0, 1]
+        assert targets.scores.tolist() == pytest.approx([0, 0.9])
         assert targets.labels == ("", "car")
         assert targets.xyxy[1].tolist() == list(BOX)
         assert targets.attributes == ({}, {"colour": "red"})
@@ -180,17 +145,17 @@ class TestMatching:
     def test_of_two_boxes_of_an_object_the_surer_is_right(self, make_detections):
         found = make_detections(("car", 0.2, BOX), ("car", 0.4, SHIFTED))
         targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
-        assert targets.scores.tolist() == [0, 1]
+        assert targets.scores.tolist() == pytest.approx([0, 0.9])
 
     def test_the_right_label_comes_before_the_higher_score(self, make_detections):
         found = make_detections(("truck", 0.8, BOX), ("car", 0.1, SHIFTED))
         targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
-        assert targets.scores.tolist() == [0, 1]
+        assert targets.scores.tolist() == pytest.approx([0, 0.9])
 
     def test_a_wrong_label_is_put_right(self, make_detections):
         found = make_detections(("truck", 0.4, SHIFTED))
         targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
-        assert targets.scores.tolist() == [1]
+        assert targets.scores.tolist() == pytest.approx([0.9])
         assert targets.labels == ("car",)
 
     def test_two_objects_close_together_get_a_candidate_each(self, make_detections):
@@ -204,22 +169,47 @@ class TestMatching:
         targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
         assert targets.scores.tolist() == [0]
 
-    def test_of_a_candidate_on_a_doubtful_object_nothing_is_known(self, make_detections):
-        found = make_detections(("car", 0.2, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
-        targets = match_targets(
-            found, make_detections(), (), doubtful=make_detections(("truck", 0.2, BOX))
+    def test_what_is_as_sure_as_before_stays_so(self, make_detections):
+        truth = make_detections(("car", 0.8, BOX), ("car", 0.5, OTHER))
+        unsure = make_detections(("car", 0.3, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
+        found = make_detections(
+            ("car", 0.8, BOX),
+            ("car", 0.5, OTHER),
+            ("car", 0.3, SHIFTED),
+            ("dog", 0.1, (0, 0, 20, 20)),
         )
-        np.testing.assert_array_equal(targets.scores, [np.nan, 0])
-        assert targets.labels == ("", "")
+        targets = match_targets(found, truth, ("", ""), unsure=unsure)
+        np.testing.assert_array_equal(targets.scores, found.scores)
+        assert targets.labels == ("car", "car", "", "")
 
-    def test_a_true_object_outweighs_a_doubtful_one(self, make_detections):
+    def test_an_unsure_object_of_another_label_says_nothing(self, make_detections):
+        found = make_detections(("car", 0.2, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
+        unsure = make_detections(("truck", 0.3, BOX))
+        targets = match_targets(found, make_detections(), (), unsure=unsure)
+        assert targets.scores.tolist() == [0, 0]
+
+    def test_a_candidate_is_as_likely_as_the_unsure_object_it_overlaps_most(self, make_detections):
+        found = make_detections(("car", 0.1, BOX))
+        unsure = make_detections(("car", 0.35, SHIFTED), ("car", 0.2, BOX))
+        targets = match_targets(found, make_detections(), (), unsure=unsure)
+        assert targets.scores.tolist() == pytest.approx([0.2])
+        assert targets.labels == ("",)
+
+    def test_a_true_object_outweighs_an_unsure_one(self, make_detections):
         targets = match_targets(
             make_detections(("car", 0.2, BOX)),
-            make_detections(("car", 0.4, BOX)),
+            make_detections(("car", 0.9, BOX)),
             ("",),
-            doubtful=make_detections(("truck", 0.2, BOX)),
+            unsure=make_detections(("car", 0.2, BOX)),
         )
-        assert targets.scores.tolist() == [1]
+        assert targets.scores.tolist() == pytest.approx([0.9])
+
+    def test_of_a_candidate_on_a_doubtful_object_nothing_is_known(self, make_detections):
+        found = make_detections(("car", 0.2, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
+        doubtful = make_detections(("truck", 0.2, BOX))
+        targets = match_targets(found, make_detections(), (), doubtful=doubtful)
+        np.testing.assert_array_equal(targets.scores, [np.nan, 0])
+        assert targets.labels == ("", "")
 
     def test_a_second_box_of_a_true_object_is_wrong_even_on_a_doubtful_one(self, make_detections):
         targets = match_targets(
@@ -228,7 +218,7 @@ class TestMatching:
             ("",),
             doubtful=make_detections(("truck", 0.2, SHIFTED)),
         )
-        assert targets.scores.tolist() == [1, 0]
+        assert targets.scores.tolist() == pytest.approx([0.9, 0])
 
     def test_of_what_lies_in_an_unlabelled_region_nothing_is_known(self, make_detections):
         found = make_detections(
@@ -311,9 +301,18 @@ class TestExamples:
 
     def test_some_candidates_are_right_and_some_are_not(self, examples):
         scores = np.concatenate([example.targets.scores for example in examples])
-        assert 0 < (scores == 1).sum() < len(scores)
+        assert 0 < (scores >= SURE_FROM).sum() < (scores > 0).sum() < len(scores)
         labels = {label for example in examples for label in example.targets.labels}
         assert "person" in labels
+
+    def test_without_damage_the_detector_is_right(self, source, detector):
+        _, frame = next(source.read())
+        [clean] = detector.detect([frame])
+        truth, unsure = pseudo_labels(clean)
+        assert len(truth)
+        assert len(unsure)
+        targets = match_targets(clean.candidates, truth, [""] * len(truth), unsure=unsure)
+        np.testing.assert_array_equal(targets.scores, clean.candidates.scores)
 
     def test_novelty_grows_with_the_damage(self, examples):
         for example in examples:

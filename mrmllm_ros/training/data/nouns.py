@@ -327,9 +327,52 @@ _PERSONS = frozenset(
         "cleaner, worker, forklift driver, jogger, lifeguard, surfer, swimmer, farmer, rider, "
         "mechanic, carpenter, welder, pilot, flight attendant, security guard, passenger, "
         "gardener, zookeeper, skier, snowboarder, ski instructor, sailor, fisherman, teacher, "
-        "pupil, cashier, shopper"
+        "pupil, cashier, shopper, human, guy, lady"
     )
 )
+# What else people call a thing that a detector has one name for.
+_OTHER_WORDS = {
+    name: _names(words)
+    for name, words in {
+        "person": "man, woman, human, guy, lady, pedestrian, boy, girl",
+        "car": "automobile",
+        "truck": "lorry, van",
+        "bus": "coach",
+        "bicycle": "bike",
+        "motorcycle": "motorbike",
+        "airplane": "aeroplane, plane",
+        "boat": "vessel",
+        "dog": "puppy",
+        "cat": "kitten",
+        "couch": "sofa",
+        "tv": "television, screen",
+        "cell phone": "mobile phone, phone, smartphone",
+        "laptop": "computer, notebook",
+        "refrigerator": "fridge",
+        "dining table": "table",
+        "potted plant": "plant",
+        "sports ball": "ball",
+        "backpack": "rucksack",
+        "remote": "remote control",
+        "hair drier": "hair dryer",
+        "trash can": "dustbin, waste bin",
+        "traffic cone": "pylon",
+        "frying pan": "skillet",
+        "street lamp": "lamp post",
+    }.items()
+}
+# Words for things of several names.
+_KINDS_OF_THINGS = {
+    name: _names(words)
+    for name, words in {
+        "vehicle": "car, truck, bus, motorcycle, train, taxi, van, pickup truck, police car, "
+        "tram, ambulance, fire engine, garbage truck, moped",
+        "animal": "bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe",
+        "piece of fruit": "banana, apple, orange, lemon",
+        "electronic device": "tv, laptop, keyboard, cell phone, remote, mouse",
+        "bag": "backpack, handbag, suitcase",
+    }.items()
+}
 _PAIRED = frozenset(("scissors", "pliers", "shears", "goggles", "defenders"))
 _UNCOUNTED = frozenset(("skis", "broccoli"))
 _IRREGULAR = {
@@ -517,6 +560,16 @@ def overlap(label: str, other: str) -> bool:
     if any(label in names and other in names for names in _ALIKE):
         return True
     return f" {other} " in f" {label} " or f" {label} " in f" {other} "
+
+
+def other_words(label: str) -> tuple[str, ...]:
+    """What else people call it."""
+    return _OTHER_WORDS.get(label, ())
+
+
+def things_of_a_kind() -> dict[str, frozenset[str]]:
+    """Words for several kinds of things, and the nouns that they stand for."""
+    return {word: frozenset(nouns) for word, nouns in _KINDS_OF_THINGS.items()}
 
 
 def is_person(label: str) -> bool:

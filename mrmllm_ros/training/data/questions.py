@@ -23,9 +23,11 @@ from mrmllm_ros.training.data.nouns import (
     Split,
     confusable,
     is_person,
+    other_words,
     overlap,
     plural,
     plural_only,
+    things_of_a_kind,
     with_article,
 )
 from mrmllm_ros.training.data.wordings import wording
@@ -41,6 +43,8 @@ _NUMBERS = (
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
 _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
+# How often a thing is called otherwise than the list calls it.
+_CALLED_OTHERWISE = 0.25
 # Tries to find another question of a family before it counts as used up.
 _TRIES = 6
 
@@ -194,6 +198,59 @@ class _Draw:
             raise _NothingToAskError
         return found
 
+    def called(self, label: str) -> str:
+        """What a person may call it, who has not read the list."""
+        others = [label_ for label_ in self.groups if label_ != label]
+        words = [
+            word
+            for word in other_words(label)
+            if not any(overlap(word, other) or word in other_words(other) for other in others)
+        ]
+        return self.pick(words) if words and self.chance(_CALLED_OTHERWISE) else label
+
+    def referred(self, *, by_colour: bool = False, by_side: bool = False) -> tuple[int, str]:
+        """An object, and words that mean it and no other.
+
+        Args:
+            by_colour: Whether the words may tell it by its colour: `red car`, `man in a red coat`.
+            by_side: Whether they may tell it by where it is: `man on the left`.
+        """
+        found: list[tuple[int, str]] = []
+        if by_colour and self.chance():
+            found += [
+                (i, self.in_colour(self.label(i), colour))
+                for i, colour in self._only_ones(self.colour)
+            ]
+        elif by_side and self.chance():
+            found += [
+                (i, f"{self.called(self.label(i))} {_on(side)}")
+                for i, side in self._only_ones(self.side)
+            ]
+        if found:
+            return self.pick(found)
+        i = self.pick(self.singles)
+        return i, self.called(self.label(i))
+
+    def _only_ones(self, what: Callable[[int], str | None]) -> list[tuple[int, str]]:
+        """Objects that alone among those of their name have a value, and the value."""
+        found: list[tuple[int, str]] = []
+        for label, ids in self.groups.items():
+            values = [value for i in ids if (value := what(i))]
+            if len(values) == len(ids) and not plural_only(label):
+                found += [
+                    (i, value)
+                    for i, value in zip(ids, values, strict=True)
+                    if values.count(value) == 1
+                ]
+        return found
+
+    def in_colour(self, label: str, colour: str) -> str:
+        """`red car`, or of somebody `person in a red coat`, in other words now and then."""
+        name = self.called(label)
+        if not is_person(label):
+            return f"{colour} {name}"
+        return f"{name} {self.put('dressed', {'colour': colour})}"
+
     def absent(self) -> str:
         """A name of nothing in the scene; half the time of something that could well be there."""
         if self.scene.labels and self.chance():
@@ -213,6 +270,7 @@ class _Draw:
 
 
 Form = Callable[[_Draw], tuple[str, str, Truth]]
+_Groups = Sequence[tuple[str, tuple[int, ...]]]
 
 
 @cache
@@ -239,14 +297,22 @@ def _fields(label: str, **more: str) -> dict[str, str]:
     }
 
 
-def _colour_fields(label: str, colour: str) -> dict[str, str]:
+def _colour_fields(draw: _Draw, label: str, colour: str) -> dict[str, str]:
+    name = _neutral(draw, label)
+    red_x = draw.in_colour(label, colour)
+    article = with_article(label).removesuffix(label)
     return _fields(
-        label,
+        name,
         colour=colour,
-        red_x=_in_colour(label, label, colour),
-        red_xs=_in_colour(label, plural(label), colour),
-        a_red_x=_one(label, colour),
+        red_x=red_x,
+        red_xs=_in_colour(label, plural(name), colour),
+        a_red_x=f"{article}{red_x}" if is_person(label) else with_article(name, colour),
     )
+
+
+def _neutral(draw: _Draw, label: str) -> str:
+    """What it may be called where all of its name are meant: people are not all men."""
+    return label if is_person(label) else draw.called(label)
 
 
 def _in_colour(label: str, name: str, colour: str) -> str:
@@ -305,7 +371,7 @@ def _existence(draw: _Draw) -> tuple[str, str, Truth]:
     if draw.groups and draw.chance():
         label, ids = draw.pick(draw.groups_of(1, MOST_COUNTED))
         return (
-            draw.put("existence", _fields(label)),
+            draw.put("existence", _fields(draw.called(label))),
             f"Yes, I see {_seen(label, ids)}.",
             _polar(True, *ids),
         )
@@ -324,15 +390,19 @@ def _count(draw: _Draw) -> tuple[str, str, Truth]:
         # Most groups are of one: as often as not, one that takes counting.
         several = draw.groups_of(2, MOST_COUNTED) if draw.chance() else []
         label, ids = draw.pick(several or draw.groups_of(1, MOST_COUNTED))
-    return draw.put("count", _fields(label)), _counted(label, ids), _number(ids)
+    question = draw.put("count", _fields(_neutral(draw, label)))
+    return question, _counted(label, ids), _number(ids)
 
 
 def _counted(label: str, ids: Sequence[int], colour: str | None = None) -> str:
     """`I see dogs [3][5], two in all.`: what has been cited is easily counted."""
     if not ids:
         return f"I see no {_name(plural(label), label, colour)}."
-    number = _NUMBERS[len(ids)] if len(ids) < len(_NUMBERS) else str(len(ids))
-    return f"I see {_seen(label, ids, colour)}, {number} in all."
+    return f"I see {_seen(label, ids, colour)}, {_number_word(len(ids))} in all."
+
+
+def _number_word(number: int) -> str:
+    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
 
 
 def _number(ids: Sequence[int]) -> Truth:
@@ -340,10 +410,11 @@ def _number(ids: Sequence[int]) -> Truth:
 
 
 def _where(draw: _Draw) -> tuple[str, str, Truth]:
-    i = draw.pick(draw.singles)
+    i, name = draw.referred(by_colour=True)
     label = draw.label(i)
+    one_side = draw.side(i) != "middle" and draw.chance(0.3)
     return (
-        draw.put("where", _fields(label)),
+        draw.put("left_or_right" if one_side else "where", _fields(name)),
         f"The {label} {_cite([i])} {_verbs(label)[0]} {_on(draw.side(i))}.",
         _sides_truth(draw, [i]),
     )
@@ -353,7 +424,7 @@ def _where_all(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
     places = ", ".join(f"{_cite([i])} {_on(draw.side(i))}" for i in ids)
     return (
-        draw.put("where_all", _fields(label)),
+        draw.put("where_all", _fields(_neutral(draw, label))),
         f"The {plural(label)} are {places}.",
         replace(_sides_truth(draw, ids), pairs=frozenset((i, draw.side(i)) for i in ids)),
     )
@@ -365,12 +436,12 @@ def _sides_truth(draw: _Draw, ids: Sequence[int]) -> Truth:
 
 
 def _is_on_side(draw: _Draw) -> tuple[str, str, Truth]:
-    i = draw.pick(draw.singles)
+    i, name = draw.referred(by_colour=True)
     label, side = draw.label(i), draw.side(i)
     holds = draw.chance()
     asked = side if holds else draw.pick([other for other in SIDES if other != side])
     return (
-        draw.put("is_on_side", _fields(label, on_side=_on(asked))),
+        draw.put("is_on_side", _fields(name, on_side=_on(asked))),
         _yes_no(_the(draw, i), holds, _verbs(label)[0], _on(side)),
         _polar(holds, i),
     )
@@ -396,26 +467,50 @@ def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
 
 
 def _relation(draw: _Draw) -> tuple[str, str, Truth]:
+    a, b, words = _related(draw)
+    true, false = words
+    holds = draw.chance()
+    fields = _two_fields(draw, a, b, relation=true if holds else false)
+    return (
+        draw.put("relation", fields),
+        _yes_no(_the(draw, a), holds, _be(draw, a), f"{true} {_the(draw, b)}"),
+        _polar(holds, a, b),
+    )
+
+
+def _which_relation(draw: _Draw) -> tuple[str, str, Truth]:
+    a, b, words = _related(draw)
+    first, second = words if draw.chance() else words[::-1]
+    fields = _two_fields(draw, a, b, relation=f"{first.removesuffix(' of')} or {second}")
+    told = frozenset(word.removesuffix(" of") for word in words)
+    return (
+        draw.put("which_relation", fields),
+        f"{_the(draw, a).capitalize()} {_be(draw, a)} {words[0]} {_the(draw, b)}.",
+        Truth(
+            mentions=frozenset([words[0].removesuffix(" of")]), among=told, cited=frozenset([a, b])
+        ),
+    )
+
+
+def _related(draw: _Draw) -> tuple[int, int, tuple[str, str]]:
+    """Two objects, how the first one is to the other, and how it is not."""
     beside = draw.chance()
     # Of two things on one floor the higher one in the image is the one further up or away.
     places = draw.scene.boxes[:, [0, 2]].mean(axis=1) if beside else draw.scene.boxes[:, 3]
     margin = BESIDE if beside else ABOVE
-    words = ("left of", "right of") if beside else ("above", "below")
     pairs = [
         (a, b)
         for a, b in permutations(draw.singles, 2)
         if abs(places[a - 1] - places[b - 1]) > margin
     ]
     a, b = draw.pick(pairs)
-    first = bool(places[a - 1] < places[b - 1])
-    true, false = words if first else words[::-1]
-    holds = draw.chance()
-    fields = _fields(draw.label(a), y=draw.label(b), relation=true if holds else false)
-    return (
-        draw.put("relation", fields),
-        _yes_no(_the(draw, a), holds, _verbs(draw.label(a))[0], f"{true} {_the(draw, b)}"),
-        _polar(holds, a, b),
-    )
+    words = ("left of", "right of") if beside else ("above", "below")
+    return a, b, words if places[a - 1] < places[b - 1] else words[::-1]
+
+
+def _two_fields(draw: _Draw, a: int, b: int, **more: str) -> dict[str, str]:
+    names = (draw.called(draw.label(i)) for i in (a, b))
+    return _fields(next(names), y=next(names), **more)
 
 
 def _extreme(draw: _Draw) -> tuple[str, str, Truth]:
@@ -457,12 +552,32 @@ def _bigger(draw: _Draw) -> tuple[str, str, Truth]:
         ]
     )
     word = "bigger" if holds else "smaller"
-    fields = _fields(draw.label(a), y=draw.label(b))
+    fields = _two_fields(draw, a, b)
     return (
         draw.put("bigger", fields),
         _yes_no(_the(draw, a), holds, _be(draw, a), f"{word} than {_the(draw, b)}"),
         _polar(holds, a, b),
     )
+
+
+def _which_bigger(draw: _Draw) -> tuple[str, str, Truth]:
+    sizes = draw.areas
+    pairs = [
+        (a, b)
+        for a, b in permutations(draw.singles, 2)
+        if max(sizes[a - 1], sizes[b - 1]) >= BIGGER * min(sizes[a - 1], sizes[b - 1])
+    ]
+    a, b = draw.pick(pairs)
+    word = draw.pick(["bigger", "smaller"])
+    i = max((a, b), key=lambda i: sizes[i - 1] if word == "bigger" else -sizes[i - 1])
+    truth = Truth(
+        mentions=frozenset([draw.label(i)]),
+        among=frozenset([draw.label(a), draw.label(b)]),
+        cited=frozenset([i]),
+        cites_answer=True,
+    )
+    question = draw.put(f"which_{word}", _two_fields(draw, a, b))
+    return question, f"The {word} {_be(draw, i)} {_the(draw, i)}.", truth
 
 
 def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
@@ -494,13 +609,13 @@ def _nearest_of(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = _several(draw)
     i = _nearest_of_ids(draw, ids)
     answer = f"The nearest is {_the(draw, i)}."
-    return draw.put("nearest_of", _fields(label)), answer, _picked(i)
+    return draw.put("nearest_of", _fields(draw.called(label))), answer, _picked(i)
 
 
 def _distance(draw: _Draw) -> tuple[str, str, Truth]:
-    i = draw.pick(draw.singles)
+    i, name = draw.referred(by_colour=True, by_side=True)
     label = draw.label(i)
-    question = draw.put("distance", _fields(label))
+    question = draw.put("distance", _fields(name))
     distance = draw.scene.attributes[i - 1].get("distance")
     if distance is None:
         answer = f"I can't tell how far {_the(draw, i)} {_be(draw, i)}."
@@ -517,14 +632,22 @@ def _has_colour(draw: _Draw, i: int, colour: str) -> str:
 
 
 def _colour(draw: _Draw) -> tuple[str, str, Truth]:
-    i = draw.pick([i for i in draw.singles if draw.label(i) not in COLOURS])
+    i, called = _coloured(draw)
     label, colour = draw.label(i), draw.colour(i)
     name = "colour_worn" if is_person(label) else "colour"
-    question = draw.put(name, _fields(label))
+    question = draw.put(name, _fields(called))
     if colour is None:
         return question, *_unknown_colour(draw, i)
     answer = f"The {label} {_cite([i])} {_has_colour(draw, i, colour)}."
     return question, answer, _colours_truth([colour], [i])
+
+
+def _coloured(draw: _Draw) -> tuple[int, str]:
+    """An object whose name is no colour, and what it is called."""
+    i, called = draw.referred(by_side=True)
+    if draw.label(i) in COLOURS:
+        raise _NothingToAskError
+    return i, called
 
 
 def _unknown_colour(draw: _Draw, i: int) -> tuple[str, Truth]:
@@ -542,7 +665,7 @@ def _colours(draw: _Draw) -> tuple[str, str, Truth]:
     name, verb = ("colours_worn", "wear") if is_person(label) else ("colours", "are")
     each = ", ".join(f"{_cite([i])} {colour}" for i, colour in zip(ids, colours, strict=True))
     return (
-        draw.put(name, _fields(label)),
+        draw.put(name, _fields(_neutral(draw, label))),
         f"The {plural(label)} {verb} {each}.",
         replace(_colours_truth(colours, ids), pairs=frozenset(zip(ids, colours, strict=True))),
     )
@@ -553,12 +676,12 @@ def _other_colour(draw: _Draw, seen: Sequence[str]) -> str:
 
 
 def _is_colour(draw: _Draw) -> tuple[str, str, Truth]:
-    i = draw.pick([i for i in draw.singles if draw.label(i) not in COLOURS])
+    i, called = _coloured(draw)
     label, colour = draw.label(i), draw.colour(i)
     holds = draw.chance()
     asked = colour if colour and holds else _other_colour(draw, [colour or ""])
     name = "wears_colour" if is_person(label) else "is_colour"
-    question = draw.put(name, _fields(label, colour=asked))
+    question = draw.put(name, _fields(called, colour=asked))
     if colour is None:
         return question, *_unknown_colour(draw, i)
     verb, true = _has_colour(draw, i, colour).split(" ", 1)
@@ -584,7 +707,7 @@ def _existence_colour(draw: _Draw) -> tuple[str, str, Truth]:
     label, colour, ids = _of_colour(draw)
     seen = f"Yes, I see {_seen(label, ids, colour)}." if ids else ""
     return (
-        draw.put("existence_colour", _colour_fields(label, colour)),
+        draw.put("existence_colour", _colour_fields(draw, label, colour)),
         seen or f"No, I do not see {_one(label, colour)}.",
         _polar(bool(ids), *ids),
     )
@@ -592,7 +715,7 @@ def _existence_colour(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _count_colour(draw: _Draw) -> tuple[str, str, Truth]:
     label, colour, ids = _of_colour(draw)
-    question = draw.put("count_colour", _colour_fields(label, colour))
+    question = draw.put("count_colour", _colour_fields(draw, label, colour))
     return question, _counted(label, ids, colour), _number(ids)
 
 
@@ -654,7 +777,7 @@ def _which_colour(draw: _Draw) -> tuple[str, str, Truth]:
     i = ids[colours.index(colour)]
     name = "which_wears" if is_person(label) else "which_colour"
     return (
-        draw.put(name, _colour_fields(label, colour)),
+        draw.put(name, _colour_fields(draw, label, colour)),
         f"The {label} {_cite([i])} {_has_colour(draw, i, colour)}.",
         _picked(i),
     )
@@ -666,7 +789,7 @@ def _which_side(draw: _Draw) -> tuple[str, str, Truth]:
     side = draw.pick([side for side in SIDES if sides.count(side) == 1])
     i = ids[sides.index(side)]
     return (
-        draw.put("which_side", _fields(label, on_side=_on(side))),
+        draw.put("which_side", _fields(draw.called(label), on_side=_on(side))),
         f"The {label} {_cite([i])} is {_on(side)}.",
         _picked(i),
     )
@@ -676,7 +799,7 @@ def _which_biggest(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = _several(draw)
     i = _ahead(draw.areas, ids)
     answer = f"The biggest is {_the(draw, i)}."
-    return draw.put("which_biggest", _fields(label)), answer, _picked(i)
+    return draw.put("which_biggest", _fields(draw.called(label))), answer, _picked(i)
 
 
 def _cannot_tell(draw: _Draw) -> tuple[str, str, Truth]:
@@ -684,28 +807,80 @@ def _cannot_tell(draw: _Draw) -> tuple[str, str, Truth]:
     if not labels or draw.chance(0.4):
         return draw.put("unanswerable"), CANNOT_TELL, Truth(unanswerable=True)
     label = draw.pick(labels)
+    called = draw.called(label)
+    if draw.chance():
+        i, called = draw.referred(by_colour=True, by_side=True)
+        label = draw.label(i)
     name = "unanswerable_person" if is_person(label) else "unanswerable_thing"
-    return draw.put(name, _fields(label)), CANNOT_TELL, Truth(unanswerable=True)
+    return draw.put(name, _fields(called)), CANNOT_TELL, Truth(unanswerable=True)
 
 
 def _presupposed(draw: _Draw) -> tuple[str, str, Truth]:
-    """A question about something that is not there."""
-    label = draw.absent()
-    colour = "colour_worn" if is_person(label) else "colour"
-    name = draw.pick(["where", "distance", colour])
-    return (
-        draw.put(name, _fields(label)),
-        f"I do not see {_one(label)}.",
-        _polar(False),
-    )
+    """A question about something that is not there, or not in that colour."""
+    colour = None
+    if draw.chance(0.4):
+        label, colour, ids = _of_colour(draw)
+        if ids or plural_only(label):
+            raise _NothingToAskError
+    else:
+        label = draw.absent()
+    named = draw.in_colour(label, colour) if colour else label
+    worn = "colour_worn" if is_person(label) else "colour"
+    name = draw.pick(["where", "distance"] if colour else ["where", "distance", worn])
+    return draw.put(name, _fields(named)), f"I do not see {_one(label, colour)}.", _polar(False)
+
+
+def _of_a_kind(draw: _Draw) -> tuple[str, _Groups]:
+    """A word for several kinds of things, and the groups that it stands for."""
+    kinds = things_of_a_kind()
+    there = [word for word, nouns in kinds.items() if nouns & draw.groups.keys()]
+    word = draw.pick(there if there and draw.chance(0.65) else list(kinds))
+    return word, [(label, ids) for label, ids in draw.groups.items() if label in kinds[word]]
+
+
+def _existence_kind(draw: _Draw) -> tuple[str, str, Truth]:
+    word, groups = _of_a_kind(draw)
+    # What is of the kind without being listed under it would make a "no" wrong.
+    if not groups and any(overlap(word, label) for label in draw.groups):
+        raise _NothingToAskError
+    return draw.put("existence", _fields(word)), *_any_of(groups, word)
+
+
+def _count_kind(draw: _Draw) -> tuple[str, str, Truth]:
+    word, groups = _of_a_kind(draw)
+    ids = _ids(groups)
+    if not ids or len(ids) > MOST_COUNTED:
+        raise _NothingToAskError
+    answer = f"I see {_all_seen(groups)}, {_number_word(len(ids))} in all."
+    return draw.put("count", _fields(word)), answer, _number(ids)
+
+
+def _anybody(draw: _Draw) -> tuple[str, str, Truth]:
+    groups = [(label, ids) for label, ids in draw.groups.items() if is_person(label)]
+    return draw.put("anybody"), *_any_of(groups, "person")
+
+
+def _any_of(groups: _Groups, word: str) -> tuple[str, Truth]:
+    """Whether there are groups of what a word stands for."""
+    if not groups:
+        return f"No, I do not see {with_article(word)}.", _polar(False)
+    return f"Yes, I see {_all_seen(groups)}.", _polar(True, *_ids(groups))
+
+
+def _all_seen(groups: _Groups) -> str:
+    return _joined([_seen(*group) for group in groups])
+
+
+def _ids(groups: _Groups) -> list[int]:
+    return [i for _, ids in groups for i in ids]
 
 
 _FAMILIES: dict[str, tuple[Form, ...]] = {
-    "existence": (_existence,),
-    "count": (_count,),
+    "existence": (_existence, _existence, _existence_kind, _anybody),
+    "count": (_count, _count, _count, _count_kind),
     "position": (_where, _where_all, _is_on_side, _what_on_side),
-    "relation": (_relation,),
-    "size": (_extreme, _extreme, _bigger),
+    "relation": (_relation, _relation, _which_relation),
+    "size": (_extreme, _extreme, _bigger, _which_bigger),
     "nearest": (_nearest, _nearest_of, _distance),
     "attribute": (_colour, _colours, _is_colour, _existence_colour, _count_colour, _state),
     "listing": (_listing,),

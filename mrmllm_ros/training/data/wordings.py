@@ -53,10 +53,24 @@ _TABLES = {
         any {xs} around?
         Is {a_x} visible?
         Have you found {a_x}?
+        Is {a_x} to be seen in this image?
+        Are there any {xs} in the background?
         do you see {a_x} anywhere
         * Would there be {a_x} in view?
         * Tell me whether you can spot {a_x}.
         * could you check for {xs}
+    """,
+    "anybody": """
+        Is anybody there?
+        Is somebody there?
+        Is there anybody?
+        Do you see anyone?
+        Can you see anybody?
+        anybody here?
+        Is someone in the picture?
+        Is there someone around?
+        * Would there be anyone in view?
+        * Tell me whether you can spot somebody.
     """,
     "count": """
         How many {xs} are there?
@@ -67,6 +81,7 @@ _TABLES = {
         how many {xs}
         How many {xs} are in the picture?
         Can you count the {xs}?
+        How many {xs} are in this image?
         number of {xs}?
         Tell me how many {xs} there are.
         * How many {xs} are in front of you?
@@ -80,12 +95,24 @@ _TABLES = {
         where is {a_x}
         On which side {Is} the {x}?
         Can you tell me where the {x} {Is}?
+        Where in this image {Is} the {x}?
         Locate the {x}.
         Where can I find the {x}?
         {Is_cap} the {x} left, right or in the middle?
         * In which part of the view {Is} the {x}?
         * Point me to the {x}.
         * whereabouts {Is} the {x}
+    """,
+    "left_or_right": """
+        {Is_cap} the {x} on the left or on the right?
+        {Is_cap} the {x} left or right?
+        Do you see the {x} on the left or on the right?
+        is the {x} on the right or on the left
+        On which side {Is} the {x}, left or right?
+        Left or right: where {Is} the {x}?
+        Tell me whether the {x} {Is} on the left or on the right.
+        * In which half {Is} the {x}, the left one or the right one?
+        * {Does_cap} the {x} appear left or right?
     """,
     "where_all": """
         Where are the {xs}?
@@ -152,6 +179,39 @@ _TABLES = {
         {Is_cap} the {x} to be found {relation} the {y}?
         * {Does_cap} the {x} appear {relation} the {y}?
         * Check whether the {x} {Is} {relation} the {y}.
+    """,
+    "which_relation": """
+        {Is_cap} the {x} {relation} the {y}?
+        {Is_cap} the {x} to the {relation} the {y}?
+        {Is} the {x} {relation} the {y}
+        Tell me whether the {x} {Is} {relation} the {y}.
+        Would you say the {x} {Is} {relation} the {y}?
+        Do you see the {x} {relation} the {y}?
+        In the picture, {Is} the {x} {relation} the {y}?
+        * {Does_cap} the {x} appear {relation} the {y}?
+        * Which is it: {Is} the {x} {relation} the {y}?
+    """,
+    "which_bigger": """
+        Which is bigger, the {x} or the {y}?
+        What is bigger, the {x} or the {y}?
+        Which one is larger, the {x} or the {y}?
+        which is larger, the {x} or the {y}
+        Is the {x} or the {y} bigger?
+        Of the {x} and the {y}, which is bigger?
+        Tell me which is the larger one, the {x} or the {y}.
+        * Which of the two takes up more room, the {x} or the {y}?
+        * Between the {x} and the {y}, what is larger?
+    """,
+    "which_smaller": """
+        Which is smaller, the {x} or the {y}?
+        What is smaller, the {x} or the {y}?
+        Which one is the smaller one, the {x} or the {y}?
+        which is smaller, the {x} or the {y}
+        Is the {x} or the {y} smaller?
+        Of the {x} and the {y}, which is smaller?
+        Tell me which is the smaller one, the {x} or the {y}.
+        * Which of the two takes up less room, the {x} or the {y}?
+        * Between the {x} and the {y}, what is littler?
     """,
     "largest": """
         What is the largest thing?
@@ -316,6 +376,18 @@ _TABLES = {
         I think the {x} is in {colour}. Is that so?
         * Does the {x} have {colour} clothes on?
         * Am I right that the {x} is wearing {colour}?
+    """,
+    "dressed": """
+        in {colour}
+        in a {colour} jacket
+        with a {colour} coat
+        wearing {colour}
+        in the {colour} shirt
+        dressed in {colour}
+        with the {colour} jacket
+        who wears {colour}
+        * in the {colour} coat
+        * with a {colour} shirt on
     """,
     "existence_colour": """
         Is there {a_red_x}?

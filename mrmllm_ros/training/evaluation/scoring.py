@@ -29,6 +29,8 @@ _NUMBER = re.compile(
     r"(?![\w']|\.\d)"
 )
 
+_IN_ALL = re.compile(rf"({'|'.join(_NUMBERS)}|\d+) in all\b")
+
 _CANNOT_TELL = re.compile(
     r"\b(?:can't|cannot|can not|couldn't|could not|unable to|no way to|(?:im|not )possible to"
     r"|hard to) (?:\w+ )?(?:tell|say|know|determine)\b"
@@ -95,17 +97,18 @@ def polarity(text: str) -> bool | None:
 
 
 def number(text: str) -> int | None:
-    """The first number that an answer gives, 0 where it sees none; None where it gives none.
+    """The number that an answer gives, 0 where it sees none; None where it gives none.
 
-    A citation is no number, and `a` and `an` count as one.
+    It is the sum where there is one, "in all", and else the first. A citation is no number, and
+    `a` and `an` count as one.
     """
     words = _plain(text)
     if _NOT_SEEN.search(words):
         return 0
-    found = _NUMBER.search(words)
+    found = _IN_ALL.search(words) or _NUMBER.search(words)
     if found is None:
         return None
-    word = found.group()
+    word = found[found.lastindex or 0]
     return _NUMBERS[word] if word in _NUMBERS else int(word)
 
 

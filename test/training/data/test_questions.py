@@ -129,6 +129,41 @@ def test_answers_cite_what_the_truth_says(scene, split):
         assert re.search(r"[{}]|\s\s", item.question + item.answer) is None
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Where is the red car?", "The car [1] is in the middle."),
+        ("Where is the person in a black jacket?", "The person [2] is on the left."),
+        ("Where is the man wearing red?", "The person [4] is on the right."),
+        ("Is the dog on the left or on the right?", "The dog [3] is on the right."),
+        ("Is the dog left or right of the door?", "The dog [3] is right of the door [5]."),
+        ("Which is bigger, the dog or the door?", "The bigger is the door [5]."),
+        ("Which is smaller, the door or the dog?", "The smaller is the dog [3]."),
+        ("What colour is the man on the left wearing?", "The person [2] wears black."),
+        ("Is there a vehicle?", "Yes, I see cars [1][6]."),
+        ("How many animals are there?", "I see a dog [3], one in all."),
+        ("Is anybody there?", "Yes, I see people [2][4]."),
+        ("Is there a piece of fruit?", "No, I do not see a piece of fruit."),
+        ("Where is the green car?", "I do not see a green car."),
+        ("Who owns the blue car?", "I can't tell that from what I see."),
+    ],
+)
+def test_things_may_be_called_and_told_apart_as_people_do(yard, question, answer):
+    assert yard[question].answer == answer
+
+
+def test_other_words_name_nothing_that_the_list_has(yard):
+    both = Scene(labels=("person", "man"), boxes=YARD.boxes[:2], attributes=({}, {}))
+    asked = questions(both, draws=100)
+    assert not any(re.search(r"\b(lady|guy|pedestrian)\b", q) for q in asked)
+    assert any(re.search(r"\b(lady|guy|pedestrian)\b", q) for q in yard)
+
+
+def test_nobody_is_there_where_nobody_is_listed():
+    alone = Scene(labels=("dog",), boxes=YARD.boxes[:1], attributes=({},))
+    assert questions(alone)["Is anybody there?"].answer == "No, I do not see a person."
+
+
 def test_truths_are_what_answers_say(yard):
     for item in yard.values():
         truth = item.truth

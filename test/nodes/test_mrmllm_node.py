@@ -291,7 +291,7 @@ def test_thirty_questions_at_once_all_end_with_an_answer_or_a_named_error(camera
         )
         for _ in range(30)
     ]
-    assert camera.client.spin_until(lambda: all(p.done() for p in pending), 90)
+    assert camera.client.spin_until(lambda: all(p.done() for p in pending), 180)
     responses = [p.result() for p in pending]
     answered = [r for r in responses if r.success]
     refused = [r for r in responses if not r.success]

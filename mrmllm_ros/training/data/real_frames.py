@@ -238,18 +238,18 @@ def batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
         yield batch
 
 
-def pseudo_labels(clean: Perception) -> tuple[Detections, Detections]:
-    """What a clean image shows.
+def pseudo_labels(clean: Perception) -> Detections:
+    """The objects of a clean image that are sure enough to be taken for the truth."""
+    return clean.candidates.take(np.flatnonzero(_is_sure(clean)))
 
-    Args:
-        clean: What the detector makes of it.
 
-    Returns:
-        The objects that are sure enough to be taken for the truth, and those that are not.
-    """
-    candidates = clean.candidates
-    sure = candidates.scores >= np.float32(SURE_FROM)
-    return candidates.take(np.flatnonzero(sure)), candidates.take(np.flatnonzero(~sure))
+def unsure_labels(clean: Perception) -> Detections:
+    """The objects of a clean image that are there as likely as their scores say."""
+    return clean.candidates.take(np.flatnonzero(~_is_sure(clean)))
+
+
+def _is_sure(clean: Perception) -> np.ndarray:
+    return clean.candidates.scores >= np.float32(SURE_FROM)
 
 
 def match_targets(
@@ -472,7 +472,7 @@ def _stored(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Questions) -> Example:
-    truth, unsure = pseudo_labels(clean)
+    truth = pseudo_labels(clean)
     return Example(
         perception=damaged.perception,
         attributes=damaged.attributes,
@@ -481,7 +481,7 @@ def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Quest
             damaged.perception.candidates,
             truth,
             measure_colours(shot.clean, truth),
-            unsure=unsure,
+            unsure=unsure_labels(clean),
             novelty=shot.novelty,
         ),
         visual=damaged.visual,

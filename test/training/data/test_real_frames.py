@@ -17,6 +17,7 @@ from mrmllm_ros.training.data.real_frames import (
     frame_examples,
     match_targets,
     pseudo_labels,
+    unsure_labels,
 )
 
 BOX = (100, 100, 200, 300)
@@ -103,13 +104,13 @@ class TestLabelsOfTheCleanImage:
         return Perception.ranked(make_detections(*(("car", s, BOX) for s in scores)), 0.3)
 
     def test_sure_objects_are_true_whatever_the_detector_reports(self, clean):
-        truth, unsure = pseudo_labels(clean)
+        truth, unsure = pseudo_labels(clean), unsure_labels(clean)
         assert truth.scores.tolist() == pytest.approx([0.9, 0.4])
         assert unsure.scores.tolist() == pytest.approx([0.39, 0.15, 0.14])
 
     def test_of_nothing_there_is_nothing(self, make_detections):
-        truth, unsure = pseudo_labels(Perception.ranked(make_detections(), 0.3))
-        assert len(truth) == len(unsure) == 0
+        nothing = Perception.ranked(make_detections(), 0.3)
+        assert len(pseudo_labels(nothing)) == len(unsure_labels(nothing)) == 0
 
 
 class TestMatching:
@@ -308,7 +309,7 @@ class TestExamples:
     def test_without_damage_the_detector_is_right(self, source, detector):
         _, frame = next(source.read())
         [clean] = detector.detect([frame])
-        truth, unsure = pseudo_labels(clean)
+        truth, unsure = pseudo_labels(clean), unsure_labels(clean)
         assert len(truth)
         assert len(unsure)
         targets = match_targets(clean.candidates, truth, [""] * len(truth), unsure=unsure)

@@ -362,8 +362,8 @@ _OTHER_WORDS = {
     }.items()
 }
 # Words for things of several names.
-_KINDS_OF_THINGS = {
-    name: _names(words)
+KINDS_OF_THINGS = {
+    name: frozenset(_names(words))
     for name, words in {
         "vehicle": "car, truck, bus, motorcycle, train, taxi, van, pickup truck, police car, "
         "tram, ambulance, fire engine, garbage truck, moped",
@@ -565,11 +565,6 @@ def overlap(label: str, other: str) -> bool:
 def other_words(label: str) -> tuple[str, ...]:
     """What else people call it."""
     return _OTHER_WORDS.get(label, ())
-
-
-def things_of_a_kind() -> dict[str, frozenset[str]]:
-    """Words for several kinds of things, and the nouns that they stand for."""
-    return {word: frozenset(nouns) for word, nouns in _KINDS_OF_THINGS.items()}
 
 
 def is_person(label: str) -> bool:

@@ -19,6 +19,7 @@ from mrmllm_ros.model import prompt
 from mrmllm_ros.model.configuration_mrmllm import COLOURS
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
 from mrmllm_ros.training.data.nouns import (
+    KINDS_OF_THINGS,
     STATES,
     Split,
     confusable,
@@ -27,7 +28,6 @@ from mrmllm_ros.training.data.nouns import (
     overlap,
     plural,
     plural_only,
-    things_of_a_kind,
     with_article,
 )
 from mrmllm_ros.training.data.wordings import wording
@@ -200,7 +200,7 @@ class _Draw:
 
     def called(self, label: str) -> str:
         """What a person may call it, who has not read the list."""
-        others = [label_ for label_ in self.groups if label_ != label]
+        others = self.groups.keys() - {label}
         words = [
             word
             for word in other_words(label)
@@ -217,12 +217,12 @@ class _Draw:
         """
         found: list[tuple[int, str]] = []
         if by_colour and self.chance():
-            found += [
+            found = [
                 (i, self.in_colour(self.label(i), colour))
                 for i, colour in self._only_ones(self.colour)
             ]
         elif by_side and self.chance():
-            found += [
+            found = [
                 (i, f"{self.called(self.label(i))} {_on(side)}")
                 for i, side in self._only_ones(self.side)
             ]
@@ -545,11 +545,7 @@ def _bigger(draw: _Draw) -> tuple[str, str, Truth]:
     sizes = draw.areas
     holds = draw.chance()
     a, b = draw.pick(
-        [
-            (a, b) if holds else (b, a)
-            for a, b in permutations(draw.singles, 2)
-            if sizes[a - 1] >= BIGGER * sizes[b - 1]
-        ]
+        [(a, b) if holds else (b, a) for a, b in _unequal(draw) if sizes[a - 1] >= sizes[b - 1]]
     )
     word = "bigger" if holds else "smaller"
     fields = _two_fields(draw, a, b)
@@ -560,14 +556,19 @@ def _bigger(draw: _Draw) -> tuple[str, str, Truth]:
     )
 
 
-def _which_bigger(draw: _Draw) -> tuple[str, str, Truth]:
+def _unequal(draw: _Draw) -> list[tuple[int, int]]:
+    """Two objects, in either order, one of which is clearly the bigger."""
     sizes = draw.areas
-    pairs = [
+    return [
         (a, b)
         for a, b in permutations(draw.singles, 2)
         if max(sizes[a - 1], sizes[b - 1]) >= BIGGER * min(sizes[a - 1], sizes[b - 1])
     ]
-    a, b = draw.pick(pairs)
+
+
+def _which_bigger(draw: _Draw) -> tuple[str, str, Truth]:
+    sizes = draw.areas
+    a, b = draw.pick(_unequal(draw))
     word = draw.pick(["bigger", "smaller"])
     i = max((a, b), key=lambda i: sizes[i - 1] if word == "bigger" else -sizes[i - 1])
     truth = Truth(
@@ -832,10 +833,10 @@ def _presupposed(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _of_a_kind(draw: _Draw) -> tuple[str, _Groups]:
     """A word for several kinds of things, and the groups that it stands for."""
-    kinds = things_of_a_kind()
-    there = [word for word, nouns in kinds.items() if nouns & draw.groups.keys()]
-    word = draw.pick(there if there and draw.chance(0.65) else list(kinds))
-    return word, [(label, ids) for label, ids in draw.groups.items() if label in kinds[word]]
+    there = [word for word, nouns in KINDS_OF_THINGS.items() if nouns & draw.groups.keys()]
+    word = draw.pick(there if there and draw.chance(0.65) else list(KINDS_OF_THINGS))
+    nouns = KINDS_OF_THINGS[word]
+    return word, [(label, ids) for label, ids in draw.groups.items() if label in nouns]
 
 
 def _existence_kind(draw: _Draw) -> tuple[str, str, Truth]:

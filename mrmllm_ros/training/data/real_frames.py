@@ -261,6 +261,7 @@ def match_targets(
     doubtful: Detections | None = None,
     regions: Detections | None = None,
     novelty: float = np.nan,
+    relabel: bool = True,
 ) -> Targets:
     """Say what each candidate should have been.
 
@@ -278,6 +279,8 @@ def match_targets(
         regions: Where there may be any number of objects: of a candidate that lies in one of them
             by half or more, and overlaps no true object, nothing is known.
         novelty: How unfamiliar the image is, from 0 to 1; NaN where unknown.
+        relabel: Whether a candidate may get an object of another label, and should be called by
+            it. Else its label stays open, and it is there as surely as what it is called.
 
     Returns:
         Targets of the K candidates.
@@ -291,8 +294,11 @@ def match_targets(
     xyxy = np.full((count, 4), np.nan, np.float32)
     attributes: list[Mapping[str, str]] = [{}] * count
     for candidate, true in _pairs(candidates, truth):
+        same = candidates.labels[candidate] == truth.labels[true]
+        if not (same or relabel):
+            continue
         scores[candidate] = truth.scores[true]
-        labels[candidate] = truth.labels[true]
+        labels[candidate] = truth.labels[true] if relabel else ""
         xyxy[candidate] = truth.xyxy[true]
         attributes[candidate] = _colour(colours[true])
     return Targets(
@@ -483,6 +489,8 @@ def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Quest
             measure_colours(shot.clean, truth),
             unsure=unsure_labels(clean),
             novelty=shot.novelty,
+            # A few videos show few kinds of things, and everything would be called by their names.
+            relabel=False,
         ),
         visual=damaged.visual,
     )

@@ -56,6 +56,37 @@ _TABLES = {
         Is {a_x} to be seen in this image?
         Are there any {xs} in the background?
         do you see {a_x} anywhere
+        any {xs}?
+        Are there any {xs} in the picture?
+        Is there {a_x} in front of you?
+        Have you spotted {a_x}?
+        Do you have {a_x} in view?
+        Tell me if there are any {xs}.
+        Could you check for {a_x}, please?
+        I need to know if you can see {a_x}.
+        Let me know whether {a_x} can be seen.
+        Does the image contain {a_x}?
+        Can you find any {xs}?
+        Do you notice {a_x} anywhere?
+        Does the scene include any {xs}?
+        {a_x} there?
+        Are {xs} present?
+        you see {a_x} or not
+        Would there happen to be {a_x} here?
+        I'm looking for {a_x}, do you see any?
+        Is there such a thing as {a_x} around here?
+        Have we got any {xs} here?
+        Can {a_x} be found in this place?
+        Would I find {a_x} there?
+        Do you detect {a_x}?
+        Confirm whether there are {xs} in view.
+        Please look whether there is {a_x}.
+        Are any {xs} in sight?
+        Did your camera pick up {a_x}?
+        Is {a_x} anywhere to be seen?
+        Do {xs} appear in your view?
+        See any {xs}, robot?
+        Can you make out {a_x}?
         * Would there be {a_x} in view?
         * Tell me whether you can spot {a_x}.
         * could you check for {xs}
@@ -69,6 +100,38 @@ _TABLES = {
         anybody here?
         Is someone in the picture?
         Is there someone around?
+        Is anyone there?
+        Do you see a person?
+        anyone around?
+        Are there any people here?
+        Is somebody in front of you?
+        Is there someone in the picture?
+        Do you notice any human beings?
+        Tell me if there's a person in view.
+        Could you check whether anyone is here, please?
+        I need to know if there is anybody in the room.
+        Let me know if you spot someone.
+        people present?
+        Is any human visible?
+        Have you got company?
+        Is there a person with you?
+        Has anybody turned up in your view?
+        Does the image show anyone?
+        see any folks over there
+        Any sign of a person?
+        Is there at least one person in sight?
+        Do you detect a human?
+        Does your camera see anybody?
+        Have you spotted any people?
+        Can you make out a person at all?
+        Is someone standing or sitting there?
+        Please look if there is some person.
+        Is anybody visible to you?
+        Are any humans in the scene?
+        Do you have anyone in view?
+        Confirm whether a person is present.
+        Would there be anybody about?
+        Somebody there?
         * Would there be anyone in view?
         * Tell me whether you can spot somebody.
     """,
@@ -84,6 +147,33 @@ _TABLES = {
         How many {xs} are in this image?
         number of {xs}?
         Tell me how many {xs} there are.
+        How many {xs} can you count?
+        {xs} count?
+        Could you count the {xs} for me, please?
+        I need to know the total of {xs}.
+        What's the total number of {xs} in the picture?
+        Let me know how many {xs} are in view.
+        How many {xs} are visible?
+        Give me the quantity of {xs}.
+        In total, how many {xs} have we got?
+        What number of {xs} is there in front of you?
+        How many {xs} does the image show?
+        Please tally up the {xs}.
+        Do you know how many {xs} are here?
+        Can you say how many {xs} you have in sight?
+        Report the quantity of {xs} in stock that you can see.
+        How many {xs} appear in your view?
+        I'd like a head count of the {xs}.
+        Work out how many {xs} there are, will you?
+        Number of {xs} you can see, please.
+        I wonder how many {xs} are over there.
+        How many are there of the {xs}?
+        The {xs}, how many of them are there?
+        Are you able to count how many {xs} there are?
+        What amount of {xs} do you see?
+        Exactly how many {xs} do you detect?
+        Add up all the {xs} and tell me the result.
+        How many {xs} can be seen altogether?
         * How many {xs} are in front of you?
         * Please give me a count of the {xs}.
         * what's the {x} count
@@ -99,6 +189,35 @@ _TABLES = {
         Locate the {x}.
         Where can I find the {x}?
         {Is_cap} the {x} left, right or in the middle?
+        location of the {x}?
+        Could you tell me where the {x} {Is}?
+        I can't find the {x}, where should I look?
+        Find the {x} for me.
+        Point me to the {x}, please.
+        Do you know where the {x} {Is}?
+        Let me know the position of the {x}.
+        I need to know where the {x} {Is} located.
+        where {Is} the {x} at
+        Help me find the {x}.
+        Show me where the {x} {Is}.
+        What is the position of the {x}?
+        Which direction {Is} the {x} in?
+        Which way to the {x}?
+        What spot {Is} the {x} in?
+        In what place {Is} the {x}?
+        Where exactly {Is} the {x} in your view?
+        Can you spot where the {x} {Is}?
+        Tell me the whereabouts of the {x}.
+        I'm searching for the {x}; where {Is} the {x}?
+        {x}, where?
+        Report the location of the {x}.
+        Please pinpoint the {x}.
+        Where {Does} the {x} appear in the image?
+        Where {Is} the {x} to be found?
+        Direct me to the {x}.
+        Where {Is} the {x} sitting?
+        Any idea where the {x} might be?
+        Say where the {x} {Is}, would you?
         * In which part of the view {Is} the {x}?
         * Point me to the {x}.
         * whereabouts {Is} the {x}
@@ -111,6 +230,35 @@ _TABLES = {
         On which side {Is} the {x}, left or right?
         Left or right: where {Is} the {x}?
         Tell me whether the {x} {Is} on the left or on the right.
+        Which side {Is} the {x} on, left or right?
+        {Is_cap} the {x} to the left or to the right?
+        left or right, the {x}?
+        On which side {Is} the {x}?
+        {x}: left side or right side?
+        Tell me whether the {x} {Is} on the left or the right.
+        Could you say if the {x} {Is} on the right-hand or the left-hand side?
+        I need to know if I should look left or right for the {x}.
+        Do I turn left or right to see the {x}?
+        {Is_cap} the {x} on your left or on your right?
+        Which half of the picture {Is} the {x} in, the left or the right?
+        {Is_cap} the {x} in the left half or the right half?
+        Would you say the {x} {Is} more to the left or more to the right?
+        Let me know the side of the {x}, right or left.
+        The {x}, is that on the left or the right?
+        what side would the {x} be on
+        Do you see the {x} on your left-hand or your right-hand side?
+        {Is_cap} the {x} over on the left or over on the right?
+        Should I go to the left or to the right for the {x}?
+        Please tell me on which hand the {x} {Is}, left or right.
+        Report the side of the {x}: left or right.
+        {Does_cap} the {x} lie toward the left or toward the right?
+        Can you tell me which side of the image the {x} {Is} on?
+        In the image, {Is} the {x} left or right?
+        {Is_cap} the {x} leftwards or rightwards of the centre?
+        To which side {Is} the {x}, the right or the left?
+        Is it on the left or on the right that you see the {x}?
+        I'm wondering whether the {x} {Is} on the right or on the left.
+        {Does_cap} the {x} sit on the left-hand side or the right-hand side?
         * In which half {Is} the {x}, the left one or the right one?
         * {Does_cap} the {x} appear left or right?
     """,
@@ -126,6 +274,33 @@ _TABLES = {
         Tell me where the {xs} are.
         In what places are the {xs}?
         Give me the sides of the {xs}.
+        Where can I find each of the {xs}?
+        Tell me the location of every one of the {xs}.
+        positions of all {xs}?
+        Could you say where all of the {xs} are?
+        I need the whereabouts of all the {xs}.
+        Locate all the {xs}.
+        Find every one of the {xs} for me.
+        Let me know where each of the {xs} is.
+        In what parts of the picture are the {xs}?
+        Please point out where all those {xs} are.
+        Give the position of each of the {xs}.
+        where r all the {xs}
+        List the places of the {xs}.
+        Do you know where all the {xs} are located?
+        Show me where the {xs} are, all of them.
+        How are the {xs} spread over the image?
+        How are the {xs} distributed across your view?
+        For each of the {xs}, tell me the side.
+        Which directions are the {xs} in?
+        I'd like to know where the various {xs} are.
+        Report the locations of all {xs}.
+        Help me find all the {xs}, please.
+        Where in the scene are the different {xs}?
+        Can you tell me on what side each of the {xs} is?
+        {xs}, where are they all?
+        Where exactly are the {xs} standing or lying?
+        Walk me through where each of the {xs} is placed.
         * In which parts of the view are the {xs}?
         * Point me to the {xs}.
         * whereabouts are the {xs}
@@ -143,6 +318,31 @@ _TABLES = {
         Could it be that the {x} {Is} {on_side}?
         I think the {x} {Is} {on_side}. Is that so?
         {Is_cap} the {x} to be found {on_side}?
+        {Is_cap} the {x} located {on_side}?
+        {x} {on_side}?
+        Is it correct that the {x} {Is} {on_side}?
+        {Is_cap} the {x} positioned {on_side}?
+        Can you confirm the {x} {Is} {on_side}?
+        I'd like to know whether the {x} {Is} {on_side}.
+        Could you check that the {x} {Is} {on_side}, please?
+        The {x} {Is} {on_side}, correct?
+        so {Is} the {x} {on_side} or not
+        Do you think the {x} {Is} {on_side}?
+        Will I find the {x} {on_side}?
+        Let me know if you've got the {x} {on_side}.
+        Is that the {x} {on_side}?
+        I believe the {x} {Is} {on_side}, is that true?
+        {Is_cap} the {x} somewhere {on_side}?
+        Looking {on_side}, do you see the {x}?
+        Have you got the {x} {on_side}?
+        {Is_cap} the {x} placed {on_side} of the picture?
+        Yes or no: the {x} {Is} {on_side}.
+        Verify whether the {x} {Is} {on_side}.
+        Is it true that the {x} can be seen {on_side}?
+        {Does_cap} the {x} show up {on_side} in your view?
+        Should I look for the {x} {on_side}?
+        {Is_cap} the {x} visible {on_side}?
+        I was told the {x} {Is} {on_side}, can you confirm that?
         * {Does_cap} the {x} appear {on_side}?
         * Am I right that the {x} {Is} {on_side}?
     """,
@@ -161,6 +361,36 @@ _TABLES = {
         What stands {on_side}?
         Name what is {on_side}.
         Is there anything {on_side}?
+        What's there {on_side}?
+        Which objects are {on_side}?
+        things {on_side}?
+        Tell me what's {on_side}.
+        Could you list what is {on_side}?
+        I need to know what you have {on_side}.
+        Let me know which items are {on_side}.
+        What have we got {on_side}?
+        Do you see anything {on_side}?
+        Name the objects {on_side}.
+        What stuff is {on_side}
+        Please describe the things {on_side}.
+        What items are located {on_side}?
+        What objects appear {on_side}?
+        List everything {on_side}.
+        What's that {on_side}?
+        Can you make out anything {on_side}?
+        Which things do you notice {on_side}?
+        What do you find when you look {on_side}?
+        Report all objects {on_side}.
+        I'm curious what is {on_side}.
+        What sits {on_side}?
+        What is to be seen {on_side}?
+        Would you tell me what things there are {on_side}?
+        Have you spotted anything {on_side}?
+        Identify whatever is {on_side}.
+        Tell grandma what you see {on_side}, dear.
+        what kind of objects you have {on_side}?
+        Enumerate the items {on_side}.
+        What does your camera show {on_side}?
         * Which objects appear {on_side} of the view?
         * Is there something {on_side}, and what?
     """,
@@ -177,6 +407,28 @@ _TABLES = {
         Could it be that the {x} {Is} {relation} the {y}?
         I think the {x} {Is} {relation} the {y}. Is that so?
         {Is_cap} the {x} to be found {relation} the {y}?
+        {Is_cap} the {x} located {relation} the {y}?
+        {x} {relation} {y}?
+        Can you confirm that the {x} {Is} {relation} the {y}?
+        I'd like to know whether the {x} {Is} {relation} the {y}.
+        Would you say that the {x} {Is} {relation} the {y}?
+        {Is_cap} the {x} positioned {relation} the {y}?
+        Could you check whether the {x} {Is} {relation} the {y}, please?
+        Let me know if you find the {x} {relation} the {y}.
+        Do you think the {x} {Is} {relation} the {y}?
+        so {Is} the {x} {relation} the {y} or not
+        Yes or no: {Is} the {x} {relation} the {y}?
+        Am I correct in saying the {x} {Is} {relation} the {y}?
+        Verify that the {x} {Is} {relation} the {y}.
+        {Is_cap} the {x} somewhere {relation} the {y}?
+        Will I find the {x} {relation} the {y}?
+        From where you stand, {Is} the {x} {relation} the {y}?
+        I think the {x} {Is} {relation} the {y}; do you agree?
+        {Does_cap} the {x} show up {relation} the {y} in your view?
+        Can the {x} be seen {relation} the {y}?
+        Please say if the {x} {Is} {relation} the {y}.
+        Is it the case that the {x} {Is} {relation} the {y}?
+        Should I look {relation} the {y} for the {x}?
         * {Does_cap} the {x} appear {relation} the {y}?
         * Check whether the {x} {Is} {relation} the {y}.
     """,
@@ -188,6 +440,31 @@ _TABLES = {
         Would you say the {x} {Is} {relation} the {y}?
         Do you see the {x} {relation} the {y}?
         In the picture, {Is} the {x} {relation} the {y}?
+        {Is_cap} the {x} located {relation} the {y}?
+        {x} {relation} {y}?
+        Tell me, {Is} the {x} {relation} the {y}?
+        Do you see the {x} {relation} the {y}, which one?
+        Could you tell me whether the {x} {Is} {relation} the {y}?
+        I need to know if the {x} {Is} {relation} the {y}.
+        Let me know whether the {x} {Is} {relation} the {y}, please.
+        Where {Is} the {x}, {relation} the {y}?
+        {Is_cap} the {x} positioned {relation} the {y}?
+        {Is_cap} the {x} to be found {relation} the {y}?
+        Should I look {relation} the {y} to find the {x}?
+        the {x}, is that {relation} the {y}
+        From your viewpoint, {Is} the {x} {relation} the {y}?
+        Please say whether the {x} {Is} {relation} the {y}.
+        Can you work out if the {x} {Is} {relation} the {y}?
+        I can't tell if the {x} {Is} {relation} the {y}, can you?
+        Will I find the {x} {relation} the {y}?
+        State whether the {x} {Is} {relation} the {y}.
+        {Does_cap} the {x} show up {relation} the {y} in the image?
+        What would you say, {Is} the {x} {relation} the {y}?
+        Decide whether the {x} {Is} {relation} the {y}.
+        I'm wondering if the {x} {Is} {relation} the {y}.
+        Do you know whether the {x} {Is} {relation} the {y}?
+        Where would you place the {x}: {relation} the {y}?
+        As you see things, {Is} the {x} {relation} the {y}?
         * {Does_cap} the {x} appear {relation} the {y}?
         * Which is it: {Is} the {x} {relation} the {y}?
     """,
@@ -199,6 +476,36 @@ _TABLES = {
         Is the {x} or the {y} bigger?
         Of the {x} and the {y}, which is bigger?
         Tell me which is the larger one, the {x} or the {y}.
+        Of the {x} and the {y}, which one is the larger?
+        bigger: {x} or {y}?
+        What's bigger, the {x} or the {y}?
+        Tell me which is larger, the {x} or the {y}.
+        Could you say which of the two is bigger, the {x} or the {y}?
+        I want to know which is greater in size: the {x} or the {y}.
+        Compare the {x} with the {y} and name the bigger one.
+        {x} versus {y}, who is larger?
+        Which takes up more space in the image, the {x} or the {y}?
+        Which covers more of the picture, the {x} or the {y}?
+        Let me know the bigger one out of the {x} and the {y}.
+        Who's the big one here, the {x} or the {y}?
+        Which has the greater size, the {x} or the {y}?
+        Please identify the larger object: the {x} or the {y}.
+        do you see the {x} or the {y} as the bigger one
+        Out of the {x} and the {y}, which would you call the larger?
+        Looking at the {x} and the {y}, which one looks bigger?
+        Which appears larger to you, the {x} or the {y}?
+        Which wins on size, the {x} or the {y}?
+        If you put the {x} against the {y}, which is the more sizeable?
+        Size comparison, {x} and {y}: which is larger?
+        Can you tell which of these is bigger, the {x} or the {y}?
+        Would you pick the {x} or the {y} as the bigger object?
+        Which is more large, the {x} or the {y}?
+        the {x} and the {y}, which is the bigger of the pair?
+        Which fills a larger part of the frame, the {x} or the {y}?
+        Is it the {x} or the {y} that is bigger?
+        Given the {x} and the {y}, give me the one with the larger size.
+        Say the bigger one: {x} or {y}.
+        Which of the two outsizes the other, the {x} or the {y}?
         * Which of the two takes up more room, the {x} or the {y}?
         * Between the {x} and the {y}, what is larger?
     """,
@@ -210,6 +517,36 @@ _TABLES = {
         Is the {x} or the {y} smaller?
         Of the {x} and the {y}, which is smaller?
         Tell me which is the smaller one, the {x} or the {y}.
+        Of the {x} and the {y}, which one is the littler?
+        smaller: {x} or {y}?
+        What's smaller, the {x} or the {y}?
+        Tell me which is tinier, the {x} or the {y}.
+        Could you say which of the two is smaller, the {x} or the {y}?
+        I want to know which is less in size: the {x} or the {y}.
+        Compare the {x} with the {y} and name the smaller one.
+        {x} versus {y}, who is smaller?
+        Which takes up less space in the image, the {x} or the {y}?
+        Which covers less of the picture, the {x} or the {y}?
+        Let me know the smaller one out of the {x} and the {y}.
+        Who's the little one here, the {x} or the {y}?
+        Which has the lesser size, the {x} or the {y}?
+        Please identify the smaller object: the {x} or the {y}.
+        do you see the {x} or the {y} as the smaller one
+        Out of the {x} and the {y}, which would you call the smaller?
+        Looking at the {x} and the {y}, which one looks tinier?
+        Which appears smaller to you, the {x} or the {y}?
+        Which loses on size, the {x} or the {y}?
+        If you put the {x} against the {y}, which is the less sizeable?
+        Size comparison, {x} and {y}: which is smaller?
+        Can you tell which of these is littler, the {x} or the {y}?
+        Would you pick the {x} or the {y} as the smaller object?
+        Which is more small, the {x} or the {y}?
+        the {x} and the {y}, which is the smaller of the pair?
+        Which fills a smaller part of the frame, the {x} or the {y}?
+        Is it the {x} or the {y} that is smaller?
+        Given the {x} and the {y}, give me the one with the smaller size.
+        Say the tiny one: {x} or {y}.
+        Which of the two is outsized by the other, the {x} or the {y}?
         * Which of the two takes up less room, the {x} or the {y}?
         * Between the {x} and the {y}, what is littler?
     """,
@@ -229,6 +566,38 @@ _TABLES = {
         the largest thing?
         Which thing looks the most massive?
         What is the most sizeable thing here?
+        Which object is the biggest one you can see?
+        Tell me what the largest item in the picture is.
+        biggest thing?
+        What takes up the most space in the image?
+        Could you point out the most sizeable object, please?
+        I need to know which item is the largest.
+        what's the most massive thing in view
+        Which thing fills most of the frame?
+        Out of everything there, what is the biggest?
+        Name the largest object in front of you.
+        Let me know which object has the greatest size.
+        Of all the stuff you see, which is the largest?
+        Identify the item with the largest area in the picture.
+        What is the hugest thing you can see?
+        I wonder which of these objects is the biggest.
+        Please say which thing looks the largest.
+        largest object in shot
+        Would you mind telling me what the biggest item is?
+        Which item dwarfs all the others?
+        Do you know which thing there is the biggest?
+        Can you pick out the largest thing in your view?
+        what object covers the biggest part of the photo?
+        Which object occupies the most pixels?
+        Report the object of maximum size.
+        Is there one object that is bigger than all the rest, and which is it?
+        In terms of size, what comes first?
+        If you rank the objects by size, which one is at the top?
+        Find the biggest object for me.
+        Which one has the largest dimensions?
+        Tell us the name of the biggest thing you are looking at.
+        no other object is as large as which one?
+        What would you say is the largest thing in the scene?
         * Which object takes up most of the view?
         * What fills the picture most?
     """,
@@ -248,6 +617,38 @@ _TABLES = {
         the smallest thing?
         Which thing looks the most tiny?
         What is the littlest thing here?
+        Which object is the smallest one you can see?
+        Tell me what the littlest item in the picture is.
+        smallest thing?
+        What takes up the least space in the image?
+        Could you point out the tiniest object, please?
+        I need to know which item is the smallest.
+        what's the teeniest thing in view
+        Which thing fills the least of the frame?
+        Out of everything there, what is the smallest?
+        Name the tiniest object in front of you.
+        Let me know which object has the least size.
+        Of all the stuff you see, which is the littlest?
+        Identify the item with the smallest area in the picture.
+        What is the most minute thing you can see?
+        I wonder which of these objects is the smallest.
+        Please say which thing looks the smallest.
+        tiniest object in shot
+        Would you mind telling me what the smallest item is?
+        Which item is dwarfed by all the others?
+        Do you know which thing there is the tiniest?
+        Can you pick out the smallest thing in your view?
+        what object covers the smallest part of the photo?
+        Which object occupies the fewest pixels?
+        Report the object of minimum size.
+        Is there one object that is smaller than all the rest, and which is it?
+        In terms of size, what comes last?
+        If you rank the objects from big to small, which one is at the bottom?
+        Find the littlest object for me.
+        Which one has the smallest dimensions?
+        Tell us the name of the smallest thing you are looking at.
+        no other object is as tiny as which one?
+        What would you say is the smallest thing in the scene?
         * Which object takes up least of the view?
         * What fills the picture least?
     """,
@@ -264,6 +665,35 @@ _TABLES = {
         {Is_cap} the {x} greater in size than the {y}?
         Next to the {y}, {Does} the {x} look larger?
         I think the {x} {Is} bigger than the {y}. Is that so?
+        {Is_cap} the {x} of greater size than the {y}?
+        {Does_cap} the {x} occupy more of the image than the {y}?
+        Would you say the {x} {Is} bigger than the {y}?
+        Can you tell me if the {x} {Is} larger than the {y}?
+        I'd like to know whether the {x} {Is} bigger than the {y}.
+        the {x} bigger than the {y}?
+        {x} larger than {y}?
+        {Does_cap} the {x} outsize the {y}?
+        {Does_cap} the {x} exceed the {y} in size?
+        {Is_cap} the {x} more sizeable than the {y}?
+        Tell me whether the {x} {Is} the larger one, compared to the {y}.
+        Do you think the {x} {Is} bigger in size than the {y}?
+        When you compare the {x} and the {y}, {Is} the {x} the bigger?
+        Could you check if the {x} {Is} bigger than the {y}, please?
+        {Does_cap} the {x} look bigger to you than the {y}?
+        {Does_cap} the {x} appear larger than the {y}?
+        {Does_cap} the {x} fill more of the frame than the {y}?
+        {Does_cap} the {x} cover a larger area than the {y}?
+        Please confirm that the {x} {Is} larger than the {y}.
+        so the {x} {Is} bigger than the {y}, yes or no
+        Am I correct that the {x} {Is} larger than the {y}?
+        Size-wise, {Is} the {x} ahead of the {y}?
+        {Does_cap} the {x} dwarf the {y}?
+        Let me know if the {x} {Is} of a larger size than the {y}.
+        Relative to the {y}, {Is} the {x} any larger?
+        {Does_cap} the {x} have a greater size than the {y}?
+        {Does_cap} the {x} measure bigger than the {y}?
+        The {x} {Is} bigger than the {y}, true or false?
+        Beside the {y}, {Does} the {x} seem the larger of the two?
         * Compared with the {y}, {Is} the {x} bigger?
         * {Does_cap} the {x} take up more room than the {y}?
     """,
@@ -282,6 +712,38 @@ _TABLES = {
         Which object has the least distance to you?
         the nearest object?
         What is closest by?
+        Which object is nearest to you?
+        What's the closest thing to the camera?
+        nearest object?
+        closest thing to you
+        Tell me what is right up close to you, closer than anything else.
+        Which item is the fewest metres away from you?
+        What is the least far away?
+        Could you tell me which object is the nearest, please?
+        I need to know what you are closest to.
+        What stands nearest to the robot?
+        Name the item with the shortest distance to the camera.
+        Let me know which thing is closest at hand.
+        Of all the objects, which is the closest to you?
+        What do you have nearest in front of you?
+        Which thing are you nearest to?
+        Report the object at minimum range.
+        Please identify the nearest item.
+        Which of these things is less far from you than all the others?
+        What's nearest, robot?
+        Out of everything you see, what is nearest?
+        Which object lies at the smallest distance?
+        I'd like to hear what the closest object is.
+        Do you know which item is closest to where you are?
+        Find the thing that is closest to your lens.
+        Which object is in closest proximity to you?
+        If you order the objects by distance, which comes first?
+        what is the most near thing to you?
+        Which object would you need to travel the least to get to?
+        Who or what is closest to you right now?
+        Can you say what you're standing closest to?
+        Point me to the object with the lowest distance reading.
+        the thing nearest you, what is it
         * What would you bump into first?
         * Which thing could you touch first?
     """,
@@ -296,6 +758,35 @@ _TABLES = {
         Name the nearest {x}.
         Which {x} has the least distance to you?
         Which {x} stands closest to you?
+        Which {x} is nearest to you?
+        Which of the {xs} is closest?
+        closest {x}?
+        Tell me which {x} is the least distance away.
+        Could you point out the {x} closest to you?
+        Of all the {xs}, which is the nearest one?
+        I need to know the nearest {x}.
+        Let me know which of those {xs} is closest to the robot.
+        Which {x} are you nearest to?
+        Identify the {x} with the shortest range.
+        What is the closest one of the {xs}?
+        Please find the nearest of the {xs}.
+        Do you know which {x} is the closest to where you are?
+        Pick the {x} that's nearest to your camera.
+        Among the {xs}, which has the smallest distance to you?
+        Show me the closest {x}, please.
+        nearest one of the {xs}
+        Which {x} would be the shortest trip for you?
+        There are several {xs}; which is closest by?
+        Can you say which of the {xs} is least far away?
+        Give me the {x} nearest you.
+        Which of these {xs} is in closest proximity to you?
+        Sort the {xs} by distance and tell me the first.
+        Which {x} is the fewest metres from you?
+        I'm looking for the {x} that is nearest to you.
+        What {x} do you have closest to you?
+        Would you tell me which one of the {xs} is more near to you than the others?
+        Report the minimum-distance {x}.
+        Single out the {x} closest to the camera.
         * Of all the {xs}, which is nearest to the camera?
         * Which {x} would you reach first?
     """,
@@ -307,6 +798,34 @@ _TABLES = {
         How many metres away {Is} the {x}?
         Tell me the distance of the {x}.
         How close {Is} the {x}?
+        distance to {x}?
+        How many meters off {Is} the {x}?
+        Tell me how far the {x} {Is} from you.
+        Could you estimate the distance to the {x}, please?
+        I need to know how far off the {x} {Is}.
+        What's the range to the {x}?
+        How close {Is} the {x} to you?
+        How near {Is} the {x}?
+        Let me know the distance between you and the {x}.
+        How much distance is there between the {x} and the camera?
+        How far would I have to go to get to the {x}?
+        Give me the distance of the {x} in metres.
+        Can you measure how far the {x} {Is}?
+        Report range to {x}.
+        how far {Is} the {x} from here
+        How far do you have to drive to reach the {x}?
+        How many metres from the camera {Is} the {x}?
+        Do you know how distant the {x} {Is}?
+        What distance separates you from the {x}?
+        Regarding the {x}, how far off would that be?
+        Roughly how far {Is} the {x} from where you are?
+        How great is the gap between you and the {x}?
+        In metres, how far {Is} the {x}?
+        Say how many meters you are from the {x}.
+        I'd like the distance to the {x}.
+        How far from the robot {Is} the {x}?
+        Please tell how long is the way to the {x}.
+        What is your distance from the {x}?
         * How many metres is it from you to the {x}?
         * At what distance {Is} the {x}?
     """,
@@ -441,6 +960,38 @@ _TABLES = {
         Read out the objects.
         Say what you see.
         What all is there?
+        Which objects can you see?
+        List the objects in view.
+        objects in view?
+        What things are in front of you?
+        Tell me all the items you can make out.
+        Could you list the things you see, please?
+        I need a list of what's there.
+        Let me know which objects are visible.
+        Give me an inventory of the visible items.
+        What items have you detected?
+        Enumerate the detected objects.
+        What kinds of things can you spot?
+        what stuff is there
+        Which things does the image contain?
+        What objects are in the picture?
+        Please name the objects you recognise.
+        Can you tell me everything that's in the photo?
+        What have you got in front of the camera?
+        Run through the things you can see.
+        What all can you see there?
+        Read out the list of objects.
+        Which items appear in the scene?
+        I'd like to hear all the things you see.
+        What objects does your camera pick up?
+        Report all detections.
+        Say the names of the things you are looking at.
+        Do you know what objects there are around you?
+        Would you enumerate what's visible?
+        list of things you see
+        What sort of objects surround you?
+        Make me a list of everything in view.
+        Which things do you recognize?
         * Which things are in view?
         * Give me a list of the objects around you.
         * Enumerate what is visible.
@@ -459,6 +1010,35 @@ _TABLES = {
         Give me a short account of the scene.
         Tell me what this place looks like.
         Describe the view.
+        Can you describe the picture for me?
+        Give me a description of what's in front of you.
+        scene description?
+        Tell me about what you're looking at.
+        Could you describe your surroundings, please?
+        What does it look like where you are?
+        I'd like a summary of the scene.
+        Sum up what is in front of the camera.
+        What does the picture show?
+        What's the view like from there?
+        Let me know what the scene looks like.
+        describe this place to me
+        Explain to me what's in the image.
+        How would you describe the view?
+        I can't see, so please tell me what is around.
+        Provide an overview of the scene.
+        What's the situation in front of you?
+        Talk me through what you can see.
+        Give a short caption for this image.
+        Be my eyes and describe the view.
+        Please give me a brief report on what's in view.
+        Tell me what this scene is like.
+        What is in this scene, in a few words?
+        Summarise the image.
+        Say something about the picture.
+        Would you mind describing what's around you?
+        I want to know how the scene looks.
+        Give me a rundown of what's before you.
+        what r you looking at, describe it
         * Could you put the view into words?
         * Paint me a picture of what is there.
     """,
@@ -489,6 +1069,35 @@ _TABLES = {
         Which {x} do you see {on_side}?
         Which is the {x} {on_side}?
         Show me the {x} {on_side}.
+        What {x} do you see {on_side}?
+        the {x} {on_side}, which one?
+        Tell me which is the {x} {on_side}.
+        Could you point out the {x} that's {on_side}?
+        Which one of the {xs} do you have {on_side}?
+        I need to know which {x} is located {on_side}.
+        Let me know which of the {xs} you see {on_side}.
+        Pick out the {x} {on_side}.
+        Of all the {xs}, which one is {on_side}?
+        Identify the {x} {on_side}, please.
+        I mean the {x} {on_side}, can you show me that one?
+        Which {x} can be found {on_side}?
+        Out of those {xs}, which is standing {on_side}?
+        Find the {x} that is {on_side}.
+        Select the {x} {on_side}.
+        which one of the {xs} sits {on_side}
+        Can you tell which of the {xs} is placed {on_side}?
+        Indicate the {x} you see {on_side}.
+        Which of these {xs} appears {on_side}?
+        There are several {xs}; which is {on_side}?
+        Would you show which {x} is the one {on_side}?
+        Do you know which of the {xs} is {on_side}?
+        Highlight the {x} located {on_side}.
+        I'm asking for the {x} {on_side}, not the other ones.
+        Single out the {x} {on_side}.
+        Give me the {x} that you see {on_side}.
+        Which {x} is positioned {on_side}?
+        Please say which of all the {xs} is {on_side}.
+        Look for the {x} {on_side} and tell me which it is.
         * Of the {xs}, which is the one {on_side}?
         * Find me the {x} {on_side}.
     """,
@@ -499,6 +1108,37 @@ _TABLES = {
         Which of the {xs} is the biggest?
         Which of the {xs} is the largest one?
         Show me the biggest {x}.
+        Which of the {xs} is the largest?
+        biggest {x}?
+        What is the largest of the {xs}?
+        Tell me which {x} is the largest one.
+        Could you point out the biggest {x}, please?
+        Of all the {xs}, which one is the biggest?
+        I need to know the largest {x}.
+        Let me know which one of the {xs} has the greatest size.
+        Identify the most sizeable of the {xs}.
+        Among the {xs}, which looks biggest?
+        Out of those {xs}, which is the largest?
+        Show me the largest {x}.
+        Which {x} takes up the most space in the picture?
+        Pick the biggest one from the {xs}.
+        largest of the {xs}
+        Which of these {xs} covers the most of the image?
+        Find the {x} that is bigger than the others.
+        Do you know which of the {xs} is the biggest one?
+        Which {x} is larger than all the rest?
+        There are several {xs}; which is biggest?
+        Name the {x} with the largest size.
+        If you sort the {xs} by size, which comes out on top?
+        Can you tell me which of the {xs} is the hugest?
+        Which one of the {xs} fills the largest part of the frame?
+        Please say which {x} appears the biggest.
+        Compare the {xs} and give me the largest.
+        What {x} has the biggest dimensions?
+        I'm after the biggest of the {xs}, which is that?
+        Report the maximum-size {x}.
+        Which {x} dwarfs the others?
+        Would you select the largest {x} for me?
         * Of the {xs}, which takes up most room?
         * Find me the largest {x}.
     """,
@@ -519,6 +1159,60 @@ _TABLES = {
         What is this place used for at night?
         What is the name of this place?
         In which city are you?
+        What's the time?
+        Who lives in this place?
+        Who owns all this?
+        What day of the week is it?
+        Which year was this built?
+        What's that noise?
+        Can you hear any music?
+        What's the weather going to be like tomorrow?
+        Is it raining outside right now?
+        How cold is it in here?
+        what's the temperature
+        What does it smell like there?
+        What happened here yesterday?
+        Who was here before us?
+        What is going to happen next?
+        What's behind you?
+        What is in the next room?
+        What's just out of the picture?
+        How much does it all cost?
+        How much rent do they pay for this?
+        What's the address of this place?
+        Which city are we in?
+        What country was this taken in?
+        What is this place called?
+        Why is everything set up like this?
+        What's the purpose of this room?
+        Are the people who live here happy?
+        How long has it been like this?
+        When was it last cleaned?
+        Who tidied up in here?
+        When was the photo taken?
+        What brand is everything?
+        Is it someone's birthday today?
+        What are they talking about?
+        What's for dinner?
+        Is anybody coming later?
+        When will the delivery arrive?
+        Could you tell me who's in charge here?
+        Is this place safe at night?
+        What used to be here in the old days?
+        What's the phone number for this place?
+        Is the wifi working?
+        Do the neighbours make a lot of noise?
+        How do you feel about being here?
+        What would the owner think of this?
+        Tell me the history of this place.
+        I'd like to know when they open.
+        what time does this place close
+        Why did they choose this spot?
+        How many people visit here every day?
+        Has there ever been an accident here?
+        Let me know what's round the corner.
+        Is it quiet or noisy there?
+        Who paid for all of this?
         * Which year is it?
         * What is going on next door?
         * What was here yesterday?
@@ -540,6 +1234,43 @@ _TABLES = {
         Where will the {x} be tomorrow?
         What happened to the {x} before?
         When was the {x} last moved?
+        How much {Does} the {x} cost?
+        What's the price of the {x}?
+        Whose {Is} the {x}?
+        What {Does} the {x} weigh?
+        What brand {Is} the {x}?
+        Which country {Does} the {x} come from?
+        Where did somebody buy the {x}?
+        When did they buy the {x}?
+        {Is_cap} the {x} in working order?
+        {Does_cap} the {x} work properly?
+        {Is_cap} the {x} still under warranty?
+        What will happen to the {x} tomorrow?
+        Who used the {x} last?
+        How long {Is} the {x} going to stay there?
+        How long has someone had the {x}?
+        {Is_cap} the {x} expensive?
+        {Is_cap} the {x} for sale?
+        Could you tell me what the {x} {Is} worth?
+        I need to know the serial number of the {x}.
+        Let me know when the {x} will be moved.
+        price of the {x}?
+        owner of the {x}?
+        {Is_cap} the {x} warm or cold to the touch?
+        What {Does} the {x} smell like?
+        What sound {Does} the {x} make?
+        {Is_cap} the {x} stolen?
+        Did anyone ever repair the {x}?
+        How often {Does} the {x} get cleaned?
+        Who cleaned the {x} last time?
+        Where were the materials for the {x} produced?
+        {Is_cap} the {x} a present from somebody?
+        {Does_cap} the {x} have a name?
+        Who will need the {x} next?
+        Tell me the story behind the {x}.
+        what did they pay for the {x}
+        Where {Does} the {x} usually go at night?
+        Does anybody like the {x}?
         * What price would the {x} fetch?
         * To whom does the {x} belong?
         * How much does the {x} weigh?
@@ -559,6 +1290,42 @@ _TABLES = {
         Is the {x} married?
         Who is the {x}?
         What did the {x} eat today?
+        What is the {x}'s name?
+        Where does the {x} live?
+        What does the {x} do for a living?
+        Is the {x} happy with life?
+        Who is the {x} waiting for?
+        Where is the {x} going to go next?
+        Where was the {x} an hour ago?
+        What did the {x} have for breakfast?
+        Does the {x} have any children?
+        How much does the {x} earn?
+        What languages does the {x} speak?
+        What is the {x} saying?
+        Is the {x} hungry?
+        Is the {x} feeling ill?
+        When is the {x}'s birthday?
+        Which football team does the {x} support?
+        Can the {x} swim?
+        Do you know the {x} personally?
+        Have you ever met the {x} before?
+        name of the {x}?
+        Could you tell me the {x}'s phone number?
+        I need to know what the {x} is planning.
+        Let me know when the {x} will leave.
+        what job has the {x}
+        Is the {x} a nice person?
+        Does the {x} like this place?
+        How long has the {x} been here?
+        Who invited the {x}?
+        Is the {x} allowed to be here?
+        What's the {x}'s favourite food?
+        Where did the {x} go to school?
+        What nationality is the {x}?
+        Is the {x} related to anyone you know?
+        Does the {x} remember you?
+        What kind of voice does the {x} have?
+        Tell me what the {x} did last night.
         * What's the {x} called?
         * Is the {x} in a good mood?
         * What does the {x} want?

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids, describe_objects
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.training.data import wordings
 from mrmllm_ros.training.data.nouns import TRAIN_NOUNS
 from mrmllm_ros.training.data.questions import FAMILIES, Scene, ask
 
@@ -40,6 +42,15 @@ def questions(scene, split="train", draws=40, count=40):
         for seed in range(draws)
         for item in ask(scene, np.random.default_rng(seed), count, split, TRAIN_NOUNS)
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_wordings():
+    """Of all ways to ask the same, so that a few draws show every question."""
+    few = {name: replace(w, train=w.train[:7]) for name, w in wordings.WORDINGS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wordings, "WORDINGS", few)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def questions(scene, split="train", draws=40, count=40):
 @pytest.fixture(scope="module", autouse=True)
 def few_wordings():
     """Of all ways to ask the same, so that a few draws show every question."""
-    few = {name: replace(w, train=w.train[:7]) for name, w in wordings.WORDINGS.items()}
+    few = {name: replace(w, train=w.train[:5]) for name, w in wordings.WORDINGS.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wordings, "WORDINGS", few)
         yield
@@ -152,7 +152,7 @@ def test_answers_cite_what_the_truth_says(scene, split):
         ("Is there a vehicle?", "Yes, I see cars [1][6]."),
         ("How many animals are there?", "I see a dog [3], one in all."),
         ("Is anybody there?", "Yes, I see people [2][4]."),
-        ("Any pieces of fruit here?", "No, I do not see a piece of fruit."),
+        ("Do you see any pieces of fruit?", "No, I do not see a piece of fruit."),
         ("Who owns the blue car?", "I can't tell that from what I see."),
     ],
 )

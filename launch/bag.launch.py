@@ -47,14 +47,29 @@ def arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def playback(context: LaunchContext) -> list[ExecuteProcess]:
-    """`ros2 bag play` with a clock."""
-    require_packages("ros2bag")
-    arguments = context.launch_configurations
-    bag = Path(arguments["bag"]).expanduser()
+def bag_path(context: LaunchContext) -> Path:
+    """The bag.
+
+    Raises:
+        RuntimeError: If there is none.
+    """
+    bag = Path(context.launch_configurations["bag"]).expanduser()
     if not bag.exists():
         raise RuntimeError(f"bag: there is no {bag}")
-    command = ["ros2", "bag", "play", str(bag), "--clock", "100", "--disable-keyboard-controls"]
+    return bag
+
+
+def check(context: LaunchContext) -> None:
+    """End before anything has been started where the bag cannot be played."""
+    require_packages("ros2bag")
+    bag_path(context)
+
+
+def playback(context: LaunchContext) -> list[ExecuteProcess]:
+    """`ros2 bag play` with a clock."""
+    arguments = context.launch_configurations
+    command = ["ros2", "bag", "play", str(bag_path(context))]
+    command += ["--clock", "100", "--disable-keyboard-controls"]
     command += ["--rate", arguments["rate"], "--delay", arguments["delay_s"]]
     if arguments["loop"] == "true":
         command.append("--loop")
@@ -65,5 +80,6 @@ def generate_launch_description() -> LaunchDescription:
     mrmllm = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
     )
-    # First, so that nothing has been started when there is no bag.
-    return LaunchDescription([*arguments(), OpaqueFunction(function=playback), mrmllm])
+    player = OpaqueFunction(function=playback)
+    # Included before the player, it also sets the player's environment.
+    return LaunchDescription([*arguments(), OpaqueFunction(function=check), mrmllm, player])

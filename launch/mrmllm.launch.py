@@ -81,9 +81,15 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="Topic of depth images, for the localizer.",
         ),
         DeclareLaunchArgument(
+            "depth_camera_info",
+            default_value="/{camera}/depth/camera_info",
+            description="Camera info topic of the depth images; where nothing comes, they are "
+            "taken to be registered to the colour images.",
+        ),
+        DeclareLaunchArgument(
             "points",
             default_value="/{camera}/points",
-            description="Topic of point clouds, for the localizer.",
+            description="Topic of point clouds, for a localizer whose parameter source is points.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -105,6 +111,11 @@ def arguments() -> list[DeclareLaunchArgument]:
         switch("localizer", "false", "Whether to publish detections_3d and object_points."),
         switch("visualizer", "true", "Whether to publish annotated_image and markers."),
         switch("rviz", "false", "Whether to start RViz, for the first camera."),
+        DeclareLaunchArgument(
+            "fixed_frame",
+            default_value="camera_optical_frame",
+            description="Frame that RViz shows things in: that of the images or one of the robot.",
+        ),
         switch("respawn", "false", "Whether to start a node again when it has ended."),
         DeclareLaunchArgument(
             "log_level",
@@ -210,13 +221,10 @@ def remappings(context: LaunchContext, camera: str) -> list[tuple[str, str]]:
         "image_raw": "image",
         "camera_info": "camera_info",
         "depth/image_raw": "depth",
+        "depth/camera_info": "depth_camera_info",
         "points": "points",
     }
-    answers = f"{context.launch_configurations['ros_namespace'].rstrip('/')}/answers"
-    return [
-        *((name, topic(context, argument, camera)) for name, argument in names.items()),
-        ("answers", answers),
-    ]
+    return [(name, topic(context, argument, camera)) for name, argument in names.items()]
 
 
 def sim_time(context: LaunchContext) -> dict[str, bool]:
@@ -232,7 +240,7 @@ def rviz(context: LaunchContext, namespace: str) -> Node:
         package="rviz2",
         executable="rviz2",
         namespace=namespace,
-        arguments=["-d", str(RVIZ)],
+        arguments=["-d", str(RVIZ), "-f", LaunchConfiguration("fixed_frame")],
         parameters=[sim_time(context)],
         remappings=[(name, name.removeprefix("/mrmllm/")) for name in topics],
         condition=IfCondition(LaunchConfiguration("rviz")),

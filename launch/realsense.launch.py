@@ -19,9 +19,9 @@ SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
 def arguments() -> list[DeclareLaunchArgument]:
     """Those of mrmllm.launch.py that have another default here."""
-    topics = [
-        DeclareLaunchArgument(name, default_value=topic, description=description)
-        for name, topic, description in (
+    names = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, default, description in (
             ("image", "/camera/color/image_rect", "Image topic."),
             ("camera_info", "/camera/color/camera_info", "Camera info topic."),
             (
@@ -29,6 +29,12 @@ def arguments() -> list[DeclareLaunchArgument]:
                 "/camera/aligned_depth_to_color/image_raw",
                 "Topic of depth images, for the localizer.",
             ),
+            (
+                "depth_camera_info",
+                "/camera/aligned_depth_to_color/camera_info",
+                "Camera info topic of the depth images.",
+            ),
+            ("fixed_frame", "camera_color_optical_frame", "Frame that RViz shows things in."),
         )
     ]
     switches = [
@@ -40,7 +46,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             ("rviz", "Whether to start RViz."),
         )
     ]
-    return [*topics, *switches]
+    return [*names, *switches]
 
 
 def camera() -> list[Node]:

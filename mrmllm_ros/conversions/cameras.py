@@ -41,8 +41,20 @@ def pinhole_camera_info(
     )
 
 
+def projection(info: CameraInfo) -> np.ndarray:
+    """(3, 3) float64, the camera's matrix once its images are rectified, which `p` holds.
+
+    Where `p` is not filled in, or the camera is not calibrated, it is `k`.
+    """
+    matrix = np.array(info.k, float).reshape(3, 3)
+    rectified = np.array(info.p, float).reshape(3, 4)[:, :3]
+    return rectified if matrix[0, 0] > 0 and rectified[0, 0] > 0 else matrix
+
+
 def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarray:
     """The pinhole model of an image that may be larger or smaller than what `info` is about.
+
+    The image is taken to be rectified, as those of `image_proc` are.
 
     A region of interest is taken into account, and so is binning, which makes an image smaller.
 
@@ -56,7 +68,7 @@ def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarra
     Raises:
         CameraInfoError: If the camera is not calibrated, or the image has another shape.
     """
-    matrix = np.array(info.k, float).reshape(3, 3)
+    matrix = projection(info)
     if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
         raise CameraInfoError("camera_info holds no calibration (k); calibrate the camera")
     width, height = info.width, info.height

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from mrmllm_ros.conversions.cameras import projection
 from mrmllm_ros.msg import Answer, Detection, DetectionArray
 from mrmllm_ros.perception.legend import caption, dashes, label_colour
 
@@ -220,8 +221,8 @@ def _plane_edges(
 
 def _to_plane(pixels: np.ndarray, camera_info: CameraInfo, distance_m: float) -> np.ndarray:
     """(N, 3) points of the plane that (N, 2) pixels show."""
-    focal_x, _, center_x, _, focal_y, center_y = camera_info.k[:6]
-    metres = (pixels - (center_x, center_y)) / (focal_x, focal_y) * distance_m
+    matrix = projection(camera_info)
+    metres = (pixels - matrix[:2, 2]) / (matrix[0, 0], matrix[1, 1]) * distance_m
     return np.column_stack([metres, np.full(len(metres), distance_m)])
 
 

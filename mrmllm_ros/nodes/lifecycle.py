@@ -145,9 +145,12 @@ class ManagedNode(LifecycleNode, Generic[S]):
         return super().on_error(state)
 
     def start(self) -> None:
-        """Configure and activate, as a lifecycle manager would."""
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        """Configure and activate, as a lifecycle manager would, unless one is doing it already."""
+        try:
+            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                self.trigger_activate()
+        except RCLError as error:
+            self.get_logger().warning(f"autostart leaves off, somebody else has begun: {error}")
 
     def stop(self) -> None:
         """Stop working and let go of everything, in whatever state."""
@@ -196,10 +199,13 @@ def spin(node_class: type[ManagedNode]) -> int:
     with ThreadPoolExecutor(1, "executor") as threads:
         spinning = threads.submit(_spin, executor, node)
         spinning.add_done_callback(lambda _: interrupted.set())
-        if node.autostart:
-            node.start()
-        interrupted.wait()
-        executor.shutdown()
+        try:
+            if node.autostart:
+                node.start()
+            interrupted.wait()
+        finally:
+            # Else its thread would be waited for without end.
+            executor.shutdown()
     node.stop()
     node.destroy_node()
     rclpy.shutdown()

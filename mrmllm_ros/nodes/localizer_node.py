@@ -178,6 +178,12 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._serve()
 
     def _on_detections(self, message: DetectionArray) -> None:
+        if self._waiting and nanoseconds(message.header.stamp) < nanoseconds(
+            self._waiting[-1].header.stamp
+        ):
+            # Time has jumped back: depth that they wait for comes no more.
+            while self._waiting:
+                self._publish(self._waiting.popleft())
         self._waiting.append(message)
         self._serve()
 

@@ -211,10 +211,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`. Lets go of the models: the GPU is free for others."""
         self._active.close()
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.stop()
-            self._log_statistics(engine.statistics())
+        self._stop_engine()
         self._unload()
 
     def release(self) -> None:
@@ -237,6 +234,13 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self.get_logger().info(
             f"detections by {detector.name}, answers by {answerer.name} ({answerer.state})"
         )
+
+    def _stop_engine(self) -> None:
+        # Its name ends with this function: while it lasts, memory cannot be freed.
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop()
+            self._log_statistics(engine.statistics())
 
     def _unload(self) -> None:
         self._models = None
@@ -393,6 +397,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 goal.canceled()
             else:
                 goal.abort()
+        except Exception as error:
+            # rclpy would abort the goal too, but without a reason.
+            result = refused(self._unexpected(error), Ask.Result)
+            goal.abort()
         finally:
             self._asked.pop(key, None)
         return result

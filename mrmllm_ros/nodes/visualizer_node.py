@@ -12,6 +12,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
+from mrmllm_ros.conversions.cameras import projection
 from mrmllm_ros.conversions.detections import detections_from_message
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import bgr_from_message, image_from_bgr
@@ -137,7 +138,8 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         # An uncalibrated camera has a matrix of zeros (sensor_msgs/CameraInfo).
-        if message.k[0] > 0 and message.k[4] > 0:
+        matrix = projection(message)
+        if matrix[0, 0] > 0 and matrix[1, 1] > 0:
             self._camera_info = message
             return
         self.get_logger().warning(

@@ -57,6 +57,17 @@ def test_both_matrices_project_alike(info):
     assert project(info.p, (*point, 1.0)) == pytest.approx(project(info.k, point))
 
 
+def test_the_matrix_is_that_of_rectified_images(info):
+    info.p[0], info.p[2] = 500.0, 300.0
+    matrix = camera_matrix(info, (640, 480))
+    assert (matrix[0, 0], matrix[0, 2]) == (500, 300)
+
+
+def test_without_one_for_rectified_images_it_is_that_of_the_raw_ones(info):
+    info.p = [0.0] * 12
+    np.testing.assert_allclose(camera_matrix(info, (640, 480)), np.reshape(info.k, (3, 3)))
+
+
 def test_the_matrix_of_an_image_of_full_size_is_that_of_its_calibration(info):
     np.testing.assert_array_equal(camera_matrix(info, (640, 480)), np.reshape(info.k, (3, 3)))
 

@@ -113,7 +113,6 @@ def test_one_camera_has_its_topics_in_the_namespace_itself():
     assert set(nodes) == {"/eyes/mrmllm_node", "/eyes/visualizer_node"}
     assert nodes["/eyes/mrmllm_node"] == {"image_raw": "/camera/image_raw"}
     assert nodes["/eyes/visualizer_node"]["camera_info"] == "/camera/camera_info"
-    assert nodes["/eyes/visualizer_node"]["answers"] == "/eyes/answers"
 
 
 def test_each_of_several_cameras_has_its_own_localizer_and_visualizer():
@@ -129,7 +128,9 @@ def test_each_of_several_cameras_has_its_own_localizer_and_visualizer():
             remaps = nodes[f"/mrmllm/{camera}/{name}_node"]
             assert remaps["image_raw"] == f"/{camera}/rgb"
             assert remaps["depth/image_raw"] == f"/{camera}/depth/image_raw"
-            assert remaps["answers"] == "/mrmllm/answers"
+            assert remaps["depth/camera_info"] == f"/{camera}/depth/camera_info"
+            # What is in the camera's namespace is found there.
+            assert "answers" not in remaps
 
 
 def test_cameras_of_the_parameter_file_are_launched(tmp_path):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real nodes as processes, and a client in this one that talks to them over DDS."""
 
-import gc
 import os
 import re
 import subprocess
@@ -147,7 +146,6 @@ def loading(monkeypatch):
             return models
 
         def in_memory(self):
-            gc.collect()
             return sum(model() is not None for model in self.loaded)
 
     loading = Loading()

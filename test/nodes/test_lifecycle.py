@@ -105,6 +105,13 @@ def test_an_active_node_has_its_models_and_a_deactivated_one_has_let_them_go(nod
     assert (loading.in_memory(), len(loading.loaded)) == (1, 2)
 
 
+def test_autostart_leaves_a_node_alone_that_somebody_else_has_configured(node, loading, capfd):
+    node.trigger_configure()
+    node.start()
+    assert state(node) == State.PRIMARY_STATE_INACTIVE
+    assert "autostart leaves off" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("error", [MrmllmError("no such model"), RuntimeError("no such model")])
 def test_a_failure_to_configure_is_logged_and_leaves_nothing(node, loading, error, capfd):
     before, loading.fail = held(node), error

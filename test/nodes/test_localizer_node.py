@@ -260,6 +260,16 @@ def test_time_may_jump_back(feed):
     assert "time has jumped back" in feed.log()
 
 
+def test_what_waited_before_a_jump_back_does_not_hold_up_what_comes_after(feed):
+    feed.locate(lambda feed: [with_hole(feed)])
+    # Nothing newer comes in the old time, so this one waits.
+    waiting = feed.publish(lambda feed: [])
+    Feed.sec -= 50
+    header = feed.publish(lambda feed: [with_hole(feed)])
+    assert feed.client.spin_until(lambda: feed.results[-1].header == header, 5), feed.log()
+    assert waiting in [each.header for each in feed.results]
+
+
 def test_depth_of_another_frame_is_refused(feed):
     check_nothing_located(
         feed,

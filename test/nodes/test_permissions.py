@@ -61,7 +61,7 @@ def test_a_node_uses_what_is_documented_and_nothing_else(name, make_node, pictur
     assert {relative(s.service_name, name) for s in node.services} == replied
     # Images are taken raw here, and depth from images.
     used = {relative(s.topic_name, name) for s in node.subscriptions}
-    assert used == subscribed - {"image_raw/compressed", "points"}
+    assert used == subscribed - {"image_raw/compressed", "points", "/tf", "/tf_static"}
 
 
 def test_the_policy_that_is_shown_gives_mrmllm_node_what_the_table_says():

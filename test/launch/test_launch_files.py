@@ -205,7 +205,7 @@ def test_an_example_joins_camera_rectification_and_rviz(file, driver, image, eve
 def test_a_bag_is_played_with_its_clock(every_package, tmp_path):
     bag = include("bag", bag=str(tmp_path), rate="0.5", loop="true")
     context = LaunchContext()
-    player, *nodes = processes(bag, context)
+    *nodes, player = processes(bag, context)
     words = ["".join(part.perform(context) for part in word) for word in player.cmd]
     assert words[:4] == ["ros2", "bag", "play", str(tmp_path)]
     assert {"--clock", "--loop"} < set(words)

@@ -202,6 +202,21 @@ def test_an_example_joins_camera_rectification_and_rviz(file, driver, image, eve
     assert ("/mrmllm/localizer_node" in nodes) == (file == "realsense")
 
 
+@pytest.mark.parametrize(
+    ("file", "frame"),
+    [("mrmllm", "camera_optical_frame"), ("realsense", "camera_color_optical_frame")],
+)
+def test_rviz_is_fixed_to_the_frame_of_the_images(every_package, file, frame):
+    context = LaunchContext()
+    *_, rviz = [
+        process
+        for process in processes(include(file, rviz="true"), context)
+        if getattr(process, "node_executable", "") == "rviz2"
+    ]
+    words = ["".join(part.perform(context) for part in word) for word in rviz.cmd[1:]]
+    assert words[words.index("-f") + 1] == frame
+
+
 def test_a_bag_is_played_with_its_clock(every_package, tmp_path):
     bag = include("bag", bag=str(tmp_path), rate="0.5", loop="true")
     context = LaunchContext()

@@ -51,6 +51,12 @@ def projection(info: CameraInfo) -> np.ndarray:
     return rectified if matrix[0, 0] > 0 and rectified[0, 0] > 0 else matrix
 
 
+def is_calibrated(info: CameraInfo) -> bool:
+    """Whether there is a matrix; an uncalibrated camera has zeros (sensor_msgs/CameraInfo)."""
+    matrix = projection(info)
+    return bool(np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0)
+
+
 def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarray:
     """The pinhole model of an image that may be larger or smaller than what `info` is about.
 
@@ -68,9 +74,9 @@ def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarra
     Raises:
         CameraInfoError: If the camera is not calibrated, or the image has another shape.
     """
-    matrix = projection(info)
-    if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
+    if not is_calibrated(info):
         raise CameraInfoError("camera_info holds no calibration (k); calibrate the camera")
+    matrix = projection(info)
     width, height = info.width, info.height
     if info.roi.width and info.roi.height:
         width, height = info.roi.width, info.roi.height

@@ -178,26 +178,20 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._serve()
 
     def _on_detections(self, message: DetectionArray) -> None:
-        if self._waiting and nanoseconds(message.header.stamp) < nanoseconds(
-            self._waiting[-1].header.stamp
-        ):
-            # Time has jumped back: depth that they wait for comes no more.
-            while self._waiting:
-                self._publish(self._waiting.popleft())
         self._waiting.append(message)
         self._serve()
 
     def _serve(self) -> None:
         """Publish, in the order in which they came, the detections that need not wait longer."""
-        while self._waiting and (
-            self._depth_is_complete(self._waiting[0]) or len(self._waiting) > _MOST_WAITING
-        ):
+        while self._waiting and self._is_due(self._waiting[0]):
             self._publish(self._waiting.popleft())
 
-    def _depth_is_complete(self, message: DetectionArray) -> bool:
-        """Whether nothing nearer in time is still to come."""
-        newest_ns = self._depths.newest_ns
-        return newest_ns is not None and newest_ns >= nanoseconds(message.header.stamp)
+    def _is_due(self, message: DetectionArray) -> bool:
+        """Whether no depth nearer in time is still to come, or to be waited for."""
+        stamp_ns, newest_ns = nanoseconds(message.header.stamp), self._depths.newest_ns
+        is_complete = newest_ns is not None and newest_ns >= stamp_ns
+        has_jumped_back = stamp_ns > nanoseconds(self._waiting[-1].header.stamp)
+        return is_complete or has_jumped_back or len(self._waiting) > _MOST_WAITING
 
     def _publish(self, message: DetectionArray) -> None:
         try:

@@ -12,7 +12,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
-from mrmllm_ros.conversions.cameras import projection
+from mrmllm_ros.conversions.cameras import is_calibrated
 from mrmllm_ros.conversions.detections import detections_from_message
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import bgr_from_message, image_from_bgr
@@ -137,9 +137,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             self._images.popitem(last=False)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        # An uncalibrated camera has a matrix of zeros (sensor_msgs/CameraInfo).
-        matrix = projection(message)
-        if matrix[0, 0] > 0 and matrix[1, 1] > 0:
+        if is_calibrated(message):
             self._camera_info = message
             return
         self.get_logger().warning(

@@ -113,6 +113,8 @@ def test_one_camera_has_its_topics_in_the_namespace_itself():
     assert set(nodes) == {"/eyes/mrmllm_node", "/eyes/visualizer_node"}
     assert nodes["/eyes/mrmllm_node"] == {"image_raw": "/camera/image_raw"}
     assert nodes["/eyes/visualizer_node"]["camera_info"] == "/camera/camera_info"
+    # Those of the namespace, /eyes/answers.
+    assert "answers" not in nodes["/eyes/visualizer_node"]
 
 
 def test_each_of_several_cameras_has_its_own_localizer_and_visualizer():

@@ -293,10 +293,7 @@ def match_targets(
     labels = [""] * count
     xyxy = np.full((count, 4), np.nan, np.float32)
     attributes: list[Mapping[str, str]] = [{}] * count
-    for candidate, true in _pairs(candidates, truth):
-        same = candidates.labels[candidate] == truth.labels[true]
-        if not (same or relabel):
-            continue
+    for candidate, true in _pairs(candidates, truth, relabel):
         scores[candidate] = truth.scores[true]
         labels[candidate] = truth.labels[true] if relabel else ""
         xyxy[candidate] = truth.xyxy[true]
@@ -339,13 +336,18 @@ def _unknown(
     return unknown & (box_overlaps(candidates.xyxy, truth.xyxy) < SAME_OBJECT).all(axis=1)
 
 
-def _pairs(candidates: Detections, truth: Detections) -> Iterator[tuple[int, int]]:
-    """Positions of candidates and of the true objects that they are, one to one."""
+def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator[tuple[int, int]]:
+    """Positions of candidates and of the true objects that they are, one to one.
+
+    Without `relabel` those of different labels are no pair.
+    """
     overlaps = box_overlaps(candidates.xyxy, truth.xyxy)
     found, true = np.nonzero(overlaps >= SAME_OBJECT)
     same = np.array(
         [candidates.labels[k] == truth.labels[m] for k, m in zip(found, true, strict=True)], bool
     )
+    if not relabel:
+        found, true, same = found[same], true[same], same[same]
     order = np.lexsort((-overlaps[found, true], -candidates.scores[found], ~same))
     free_candidates, free_truth = set(found.tolist()), set(true.tolist())
     for k, m in zip(found[order].tolist(), true[order].tolist(), strict=True):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from mrmllm_ros.model.prompt import PromptSettings, cited_ids, describe_objects
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.training.data import wordings
 from mrmllm_ros.training.data.nouns import TRAIN_NOUNS
-from mrmllm_ros.training.data.questions import FAMILIES, Scene, ask
+from mrmllm_ros.training.data.questions import FAMILIES, HARD, Scene, ask
 
 EMPTY = Scene(labels=(), boxes=np.zeros((0, 4)), attributes=())
 YARD = Scene(
@@ -218,6 +219,18 @@ def test_all_families_get_their_turn_and_nothing_is_asked_twice():
     made = ask(YARD, np.random.default_rng(0), len(FAMILIES), "train", TRAIN_NOUNS)
     assert {item.family for item in made} == set(FAMILIES)
     assert len({item.question for item in made}) == len(made)
+
+
+def test_training_asks_twice_about_what_is_learnt_last_and_evaluation_does_not():
+    count = len(FAMILIES) + len(HARD)
+    trained, evaluated = (
+        Counter(
+            item.family for item in ask(YARD, np.random.default_rng(0), count, split, TRAIN_NOUNS)
+        )
+        for split in ("train", "evaluation")
+    )
+    assert trained == Counter([*FAMILIES, *HARD])
+    assert evaluated != trained
 
 
 def test_draws_are_the_same_for_the_same_seed():

@@ -358,7 +358,8 @@ def _device(path: str, compute: Compute) -> str:
                 path,
             )
             return "cpu"
-    return str(compute.device)
+    # Several processes that train on one machine have processors with numbers.
+    return "cpu" if compute.device.type == "cpu" else str(compute.device)
 
 
 def _bound_threads(backend: Any, path: str, threads: int) -> None:

@@ -274,6 +274,12 @@ def test_the_bound_on_threads_reaches_onnx_runtime(compute):
         assert session.get_session_options().intra_op_num_threads == threads
 
 
+def test_a_processor_may_have_a_number_as_where_several_processes_train(compute, bus_image, bus):
+    numbered = replace(compute, device=torch.device("cpu", 1))
+    [found] = load_detector(DetectorSettings(), numbered).detect([bus_image])
+    assert_alike(found, bus)
+
+
 def test_a_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "own.onnx").touch()

@@ -23,6 +23,7 @@ from mrmllm_ros.model.generation import Listener, generate_text
 from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm, read_config
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids
+from mrmllm_ros.perception.colour import colour_attributes
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception, distinct
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
@@ -244,7 +245,8 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             frames = self.processor([image], [perception])
             return _prefix(self.model.read(frames, self._preamble), frames, 0)
 
-        return MrMllmReading(EnrichedDetections.unchanged(perception), Once(read))
+        colours = colour_attributes(image, perception.candidates)
+        return MrMllmReading(EnrichedDetections.unchanged(perception, colours), Once(read))
 
     def _enrich(
         self, perceptions: Sequence[Perception], frames: FrameBatch, frame_pass: FramePass

@@ -37,6 +37,7 @@ from mrmllm_ros.model.prompt import (
     listed,
     stated_distances,
 )
+from mrmllm_ros.perception.colour import colour_attributes
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
@@ -146,7 +147,13 @@ class VlmAnswerer(Answerer[VlmReading]):
     ) -> list[VlmReading]:
         """Keep images and what was found in them; the model is not run."""
         return [
-            VlmReading(EnrichedDetections.unchanged(perception), image, perception)
+            VlmReading(
+                EnrichedDetections.unchanged(
+                    perception, colour_attributes(image, perception.candidates)
+                ),
+                image,
+                perception,
+            )
             for image, perception in zip(images, perceptions, strict=True)
         ]
 

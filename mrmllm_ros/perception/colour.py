@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.enriched_detections import Attribute
 
 # The colour terms that most languages have words for (Berlin and Kay, 1969).
 COLOURS = (
@@ -68,17 +69,44 @@ def measure_colours(
         N names of `values`; empty where no colour has a clear majority, or the box is too small or
         outside of the image.
     """
+    return tuple(name for name, _ in _measure(image_bgr, detections, values))
+
+
+def colour_attributes(
+    image_bgr: np.ndarray, detections: Detections
+) -> tuple[tuple[Attribute, ...], ...]:
+    """The colour of each object as an attribute.
+
+    Args:
+        image_bgr: (H, W, 3) uint8, the image that the boxes are in.
+        detections: N objects in that image.
+
+    Returns:
+        Of each object its `colour`, with the share of the object's inner part that has it as the
+        score; nothing where `measure_colours` names none.
+    """
+    return tuple(
+        (Attribute("colour", name, share),) if name else ()
+        for name, share in _measure(image_bgr, detections, COLOURS)
+    )
+
+
+def _measure(
+    image_bgr: np.ndarray, detections: Detections, values: Sequence[str]
+) -> list[tuple[str, float]]:
+    """Of each object the name of its colour, or none, and the share that the commonest has."""
     if not len(detections):
-        return ()
+        return []
     regions = _clip(_inner_regions(detections), image_bgr.shape)  # (N, 4)
     known = np.array(COLOURS)
     counts = _count_colours(_sample(image_bgr, regions))  # (N, 11)
     counts[:, ~np.isin(known, list(values))] = 0
-    clear = counts.max(axis=1) >= _CLEAR_SHARE * _GRID**2
+    shares = counts.max(axis=1) / _GRID**2
     large = (detections.xyxy[:, 2:] - detections.xyxy[:, :2]).min(axis=1) >= _LEAST_SIDE
     inside = (regions[:, 2:] - regions[:, :2]).min(axis=1) >= 1
-    best = known[counts.argmax(axis=1)]
-    return tuple(np.where(clear & large & inside, best, "").tolist())
+    named = (shares >= _CLEAR_SHARE) & large & inside
+    best = np.where(named, known[counts.argmax(axis=1)], "")
+    return list(zip(best.tolist(), shares.tolist(), strict=True))
 
 
 def _inner_regions(detections: Detections) -> np.ndarray:

@@ -64,13 +64,22 @@ class EnrichedDetections:
             raise ValueError(f"novelty {self.novelty} is not one of 0 to 1 for each object")
 
     @classmethod
-    def unchanged(cls, perception: Perception) -> EnrichedDetections:
-        """What the detector said, nothing added."""
+    def unchanged(
+        cls,
+        perception: Perception,
+        attributes: tuple[tuple[Attribute, ...], ...] | None = None,
+    ) -> EnrichedDetections:
+        """What the detector said.
+
+        Args:
+            perception: It.
+            attributes: K tuples of attributes that are known besides; None for none.
+        """
         count = len(perception.candidates)
         return cls(
             fused=perception.candidates,
             detector=perception.candidates,
             reported=np.arange(perception.reported),
             novelty=np.zeros(count, np.float32),
-            attributes=((),) * count,
+            attributes=((),) * count if attributes is None else attributes,
         )

@@ -112,3 +112,11 @@ def test_people_are_counted_as_they_are_cited(photograph, ask):
 def test_what_no_list_of_objects_can_tell_is_not_told(ask):
     answer, _ = ask("zidane", "What is the name of the person?")
     assert "can't tell" in answer.text
+
+
+def test_detections_stay_as_they_are_and_get_measured_colours(answerer, detector, bus_image):
+    [perception] = detector.detect([bus_image])
+    [reading] = answerer.read([bus_image], [perception])
+    assert reading.enriched.fused is reading.enriched.detector is perception.candidates
+    assert any(reading.enriched.attributes)
+    assert {a.name for found in reading.enriched.attributes for a in found} == {"colour"}

@@ -15,6 +15,7 @@ from mrmllm_ros.model.answerer import Question
 from mrmllm_ros.model.generation import Decoding, Generation, Listener
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings
 from mrmllm_ros.model.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError, VlmSettings
+from mrmllm_ros.perception.colour import colour_attributes
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 
 
@@ -159,6 +160,7 @@ def test_reading_runs_no_model_and_leaves_detections_as_they_are(
     assert not watched
     assert first.enriched.fused is scene.candidates
     assert first.enriched.reported.tolist() == [0, 1]
+    assert first.enriched.attributes == colour_attributes(bus_image, scene.candidates)
     assert first.image is bus_image
     assert len(second.enriched.fused) == 0
     assert answerer.read([], []) == []

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.perception.colour import COLOURS, measure_colours
+from mrmllm_ros.perception.colour import COLOURS, colour_attributes, measure_colours
 
 # Two everyday shades of each, R, G, B.
 SHADES = {
@@ -50,6 +50,20 @@ def test_noise_and_what_is_around_do_not_change_it(image, make_detections):
     noise = np.random.default_rng(0).normal(0, 12, image.shape)
     noisy = (image + noise).clip(0, 255).astype(np.uint8)
     assert measure_colours(noisy, make_detections(("car", 0.9, BOX))) == ("red",)
+
+
+def test_the_attribute_is_as_sure_as_the_colour_is_common(image, make_detections):
+    left, top, right, bottom = BOX
+    paint(image, BOX, (220, 20, 30))
+    paint(image, (left, top, right, (top + bottom) // 2), (10, 10, 10))
+    paint(image, (left, top, right, top + (bottom - top) // 4), (220, 20, 30))
+    [[colour], nothing] = colour_attributes(
+        image, make_detections(("car", 0.9, BOX), ("car", 0.9, (-90, -90, -10, -10)))
+    )
+    assert (colour.name, colour.value) == ("colour", "red")
+    assert colour.score == pytest.approx(7 / 12, abs=0.05)
+    assert nothing == ()
+    assert colour_attributes(image, make_detections()) == ()
 
 
 def test_a_box_of_many_colours_has_none(image, make_detections):

@@ -34,6 +34,13 @@ def test_unchanged_is_what_the_detector_said(unchanged, perception):
     assert unchanged.attributes == ((), (), ())
 
 
+def test_what_is_known_besides_goes_along_unchanged(perception):
+    attributes = ((Attribute("colour", "red", 0.9),), (), ())
+    enriched = EnrichedDetections.unchanged(perception, attributes)
+    assert enriched.attributes == attributes
+    assert enriched.fused is perception.candidates
+
+
 def test_no_objects_can_be_enriched(make_detections):
     empty = EnrichedDetections.unchanged(Perception(make_detections(), 0.3))
     assert len(empty.fused) == len(empty.reported) == len(empty.novelty) == 0

@@ -10,6 +10,8 @@ from transformers import PretrainedConfig
 
 from mrmllm_ros.perception.colour import COLOURS
 
+PERCEPTION_OUTPUTS = ("score", "label", "box", "attribute", "novelty")
+
 
 @strict(accept_kwargs=True)
 class MrMllmConfig(PretrainedConfig):
@@ -44,7 +46,8 @@ class MrMllmConfig(PretrainedConfig):
         prefix_tokens: Switch of the query tokens in the language model's input.
         gated_injection: Switch of the injection into the upper language layers.
         perception_prompt: Switch of the detections written into the prompt.
-        perception_head: Switch of the way back. Off: detections stay as the detector gave them.
+        perception_outputs: The way back: what the perception head says of objects, of
+            `PERCEPTION_OUTPUTS`. The rest stays as the detector gave it; empty for no head.
         prompt_examples: Whether the prompt shows examples, which an untrained language model
             needs.
         attributes: Values to choose from for each attribute of an object.
@@ -78,7 +81,7 @@ class MrMllmConfig(PretrainedConfig):
     prefix_tokens: bool = True
     gated_injection: bool = True
     perception_prompt: bool = True
-    perception_head: bool = True
+    perception_outputs: list[str] = field(default_factory=lambda: [*PERCEPTION_OUTPUTS])
     prompt_examples: bool = False
     attributes: dict[str, list[str]] = field(default_factory=lambda: {"colour": [*COLOURS]})
     lora_rank: int = 0
@@ -116,13 +119,18 @@ class MrMllmConfig(PretrainedConfig):
             "injection_layers",
             f"must be 1 to language_layers ({self.language_layers})",
         )
+        self._require(
+            set(self.perception_outputs) <= set(PERCEPTION_OUTPUTS),
+            "perception_outputs",
+            f"must be of {', '.join(PERCEPTION_OUTPUTS)}",
+        )
         for name, values in self.attributes.items():
             self._require(len(values) > 1, "attributes", f"{name!r} needs several values")
 
     @property
     def has_queries(self) -> bool:
         """Whether anything uses the shared queries."""
-        return self.prefix_tokens or self.gated_injection or self.perception_head
+        return self.prefix_tokens or self.gated_injection or bool(self.perception_outputs)
 
     @property
     def needs_image(self) -> bool:

@@ -139,7 +139,7 @@ class MrMllm(PreTrainedModel):
         self.injections = nn.ModuleList(
             GatedInjection(config) for _ in range(config.injection_layers * config.gated_injection)
         )
-        self.head = PerceptionHead(config) if config.perception_head else None
+        self.head = PerceptionHead(config) if config.perception_outputs else None
         # Only what is new is initialised: the backbones come after.
         self.post_init()
         self.text = backbones.language_model

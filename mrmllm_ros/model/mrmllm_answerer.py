@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -166,10 +166,10 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """See `Answerer.set_vocabulary`."""
-        if self.model.head is None:
+        if "label" not in self.model.config.perception_outputs:
             raise FixedVocabularyError(
-                "without a trained perception head the fusion model leaves labels as they are; "
-                "name a checkpoint that has one with the parameter mrmllm.checkpoint"
+                "without a perception head that is trained on labels the fusion model leaves them "
+                "as they are; name a checkpoint that has one with the parameter mrmllm.checkpoint"
             )
         self.processor.vocabulary = distinct(labels)
 
@@ -184,8 +184,14 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         if not images:
             return []
         if self.model.head is None:
-            return [self._read_later(*frame) for frame in zip(images, perceptions, strict=True)]
-        return self.read_frames(self.processor(images, perceptions), perceptions)
+            readings = [self._read_later(*each) for each in zip(images, perceptions, strict=True)]
+        else:
+            readings = self.read_frames(self.processor(images, perceptions), perceptions)
+        colours = map(colour_attributes, images, (each.candidates for each in perceptions))
+        return [
+            replace(reading, enriched=reading.enriched.with_measured(measured))
+            for reading, measured in zip(readings, colours, strict=True)
+        ]
 
     @torch.inference_mode()
     def read_frames(
@@ -245,8 +251,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             frames = self.processor([image], [perception])
             return _prefix(self.model.read(frames, self._preamble), frames, 0)
 
-        colours = colour_attributes(image, perception.candidates)
-        return MrMllmReading(EnrichedDetections.unchanged(perception, colours), Once(read))
+        return MrMllmReading(EnrichedDetections.unchanged(perception), Once(read))
 
     def _enrich(
         self, perceptions: Sequence[Perception], frames: FrameBatch, frame_pass: FramePass
@@ -276,7 +281,7 @@ def prompt_only(backbones: Backbones) -> MrMllmConfig:
         backbones,
         prefix_tokens=False,
         gated_injection=False,
-        perception_head=False,
+        perception_outputs=[],
         query_fusion=False,
         prompt_examples=True,
     )

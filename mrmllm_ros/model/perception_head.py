@@ -3,8 +3,8 @@
 
 From the paper: comprehension strengthens perception where the detector meets what it was not
 trained on. How is ours: an object's query, and the language model's hidden state there, give a
-score, a label from any vocabulary, a correction of the box, attributes and a novelty. The head
-starts as the identity.
+score, a label from any vocabulary, a correction of the box, attributes and a novelty; or some of
+these, where only some are trained. The head starts as the identity.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 REACH = 0.45
 # Log-odds to start with of the detector's own label.
 _TRUST = 4.0
-# Log-odds of novelty to start with: everything is familiar.
+# Log-odds of novelty to start training with: everything is familiar.
 _FAMILIAR = -2.0
 # Of log-odds; beyond it, a probability of float32 would be 0 or 1 and soon not a number.
 _MOST_SHIFT = 15.0
@@ -107,11 +107,10 @@ class PerceptionHead(nn.Module):
         self.read = nn.Linear(config.language_width, width, bias=False)
         self.text_norm = nn.LayerNorm(config.language_width)
         self.text = nn.Linear(config.language_width, width)
-        self.score = nn.Linear(width, 1)
-        self.edges = nn.Linear(width, 4)
-        self.label = nn.Linear(width, width)
-        self.attribute = nn.Linear(width, width)
-        self.novelty = nn.Linear(width, 1)
+        self._widths = {"score": 1, "box": 4, "label": width, "attribute": width, "novelty": 1}
+        self.outputs = nn.ModuleDict(
+            {name: nn.Linear(width, self._widths[name]) for name in config.perception_outputs}
+        )
         self.trust = nn.Parameter(torch.full((), _TRUST))
 
     def start_as_identity(self) -> None:
@@ -119,10 +118,9 @@ class PerceptionHead(nn.Module):
 
         What the language model has made of the queries starts without a say, too.
         """
-        for output in (self.score, self.edges, self.label, self.attribute, self.novelty):
+        for output in self.outputs.values():
             nn.init.zeros_(output.weight)
             nn.init.zeros_(output.bias)
-        nn.init.constant_(self.novelty.bias, _FAMILIAR)
         nn.init.zeros_(self.read.weight)
 
     def forward(
@@ -147,17 +145,28 @@ class PerceptionHead(nn.Module):
         if read is not None:
             mixed = mixed + self.read(self.read_norm(read))
         states = functional.gelu(mixed)  # (B, K, d)
-        similarity = self._similarity(self.label(states), labels.texts)  # (B, K, V)
-        wanted = self.attribute(states)
+        similarity = self._similarity(self._say("label", states), labels.texts)  # (B, K, V)
+        wanted = self._say("attribute", states)
         return PerceptionOutput(
-            scores=_shift_odds(scores, self.score(states)[..., 0].float()),
+            scores=_shift_odds(scores, self._say("score", states)[..., 0].float()),
             label_logits=self._prior(labels) + similarity,
-            edge_shifts=REACH * self.edges(states).float().tanh(),
+            edge_shifts=REACH * self._say("box", states).float().tanh(),
             attribute_logits={
                 name: self._similarity(wanted, texts) for name, texts in attributes.items()
             },
-            novelty_logits=self.novelty(states)[..., 0].float(),
+            novelty_logits=self._familiar + self._say("novelty", states)[..., 0].float(),
         )
+
+    @property
+    def _familiar(self) -> float:
+        """Log-odds of novelty to start with."""
+        return _FAMILIAR if "novelty" in self.outputs else -_MOST_SHIFT
+
+    def _say(self, output: str, states: torch.Tensor) -> torch.Tensor:
+        """(B, K, width of the output); zeros, which change nothing, where it is not trained."""
+        if output in self.outputs:
+            return self.outputs[output](states)
+        return states.new_zeros(*states.shape[:-1], self._widths[output])
 
     def _prior(self, labels: LabelSpace) -> torch.Tensor:
         """(B, K, V) logits that say what the detector says.

@@ -148,8 +148,8 @@ class VlmAnswerer(Answerer[VlmReading]):
         """Keep images and what was found in them; the model is not run."""
         return [
             VlmReading(
-                EnrichedDetections.unchanged(
-                    perception, colour_attributes(image, perception.candidates)
+                EnrichedDetections.unchanged(perception).with_measured(
+                    colour_attributes(image, perception.candidates)
                 ),
                 image,
                 perception,

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,22 +65,27 @@ class EnrichedDetections:
             raise ValueError(f"novelty {self.novelty} is not one of 0 to 1 for each object")
 
     @classmethod
-    def unchanged(
-        cls,
-        perception: Perception,
-        attributes: tuple[tuple[Attribute, ...], ...] | None = None,
-    ) -> EnrichedDetections:
-        """What the detector said.
-
-        Args:
-            perception: It.
-            attributes: K tuples of attributes that are known besides; None for none.
-        """
+    def unchanged(cls, perception: Perception) -> EnrichedDetections:
+        """What the detector said."""
         count = len(perception.candidates)
         return cls(
             fused=perception.candidates,
             detector=perception.candidates,
             reported=np.arange(perception.reported),
             novelty=np.zeros(count, np.float32),
-            attributes=((),) * count if attributes is None else attributes,
+            attributes=((),) * count,
+        )
+
+    def with_measured(self, attributes: Sequence[tuple[Attribute, ...]]) -> EnrichedDetections:
+        """The same with attributes that were measured, where none of their names is said.
+
+        Args:
+            attributes: K tuples of attributes.
+        """
+        return replace(
+            self,
+            attributes=tuple(
+                (*said, *(a for a in measured if a.name not in {other.name for other in said}))
+                for said, measured in zip(self.attributes, attributes, strict=True)
+            ),
         )

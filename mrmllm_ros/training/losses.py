@@ -14,15 +14,19 @@ from mrmllm_ros.training.settings import LossSettings
 _EPSILON = 1e-6
 
 
-def losses(output: MrMllmOutput, batch: TrainingBatch) -> dict[str, torch.Tensor]:
-    """Every part of the loss, unweighted.
+def losses(
+    output: MrMllmOutput, batch: TrainingBatch, weights: LossSettings
+) -> dict[str, torch.Tensor]:
+    """The parts of the loss that have a weight, unweighted.
 
     Args:
         output: What the model gave.
         batch: What it was given.
+        weights: Of each part.
 
     Returns:
-        Scalars by the names of `LossSettings`; those of which nothing is known are zero.
+        Scalars by the names of `LossSettings`, those of `unread` with its name before them; those
+        of which nothing is known are zero.
     """
     parts: dict[str, torch.Tensor] = {}
     if output.logits is not None:
@@ -33,7 +37,7 @@ def losses(output: MrMllmOutput, batch: TrainingBatch) -> dict[str, torch.Tensor
     if output.unread is not None:
         unread = perception_losses(output.unread, batch.targets)
         parts |= {f"unread_{name}": loss for name, loss in unread.items()}
-    return parts
+    return {name: loss for name, loss in parts.items() if weights.of(name) > 0}
 
 
 def total(parts: dict[str, torch.Tensor], weights: LossSettings) -> torch.Tensor:
@@ -43,12 +47,7 @@ def total(parts: dict[str, torch.Tensor], weights: LossSettings) -> torch.Tensor
         parts: What `losses` gave.
         weights: Of each part.
     """
-    terms = []
-    for name, loss in parts.items():
-        own = name.removeprefix("unread_")
-        again = weights.unread if own != name else 1.0
-        terms.append(getattr(weights, own) * again * loss)
-    return torch.stack(terms).sum()
+    return torch.stack([weights.of(name) * loss for name, loss in parts.items()]).sum()
 
 
 def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[str, torch.Tensor]:

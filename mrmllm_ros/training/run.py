@@ -59,8 +59,10 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
     """
     chosen = choose_backbones(settings)
     backbones = load_backbones(chosen, accelerator.device)
+    # The head has no say in what it is not trained on.
+    outputs = settings.loss.perception_outputs
     try:
-        config = MrMllm.configure(backbones, **vars(settings.model))
+        config = MrMllm.configure(backbones, perception_outputs=outputs, **vars(settings.model))
     except StrictDataclassError as error:
         raise SettingsError(f"model: {error.__cause__ or error}") from error
     sources = load_sources(settings, backbones, report)
@@ -77,7 +79,7 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
         collate,
         settings.drop,
         batch_size=settings.batch_size,
-        look_batch_size=settings.look_batch_size,
+        look_batch_size=settings.look_batch_size * bool(outputs and settings.loss.unread),
         seed=settings.seed,
         process=accelerator.process_index,
     )

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mrmllm_ros.compute import ComputeSettings
+from mrmllm_ros.model.configuration_mrmllm import PERCEPTION_OUTPUTS
 from mrmllm_ros.model.language_model import LanguageModelSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
@@ -53,6 +54,23 @@ class LossSettings(Validated):
         minimum=0.0,
         maximum=100.0,
     )
+
+    def __post_init__(self) -> None:
+        """See `Validated`; something must have a weight."""
+        super().__post_init__()
+        if not (self.language or self.perception_outputs):
+            raise SettingsError("every part has weight 0, so there is nothing to train")
+
+    def of(self, part: str) -> float:
+        """The weight of a part of the loss; `unread_score` is a part of `score`."""
+        own = part.removeprefix("unread_")
+        weight: float = getattr(self, own)
+        return weight if own == part else weight * self.unread
+
+    @property
+    def perception_outputs(self) -> list[str]:
+        """What the perception head is trained to say: what has a weight."""
+        return [name for name in PERCEPTION_OUTPUTS if self.of(name) > 0]
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,9 @@ class Trainer:
         found: list[dict[str, float]] = []
         for batch in self._evaluation:
             output = self._forward(batch)
-            parts = {name: float(loss) for name, loss in losses(output, batch).items()}
-            found.append(parts | {"exact_answers": exact_answers(output, batch)})
+            parts = losses(output, batch, self._settings.loss)
+            values = {name: float(loss) for name, loss in parts.items()}
+            found.append(values | {"exact_answers": exact_answers(output, batch)})
         means = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
         self._report(f"evaluation after {self.progress.step} steps: {_listed(means)}")
         return means
@@ -172,7 +173,7 @@ class Trainer:
     def _learn(self, batch: TrainingBatch, reads: bool = True) -> dict[str, torch.Tensor]:
         """Add the gradient of a batch; gives its losses."""
         batch = batch.to(self._accelerator.device)
-        parts = losses(self._forward(batch, reads), batch)
+        parts = losses(self._forward(batch, reads), batch, self._settings.loss)
         loss = total(parts, self._settings.loss)
         if not loss.isfinite():
             raise TrainingError(

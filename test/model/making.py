@@ -74,9 +74,8 @@ def open_up(model):
             injection.gate.fill_(0.5)
         if model.head is not None:
             head = model.head
-            for output in (head.score, head.edges, head.label, head.novelty):
-                torch.nn.init.normal_(output.weight, std=0.05)
-            torch.nn.init.normal_(head.attribute.weight, std=0.5)
+            for name, output in head.outputs.items():
+                torch.nn.init.normal_(output.weight, std=0.5 if name == "attribute" else 0.05)
             torch.nn.init.normal_(head.read.weight, std=0.1)
         for name, weight in model.named_parameters():
             if "lora_B" in name:

@@ -19,7 +19,7 @@ SIZES = {
 PROMPT_ONLY = {
     "prefix_tokens": False,
     "gated_injection": False,
-    "perception_head": False,
+    "perception_outputs": [],
     "query_fusion": False,
 }
 # Not those of every `PretrainedConfig`.
@@ -37,6 +37,7 @@ def configure(**changes):
         ("language_width", -16),
         ("language_layers", 0),
         ("embedding_scale", 0.0),
+        ("perception_outputs", ["score", "colour"]),
         ("embedding_scale", -0.5),
         ("embedding_scale", float("nan")),
         ("visual_width", 0),
@@ -129,7 +130,7 @@ def test_the_least_and_the_most_that_are_allowed_are_taken(changes):
             "prefix_tokens": False,
             "gated_injection": False,
             "perception_prompt": False,
-            "perception_head": False,
+            "perception_outputs": ["novelty", "label"],
             "prompt_examples": True,
             "attributes": {"state": ["open", "closed"], "größe": ["klein", "groß"]},
             "lora_rank": 3,
@@ -169,10 +170,16 @@ def test_the_default_attributes_of_one_configuration_are_not_those_of_another():
     assert other.attributes == {"colour": list(COLOURS)}
 
 
-@pytest.mark.parametrize("on", [None, "prefix_tokens", "gated_injection", "perception_head"])
+USERS_OF_QUERIES = (
+    {"prefix_tokens": True},
+    {"gated_injection": True},
+    {"perception_outputs": ["novelty"]},
+)
+
+
+@pytest.mark.parametrize("on", [{}, *USERS_OF_QUERIES])
 def test_there_are_queries_where_anything_uses_them(on):
-    config = configure(**{**PROMPT_ONLY, **({on: True} if on else {})})
-    assert config.has_queries == (on is not None)
+    assert configure(**{**PROMPT_ONLY, **on}).has_queries == bool(on)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +199,10 @@ def test_the_image_is_needed_for_the_fusion_and_for_pooled_features(changes, nee
     assert configure(**changes).needs_image == needed
 
 
-@pytest.mark.parametrize("on", ["prefix_tokens", "gated_injection", "perception_head"])
+@pytest.mark.parametrize("on", USERS_OF_QUERIES)
 def test_queries_need_a_width_of_their_features(on):
     with pytest.raises(StrictDataclassError, match="perception_width"):
-        configure(**{**PROMPT_ONLY, on: True, "perception_width": 0})
+        configure(**{**PROMPT_ONLY, **on, "perception_width": 0})
 
 
 def test_the_prompt_alone_needs_neither_visual_encoder_nor_features():

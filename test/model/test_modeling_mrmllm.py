@@ -3,6 +3,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import ChainMap
 
 import pytest
 import torch
@@ -24,12 +25,13 @@ from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings
 
 QUESTIONS = ("How many people are there?", "Is there a dog?", "What is left of the bus?")
-SWITCHES = (
-    "query_fusion",
-    "prefix_tokens",
-    "gated_injection",
-    "perception_prompt",
-    "perception_head",
+# What leaves each mechanism out.
+OFF = (
+    {"query_fusion": False},
+    {"prefix_tokens": False},
+    {"gated_injection": False},
+    {"perception_prompt": False},
+    {"perception_outputs": []},
 )
 
 
@@ -94,10 +96,10 @@ def _on_cpu():
 
 
 @pytest.mark.parametrize("family", [tiny_llama, tiny_gemma2])
-@pytest.mark.parametrize("off", [None, *SWITCHES])
+@pytest.mark.parametrize("off", [{}, *OFF])
 def test_a_batch_gives_what_the_single_frames_give(off, family, tiny_backbones, make_model):
     backbones = tiny_backbones(family)
-    model = make_model(backbones, **({off: False} if off else {}))
+    model = make_model(backbones, **off)
     counts, questions = (4, 0, 1, 9), (*QUESTIONS, "")
     with torch.inference_mode():
         together = forward(model, backbones, counts, questions)
@@ -251,14 +253,14 @@ def test_without_the_prompt_only_the_query_tokens_are_read(lengths):
 
 
 def test_without_the_head_nothing_is_said_of_objects_and_the_tokens_stay(lengths):
-    model, frames, frame_pass, length = lengths(perception_head=False)
+    model, frames, frame_pass, length = lengths(perception_outputs=[])
     assert frame_pass.objects is None
     assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
     assert not [name for name in model.trained_state() if name.startswith("head.")]
 
 
 def test_with_every_mechanism_off_nothing_is_trained_and_nothing_read(lengths):
-    model, _, frame_pass, length = lengths(**dict.fromkeys(SWITCHES, False))
+    model, _, frame_pass, length = lengths(**dict(ChainMap(*OFF)))
     assert length == 0
     assert model.trained_state() == {}
     assert frame_pass.injection is None
@@ -267,13 +269,13 @@ def test_with_every_mechanism_off_nothing_is_trained_and_nothing_read(lengths):
 
 @pytest.mark.parametrize(
     ("off", "image_matters", "features_matter"),
-    [(None, True, True), ("query_fusion", False, True)],
+    [({}, True, True), ({"query_fusion": False}, False, True)],
 )
 def test_the_image_and_the_features_reach_language_and_perception(
     off, image_matters, features_matter, tiny_backbones, make_model
 ):
     backbones = tiny_backbones()
-    model = make_model(backbones, **({off: False} if off else {}))
+    model = make_model(backbones, **off)
     frames, preamble = process(model, backbones, 3)
     other_image, _ = process(model, backbones, 3, image_seed=7)
     other_features = dataclasses.replace(
@@ -502,7 +504,7 @@ def test_a_damaged_checkpoint_is_named(damage, tiny_backbones, make_model, tmp_p
 def test_training_goes_on_from_a_checkpoint_and_names_what_it_lacks(
     tiny_backbones, make_model, tmp_path
 ):
-    make_model(tiny_backbones(), perception_head=False).save_pretrained(tmp_path)
+    make_model(tiny_backbones(), perception_outputs=[]).save_pretrained(tmp_path)
     saved = load_file(tmp_path / "model.safetensors")
     model = make_model(tiny_backbones(), opened=False)
     head = model.head.trunk.weight.clone()

@@ -4,6 +4,7 @@ import random
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from making import LABELS, SILENT, make_image, make_perception, tiny_gemma2, tiny_llama
@@ -19,6 +20,7 @@ from mrmllm_ros.model.mrmllm_answerer import (
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.perception.colour import colour_attributes
 from mrmllm_ros.perception.detector import FixedVocabularyError, VocabularyError
 
 QUESTIONS = (
@@ -116,6 +118,12 @@ def test_without_a_checkpoint_labels_cannot_be_chosen(untrained):
         untrained.set_vocabulary(["forklift"])
 
 
+def test_a_head_that_is_not_trained_on_labels_cannot_choose_them(tiny_backbones, make_answerer):
+    answerer = make_answerer(tiny_backbones(), perception_outputs=["score", "novelty"])
+    with pytest.raises(FixedVocabularyError, match="trained on labels"):
+        answerer.set_vocabulary(["forklift"])
+
+
 def uncached_choice(answerer, backbones, frame, question, token_ids):
     """The token that one pass over everything, without any cache, puts at each place."""
     model = answerer.model
@@ -206,7 +214,16 @@ def test_a_model_that_is_not_trained_yet_leaves_detections_as_they_are_bit_for_b
     assert enriched.fused.labels == candidates.labels
     assert enriched.reported.tolist() == list(range(perception.reported))
     assert enriched.novelty.max() < 0.2
-    assert not any(enriched.attributes)
+    assert enriched.attributes == colour_attributes(make_image(), candidates)
+
+
+def test_colours_are_measured_where_the_head_names_none(tiny_backbones, make_answerer):
+    answerer = make_answerer(tiny_backbones(), perception_outputs=["novelty"])
+    red = np.zeros_like(make_image())
+    red[..., 2] = 220
+    [reading] = answerer.read([red], [make_perception(3)])
+    assert [a.value for each in reading.enriched.attributes for a in each] == ["red"] * 3
+    assert (reading.enriched.novelty > 0).all()
 
 
 def test_a_trained_model_changes_them_and_keeps_what_the_detector_said(
@@ -258,7 +275,7 @@ def test_lower_precision_gives_about_the_same(tiny_backbones, make_answerer, com
         encoder = VisualEncoder.load(VisualEncoderSettings(), replace(compute, dtype=dtype))
         answerer = make_answerer(replace(backbones, visual_encoder=encoder))
         with torch.no_grad():
-            answerer.model.head.score.weight.mul_(20)
+            answerer.model.head.outputs["score"].weight.mul_(20)
         perception = make_perception(4)
         [reading] = answerer.read([make_image()], [perception])
         scores.append(reading.enriched.fused.scores)

@@ -2,14 +2,15 @@
 import pytest
 import torch
 
-from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
+from mrmllm_ros.model.configuration_mrmllm import PERCEPTION_OUTPUTS, MrMllmConfig
 from mrmllm_ros.model.perception_head import LabelSpace, PerceptionHead
 
 LANGUAGE_WIDTH, LABELS, VOCABULARY = 16, 6, 4
 
 
-def configure():
+def configure(outputs):
     return MrMllmConfig(
+        perception_outputs=list(outputs),
         language_model="lm",
         language_width=LANGUAGE_WIDTH,
         language_layers=4,
@@ -22,12 +23,12 @@ def configure():
     )
 
 
-def make_head(opened):
+def make_head(opened, outputs=PERCEPTION_OUTPUTS):
     torch.manual_seed(0)
-    head = PerceptionHead(configure()).requires_grad_(False)
+    head = PerceptionHead(configure(outputs)).requires_grad_(False)
     head.start_as_identity()
     if opened:
-        for output in (head.score, head.edges, head.label, head.attribute, head.novelty):
+        for output in head.outputs.values():
             torch.nn.init.normal_(output.weight, std=opened)
     return head
 
@@ -80,9 +81,24 @@ def test_at_the_start_nothing_else_changes_either(labels, objects, scores):
     assert torch.equal(output.attribute_logits["colour"], torch.zeros(2, 4, 3))
 
 
+@pytest.mark.parametrize("trained", PERCEPTION_OUTPUTS)
+def test_a_head_that_is_trained_to_say_one_thing_leaves_the_others(
+    trained, labels, objects, scores
+):
+    output = make_head(5.0, [trained])(objects, None, scores, labels, attributes(colour=3))
+    changed = {
+        "score": not torch.equal(output.scores, scores),
+        "label": not torch.equal(output.label_logits.argmax(-1), labels.detector),
+        "box": bool(output.edge_shifts.any()),
+        "attribute": bool(output.attribute_logits["colour"].any()),
+        "novelty": output.novelty.max() > 1e-4,
+    }
+    assert [name for name, value in changed.items() if value] == [trained]
+
+
 def test_making_a_model_starts_its_head_as_the_identity(tiny_backbones, make_model):
     head = make_model(tiny_backbones(), opened=False).head
-    for output in (head.score, head.edges, head.label, head.attribute):
+    for output in head.outputs.values():
         assert not output.weight.any()
         assert not output.bias.any()
     assert head.trunk.weight.any()
@@ -117,7 +133,7 @@ def test_certainty_of_the_detector_is_not_overruled(labels, objects):
 
 def test_scores_move_by_log_odds(labels, objects):
     head = make_head(opened=False)
-    head.score.bias.fill_(1.5)
+    head.outputs["score"].bias.fill_(1.5)
     scores = torch.full((2, 4), 0.3)
     output = head(objects, None, scores, labels, {})
     torch.testing.assert_close(output.scores.logit() - scores.logit(), torch.full((2, 4), 1.5))
@@ -141,7 +157,7 @@ def test_a_label_within_the_vocabulary_may_replace_one_beyond_it(labels, objects
     head = make_head(opened=False)
     # Whatever it sees, it wants the first label.
     direction = torch.nn.functional.normalize(head.text(head.text_norm(labels.texts[0])), dim=-1)
-    head.label.bias.copy_(1000 * direction)
+    head.outputs["label"].bias.copy_(1000 * direction)
     output = head(objects, None, scores, labels, {})
     assert (output.label_logits.argmax(-1) == 0).all()
 
@@ -183,7 +199,7 @@ def test_without_any_label_there_may_be_no_objects():
 def test_a_score_stays_a_number_however_far_it_is_shifted(labels, objects):
     head = make_head(opened=False)
     for shift in (-1000.0, 1000.0):
-        torch.nn.init.constant_(head.score.bias, shift)
+        torch.nn.init.constant_(head.outputs["score"].bias, shift)
         ends = torch.tensor([[0.0, 1.0, 1e-30, 0.5]] * 2)
         output = head(objects, None, ends, labels, {})
         assert ((output.scores >= 0) & (output.scores <= 1)).all()

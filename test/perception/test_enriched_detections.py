@@ -34,11 +34,12 @@ def test_unchanged_is_what_the_detector_said(unchanged, perception):
     assert unchanged.attributes == ((), (), ())
 
 
-def test_what_is_known_besides_goes_along_unchanged(perception):
-    attributes = ((Attribute("colour", "red", 0.9),), (), ())
-    enriched = EnrichedDetections.unchanged(perception, attributes)
-    assert enriched.attributes == attributes
-    assert enriched.fused is perception.candidates
+def test_what_was_measured_stands_where_nothing_else_is_said_of_it(unchanged):
+    said, state = Attribute("colour", "red", 0.9), Attribute("state", "parked", 0.6)
+    measured = ((Attribute("colour", "pink", 0.7),), (Attribute("colour", "blue", 0.8),), ())
+    enriched = replace(unchanged, attributes=((said,), (state,), ())).with_measured(measured)
+    assert enriched.attributes == ((said,), (state, *measured[1]), ())
+    assert enriched.fused is unchanged.fused
 
 
 def test_no_objects_can_be_enriched(make_detections):

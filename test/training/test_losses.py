@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mrmllm_ros.model.configuration_mrmllm import PERCEPTION_OUTPUTS
 from mrmllm_ros.model.perception_head import PerceptionOutput
 from mrmllm_ros.training.collation import TargetBatch
 from mrmllm_ros.training.losses import losses, perception_losses, total
@@ -71,9 +72,25 @@ def test_the_total_is_the_weighted_sum():
 def test_a_model_gives_every_part_and_without_texts_those_of_looking_alone(make_batches):
     model, _, batches = make_batches(TrainingSettings(batch_size=2))
     read, _ = batches[0]
+    weights = LossSettings()
     with torch.no_grad():
-        parts = losses(model(read.frames, read.preamble_ids, read.texts, read.wanted), read)
-        looked = losses(model(read.frames, read.preamble_ids, None, None), read)
+        output = model(read.frames, read.preamble_ids, read.texts, read.wanted)
+        parts = losses(output, read, weights)
+        looked = losses(model(read.frames, read.preamble_ids, None, None), read, weights)
     own = {"score", "label", "box", "attribute", "novelty"}
     assert set(parts) == {"language", *own, *(f"unread_{name}" for name in own)}
     assert set(looked) == {f"unread_{name}" for name in own}
+
+
+def test_parts_without_a_weight_are_left_out(make_batches):
+    model, _, batches = make_batches(TrainingSettings(batch_size=2))
+    read, _ = batches[0]
+    weights = LossSettings(label=0.0, box=0.0, attribute=0.0, unread=0.0)
+    with torch.no_grad():
+        output = model(read.frames, read.preamble_ids, read.texts, read.wanted)
+    assert set(losses(output, read, weights)) == {"language", "score", "novelty"}
+
+
+def test_the_head_is_trained_to_say_what_has_a_weight():
+    assert LossSettings(label=0.0, attribute=0.0).perception_outputs == ["score", "box", "novelty"]
+    assert LossSettings().perception_outputs == list(PERCEPTION_OUTPUTS)

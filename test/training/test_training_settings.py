@@ -46,6 +46,10 @@ def test_sources_are_a_list_of_files_with_ranges(tmp_path):
     [
         ("step: 7", "unknown setting step"),
         ("loss: {langauge: 1}", "langauge"),
+        (
+            "loss: {language: 0, score: 0, label: 0, box: 0, attribute: 0, novelty: 0}",
+            "nothing to train",
+        ),
         ("data: {frames: {sources: [{file: a.mp4}]}}", "unknown setting file"),
         ("data: {frames: {sources: a.mp4}}", "not a list"),
         ("data: {layout: 0.5}", "not a group"),

@@ -86,7 +86,7 @@ class Ablation:
         """
         trained = bool(self._subject.trained.checkpoint)
         left = [name for name in among if name in SWITCHES and self._has(SWITCHES[name])]
-        left += [DETECTOR_ALONE] if self.config.perception_head else []
+        left += [DETECTOR_ALONE] if self.config.perception_outputs else []
         left += [UNTRAINED] if trained else []
         return tuple(name for name in among if name == FULL or name in left)
 

@@ -107,7 +107,7 @@ def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_abla
     assert ablation.variants(OF_DETECTIONS) == (
         *(FULL, DETECTOR_ALONE, NO_LANGUAGE_MODEL, "no perception prompt"),
     )
-    without = make_ablation(prefix_tokens=False, perception_head=False)
+    without = make_ablation(prefix_tokens=False, perception_outputs=[])
     assert without.variants(OF_DETECTIONS) == (FULL, "no perception prompt")
     assert without.variants(OF_ANSWERS) == (
         *(FULL, "no gated injection", "no perception prompt", UNTRAINED),

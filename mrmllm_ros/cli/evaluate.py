@@ -6,11 +6,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrmllm_ros.cli.images import NODE
-from mrmllm_ros.settings import SettingsError, read_parameter_file
+from mrmllm_ros.cli.settings import add_model_options, model_settings
+from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
     from mrmllm_ros.engine.models import Settings
@@ -39,13 +38,7 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="also with each mechanism off, and with the untrained language model",
     )
-    parser.add_argument("--checkpoint", metavar="CHECKPOINT", help="trained weights: a folder")
-    parser.add_argument(
-        "--params-file",
-        type=Path,
-        metavar="FILE",
-        help=f"ROS 2 parameter file of {NODE} that chooses the models (config/*.yaml)",
-    )
+    add_model_options(parser)
     parser.add_argument(
         "--scenes", type=_positive, default=100, metavar="N", help="made-up scenes (100)"
     )
@@ -56,7 +49,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="every how many frames of the video one is damaged (10)",
     )
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -85,14 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    from mrmllm_ros.engine.models import Settings
-
-    values = read_parameter_file(options.params_file, NODE) if options.params_file else {}
-    if options.device:
-        values["compute.device"] = options.device
-    if options.checkpoint is not None:
-        values["mrmllm.checkpoint"] = options.checkpoint
-    settings = Settings.from_parameters(values)
+    settings = model_settings(options)
     if settings.answerer != "mrmllm":
         raise SettingsError(
             f"answerer is {settings.answerer!r}, and only the fusion model is evaluated; set it "

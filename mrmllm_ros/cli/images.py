@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrmllm_ros.settings import SettingsError, read_parameter_file
+from mrmllm_ros.cli.settings import add_model_options, model_settings
+from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from mrmllm_ros.engine.models import Settings
     from mrmllm_ros.model.answerer import Answerer, Question, Reading
     from mrmllm_ros.perception.enriched_detections import EnrichedDetections
-
-NODE = "mrmllm_node"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -111,25 +110,13 @@ def detections_to_json(
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--params-file",
-        type=Path,
-        metavar="FILE",
-        help=f"ROS 2 parameter file of {NODE} that chooses the models (config/*.yaml)",
-    )
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    from mrmllm_ros.engine.models import Settings
-
-    values = read_parameter_file(options.params_file, NODE) if options.params_file else {}
-    if options.device:
-        values["compute.device"] = options.device
-    if options.max_new_tokens:
-        values["question.max_new_tokens"] = options.max_new_tokens
-    return Settings.from_parameters(values)
+    limit = options.max_new_tokens
+    return model_settings(options, **({"question.max_new_tokens": limit} if limit else {}))
 
 
 def _detection(settings: Settings) -> Callable[[list[np.ndarray]], list[EnrichedDetections]]:

@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mrmllm_ros.training.collation import Collator, TrainingBatch
-from mrmllm_ros.training.data.example import Example
+from mrmllm_ros.training.data.example import Example, QuestionAnswer
 from mrmllm_ros.training.settings import DropSettings
 
 # Several things are drawn from one seed and step.
@@ -130,12 +130,16 @@ def again(
     return example
 
 
-def asked_anew(ask: Callable[..., tuple], example: Example, rng: np.random.Generator) -> Example:
+def asked_anew(
+    ask: Callable[[Example, np.random.Generator], tuple[QuestionAnswer, ...]],
+    example: Example,
+    rng: np.random.Generator,
+) -> Example:
     """The example with other questions.
 
     Args:
-        ask: Takes perception, attributes and generator.
+        ask: Asks about an example.
         example: What it is about.
         rng: Chooses the questions.
     """
-    return replace(example, questions=ask(example.perception, example.attributes, rng))
+    return replace(example, questions=ask(example, rng))

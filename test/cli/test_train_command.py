@@ -47,9 +47,7 @@ def test_a_run_goes_on_where_it_was_cut_and_ask_uses_its_checkpoint(
     assert "going on after step 1" in progress
     assert "step 2 of 2" in progress
     checkpoint = out.strip()
-    file = tmp_path / "trained.yaml"
-    file.write_text(f"/**:\n  ros__parameters:\n    mrmllm: {{checkpoint: {checkpoint}}}\n")
-    command = ["ask", "--image", str(bus_file), "--params-file", str(file), "--json"]
+    command = ["ask", "--image", str(bus_file), "--checkpoint", checkpoint, "--json"]
     assert main([*command, "--max-new-tokens", "4", "Is there a bus?"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["answer"]

@@ -98,7 +98,7 @@ def test_a_list_is_gone_through_at_random_again_and_again():
 def test_questions_are_asked_anew_each_time():
     made = layout_example(3, "train", 2)
 
-    def ask(perception, attributes, rng):
+    def ask(example, rng):
         return (int(rng.integers(10**6)),)
 
     example = again([made], lambda chosen, rng: asked_anew(ask, chosen, rng))

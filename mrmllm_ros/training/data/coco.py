@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -347,23 +347,19 @@ def _examples(
     for batch in batches(shots):
         found = perceive([item.shot.damaged for item in batch], detector, encoder)
         for item, perceived in zip(batch, found, strict=True):
-            yield _example(item, perceived, labels, detector.labels)
+            example = _example(item, perceived, labels)
+            # What the detector missed must not be called absent.
+            present = {*item.truth.labels, *item.partial.labels, *item.crowds.labels}
+            asking = training_questions([x for x in detector.labels if x not in present])
+            yield replace(example, questions=asking(example, item.shot.rng))
 
 
-def _example(
-    item: _LabelledShot,
-    perceived: Perceived,
-    labels: frozenset[str],
-    vocabulary: Sequence[str],
-) -> Example:
-    # What the detector missed must not be called absent.
-    present = {*item.truth.labels, *item.partial.labels, *item.crowds.labels}
-    asking = training_questions([label for label in vocabulary if label not in present])
+def _example(item: _LabelledShot, perceived: Perceived, labels: frozenset[str]) -> Example:
     candidates = perceived.perception.candidates
     return Example(
         perception=perceived.perception,
         attributes=perceived.attributes,
-        questions=asking(perceived.perception, perceived.attributes, item.shot.rng),
+        questions=(),
         targets=match_targets(
             candidates,
             item.truth,
@@ -373,6 +369,7 @@ def _example(
             novelty=item.shot.novelty,
         ),
         visual=perceived.visual,
+        look=item.shot.look,
     )
 
 

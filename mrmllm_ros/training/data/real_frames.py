@@ -30,9 +30,10 @@ from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.training.data.damage import DAMAGES, STRENGTHS, damage
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Targets
 from mrmllm_ros.training.data.questions import Scene, ask
+from mrmllm_ros.training.data.visibility import ask_about_visibility, visibility
 
 Attributes = tuple[Mapping[str, str], ...]
-Questions = Callable[[Perception, Attributes, np.random.Generator], tuple[QuestionAnswer, ...]]
+Questions = Callable[[Example, np.random.Generator], tuple[QuestionAnswer, ...]]
 
 T = TypeVar("T")
 
@@ -161,12 +162,14 @@ class Shot:
     Attributes:
         clean: (h, w, 3) uint8 in BGR order.
         damaged: The same with damage, or `clean` itself.
+        kind: Of the damage; empty where there is none.
         strength: Of the damage, 1 to 3; 0 where there is none.
         rng: For all that follows.
     """
 
     clean: np.ndarray
     damaged: np.ndarray
+    kind: str
     strength: int
     rng: np.random.Generator
 
@@ -180,15 +183,20 @@ class Shot:
             rng: Chooses kind, strength and the damage itself.
         """
         if rng.random() >= damaged_share:
-            return cls(clean=clean, damaged=clean, strength=0, rng=rng)
+            return cls(clean=clean, damaged=clean, kind="", strength=0, rng=rng)
         kind, strength = str(rng.choice(list(DAMAGES))), int(rng.choice(STRENGTHS))
         damaged = damage(clean, kind, strength, rng)
-        return cls(clean=clean, damaged=damaged, strength=strength, rng=rng)
+        return cls(clean=clean, damaged=damaged, kind=kind, strength=strength, rng=rng)
 
     @property
     def novelty(self) -> float:
         """How unfamiliar what it shows is, 0 to 1."""
         return self.strength / max(STRENGTHS)
+
+    @property
+    def look(self) -> str:
+        """How clear the damaged view is."""
+        return visibility(self.kind, self.strength)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -402,8 +410,8 @@ def frame_examples(
         encoder: Gives the tokens `V_m` of the damaged image, unless it is None.
         views: How many examples are made of each frame.
         seed: Of all that is random.
-        questions: Asks about what was found, given the values that the prompt states; None asks
-            eight training questions about the reported objects.
+        questions: Asks about an example without questions; None asks eight training questions
+            about the reported objects, and those about the image itself.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
@@ -416,27 +424,28 @@ def frame_examples(
         clean = detector.detect([shot.clean for shot in shots])
         damaged = perceive([shot.damaged for shot in shots], detector, encoder)
         for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
-            yield _example(shot, sure, perceived, asking)
+            example = _example(shot, sure, perceived)
+            yield replace(example, questions=asking(example, shot.rng))
 
 
 def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
-    """Make what asks training questions about the reported objects.
+    """Make what asks training questions about the reported objects and about the image itself.
 
     Args:
         vocabulary: The detector's labels.
-        count: Most questions about an image.
+        count: Most questions about the objects of an image.
     """
 
-    def questions(
-        perception: Perception, attributes: Attributes, rng: np.random.Generator
-    ) -> tuple[QuestionAnswer, ...]:
-        reported = perception.detections
+    def questions(example: Example, rng: np.random.Generator) -> tuple[QuestionAnswer, ...]:
+        of_image = ask_about_visibility(example.look, rng, "train")
+        reported = example.perception.detections
         if len(reported) > PromptSettings().max_objects:
             # What the prompt leaves out cannot be answered about.
-            return ()
+            return of_image
         shares = (reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1)
-        scene = Scene(labels=reported.labels, boxes=shares, attributes=attributes[: len(reported)])
-        return ask(scene, rng, count, "train", vocabulary)
+        attributes = example.attributes[: len(reported)]
+        scene = Scene(labels=reported.labels, boxes=shares, attributes=attributes)
+        return (*ask(scene, rng, count, "train", vocabulary), *of_image)
 
     return questions
 
@@ -479,12 +488,12 @@ def _stored(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", torch.float16)
 
 
-def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Questions) -> Example:
+def _example(shot: Shot, clean: Perception, damaged: Perceived) -> Example:
     truth = pseudo_labels(clean)
     return Example(
         perception=damaged.perception,
         attributes=damaged.attributes,
-        questions=questions(damaged.perception, damaged.attributes, shot.rng),
+        questions=(),
         targets=match_targets(
             damaged.perception.candidates,
             truth,
@@ -495,4 +504,5 @@ def _example(shot: Shot, clean: Perception, damaged: Perceived, questions: Quest
             relabel=False,
         ),
         visual=damaged.visual,
+        look=shot.look,
     )

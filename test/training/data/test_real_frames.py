@@ -349,16 +349,16 @@ class TestExamples:
     def test_questions_cite_reported_objects_only(self, examples):
         assert any(example.questions for example in examples)
         for example in examples:
-            assert len(example.questions) <= 8
+            assert len(example.questions) <= 8 + 3
             for item in example.questions:
                 assert (item.truth.cited or set()) <= {*range(1, example.perception.reported + 1)}
 
     def test_other_questions_can_be_asked_about_what_was_found(self, source, detector):
         asked = []
 
-        def questions(perception, attributes, rng):
-            asked.append((perception, attributes))
+        def questions(example, rng):
+            asked.append(example.perception)
             return ()
 
         made = list(frame_examples([source], detector, questions=questions))
-        assert [(example.perception, example.attributes) for example in made] == asked
+        assert [example.perception for example in made] == asked

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which models the commands without ROS load: a parameter file of the node, and what departs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrmllm_ros.settings import read_parameter_file
+
+if TYPE_CHECKING:
+    from mrmllm_ros.engine.models import Settings
+
+_NODE = "mrmllm_node"
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `model_settings` reads."""
+    parser.add_argument(
+        "--params-file",
+        type=Path,
+        metavar="FILE",
+        help=f"ROS 2 parameter file of {_NODE} that chooses the models (config/*.yaml)",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="CHECKPOINT", help="trained weights of the fusion model: a folder"
+    )
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+
+
+def model_settings(options: argparse.Namespace, **parameters: Any) -> Settings:
+    """What the node would be told.
+
+    Args:
+        options: Those of `add_model_options`.
+        parameters: Others that stand above the file, by name.
+
+    Raises:
+        SettingsError: If the file cannot be read or a value in it is wrong.
+    """
+    from mrmllm_ros.engine.models import Settings
+
+    values = read_parameter_file(options.params_file, _NODE) if options.params_file else {}
+    if options.device:
+        values["compute.device"] = options.device
+    if options.checkpoint is not None:
+        values["mrmllm.checkpoint"] = options.checkpoint
+    return Settings.from_parameters(values | parameters)

@@ -48,6 +48,9 @@ class MrMllmConfig(PretrainedConfig):
         perception_prompt: Switch of the detections written into the prompt.
         perception_outputs: The way back: what the perception head says of objects, of
             `PERCEPTION_OUTPUTS`. The rest stays as the detector gave it; empty for no head.
+        head_reads: Whether the perception head judges objects also by what the language model has
+            read of them. Off: by their query tokens alone, so that the language model reads a
+            frame only for questions.
         prompt_examples: Whether the prompt shows examples, which an untrained language model
             needs.
         attributes: Values to choose from for each attribute of an object.
@@ -82,6 +85,7 @@ class MrMllmConfig(PretrainedConfig):
     gated_injection: bool = True
     perception_prompt: bool = True
     perception_outputs: list[str] = field(default_factory=lambda: [*PERCEPTION_OUTPUTS])
+    head_reads: bool = True
     prompt_examples: bool = False
     attributes: dict[str, list[str]] = field(default_factory=lambda: {"colour": [*COLOURS]})
     lora_rank: int = 0
@@ -131,6 +135,11 @@ class MrMllmConfig(PretrainedConfig):
     def has_queries(self) -> bool:
         """Whether anything uses the shared queries."""
         return self.prefix_tokens or self.gated_injection or bool(self.perception_outputs)
+
+    @property
+    def perceives_by_reading(self) -> bool:
+        """Whether the perception head needs what the language model has read."""
+        return bool(self.perception_outputs) and self.prefix_tokens and self.head_reads
 
     @property
     def needs_image(self) -> bool:

@@ -286,6 +286,15 @@ class MrMllm(PreTrainedModel):
             objects=self._objects(tokens, hidden[:, frames.text_ids.shape[1] :]),
         )
 
+    def look(self, frames: FrameBatch) -> ObjectStates:
+        """What a perception head is to judge without the language model.
+
+        Args:
+            frames: B frames.
+        """
+        tokens, _ = self._queries(frames)
+        return ObjectStates(self._of_objects(tokens), None)
+
     def perceive(self, objects: ObjectStates, batch: ObjectBatch) -> PerceptionOutput:
         """What the head says of objects.
 
@@ -403,7 +412,7 @@ class MrMllm(PreTrainedModel):
         """What the head judges, given the hidden states at the query tokens."""
         if self.head is None:
             return None
-        read = self._of_objects(queries) if self.config.prefix_tokens else None
+        read = self._of_objects(queries) if self.config.perceives_by_reading else None
         return ObjectStates(self._of_objects(tokens), read)
 
     def _unread(self, tokens: torch.Tensor | None, frames: FrameBatch) -> PerceptionOutput | None:

@@ -20,7 +20,7 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import Injection, injected
 from mrmllm_ros.model.generation import Listener, generate_text
-from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm, read_config
+from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm, ObjectStates, read_config
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids
 from mrmllm_ros.perception.colour import colour_attributes
@@ -179,14 +179,12 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
     ) -> list[MrMllmReading]:
         """See `Answerer.read`.
 
-        Without a perception head nothing but questions needs the pass, so it waits for one.
+        The language model reads a frame only for questions, unless the perception head needs what
+        it has read.
         """
         if not images:
             return []
-        if self.model.head is None:
-            readings = [self._read_later(*each) for each in zip(images, perceptions, strict=True)]
-        else:
-            readings = self.read_frames(self.processor(images, perceptions), perceptions)
+        readings = self._readings(Once(partial(self.processor, images, perceptions)), perceptions)
         colours = map(colour_attributes, images, (each.candidates for each in perceptions))
         return [
             replace(reading, enriched=reading.enriched.with_measured(measured))
@@ -203,12 +201,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             frames: What `processor` made of B frames.
             perceptions: What the detector found in each.
         """
-        frame_pass = self.model.read(frames, self._preamble)
-        enriched = self._enrich(perceptions, frames, frame_pass)
-        return [
-            MrMllmReading(enriched[i], Once(partial(_prefix, frame_pass, frames, i)))
-            for i in range(len(perceptions))
-        ]
+        return self._readings(Once(lambda: frames), perceptions)
 
     @torch.inference_mode()
     def answer(self, reading: MrMllmReading, question: Question, listener: Listener) -> Answer:
@@ -246,19 +239,32 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             tokens=len(generation.token_ids),
         )
 
-    def _read_later(self, image: np.ndarray, perception: Perception) -> MrMllmReading:
-        def read() -> Prefix:
-            frames = self.processor([image], [perception])
-            return _prefix(self.model.read(frames, self._preamble), frames, 0)
+    def _readings(
+        self, frames: Once[FrameBatch], perceptions: Sequence[Perception]
+    ) -> list[MrMllmReading]:
+        @torch.inference_mode()
+        def read_all() -> FramePass:
+            return self.model.read(frames(), self._preamble)
 
-        return MrMllmReading(EnrichedDetections.unchanged(perception), Once(read))
+        def prefix(index: int) -> Prefix:
+            return _prefix(frame_pass(), frames(), index)
+
+        frame_pass = Once(read_all)
+        if self.model.head is None:
+            enriched = [EnrichedDetections.unchanged(perception) for perception in perceptions]
+        else:
+            reads = self.model.config.perceives_by_reading
+            objects = frame_pass().objects if reads else self.model.look(frames())
+            enriched = self._enrich(perceptions, frames(), objects)
+        return [
+            MrMllmReading(each, Once(partial(prefix, index)))
+            for index, each in enumerate(enriched)
+        ]
 
     def _enrich(
-        self, perceptions: Sequence[Perception], frames: FrameBatch, frame_pass: FramePass
+        self, perceptions: Sequence[Perception], frames: FrameBatch, objects: ObjectStates
     ) -> list[EnrichedDetections]:
-        if frame_pass.objects is None:
-            return [EnrichedDetections.unchanged(perception) for perception in perceptions]
-        output = self.model.perceive(frame_pass.objects, frames.objects)
+        output = self.model.perceive(objects, frames.objects)
         texts = frames.objects.labels.names
         attributes = self.model.config.attributes
         return [

@@ -131,6 +131,7 @@ def test_the_least_and_the_most_that_are_allowed_are_taken(changes):
             "gated_injection": False,
             "perception_prompt": False,
             "perception_outputs": ["novelty", "label"],
+            "head_reads": False,
             "prompt_examples": True,
             "attributes": {"state": ["open", "closed"], "größe": ["klein", "groß"]},
             "lora_rank": 3,

@@ -356,3 +356,33 @@ def test_a_checkpoint_is_loaded_with_its_adapters_merged(
     assert readings[0].enriched.fused.scores == pytest.approx(
         readings[1].enriched.fused.scores, abs=1e-5
     )
+
+
+def test_a_head_that_does_not_read_leaves_reading_to_questions(
+    tiny_backbones, make_answerer, monkeypatch
+):
+    answerer = make_answerer(tiny_backbones(), head_reads=False)
+    passes, read = [], answerer.model.read
+    monkeypatch.setattr(answerer.model, "read", lambda *args: passes.append(0) or read(*args))
+    frame, perception = make_image(), make_perception(5)
+    [reading] = answerer.read([frame], [perception])
+    assert not passes
+    assert (reading.enriched.fused.scores != perception.candidates.scores).all()
+    for _ in range(2):
+        assert answerer.answer(reading, Question("Who?", Decoding(4)), SILENT).tokens
+    assert len(passes) == 1
+
+
+def test_a_head_that_does_not_read_judges_as_one_that_reads_does_without_the_language_model(
+    tiny_backbones, make_answerer
+):
+    backbones = tiny_backbones()
+    answerer = make_answerer(backbones)
+    frame, perception = make_image(), make_perception(5)
+    [with_reading] = answerer.read([frame], [perception])
+    with answerer.model.without("head_reads"):
+        [without] = answerer.read([frame], [perception])
+    with answerer.model.without("prefix_tokens"):
+        [unread] = answerer.read([frame], [perception])
+    np.testing.assert_allclose(without.enriched.fused.scores, unread.enriched.fused.scores)
+    assert (without.enriched.fused.scores != with_reading.enriched.fused.scores).any()

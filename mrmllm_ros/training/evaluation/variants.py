@@ -27,8 +27,8 @@ SWITCHES = {
     "no prefix tokens": "prefix_tokens",
     "no gated injection": "gated_injection",
     "no perception prompt": "perception_prompt",
-    # The same switch: the head then reads the query tokens as they were before the language model.
-    NO_LANGUAGE_MODEL: "prefix_tokens",
+    # The head then judges by the query tokens as they were before the language model.
+    NO_LANGUAGE_MODEL: "head_reads",
 }
 VARIANTS = (FULL, *SWITCHES, DETECTOR_ALONE, UNTRAINED)
 # What changes answers, and what changes detections: the injection reaches questions alone.
@@ -111,6 +111,8 @@ class Ablation:
             raise ValueError(f"there is no variant {variant!r}; known: {', '.join(VARIANTS)}")
 
     def _has(self, switch: str) -> bool:
+        if switch == SWITCHES[NO_LANGUAGE_MODEL]:
+            return self.config.perceives_by_reading
         return bool(getattr(self.config, switch))
 
     def _untrained(self) -> MrMllmAnswerer:

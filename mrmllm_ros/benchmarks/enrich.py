@@ -36,8 +36,11 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
     """
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
-    if fusion.answerer.model.head is None:
-        raise BenchmarkError("the checkpoint has no perception head, and so no fusion pass")
+    if not fusion.answerer.model.config.perceives_by_reading:
+        raise BenchmarkError(
+            "the checkpoint has no perception head that needs the language model, which so reads "
+            "frames for questions only; leave mrmllm.checkpoint empty"
+        )
     figures = {}
     for count in counts:
         options.progress(f"{count} objects")

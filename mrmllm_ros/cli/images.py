@@ -116,7 +116,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _settings(options: argparse.Namespace) -> Settings:
     limit = options.max_new_tokens
-    return model_settings(options, **({"question.max_new_tokens": limit} if limit else {}))
+    return model_settings(options, {"question.max_new_tokens": limit} if limit else {})
 
 
 def _detection(settings: Settings) -> Callable[[list[np.ndarray]], list[EnrichedDetections]]:

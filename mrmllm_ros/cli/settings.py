@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrmllm_ros.settings import read_parameter_file
+from mrmllm_ros.settings import SettingsError, read_parameter_file
 
 if TYPE_CHECKING:
     from mrmllm_ros.engine.models import Settings
@@ -24,12 +25,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help=f"ROS 2 parameter file of {_NODE} that chooses the models (config/*.yaml)",
     )
     parser.add_argument(
-        "--checkpoint", metavar="CHECKPOINT", help="trained weights of the fusion model: a folder"
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help="trained weights of the fusion model: embedded, a folder, or a repository of the hub",
     )
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
 
 
-def model_settings(options: argparse.Namespace, **parameters: Any) -> Settings:
+def model_settings(
+    options: argparse.Namespace, parameters: Mapping[str, Any] | None = None
+) -> Settings:
     """What the node would be told.
 
     Args:
@@ -37,7 +42,8 @@ def model_settings(options: argparse.Namespace, **parameters: Any) -> Settings:
         parameters: Others that stand above the file, by name.
 
     Raises:
-        SettingsError: If the file cannot be read or a value in it is wrong.
+        SettingsError: If the file cannot be read, a value in it is wrong, or a checkpoint is
+            given for an answerer that takes none.
     """
     from mrmllm_ros.engine.models import Settings
 
@@ -46,4 +52,10 @@ def model_settings(options: argparse.Namespace, **parameters: Any) -> Settings:
         values["compute.device"] = options.device
     if options.checkpoint is not None:
         values["mrmllm.checkpoint"] = options.checkpoint
-    return Settings.from_parameters(values | parameters)
+    settings = Settings.from_parameters({**values, **(parameters or {})})
+    if options.checkpoint is not None and settings.answerer != "mrmllm":
+        raise SettingsError(
+            f"--checkpoint is of the fusion model, and answerer is {settings.answerer!r}; set it "
+            "to mrmllm"
+        )
+    return settings

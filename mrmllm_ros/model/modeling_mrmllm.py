@@ -208,6 +208,8 @@ class MrMllm(PreTrainedModel):
     def start_from(self, source: str | Path) -> tuple[str, ...]:
         """Take over the weights of a checkpoint, to train them further.
 
+        What its perception head says and this one does not is left out.
+
         Args:
             source: A folder, or a repository of the Hugging Face hub.
 
@@ -222,6 +224,7 @@ class MrMllm(PreTrainedModel):
         names = ("language_model", "visual_encoder", "detector")
         different = [name for name in names if made_for[name] != getattr(self.config, name)]
         own = self.trained_state()
+        weights = {k: w for k, w in weights.items() if k in own or not k.startswith("head.")}
         different += sorted({name for name, _ in _shapes(weights) - _shapes(own)})
         if different:
             raise CheckpointError(
@@ -358,7 +361,7 @@ class MrMllm(PreTrainedModel):
 
         Args:
             switches: Of `MrMllmConfig`: query_fusion, prefix_tokens, gated_injection, and
-                perception_prompt, which a processor made meanwhile obeys.
+                head_reads, and perception_prompt, which a processor made meanwhile obeys.
         """
         before = {name: getattr(self.config, name) for name in switches}
         try:

@@ -23,6 +23,8 @@ REACH = 0.45
 _TRUST = 4.0
 # Log-odds of novelty to start training with: everything is familiar.
 _FAMILIAR = -2.0
+# Numbers that an output is; the others are as wide as the head.
+_WIDTHS = {"score": 1, "box": 4, "novelty": 1}
 # Of log-odds; beyond it, a probability of float32 would be 0 or 1 and soon not a number.
 _MOST_SHIFT = 15.0
 
@@ -100,16 +102,12 @@ class PerceptionHead(nn.Module):
 
     def __init__(self, config: MrMllmConfig) -> None:
         super().__init__()
-        width = config.fusion_width
-        self.norm = nn.LayerNorm(config.language_width)
-        self.trunk = nn.Linear(config.language_width, width)
-        self.read_norm = nn.LayerNorm(config.language_width)
-        self.read = nn.Linear(config.language_width, width, bias=False)
-        self.text_norm = nn.LayerNorm(config.language_width)
-        self.text = nn.Linear(config.language_width, width)
-        self._widths = {"score": 1, "box": 4, "label": width, "attribute": width, "novelty": 1}
+        width, names = config.fusion_width, config.perception_outputs
+        self.trunk = _projection(config)
+        self.read = _projection(config, bias=False) if config.perceives_by_reading else None
+        self.text = _projection(config) if {"label", "attribute"} & {*names} else None
         self.outputs = nn.ModuleDict(
-            {name: nn.Linear(width, self._widths[name]) for name in config.perception_outputs}
+            {name: nn.Linear(width, _WIDTHS.get(name, width)) for name in names}
         )
         self.trust = nn.Parameter(torch.full((), _TRUST))
 
@@ -121,7 +119,8 @@ class PerceptionHead(nn.Module):
         for output in self.outputs.values():
             nn.init.zeros_(output.weight)
             nn.init.zeros_(output.bias)
-        nn.init.zeros_(self.read.weight)
+        if self.read is not None:
+            nn.init.zeros_(self.read[1].weight)
 
     def forward(
         self,
@@ -141,32 +140,31 @@ class PerceptionHead(nn.Module):
             labels: Labels to choose from.
             attributes: For each attribute, (A, d_llm) mean token embedding of its values' texts.
         """
-        mixed = self.trunk(self.norm(objects))
+        mixed = self.trunk(objects)
         if read is not None:
-            mixed = mixed + self.read(self.read_norm(read))
+            mixed = mixed + self.read(read)
         states = functional.gelu(mixed)  # (B, K, d)
-        similarity = self._similarity(self._say("label", states), labels.texts)  # (B, K, V)
-        wanted = self._say("attribute", states)
         return PerceptionOutput(
             scores=_shift_odds(scores, self._say("score", states)[..., 0].float()),
-            label_logits=self._prior(labels) + similarity,
+            label_logits=self._prior(labels) + self._similarity("label", states, labels.texts),
             edge_shifts=REACH * self._say("box", states).float().tanh(),
             attribute_logits={
-                name: self._similarity(wanted, texts) for name, texts in attributes.items()
+                name: self._similarity("attribute", states, texts)
+                for name, texts in attributes.items()
             },
             novelty_logits=self._familiar + self._say("novelty", states)[..., 0].float(),
         )
 
     @property
     def _familiar(self) -> float:
-        """Log-odds of novelty to start with."""
-        return _FAMILIAR if "novelty" in self.outputs else -_MOST_SHIFT
+        """Log-odds of the novelty of what nothing else is said of."""
+        return _FAMILIAR if "novelty" in self.outputs else -torch.inf
 
     def _say(self, output: str, states: torch.Tensor) -> torch.Tensor:
         """(B, K, width of the output); zeros, which change nothing, where it is not trained."""
         if output in self.outputs:
             return self.outputs[output](states)
-        return states.new_zeros(*states.shape[:-1], self._widths[output])
+        return states.new_zeros(*states.shape[:-1], _WIDTHS[output])
 
     def _prior(self, labels: LabelSpace) -> torch.Tensor:
         """(B, K, V) logits that say what the detector says.
@@ -177,10 +175,18 @@ class PerceptionHead(nn.Module):
         prior = labels.chosen * (self.trust.float() + others)
         return prior.masked_fill(~labels.open, -torch.inf)
 
-    def _similarity(self, wanted: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        """Of (B, K, d) states to (V, d_llm) texts: (B, K, V)."""
-        directions = functional.normalize(self.text(self.text_norm(texts)), dim=-1)
-        return (wanted @ directions.T).float()
+    def _similarity(self, output: str, states: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        """(B, K, V) float32, of what is said to (V, d_llm) texts; zeros where untrained."""
+        if output not in self.outputs:
+            return torch.zeros(*states.shape[:-1], len(texts), device=states.device)
+        directions = functional.normalize(self.text(texts), dim=-1)
+        return (self.outputs[output](states) @ directions.T).float()
+
+
+def _projection(config: MrMllmConfig, bias: bool = True) -> nn.Sequential:
+    """From the language model's width to the head's."""
+    linear = nn.Linear(config.language_width, config.fusion_width, bias=bias)
+    return nn.Sequential(nn.LayerNorm(config.language_width), linear)
 
 
 def _shift_odds(scores: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

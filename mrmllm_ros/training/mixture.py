@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mrmllm_ros.training.collation import Collator, TrainingBatch
-from mrmllm_ros.training.data.example import Example, QuestionAnswer
+from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.settings import DropSettings
 
 # Several things are drawn from one seed and step.
@@ -76,9 +76,11 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
 
     def __getitem__(self, step: int) -> tuple[TrainingBatch, TrainingBatch | None]:
         """The batches of a step."""
-        dropped = "perception_prompt" in dropped_switches(self._drop, self._seed, step)
+        dropped = dropped_switches(self._drop, self._seed, step)
         read = self._collate(
-            self._examples(self._sources, step, _READ, self._batch_size), with_prompt=not dropped
+            self._examples(self._sources, step, _READ, self._batch_size),
+            with_prompt="perception_prompt" not in dropped,
+            with_image="query_fusion" not in dropped,
         )
         if not (self._to_look_at and self._look_batch_size):
             return read, None
@@ -128,18 +130,3 @@ def again(
         return chosen if questions is None else questions(chosen, rng)
 
     return example
-
-
-def asked_anew(
-    ask: Callable[[Example, np.random.Generator], tuple[QuestionAnswer, ...]],
-    example: Example,
-    rng: np.random.Generator,
-) -> Example:
-    """The example with other questions.
-
-    Args:
-        ask: Asks about an example.
-        example: What it is about.
-        rng: Chooses the questions.
-    """
-    return replace(example, questions=ask(example, rng))

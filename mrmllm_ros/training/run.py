@@ -29,10 +29,11 @@ from mrmllm_ros.training.data.question_files import question_examples
 from mrmllm_ros.training.data.real_frames import (
     MOST_CANDIDATE_THRESHOLD,
     FrameSource,
+    asked,
     frame_examples,
     training_questions,
 )
-from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew
+from mrmllm_ros.training.mixture import Batches, Source, again
 from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.training.trainer import Trainer, TrainingError
 from mrmllm_ros.weights.catalog import CATALOG
@@ -79,7 +80,7 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
         collate,
         settings.drop,
         batch_size=settings.batch_size,
-        look_batch_size=settings.look_batch_size * bool(outputs and settings.loss.unread),
+        look_batch_size=settings.look_batch_size if outputs and settings.loss.unread else 0,
         seed=settings.seed,
         process=accelerator.process_index,
     )
@@ -145,8 +146,7 @@ def load_sources(
     """
     data = settings.data
     detector, encoder = backbones.detector, backbones.visual_encoder
-    ask = training_questions(detector.labels, data.frames.questions)
-    anew = partial(asked_anew, ask)
+    anew = partial(asked, training_questions(detector.labels, data.frames.questions))
     sources: dict[str, Source] = {}
     if data.layout.share:
         sources["layout"] = Source(

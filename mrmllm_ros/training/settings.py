@@ -35,6 +35,11 @@ class ModelSettings(Validated):
         32, "Most candidates that the fusion looks at.", minimum=1, maximum=300
     )
     gated_injection: bool = setting(True, "Whether there are gates.")
+    head_reads: bool = setting(
+        True,
+        "Whether the perception head judges also by what the language model has read, which then "
+        "reads every enriched frame; else it reads frames for questions only.",
+    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,12 @@ class FramesSettings(Validated):
 
     share: float = setting(0.0, "Part of the steps.", minimum=0.0, maximum=1.0)
     views: int = setting(1, "Examples made of each frame.", minimum=1, maximum=1000)
-    questions: int = setting(8, "Most questions about a frame.", minimum=1, maximum=256)
+    questions: int = setting(
+        8,
+        "Most questions about a frame's objects; up to three about the image come on top.",
+        minimum=1,
+        maximum=256,
+    )
     sources: tuple[SourceSettings, ...] = field(default=())
 
     @classmethod

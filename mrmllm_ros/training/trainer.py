@@ -179,7 +179,9 @@ class Trainer:
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.progress.step}; lower learning_rate"
             )
-        self._accelerator.backward(loss)
+        # A step may leave out all that is trained.
+        if loss.requires_grad:
+            self._accelerator.backward(loss)
         # As tensors: to read them off a GPU at every step would hold it up.
         return {name: part.detach() for name, part in parts.items()}
 
@@ -252,7 +254,10 @@ class Trainer:
     def _run_of(self) -> dict[str, Any]:
         """What makes it this run and no other."""
         config = self._model.config
-        names = ("language_model", "visual_encoder", "detector", "lora_rank", "lora_alpha")
+        names = (
+            *("language_model", "visual_encoder", "detector", "lora_rank", "lora_alpha"),
+            "perception_outputs",
+        )
         return {"seed": self._settings.seed, **{name: getattr(config, name) for name in names}}
 
     def _save(self) -> Path:

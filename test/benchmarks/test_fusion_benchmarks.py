@@ -56,14 +56,14 @@ def test_a_frame_with_too_few_objects_is_an_error(untrained):
         enrich.run(untrained, counts=(300,))
 
 
-def test_a_checkpoint_without_a_head_has_no_fusion_pass(untrained, monkeypatch):
+def test_a_checkpoint_whose_head_does_not_read_has_no_fusion_pass(untrained, monkeypatch):
     load = Fusion.load
 
-    def without_head(options):
+    def not_reading(options):
         fusion = load(options)
-        fusion.answerer.model.head = None
+        fusion.answerer.model.config.head_reads = False
         return fusion
 
-    monkeypatch.setattr(Fusion, "load", without_head)
+    monkeypatch.setattr(Fusion, "load", not_reading)
     with pytest.raises(BenchmarkError, match="no perception head"):
         enrich.run(untrained, counts=(1,))

@@ -76,7 +76,8 @@ def open_up(model):
             head = model.head
             for name, output in head.outputs.items():
                 torch.nn.init.normal_(output.weight, std=0.5 if name == "attribute" else 0.05)
-            torch.nn.init.normal_(head.read.weight, std=0.1)
+            if head.read is not None:
+                torch.nn.init.normal_(head.read[1].weight, std=0.1)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.02)

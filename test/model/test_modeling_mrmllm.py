@@ -507,12 +507,21 @@ def test_training_goes_on_from_a_checkpoint_and_names_what_it_lacks(
     make_model(tiny_backbones(), perception_outputs=[]).save_pretrained(tmp_path)
     saved = load_file(tmp_path / "model.safetensors")
     model = make_model(tiny_backbones(), opened=False)
-    head = model.head.trunk.weight.clone()
+    head = model.head.trunk[1].weight.clone()
     missing = model.start_from(tmp_path)
     assert {name.split(".")[0] for name in missing} == {"head"}
-    torch.testing.assert_close(model.head.trunk.weight, head)
+    torch.testing.assert_close(model.head.trunk[1].weight, head)
     state = model.trained_state()
     assert all(torch.equal(state[name], weight) for name, weight in saved.items())
+
+
+def test_training_goes_on_without_what_a_smaller_head_does_not_say(
+    tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones()).save_pretrained(tmp_path)
+    for outputs in (["novelty"], []):
+        model = make_model(tiny_backbones(), perception_outputs=outputs)
+        assert model.start_from(tmp_path) == ()
 
 
 @pytest.mark.parametrize("choices", [{"fusion_width": 64}, {"query_fusion": False}])

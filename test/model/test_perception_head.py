@@ -101,8 +101,8 @@ def test_making_a_model_starts_its_head_as_the_identity(tiny_backbones, make_mod
     for output in head.outputs.values():
         assert not output.weight.any()
         assert not output.bias.any()
-    assert head.trunk.weight.any()
-    assert head.text.weight.any()
+    assert head.trunk[1].weight.any()
+    assert head.text[1].weight.any()
 
 
 @pytest.mark.parametrize("strength", [0.05, 1.0, 5.0])
@@ -156,7 +156,7 @@ def test_labels_beyond_the_vocabulary_are_open_to_those_alone_whom_the_detector_
 def test_a_label_within_the_vocabulary_may_replace_one_beyond_it(labels, objects, scores):
     head = make_head(opened=False)
     # Whatever it sees, it wants the first label.
-    direction = torch.nn.functional.normalize(head.text(head.text_norm(labels.texts[0])), dim=-1)
+    direction = torch.nn.functional.normalize(head.text(labels.texts[0]), dim=-1)
     head.outputs["label"].bias.copy_(1000 * direction)
     output = head(objects, None, scores, labels, {})
     assert (output.label_logits.argmax(-1) == 0).all()
@@ -169,7 +169,7 @@ def test_what_the_language_model_has_read_changes_what_is_said(labels, objects, 
     without = head(objects, None, scores, labels, {})
     # At the start it has no say.
     assert torch.equal(head(objects, read, scores, labels, {}).scores, without.scores)
-    torch.nn.init.normal_(head.read.weight)
+    torch.nn.init.normal_(head.read[1].weight)
     other = head(objects, read, scores, labels, {})
     for name in ("scores", "label_logits", "edge_shifts", "novelty"):
         assert not torch.equal(getattr(other, name), getattr(without, name))

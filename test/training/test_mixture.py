@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.mixture import Batches, Source, again, asked_anew, dropped_switches
+from mrmllm_ros.training.data.real_frames import asked
+from mrmllm_ros.training.mixture import Batches, Source, again, dropped_switches
 from mrmllm_ros.training.settings import DropSettings
 
 
@@ -27,7 +28,7 @@ def numbers(process=0, seed=0, sources=None, look=0):
     """Batches that are lists of such items, and whether the prompt is written."""
     return Batches(
         sources or {"a": source_of("a", 3.0), "b": source_of("b")},
-        lambda examples, with_prompt=True: (examples, with_prompt),
+        lambda examples, with_prompt=True, with_image=True: (examples, with_prompt),
         DropSettings(perception_prompt=0.5),
         batch_size=4,
         look_batch_size=look,
@@ -101,7 +102,7 @@ def test_questions_are_asked_anew_each_time():
     def ask(example, rng):
         return (int(rng.integers(10**6)),)
 
-    example = again([made], lambda chosen, rng: asked_anew(ask, chosen, rng))
+    example = again([made], lambda chosen, rng: asked(ask, chosen, rng))
     assert example(1).questions != example(2).questions
     assert example(1).questions == example(1).questions
     assert replace(example(1), questions=made.questions).perception is made.perception

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
-from mrmllm_ros.training.settings import DropSettings, TrainingSettings
+from mrmllm_ros.training.settings import DropSettings, LossSettings, TrainingSettings
 from mrmllm_ros.training.trainer import Trainer, TrainingError, exact_answers, start
 
 
@@ -153,3 +153,37 @@ def test_an_answer_counts_as_exact_only_when_every_token_is(make_batches, settin
     wrong = right.clone()
     wrong[0] = wrong[0].roll(1)
     assert exact_answers(replace(output, logits=wrong), batch) == pytest.approx(1 - 1 / count)
+
+
+def test_every_weight_of_a_head_of_few_outputs_is_trained(make_batches, settings):
+    settings = replace(settings, loss=LossSettings(score=0, label=0, box=0, attribute=0))
+    outputs = settings.loss.perception_outputs
+    model, _, batches = make_batches(settings, perception_outputs=outputs, head_reads=False)
+    trainer = Trainer(model, batches, (), settings, start(settings), lambda line: None)
+    before = {n: w.clone() for n, w in model.trained_state().items() if n.startswith("head.")}
+    trainer.run()
+    unchanged = [n for n, w in before.items() if torch.equal(model.trained_state()[n], w)]
+    # Nothing is said of labels, so nobody's word is trusted more or less.
+    assert unchanged == ["head.trust"]
+
+
+def test_a_step_that_leaves_out_all_that_is_trained_is_passed_over(make_batches, settings):
+    settings = replace(settings, steps=1, drop=DropSettings(1, 1, 1, 0))
+    model, _, batches = make_batches(settings, perception_outputs=[])
+    trainer = Trainer(model, batches, (), settings, start(settings), lambda line: None)
+    before = {name: weight.clone() for name, weight in model.trained_state().items()}
+    trainer.run()
+    assert all(torch.equal(before[name], w) for name, w in model.trained_state().items())
+
+
+def test_a_run_does_not_go_on_with_a_head_that_says_other_things(make_batches, settings):
+    def make(**weights):
+        nothing = {"score": 0.0, "label": 0.0, "box": 0.0, "attribute": 0.0, "novelty": 0.0}
+        own = replace(settings, loss=LossSettings(**{**nothing, **weights}))
+        outputs = own.loss.perception_outputs
+        model, _, batches = make_batches(own, perception_outputs=outputs)
+        return Trainer(model, batches, (), own, start(own), lambda line: None)
+
+    make(score=1.0).run()
+    with pytest.raises(TrainingError, match="perception_outputs"):
+        make(novelty=1.0).run()

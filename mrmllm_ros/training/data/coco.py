@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mrmllm_ros.training.data.real_frames import (
     Perceived,
     Shot,
     View,
+    asked,
     batches,
     generator,
     match_targets,
@@ -351,7 +352,7 @@ def _examples(
             # What the detector missed must not be called absent.
             present = {*item.truth.labels, *item.partial.labels, *item.crowds.labels}
             asking = training_questions([x for x in detector.labels if x not in present])
-            yield replace(example, questions=asking(example, item.shot.rng))
+            yield asked(asking, example, item.shot.rng)
 
 
 def _example(item: _LabelledShot, perceived: Perceived, labels: frozenset[str]) -> Example:
@@ -369,7 +370,7 @@ def _example(item: _LabelledShot, perceived: Perceived, labels: frozenset[str]) 
             novelty=item.shot.novelty,
         ),
         visual=perceived.visual,
-        look=item.shot.look,
+        look="" if perceived.visual is None else item.shot.look,
     )
 
 

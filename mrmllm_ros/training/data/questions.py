@@ -33,8 +33,9 @@ from mrmllm_ros.training.data.nouns import (
 from mrmllm_ros.training.data.wordings import wording
 
 SIDES = ("left", "middle", "right")
-# What one more than a hair's breadth is, so that no answer hangs on a shaking box.
-BESIDE, ABOVE, LOWER, BIGGER = 0.08, 0.12, 0.05, 1.4
+# What one more than a hair's breadth is, so that no answer hangs on a shaking box: shares of the
+# image (`NEARER` of metres, too), and how many times as big.
+BESIDE, ABOVE, NEARER, BIGGER = 0.08, 0.12, 0.05, 1.4
 MOST_COUNTED, MOST_PLACES, MOST_ON_SIDE, MOST_GROUPS = 15, 4, 8, 5
 CANNOT_TELL = "I can't tell that from what I see."
 
@@ -591,7 +592,7 @@ def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
     """The one that the prompt's order says to be the nearest, if it is clearly so."""
     far = prompt.how_far(draw.scene.boxes[:, 3], draw.scene.attributes)
     ranked = sorted(ids, key=lambda i: far[i - 1])
-    if not ranked or (len(ranked) > 1 and far[ranked[1] - 1] - far[ranked[0] - 1] < LOWER):
+    if not ranked or (len(ranked) > 1 and far[ranked[1] - 1] - far[ranked[0] - 1] < NEARER):
         raise _NothingToAskError
     return ranked[0]
 

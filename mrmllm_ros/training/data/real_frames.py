@@ -424,8 +424,7 @@ def frame_examples(
         clean = detector.detect([shot.clean for shot in shots])
         damaged = perceive([shot.damaged for shot in shots], detector, encoder)
         for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
-            example = _example(shot, sure, perceived)
-            yield replace(example, questions=asking(example, shot.rng))
+            yield asked(asking, _example(shot, sure, perceived), shot.rng)
 
 
 def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
@@ -448,6 +447,17 @@ def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Qu
         return (*ask(scene, rng, count, "train", vocabulary), *of_image)
 
     return questions
+
+
+def asked(asking: Questions, example: Example, rng: np.random.Generator) -> Example:
+    """An example with questions, instead of those that it had.
+
+    Args:
+        asking: Asks them.
+        example: What they are about.
+        rng: Chooses them.
+    """
+    return replace(example, questions=asking(example, rng))
 
 
 def _shots(sources: Iterable[FrameSource], views: int, seed: int) -> Iterator[Shot]:
@@ -504,5 +514,5 @@ def _example(shot: Shot, clean: Perception, damaged: Perceived) -> Example:
             relabel=False,
         ),
         visual=damaged.visual,
-        look=shot.look,
+        look="" if damaged.visual is None else shot.look,
     )

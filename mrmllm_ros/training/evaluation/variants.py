@@ -111,7 +111,7 @@ class Ablation:
             raise ValueError(f"there is no variant {variant!r}; known: {', '.join(VARIANTS)}")
 
     def _has(self, switch: str) -> bool:
-        if switch == SWITCHES[NO_LANGUAGE_MODEL]:
+        if switch == "head_reads":
             return self.config.perceives_by_reading
         return bool(getattr(self.config, switch))
 

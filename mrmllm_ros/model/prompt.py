@@ -2,13 +2,12 @@
 """Perception-embedded prompt: the detections written into the language model's prompt.
 
 The paper's third mechanism (MR-MLLM, abstract: "embed perceptual information into the language
-model's prompts"). The format is ours: one numbered line for each
-object, largest first, with what is known of it, its side, and two numbers of 0 to 99: where its
-lower edge is, across and down. A last line tells their order by distance, for which a small
-language model would have to compare all those numbers at once. The number follows the label, as in
-an answer, because to go on as in the text before is what language models do best. It is within a
-budget of tokens, and always the same text for the same detections. The numbers in brackets are
-what answers cite.
+model's prompts"). The format is ours: one numbered line for each object, largest first, with what
+is known of it, its side, and two numbers of 0 to 99: where its lower edge is, across and down. The
+number in brackets is what answers cite; it follows the label, as in an answer, because to go on as
+in the text before is what language models do best. A last line tells the order by distance, for
+which a small language model would have to compare all those numbers at once. The text is within a
+budget of tokens, and always the same for the same detections.
 """
 
 from __future__ import annotations

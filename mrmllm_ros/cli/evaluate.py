@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mrmllm_ros.training.evaluation.variants import Subject
 
 # As in `training.evaluation.suites`, which takes long to import.
-SUITES = ("layout", "consistency", "visibility", "hallucination", "grounding", "labelled")
+SUITES = ("layout", "consistency", "hallucination", "grounding", "labelled")
 
 
 def add_parser(subparsers: Any) -> None:

@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import pad_sequence
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import REACH
 from mrmllm_ros.model.processing_mrmllm import ChatFormat, FrameBatch, MrMllmProcessor, TextBatch
-from mrmllm_ros.training.data import visibility
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Targets
 
 T = TypeVar("T")
@@ -84,21 +83,16 @@ class Collator:
         self._with_objects = processor.chat
         self._without_objects = ChatFormat(language_model, False, False)
 
-    def __call__(
-        self, examples: Sequence[Example], with_prompt: bool = True, with_image: bool = True
-    ) -> TrainingBatch:
+    def __call__(self, examples: Sequence[Example], with_prompt: bool = True) -> TrainingBatch:
         """Make a batch.
 
         Args:
             examples: B examples.
             with_prompt: Whether objects are written into the prompt.
-            with_image: Whether the image itself reaches the language model.
         """
         self.processor.chat = self._with_objects if with_prompt else self._without_objects
         if not with_prompt:
             examples = [_without_unseen(example) for example in examples]
-        if not with_image:
-            examples = [_without_family(example, visibility.FAMILY) for example in examples]
         frames = frame_batch(self.processor, examples)
         texts, wanted, next_ids = self._texts(examples)
         return TrainingBatch(
@@ -205,11 +199,6 @@ def _without_unseen(example: Example) -> Example:
         return example
     stated = {value for values in example.attributes for value in values.values()}
     kept = (q for q in example.questions if not any(value in q.answer for value in stated))
-    return replace(example, questions=tuple(kept))
-
-
-def _without_family(example: Example, family: str) -> Example:
-    kept = (question for question in example.questions if question.family != family)
     return replace(example, questions=tuple(kept))
 
 

@@ -76,11 +76,9 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
 
     def __getitem__(self, step: int) -> tuple[TrainingBatch, TrainingBatch | None]:
         """The batches of a step."""
-        dropped = dropped_switches(self._drop, self._seed, step)
+        dropped = "perception_prompt" in dropped_switches(self._drop, self._seed, step)
         read = self._collate(
-            self._examples(self._sources, step, _READ, self._batch_size),
-            with_prompt="perception_prompt" not in dropped,
-            with_image="query_fusion" not in dropped,
+            self._examples(self._sources, step, _READ, self._batch_size), with_prompt=not dropped
         )
         if not (self._to_look_at and self._look_batch_size):
             return read, None

@@ -115,12 +115,7 @@ class FramesSettings(Validated):
 
     share: float = setting(0.0, "Part of the steps.", minimum=0.0, maximum=1.0)
     views: int = setting(1, "Examples made of each frame.", minimum=1, maximum=1000)
-    questions: int = setting(
-        8,
-        "Most questions about a frame's objects; up to three about the image come on top.",
-        minimum=1,
-        maximum=256,
-    )
+    questions: int = setting(8, "Most questions about a frame.", minimum=1, maximum=256)
     sources: tuple[SourceSettings, ...] = field(default=())
 
     @classmethod

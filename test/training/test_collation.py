@@ -11,7 +11,6 @@ from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.training.data.example import Example, Targets
 from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.data.visibility import ask_about_visibility
 from mrmllm_ros.training.settings import TrainingSettings
 
 
@@ -95,14 +94,6 @@ def test_objects_are_written_down_with_what_is_stated_of_them(collate, examples)
     assert without.frames.text_ids.shape == (1, 0)
     # What it may cite is in the query tokens.
     assert without.frames.listed == (reported,)
-
-
-def test_without_the_image_nothing_is_asked_about_it(collate, examples):
-    of_image = ask_about_visibility("foggy", np.random.default_rng(0), "train")
-    example = replace(examples[0], questions=(*of_image, *examples[0].questions))
-    with_image, without = collate([example]), collate([example], with_image=False)
-    assert int(with_image.texts.owner.max()) - int(without.texts.owner.max()) == 3
-    torch.testing.assert_close(without.texts.ids, collate(examples[:1]).texts.ids)
 
 
 def test_targets_lie_where_the_candidates_are_and_are_unknown_elsewhere(collate, examples):

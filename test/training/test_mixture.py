@@ -28,7 +28,7 @@ def numbers(process=0, seed=0, sources=None, look=0):
     """Batches that are lists of such items, and whether the prompt is written."""
     return Batches(
         sources or {"a": source_of("a", 3.0), "b": source_of("b")},
-        lambda examples, with_prompt=True, with_image=True: (examples, with_prompt),
+        lambda examples, with_prompt=True: (examples, with_prompt),
         DropSettings(perception_prompt=0.5),
         batch_size=4,
         look_batch_size=look,

@@ -370,7 +370,6 @@ def _example(item: _LabelledShot, perceived: Perceived, labels: frozenset[str]) 
             novelty=item.shot.novelty,
         ),
         visual=perceived.visual,
-        look="" if perceived.visual is None else item.shot.look,
     )
 
 

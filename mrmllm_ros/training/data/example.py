@@ -102,7 +102,6 @@ class Example:
         questions: Questions about the reported objects; may be empty.
         targets: What the perception head should say, or None where that is unknown.
         visual: (N_m, d_m) tokens `V_m` of the image, or None where there is no image.
-        look: How clear the image is, as `visibility` says it; empty where that is unknown.
     """
 
     perception: Perception
@@ -110,4 +109,3 @@ class Example:
     questions: tuple[QuestionAnswer, ...]
     targets: Targets | None = None
     visual: torch.Tensor | None = None
-    look: str = ""

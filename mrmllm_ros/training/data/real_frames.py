@@ -30,7 +30,6 @@ from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.training.data.damage import DAMAGES, STRENGTHS, damage
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Targets
 from mrmllm_ros.training.data.questions import Scene, ask
-from mrmllm_ros.training.data.visibility import ask_about_visibility, visibility
 
 Attributes = tuple[Mapping[str, str], ...]
 Questions = Callable[[Example, np.random.Generator], tuple[QuestionAnswer, ...]]
@@ -162,14 +161,12 @@ class Shot:
     Attributes:
         clean: (h, w, 3) uint8 in BGR order.
         damaged: The same with damage, or `clean` itself.
-        kind: Of the damage; empty where there is none.
         strength: Of the damage, 1 to 3; 0 where there is none.
         rng: For all that follows.
     """
 
     clean: np.ndarray
     damaged: np.ndarray
-    kind: str
     strength: int
     rng: np.random.Generator
 
@@ -183,20 +180,15 @@ class Shot:
             rng: Chooses kind, strength and the damage itself.
         """
         if rng.random() >= damaged_share:
-            return cls(clean=clean, damaged=clean, kind="", strength=0, rng=rng)
+            return cls(clean=clean, damaged=clean, strength=0, rng=rng)
         kind, strength = str(rng.choice(list(DAMAGES))), int(rng.choice(STRENGTHS))
         damaged = damage(clean, kind, strength, rng)
-        return cls(clean=clean, damaged=damaged, kind=kind, strength=strength, rng=rng)
+        return cls(clean=clean, damaged=damaged, strength=strength, rng=rng)
 
     @property
     def novelty(self) -> float:
         """How unfamiliar what it shows is, 0 to 1."""
         return self.strength / max(STRENGTHS)
-
-    @property
-    def look(self) -> str:
-        """How clear the damaged view is."""
-        return visibility(self.kind, self.strength)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -411,7 +403,7 @@ def frame_examples(
         views: How many examples are made of each frame.
         seed: Of all that is random.
         questions: Asks about an example without questions; None asks eight training questions
-            about the reported objects, and those about the image itself.
+            about the reported objects.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
@@ -428,23 +420,22 @@ def frame_examples(
 
 
 def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
-    """Make what asks training questions about the reported objects and about the image itself.
+    """Make what asks training questions about the reported objects.
 
     Args:
         vocabulary: The detector's labels.
-        count: Most questions about the objects of an image.
+        count: Most questions about an image.
     """
 
     def questions(example: Example, rng: np.random.Generator) -> tuple[QuestionAnswer, ...]:
-        of_image = ask_about_visibility(example.look, rng, "train")
         reported = example.perception.detections
         if len(reported) > PromptSettings().max_objects:
             # What the prompt leaves out cannot be answered about.
-            return of_image
+            return ()
         shares = (reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1)
         attributes = example.attributes[: len(reported)]
         scene = Scene(labels=reported.labels, boxes=shares, attributes=attributes)
-        return (*ask(scene, rng, count, "train", vocabulary), *of_image)
+        return ask(scene, rng, count, "train", vocabulary)
 
     return questions
 
@@ -514,5 +505,4 @@ def _example(shot: Shot, clean: Perception, damaged: Perceived) -> Example:
             relabel=False,
         ),
         visual=damaged.visual,
-        look="" if damaged.visual is None else shot.look,
     )

@@ -3,8 +3,7 @@
 
 Fields of the templates, for the objects asked about: `x` dog, `xs` dogs, `a_x` a dog, `Is` and
 `Does` the verbs that agree with `x`, `y` a second object; `red_x`, `red_xs` and `a_red_x` the same
-with a colour; `on_side` "on the left", `colour`, `state`, `relation` such as "left of", `look` of
-the image such as "foggy".
+with a colour; `on_side` "on the left", `colour`, `state`, `relation` such as "left of".
 """
 
 from __future__ import annotations
@@ -1214,11 +1213,82 @@ _TABLES = {
         Let me know what's round the corner.
         Is it quiet or noisy there?
         Who paid for all of this?
+        How is the picture?
+        What is wrong with the picture?
+        What is the matter with the image?
+        How clear is your view?
+        How well can you see?
+        What is the image like?
+        what's wrong with your camera
+        Describe the quality of the image.
+        How good is the picture?
+        Tell me what is wrong with the image, if anything.
+        What hinders your view?
+        Why can't you see well?
+        In what state is the camera image?
+        how's the view
+        How does the picture look?
+        What is disturbing the view?
+        What spoils the image?
+        Report on the quality of your view.
+        Is anything wrong with the picture, and what?
+        What kind of defect does the image have?
+        picture quality?
+        What is your visibility like?
+        How are you able to see at the moment?
+        Which problem does your camera have?
+        Is the picture clear?
+        Is your view clear?
+        Can you see well?
+        Can you see clearly?
+        Is the image fine?
+        Is the camera image good?
+        is everything clear
+        Is the view undisturbed?
+        Do you have a clear view?
+        Is the picture sharp and clear?
+        Is your camera working well?
+        Is the image of good quality?
+        Do you see everything clearly?
+        clear view?
+        Are you able to see properly?
+        Is the picture all right?
+        Is the visibility good?
+        Is your sight unimpaired?
+        Is the camera's picture a good one?
+        Would you call the image clear?
+        Is nothing wrong with the picture?
+        Is the image free of defects?
+        Is the picture blurred?
+        Is the image dark?
+        Is your view foggy?
+        is it grainy
+        Is the camera image overexposed?
+        Would you say the picture is too bright?
+        Does the image look hazy?
+        Is everything sharp?
+        Is the view blurred at the moment?
+        Is what you see dark?
+        foggy image?
+        Has the picture become grainy?
+        Tell me whether the picture is overexposed.
+        Is the picture rather too bright?
+        Is this image a hazy one?
+        Is the camera's view sharp?
+        Do things look blurred to you?
+        Could it be that the image is dark?
+        Is the photo foggy?
+        I'd like to know whether the view is grainy.
         * Which year is it?
         * What is going on next door?
         * What was here yesterday?
         * How loud is it?
         * Which country is this?
+        * What condition is the picture in?
+        * How good is your sight right now?
+        * Do you see things clearly now?
+        * Is the camera's view a clear one?
+        * is the frame hazy?
     """,
     "unanswerable_thing": """
         How much does the {x} cost?
@@ -1331,93 +1401,6 @@ _TABLES = {
         * Is the {x} in a good mood?
         * What does the {x} want?
         * When did the {x} get here?
-    """,
-    "visibility": """
-        How is the picture?
-        What is wrong with the picture?
-        What is the matter with the image?
-        How clear is your view?
-        How well can you see?
-        What is the image like?
-        what's wrong with your camera
-        Describe the quality of the image.
-        How good is the picture?
-        Tell me what is wrong with the image, if anything.
-        What hinders your view?
-        Why can't you see well?
-        In what state is the camera image?
-        how's the view
-        How does the picture look?
-        What is disturbing the view?
-        What spoils the image?
-        Report on the quality of your view.
-        Is anything wrong with the picture, and what?
-        What kind of defect does the image have?
-        picture quality?
-        What is your visibility like?
-        How are you able to see at the moment?
-        Which problem does your camera have?
-        * What condition is the picture in?
-        * Tell me about the quality of your camera image.
-        * what's the matter with your view
-        * How good is your sight right now?
-        * Does the image have a defect, and which?
-    """,
-    "is_visibility_clear": """
-        Is the picture clear?
-        Is your view clear?
-        Can you see well?
-        Can you see clearly?
-        Is the image fine?
-        Is the camera image good?
-        is everything clear
-        Is the view undisturbed?
-        Do you have a clear view?
-        Is the picture sharp and clear?
-        Is your camera working well?
-        Is the image of good quality?
-        Do you see everything clearly?
-        clear view?
-        Are you able to see properly?
-        Is the picture all right?
-        Is the visibility good?
-        Is your sight unimpaired?
-        Is the camera's picture a good one?
-        Would you call the image clear?
-        Is nothing wrong with the picture?
-        Is the image free of defects?
-        * Is the picture in order?
-        * Do you see things clearly now?
-        * good visibility?
-        * Can your camera see properly?
-        * Is the camera's view a clear one?
-    """,
-    "is_visibility": """
-        Is the picture {look}?
-        Is the image {look}?
-        Is your view {look}?
-        is it {look}
-        Is the camera image {look}?
-        Would you say the picture is {look}?
-        Does the image look {look}?
-        Is everything {look}?
-        Is the view {look} at the moment?
-        Is what you see {look}?
-        {look} image?
-        Has the picture become {look}?
-        Tell me whether the picture is {look}.
-        Is the picture rather {look}?
-        Is this image a {look} one?
-        Is the camera's view {look}?
-        Do things look {look} to you?
-        Could it be that the image is {look}?
-        Is the photo {look}?
-        I'd like to know whether the view is {look}.
-        * Does the picture seem {look} to you?
-        * Would you call the view {look}?
-        * is the frame {look}?
-        * Let me know whether the image is {look}.
-        * Is your camera's picture {look} now?
     """,
 }
 WORDINGS = {name: _table(text) for name, text in _TABLES.items()}

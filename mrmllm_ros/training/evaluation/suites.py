@@ -25,10 +25,9 @@ from mrmllm_ros.training.evaluation.labelled_suites import (
 )
 from mrmllm_ros.training.evaluation.layout import SCENES, LayoutScenes, LayoutSuite
 from mrmllm_ros.training.evaluation.outcome import Progress, Suite
-from mrmllm_ros.training.evaluation.visibility import VisibilitySuite
 from mrmllm_ros.weights import WeightsError, locate
 
-NAMES = ("layout", "consistency", "visibility", "hallucination", "grounding", "labelled")
+NAMES = ("layout", "consistency", "hallucination", "grounding", "labelled")
 
 
 def require_samples(names: Sequence[str]) -> None:
@@ -43,7 +42,7 @@ def require_samples(names: Sequence[str]) -> None:
     """
     if {"consistency", "labelled"} & set(names):
         load_library()
-    if {"consistency", "visibility"} & set(names):
+    if "consistency" in names:
         locate("bikes")
     if "labelled" in names:
         require_videos()
@@ -84,9 +83,8 @@ class Suites:
         if name == "grounding":
             return [GroundingSuite(self._layouts)]
         if name == "consistency":
-            return [ConsistencySuite(self._damaged)]
-        if name == "visibility":
-            return [VisibilitySuite(self._damaged)]
+            video = locate("bikes") / VIDEOS["bikes"]
+            return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
         if name == "labelled":
             return [LabelledDetectionsSuite(self._images), LabelledAnswersSuite(self._images)]
         return self._hallucination()
@@ -112,11 +110,6 @@ class Suites:
     @cached_property
     def _layouts(self) -> LayoutScenes:
         return LayoutScenes(self.scenes)
-
-    @cached_property
-    def _damaged(self) -> DamagedFrames:
-        video = locate("bikes") / VIDEOS["bikes"]
-        return DamagedFrames(video, self.backbones, self.frame_step)
 
     @cached_property
     def _images(self) -> LabelledImages:

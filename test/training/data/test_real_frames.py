@@ -20,7 +20,6 @@ from mrmllm_ros.training.data.real_frames import (
     training_questions,
     unsure_labels,
 )
-from mrmllm_ros.training.data.visibility import LOOKS
 
 BOX = (100, 100, 200, 300)
 SHIFTED = (105, 105, 205, 305)
@@ -302,33 +301,14 @@ class TestExamples:
             assert example.perception.features.shape == (count, detector.feature_width)
             assert example.visual.shape == (encoder.grid[0] * encoder.grid[1], encoder.width)
 
-    def test_how_clear_the_image_is_is_asked_where_that_is_plain(self, examples):
-        looks = {example.look for example in examples}
-        assert looks <= {"", "clear", *LOOKS.values()}
-        assert len(looks) > 1
-        for example in examples:
-            asked = [q for q in example.questions if q.family == "visibility"]
-            assert len(asked) == (3 if example.look else 0)
-            assert all(f"is {example.look}" in question.answer for question in asked)
-            assert (example.look == "clear") == (not example.targets.novelty.any())
-
-    def test_without_an_encoder_nothing_is_asked_about_the_image(self, source, detector):
-        for example in frame_examples([source], detector, views=3, seed=1):
-            assert example.look == ""
-            assert all(question.family != "visibility" for question in example.questions)
-
-    def test_where_more_is_found_than_the_prompt_lists_the_image_alone_is_asked_about(
+    def test_nothing_is_asked_where_more_is_found_than_the_prompt_lists(
         self, examples, make_detections
     ):
         crowd = make_detections(*[("person", 0.9, (0, 0, 9, 9))] * 31)
         example = replace(
-            examples[0],
-            perception=Perception.ranked(crowd, 0.3),
-            attributes=({},) * 31,
-            look="dark",
+            examples[0], perception=Perception.ranked(crowd, 0.3), attributes=({},) * 31
         )
-        made = training_questions(["person"])(example, rng())
-        assert [question.family for question in made] == ["visibility"] * 3
+        assert training_questions(["person"])(example, rng()) == ()
 
     def test_tensors_are_stored_small(self, examples):
         for example in examples:
@@ -379,7 +359,7 @@ class TestExamples:
     def test_questions_cite_reported_objects_only(self, examples):
         assert any(example.questions for example in examples)
         for example in examples:
-            assert len(example.questions) <= 8 + 3
+            assert len(example.questions) <= 8
             for item in example.questions:
                 assert (item.truth.cited or set()) <= {*range(1, example.perception.reported + 1)}
 

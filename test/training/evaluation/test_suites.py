@@ -12,7 +12,7 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
-from mrmllm_ros.training.evaluation import consistency, visibility
+from mrmllm_ros.training.evaluation import consistency
 from mrmllm_ros.training.evaluation.answering import Reply
 from mrmllm_ros.training.evaluation.average_precision import Matches, TrueObjects
 from mrmllm_ros.training.evaluation.consistency import (
@@ -34,7 +34,6 @@ from mrmllm_ros.training.evaluation.hallucination import (
 from mrmllm_ros.training.evaluation.layout import LayoutScenes, LayoutSuite, accuracies
 from mrmllm_ros.training.evaluation.outcome import Answered
 from mrmllm_ros.training.evaluation.variants import DETECTOR_ALONE, FULL
-from mrmllm_ros.training.evaluation.visibility import VisibilitySuite
 
 
 def silent(line):
@@ -213,30 +212,6 @@ def make_frames(tmp_path, monkeypatch):
         return DamagedFrames(tmp_path, Backbones(None, detector), every=2, conditions=conditions)
 
     return make
-
-
-def test_the_visibility_suite_asks_what_is_plain_to_see(make_frames, monkeypatch):
-    def foggy(answerer, examples, progress):
-        return [
-            Answered(scene, item, Reply("The picture is foggy, so no.", ()))
-            for scene, example in enumerate(examples)
-            for item in example.questions
-        ]
-
-    monkeypatch.setattr(visibility, "answer_all", foggy)
-    suite = VisibilitySuite(make_frames(("fog", 3), ("fog", 1), ("dark", 2)))
-    outcome = suite.run(None, FULL, silent)
-    figures = values(outcome.statistics, outcome.scenes)
-    assert outcome.scenes == 2
-    assert set(figures) == {"accuracy", *(f"accuracy, {x}" for x in ("clear", "foggy", "dark"))}
-    of_looks = [value for name, value in figures.items() if name != "accuracy"]
-    assert figures["accuracy"] == pytest.approx(np.mean(of_looks))
-    assert figures["accuracy, foggy"] >= 2 / 3 > figures["accuracy, dark"]
-
-
-def test_the_visibility_suite_runs(make_answerer, make_frames):
-    outcome = VisibilitySuite(make_frames(("blur", 3))).run(make_answerer(), FULL, silent)
-    assert set(outcome.statistics) == {"accuracy", "accuracy, clear", "accuracy, blurred"}
 
 
 def test_the_consistency_suite_runs_on_the_same_candidates(make_answerer, make_frames):

@@ -1284,11 +1284,6 @@ _TABLES = {
         * What was here yesterday?
         * How loud is it?
         * Which country is this?
-        * What condition is the picture in?
-        * How good is your sight right now?
-        * Do you see things clearly now?
-        * Is the camera's view a clear one?
-        * is the frame hazy?
     """,
     "unanswerable_thing": """
         How much does the {x} cost?

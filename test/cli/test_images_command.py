@@ -258,3 +258,11 @@ def test_parameters_that_only_the_node_knows_are_left_to_it(bus_file, tmp_path, 
     file.write_text("mrmllm_node:\n  ros__parameters: {camera: front, use_sim_time: true}\n")
     arguments = ["detect", "--image", str(bus_file), "--params-file", str(file), "--json"]
     assert main(arguments) == 0
+
+
+def test_a_checkpoint_for_an_answerer_that_takes_none_is_refused(bus_file, tmp_path, capsys):
+    file = tmp_path / "vlm.yaml"
+    file.write_text("/**: {ros__parameters: {answerer: hf_vlm}}")
+    options = ["--image", str(bus_file), "--params-file", str(file), "--checkpoint", "embedded"]
+    assert main(["ask", *options, "Is there a bus?"]) == 2
+    assert "--checkpoint" in capsys.readouterr().err

@@ -367,8 +367,8 @@ class TestExamples:
         asked = []
 
         def questions(example, rng):
-            asked.append(example.perception)
+            asked.append((example.perception, example.attributes))
             return ()
 
         made = list(frame_examples([source], detector, questions=questions))
-        assert [example.perception for example in made] == asked
+        assert [(example.perception, example.attributes) for example in made] == asked

@@ -2,11 +2,13 @@
 """Perception-embedded prompt: the detections written into the language model's prompt.
 
 The paper's third mechanism (MR-MLLM, abstract: "embed perceptual information into the language
-model's prompts"). The format is ours: one numbered line for each
-object, largest first, with what is known of it, its side, and two numbers of 0 to 99: where its
-lower edge is, across and down. The number follows the label, as in an answer, because to go on as
-in the text before is what language models do best. It is within a budget of tokens, and always the
-same text for the same detections. The numbers in brackets are what answers cite.
+model's prompts"). The format is ours. A first line tells the order of the objects by distance, for
+which a small language model would have to compare many numbers at once. Then there is one numbered
+line for each object, largest first, with what is known of it, its side, and two numbers of 0 to
+99: where its lower edge is, across and down. The number in brackets is what answers cite; it
+follows the label, as in an answer, because to go on as in the text before is what language models
+do best. The list comes last, so that what is largest and what is smallest stand at its ends. The
+text is within a budget of tokens, and always the same for the same detections.
 """
 
 from __future__ import annotations
@@ -35,14 +37,15 @@ TRAINED_INSTRUCTION = (
 # or the model carries those of the examples over into its answers.
 EXAMPLES = (
     (
-        "dog [1] brown middle 45,90\nchair [2] left 10,80\nchair [3] right 82,80",
+        "nearest first [1][2][3]\n"
+        "dog [1] brown middle 45,90\nchair [2] left 10,80\nchair [3] right 82,75",
         "How many chairs are there?",
         "There are two chairs [2][3].",
     ),
     ("boat [1] white middle 45,90", "Is there a cat?", "No, I do not see a cat."),
     ("kite [1] right 75,20", "Is there a kite?", "Yes, there is a kite [1]."),
     (
-        "truck [1] left 20,80\nbicycle [2] right 75,90",
+        "nearest first [2][1]\ntruck [1] left 20,80\nbicycle [2] right 75,90",
         DESCRIBE,
         "I see a truck [1] on the left and a bicycle [2] on the right.",
     ),
@@ -78,23 +81,46 @@ def describe_objects(
         attributes: What else is known of each object, by name; none where left out.
 
     Returns:
-        Lines such as `car [1] red left 16,83`: label and number as an answer has them, what else
-        is known, the third of the image that the centre is in, centre across and lower edge down,
-        in hundredths of the image. Then a line that says how many objects were left out, if any
-        were; or a line that says that there are none.
+        A line such as `nearest first [2][1][3]` where there is an order, and lines such as `car
+        [1] red left 16,83`: label and number as an answer has them, what else is known, the third
+        of the image that the centre is in, centre across and lower edge down, in hundredths of the
+        image. Then a line that says how many objects were left out, if any were; or a line that
+        says that there are no objects.
     """
     if len(detections) == 0:
         return "No objects."
     lines: list[str] = []
     budget = settings.token_budget
-    for line in _lines(detections, attributes)[: settings.max_objects]:
-        budget -= count_tokens(line + "\n")
+    shares = _shares(detections)
+    known = attributes or [{}] * len(detections)
+    for line in _lines(detections.labels, known, shares)[: settings.max_objects]:
+        budget -= count_tokens(f"[{len(lines) + 1}]{line}\n")
         if budget < 0:
             break
         lines.append(line)
-    if left_out := len(detections) - len(lines):
+    count = len(lines)
+    if left_out := len(detections) - count:
         lines.append(f"and {left_out} more")
+    if count > 1:
+        nearest = np.argsort(how_far(shares[:count, 3], known[:count]), kind="stable") + 1
+        lines.insert(0, f"nearest first {''.join(f'[{i}]' for i in nearest)}")
     return "\n".join(lines)
+
+
+def how_far(lower_edges: np.ndarray, attributes: Sequence[Mapping[str, str]]) -> np.ndarray:
+    """How far away objects are, each against the others.
+
+    Args:
+        lower_edges: (N,) lower edges as shares of the image's height. Of two things on one floor
+            the one further down in the image is nearer.
+        attributes: What else is known of each object, by name.
+
+    Returns:
+        (N,) metres if each object has its distance among its attributes, else lower edges with
+        the sign turned.
+    """
+    stated = [values["distance"].split()[0] for values in attributes if "distance" in values]
+    return np.array(stated, float) if len(stated) == len(lower_edges) else -lower_edges
 
 
 def stated_distances(detections: Detections) -> tuple[dict[str, str], ...]:
@@ -157,17 +183,22 @@ def side(center_x: float) -> str:
     return ("left", "middle", "right")[min(max(int(center_x * 3), 0), 2)]
 
 
-def _lines(detections: Detections, attributes: Sequence[Mapping[str, str]]) -> list[str]:
-    boxes = (detections.xyxy.astype(float) / np.tile(detections.resolution_wh, 2)).clip(0, 1)
-    center_x = (boxes[:, 0] + boxes[:, 2]) / 2
-    shares = np.stack([center_x, boxes[:, 3]], 1)
+def _shares(detections: Detections) -> np.ndarray:
+    """(N, 4) boxes as shares of the image, without what is beyond its edges."""
+    return (detections.xyxy.astype(float) / np.tile(detections.resolution_wh, 2)).clip(0, 1)
+
+
+def _lines(
+    labels: Sequence[str], attributes: Sequence[Mapping[str, str]], shares: np.ndarray
+) -> list[str]:
+    center_x = (shares[:, 0] + shares[:, 2]) / 2
     # A tenth is ten hundredths, whatever floating point makes of it.
-    numbers = (shares * GRID + 1e-6).astype(int).clip(0, GRID - 1)
-    known = attributes or [{}] * len(detections)
+    numbers = np.stack([center_x, shares[:, 3]], 1) * GRID + 1e-6
+    places = numbers.astype(int).clip(0, GRID - 1)
     return [
-        " ".join([_words(label, f"[{i}]", *values.values(), side(x)), ",".join(map(str, row))])
-        for i, (label, values, x, row) in enumerate(
-            zip(detections.labels, known, center_x, numbers, strict=True), start=1
+        " ".join([_words(label, f"[{i}]", *values.values(), side(x)), ",".join(map(str, place))])
+        for i, (label, values, x, place) in enumerate(
+            zip(labels, attributes, center_x, places, strict=True), start=1
         )
     ]
 

@@ -20,9 +20,9 @@ def describe(detections, count_tokens=len, **settings):
 
 
 def of_equal_length(make_detections, count):
-    """So many objects whose lines have 30 characters each, the line's end included."""
+    """So many objects whose lines have 27 characters each, and 3 more in the order before them."""
     return make_detections(
-        *[("larger coffee", 0.5, (640, 480, 960, 720))] * count, resolution_wh=(1000, 750)
+        *[("coffee mug", 0.5, (640, 480, 960, 720))] * count, resolution_wh=(1000, 750)
     )
 
 
@@ -37,6 +37,7 @@ def test_each_object_is_a_numbered_line_with_label_side_and_place(make_detection
         ("cup", 0.1, (288, 216, 352, 264)),
     )
     assert describe(objects).splitlines() == [
+        "nearest first [1][3][2]",
         "person [1] left 16,83",
         "traffic light [2] right 92,20",
         "cup [3] middle 50,55",
@@ -45,7 +46,7 @@ def test_each_object_is_a_numbered_line_with_label_side_and_place(make_detection
 
 def test_lines_come_in_the_order_of_the_detections_whose_numbers_they_bear(make_detections):
     cups = make_detections(*[("cup", 0.5, (0, 0, 6 * i, 9)) for i in range(1, 13)])
-    lines = describe(cups).splitlines()
+    _, *lines = describe(cups).splitlines()
     assert [line.split("]")[0] for line in lines] == [f"cup [{i}" for i in range(1, 13)]
     assert [int(line.split()[3].split(",")[0]) for line in lines] == [
         6 * i * 50 // 640 for i in range(1, 13)
@@ -69,8 +70,40 @@ def test_numbers_are_of_0_to_99_and_of_what_is_within_the_image(box, written, ma
 def test_what_else_is_known_stands_behind_the_label(make_detections):
     objects = make_detections(("car", 0.9, (0, 0, 64, 48)), ("door", 0.8, (576, 432, 640, 480)))
     attributes = [{"colour": "red", "distance": "2.1 m"}, {"state": "half\nopen"}]
-    lines = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
+    _, *lines = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
     assert lines == ["car [1] red 2.1 m left 5,10", "door [2] half open right 95,99"]
+
+
+LOWER_EDGES = {"cup": 100, "bus": 470, "car": 300}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "order"),
+    [
+        ((), "[2][3][1]"),
+        (({"distance": "4.0 m"}, {"distance": "20.5 m"}, {"distance": "3.9 m"}), "[3][1][2]"),
+        (({"distance": "4.0 m"}, {"colour": "red"}, {"distance": "3.9 m"}), "[2][3][1]"),
+    ],
+    ids=["lower edges", "distances of all", "distances of some"],
+)
+def test_the_first_line_orders_the_objects_by_distance_or_else_by_lower_edge(
+    attributes, order, make_detections
+):
+    objects = make_detections(
+        *[(label, 0.9, (0, 0, 99, lower)) for label, lower in LOWER_EDGES.items()]
+    )
+    text = describe_objects(objects, PromptSettings(), len, attributes)
+    assert text.splitlines()[:-3] == [f"nearest first {order}"]
+
+
+def test_objects_equally_far_keep_their_order(make_detections):
+    cups = of_equal_length(make_detections, 3)
+    assert describe(cups).startswith("nearest first [1][2][3]\n")
+
+
+def test_one_object_has_no_order(make_detections):
+    assert "first" not in describe(of_equal_length(make_detections, 1))
+    assert "first" not in describe(of_equal_length(make_detections, 2), max_objects=1)
 
 
 def test_the_grid_does_not_depend_on_the_resolution(make_detections):
@@ -102,12 +135,11 @@ def test_the_side_is_the_third_of_the_image_that_the_centre_is_in(
 
 def test_as_many_lines_are_written_as_the_budget_has_tokens_for(make_detections):
     cups = of_equal_length(make_detections, 4)
-    assert len(describe(cups, max_objects=4).splitlines()[0] + "\n") == 30
+    assert len("[1]" + describe(cups, max_objects=4).splitlines()[1] + "\n") == 30
     for budget, written in ((4 * 30, 4), (4 * 30 - 1, 3), (3 * 30, 3), (3 * 30 - 1, 2), (32, 1)):
-        lines = describe(cups, token_budget=budget).splitlines()
-        assert len([line for line in lines if "[" in line]) == written, budget
-        left_out = [f"and {4 - written} more"] if written < 4 else []
-        assert lines[written:] == left_out, budget
+        text = describe(cups, token_budget=budget)
+        assert listed(text) == written, budget
+        assert (f"and {4 - written} more" in text) == (written < 4), budget
 
 
 def test_the_budget_is_counted_in_the_models_tokens(make_detections):
@@ -123,9 +155,9 @@ def test_an_object_too_long_for_the_budget_is_counted_and_ends_the_list(make_det
 
 def test_no_more_objects_than_allowed_are_written(make_detections):
     cups = of_equal_length(make_detections, 5)
-    lines = describe(cups, max_objects=3).splitlines()
-    assert len(lines) == 4
-    assert lines[3] == "and 2 more"
+    order, *lines = describe(cups, max_objects=3).splitlines()
+    assert order == "nearest first [1][2][3]"
+    assert lines[3:] == ["and 2 more"]
 
 
 def test_the_same_detections_always_give_the_same_text(make_detections):

@@ -589,12 +589,8 @@ def _which_bigger(draw: _Draw) -> tuple[str, str, Truth]:
 
 
 def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
-    """The nearest: by distance where every listed object has one, else the lowest one."""
-    distances = [a.get("distance") for a in draw.scene.attributes]
-    if all(distances):
-        far = [float(distance.split()[0]) for distance in distances if distance]
-    else:
-        far = [-float(bottom) for bottom in draw.scene.boxes[:, 3]]
+    """The one that the prompt's order says to be the nearest, if it is clearly so."""
+    far = prompt.how_far(draw.scene.boxes[:, 3], draw.scene.attributes)
     ranked = sorted(ids, key=lambda i: far[i - 1])
     if not ranked or (len(ranked) > 1 and far[ranked[1] - 1] - far[ranked[0] - 1] < NEARER):
         raise _NothingToAskError

@@ -166,7 +166,9 @@ class FakeAnswerer(Answerer):
             listener.on_text(words[-1])
             if listener.should_stop():
                 break
-        return Answer("".join(words).strip(), confidence=0.5, cited=(1,), tokens=len(words))
+        return Answer(
+            "".join(words).strip(), confidence=0.5, cited=(1,), tokens=len(words), truncated=True
+        )
 
 
 class FakeClock:

@@ -173,11 +173,14 @@ def _ask(answerer: Answerer, reading: Reading, question: Question, as_json: bool
             "cited": list(answer.cited),
             "confidence": round(answer.confidence, 4),
             "tokens": answer.tokens,
+            "truncated": answer.truncated,
             "detections": detections_to_json(enriched, enriched.reported.tolist()),
             **times,
         }
         print(json.dumps(record), flush=True)
         return
+    if answer.truncated:
+        print("\n   (cut here: --max-new-tokens allows more)", end="")
     print(f"\n   {times['latency_s']:.2f} s, confidence {answer.confidence:.2f}, rests on:")
     _print_detections(detections_to_json(enriched, [i - 1 for i in answer.cited]))
 

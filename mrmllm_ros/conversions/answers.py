@@ -32,6 +32,7 @@ def answer_message(answer: SceneAnswer) -> Answer:
         question=answer.query.text,
         text=answer.answer.text,
         confidence=answer.answer.confidence,
+        truncated=answer.answer.truncated,
         detections=detection_messages(answer.about.reading.enriched, cited, header),
         time_to_first_token=answer.time_to_first_token_s,
         latency=answer.latency_s,

@@ -26,7 +26,7 @@ class QuestionSettings(Validated):
     """How questions are received and answered."""
 
     max_new_tokens: int = setting(
-        64, "Longest answer in tokens.", minimum=1, maximum=MAX_NEW_TOKENS, live=True
+        128, "Longest answer in tokens.", minimum=1, maximum=MAX_NEW_TOKENS, live=True
     )
     temperature: float = setting(
         0.0,

@@ -31,12 +31,14 @@ class Answer:
         cited: Ids of the cited objects, in the order of their first citation; the object at
             index i of the candidates has id i + 1.
         tokens: Number of generated tokens.
+        truncated: Whether the text ended at the longest length allowed and not by itself.
     """
 
     text: str
     confidence: float
     cited: tuple[int, ...]
     tokens: int
+    truncated: bool
 
 
 @dataclass(frozen=True)

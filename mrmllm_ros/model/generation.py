@@ -55,11 +55,13 @@ class Generation:
         text: The text without special tokens.
         confidence: Mean probability of its tokens, 0 to 1; 0 where there are none.
         token_ids: Its tokens, the one that ended it included.
+        truncated: Whether it ended at `Decoding.max_new_tokens` and not by itself.
     """
 
     text: str
     confidence: float
     token_ids: tuple[int, ...]
+    truncated: bool
 
 
 @torch.inference_mode()
@@ -94,11 +96,13 @@ def generate_text(
         stopping_criteria=StoppingCriteriaList([follower]),
         logits_processor=LogitsProcessorList([distribution]),
     )
-    tokens = output[0, inputs["input_ids"].shape[1] :]
+    tokens = output[0, inputs["input_ids"].shape[1] :].tolist()
+    at_limit = len(tokens) == decoding.max_new_tokens
     return Generation(
         text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
         confidence=follower.mean_probability(),
-        token_ids=tuple(tokens.tolist()),
+        token_ids=tuple(tokens),
+        truncated=at_limit and tokens[-1] not in tokenizer.all_special_ids,
     )
 
 

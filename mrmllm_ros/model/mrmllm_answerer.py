@@ -237,6 +237,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             # Only what the model has read can be cited.
             cited=cited_ids(generation.text, prefix.listed),
             tokens=len(generation.token_ids),
+            truncated=generation.truncated,
         )
 
     def _readings(

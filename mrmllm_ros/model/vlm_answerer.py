@@ -172,6 +172,7 @@ class VlmAnswerer(Answerer[VlmReading]):
             confidence=generation.confidence,
             cited=cited_ids(generation.text, listed(objects)),
             tokens=len(generation.token_ids),
+            truncated=generation.truncated,
         )
 
     def configure(self, settings: PromptSettings) -> None:

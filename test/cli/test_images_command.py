@@ -205,13 +205,20 @@ def test_ask_prints_one_json_object_for_each_question(bus_file, capsys):
         assert all(set(detection) == RECORD for detection in record["detections"])
         assert len(record["detections"][0]["xyxy"]) == 4
         assert 0 < record["time_to_first_token_s"] <= record["latency_s"]
+        assert record["truncated"]
 
 
 def test_ask_streams_the_answer_as_text(bus_file, capsys):
-    assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "4", "Is there a bus?"]) == 0
+    assert main(["ask", "--image", str(bus_file), "Is there a bus?"]) == 0
     printed = capsys.readouterr().out
     assert "Q: Is there a bus?" in printed
     assert "A: " in printed
+    assert "cut here" not in printed
+
+
+def test_ask_says_that_an_answer_was_cut(bus_file, capsys):
+    assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "4", "Is there a bus?"]) == 0
+    assert "(cut here: --max-new-tokens allows more)" in capsys.readouterr().out
 
 
 def test_of_several_images_an_unreadable_one_is_named_before_any_is_looked_at(

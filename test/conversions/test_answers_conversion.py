@@ -30,7 +30,7 @@ def make_answer(enriched_scene):
         return SceneAnswer(
             query=Query("what is there?", "front"),
             about=enriched_scene,
-            answer=Answer("Things.", confidence=0.75, cited=cited, tokens=3),
+            answer=Answer("Things.", confidence=0.75, cited=cited, tokens=3, truncated=True),
             time_to_first_token_s=0.125,
             latency_s=0.5,
         )
@@ -57,6 +57,7 @@ def test_an_answer_has_the_header_of_its_image_and_all_that_was_said(make_answer
     assert message.question == "what is there?"
     assert message.text == "Things."
     assert message.confidence == 0.75
+    assert message.truncated
     assert (message.time_to_first_token, message.latency) == (0.125, 0.5)
 
 

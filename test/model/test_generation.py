@@ -108,11 +108,21 @@ def test_the_text_ends_by_itself_before_the_limit(france):
     _, generation = france
     assert 1 < len(generation.token_ids) < 32
     assert generation.text.endswith(".")
+    assert not generation.truncated
+
+
+def test_a_text_that_ends_by_itself_at_the_limit_is_not_truncated(france, language_model):
+    _, generation = france
+    length = len(generation.token_ids)
+    assert not generate(language_model, FRANCE, length).truncated
+    assert generate(language_model, FRANCE, length - 1).truncated
 
 
 @pytest.mark.parametrize("limit", [1, 5])
 def test_the_text_has_no_more_tokens_than_allowed(limit, babbler):
-    assert len(generate(babbler, COUNT, limit).token_ids) == limit
+    generation = generate(babbler, COUNT, limit)
+    assert len(generation.token_ids) == limit
+    assert generation.truncated
 
 
 def test_the_text_ends_at_the_token_after_which_it_shall_stop(babbler):
@@ -124,6 +134,7 @@ def test_the_text_ends_at_the_token_after_which_it_shall_stop(babbler):
 
     generation = generate(babbler, COUNT, 64, pieces.append, should_stop)
     assert (len(generation.token_ids), len(asked)) == (3, 3)
+    assert not generation.truncated
     assert "".join(pieces).strip() == generation.text
 
 

@@ -140,11 +140,12 @@ def test_special_tokens_in_questions_and_labels_are_plain_text(
 
 def test_only_listed_objects_are_cited(answerer, bus_image, scene, monkeypatch):
     def say(model, tokenizer, inputs, max_new_tokens, listener):
-        return Generation("A person [2], a bus [1], and a dog [3].", 0.5, tuple(range(9)))
+        return Generation("A person [2], a bus [1], and a dog [3].", 0.5, tuple(range(9)), True)
 
     monkeypatch.setattr(vlm_answerer, "generate_text", say)
     answer, _ = ask(answerer, bus_image, scene)
     assert (answer.cited, answer.confidence, answer.tokens) == ((2, 1), 0.5, 9)
+    assert answer.truncated
     answerer.configure(PromptSettings(max_objects=1))
     try:
         assert ask(answerer, bus_image, scene)[0].cited == (1,)

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.processing_mrmllm import stated_attributes
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.images import read_image
 from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Truth
@@ -116,11 +118,30 @@ class LabelledImages:
             EvaluationError: If a video is shorter than the annotations say, or ultralytics is
                 not installed.
         """
-        perceived = perceive(load_images(self.annotations.images), self.backbones)
+        perceived = perceive(self._images, self.backbones)
         return [
             replace(example, questions=questions)
             for example, questions in zip(perceived, self.annotations.questions, strict=True)
         ]
+
+    @cached_property
+    def with_true_boxes(self) -> Sequence[Example]:
+        """Each image with its questions and, in place of what the detector finds, what is there.
+
+        Raises:
+            WeightsError: As `examples`, as all others.
+        """
+        annotations = self.annotations
+        return [
+            _with_true_boxes(image, truth.objects, questions)
+            for image, truth, questions in zip(
+                self._images, annotations.truth, annotations.questions, strict=True
+            )
+        ]
+
+    @cached_property
+    def _images(self) -> Sequence[np.ndarray]:
+        return load_images(self.annotations.images)
 
 
 def load_images(images: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
@@ -170,6 +191,18 @@ def _frames(source: str, wanted: set[int]) -> dict[int, np.ndarray]:
         if len(found) == len(wanted):
             return found
     raise EvaluationError(f"{path} has no frames {sorted(wanted - set(found))}")
+
+
+def _with_true_boxes(
+    image: np.ndarray, objects: Detections, questions: tuple[QuestionAnswer, ...]
+) -> Example:
+    """Without features and tokens of the image, like a made-up scene: no detector gave them."""
+    perception = Perception.ranked(objects, 0.5)
+    return Example(
+        perception=perception,
+        attributes=stated_attributes(image, perception.candidates),
+        questions=questions,
+    )
 
 
 def _assets() -> Path:

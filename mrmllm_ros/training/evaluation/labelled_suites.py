@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.evaluation.average_precision import AveragePrecision, Matches
 from mrmllm_ros.training.evaluation.frames import enrich
 from mrmllm_ros.training.evaluation.labelled_images import LabelledImages
@@ -46,7 +49,25 @@ class LabelledAnswersSuite(Suite):
 
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
         """See `Suite.run`."""
-        examples = self._images.examples
-        answered = answer_all(answerer, examples, progress)
-        families = sorted({each.item.family for each in answered})
-        return Outcome(len(examples), accuracies(answered, len(examples), families))
+        return _answers(answerer, self._images.examples, progress)
+
+
+class TrueBoxesSuite(Suite):
+    """Accuracy where nothing is missed: what is left to lose is not the detector's fault."""
+
+    name = "labelled answers, true boxes"
+    title = "the same questions, with the labelled boxes in place of the detector's"
+    variants = OF_ANSWERS
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+        """See `Suite.run`."""
+        return _answers(answerer, self._images.with_true_boxes, progress)
+
+
+def _answers(answerer: MrMllmAnswerer, examples: Sequence[Example], progress: Progress) -> Outcome:
+    answered = answer_all(answerer, examples, progress)
+    families = sorted({each.item.family for each in answered})
+    return Outcome(len(examples), accuracies(answered, len(examples), families))

@@ -22,6 +22,7 @@ from mrmllm_ros.training.evaluation.labelled_images import (
 from mrmllm_ros.training.evaluation.labelled_suites import (
     LabelledAnswersSuite,
     LabelledDetectionsSuite,
+    TrueBoxesSuite,
 )
 from mrmllm_ros.training.evaluation.layout import SCENES, LayoutScenes, LayoutSuite
 from mrmllm_ros.training.evaluation.outcome import Progress, Suite
@@ -86,7 +87,9 @@ class Suites:
             video = locate("bikes") / VIDEOS["bikes"]
             return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
         if name == "labelled":
-            return [LabelledDetectionsSuite(self._images), LabelledAnswersSuite(self._images)]
+            images = self._images
+            kinds = (LabelledDetectionsSuite, LabelledAnswersSuite, TrueBoxesSuite)
+            return [kind(images) for kind in kinds]
         return self._hallucination()
 
     def _hallucination(self) -> list[Suite]:

@@ -18,6 +18,7 @@ from mrmllm_ros.training.evaluation.labelled_images import (
 from mrmllm_ros.training.evaluation.labelled_suites import (
     LabelledAnswersSuite,
     LabelledDetectionsSuite,
+    TrueBoxesSuite,
 )
 from mrmllm_ros.training.evaluation.outcome import EvaluationError
 from mrmllm_ros.training.evaluation.scoring import is_right
@@ -146,3 +147,19 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
         assert outcome.statistics["AP50"](every) == 0
     outcome = LabelledAnswersSuite(images).run(make_answerer(), FULL, silent)
     assert list(outcome.statistics) == ["accuracy", "accuracy, existence"]
+    outcome = TrueBoxesSuite(images).run(make_answerer(), FULL, silent)
+    assert list(outcome.statistics) == ["accuracy", "accuracy, existence"]
+
+
+def test_true_boxes_stand_in_place_of_the_detectors(write, monkeypatch):
+    red = np.zeros((480, 640, 3), np.uint8)
+    red[..., 2] = 255
+    monkeypatch.setattr(labelled_images, "load_images", lambda images: [red] * 2)
+    annotations = Annotations.read(write({"truth": {"polarity": False}}))
+    nothing, example = LabelledImages(annotations, None).with_true_boxes
+    assert len(nothing.perception.candidates) == 0
+    assert example.perception.detections.labels == ("car", "person")
+    assert example.perception.detections.xyxy.tolist() == [[10, 20, 40, 60], [1, 2, 4, 6]]
+    assert example.attributes[0] == {"colour": "red"}
+    assert example.visual is None
+    assert [item.question for item in example.questions] == ["Cars?"]

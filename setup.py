@@ -30,6 +30,7 @@ setup(
         "mrmllm_ros": ["checkpoints/*/*"],
         "mrmllm_ros.benchmarks": ["*.json"],
         "mrmllm_ros.training.evaluation": ["labelled/*.json*"],
+        "mrmllm_ros.weights": ["*.txt"],
     },
     python_requires=">=3.10",
     install_requires=requirements("core"),

@@ -194,11 +194,13 @@ def frame_source(settings: SourceSettings) -> FrameSource:
 
     Raises:
         DataError: If there is none.
-        WeightsError: If it is a sample video that has not been fetched.
+        WeightsError: If it is a sample that has not been fetched.
     """
     path = Path(settings.path).expanduser()
-    if settings.path in CATALOG and CATALOG[settings.path].kind == "sample video":
-        [path] = (p for p in locate(settings.path).iterdir() if p.suffix in (".avi", ".mp4"))
+    if settings.path in CATALOG and CATALOG[settings.path].kind.startswith("sample"):
+        path = locate(settings.path)
+        # A folder of photographs is taken as it is, of a video the file.
+        path = next((p for p in path.iterdir() if p.suffix in (".avi", ".mp4")), path)
     elif not settings.path or not path.exists():
         raise DataError(f"data.frames.sources: there is no file, folder or sample {path}")
     return FrameSource(

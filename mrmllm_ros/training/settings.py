@@ -103,7 +103,7 @@ class LayoutSettings(Validated):
 class SourceSettings(Validated):
     """A video, or a folder of images."""
 
-    path: str = setting("", "A file or folder, or the name of a sample video.")
+    path: str = setting("", "A file or folder, or the name of a sample.")
     first: int = setting(0, "First frame.", minimum=0, maximum=10**9)
     last: int = setting(-1, "Last frame; -1 for the end.", minimum=-1, maximum=10**9)
     step: int = setting(1, "Every how many frames one is taken.", minimum=1, maximum=10**6)

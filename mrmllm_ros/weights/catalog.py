@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from mrmllm_ros.errors import MrmllmError
@@ -84,6 +85,13 @@ class Asset:
     def revision(self) -> str:
         """Changes whenever the stored files do."""
         return f"{self.package.version}.{self.conversion}"
+
+
+def _members(list_name: str) -> tuple[Member, ...]:
+    """The files of a list beside this module: SHA-256, size and path in each line."""
+    lines = Path(__file__).with_name(list_name).read_text(encoding="utf-8").splitlines()
+    rows = (line.split(maxsplit=2) for line in lines)
+    return tuple(Member(path=path, size=int(size), sha256=sha256) for sha256, size, path in rows)
 
 
 _ASSETS = (
@@ -206,6 +214,31 @@ _ASSETS = (
             ),
         ),
     ),
+    # Sharp photographs of many places; what is drawn is left out.
+    Asset(
+        name="landscapes",
+        kind="sample photographs",
+        licence="CC-BY-4.0 AND CC-BY-SA-4.0 AND CC0-1.0",
+        package=Package(
+            registry="debian",
+            name="lomiri-wallpapers-16.04",
+            version=None,
+            size=15_783_184,
+            members=_members("landscapes.txt"),
+        ),
+    ),
+    Asset(
+        name="snapshots",
+        kind="sample photographs",
+        licence="CC-BY-SA-4.0",
+        package=Package(
+            registry="debian",
+            name="forensics-samples-files",
+            version=None,
+            size=30_306_832,
+            members=_members("snapshots.txt"),
+        ),
+    ),
 )
 
 CATALOG: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}
@@ -213,7 +246,7 @@ CATALOG: dict[str, Asset] = {asset.name: asset for asset in _ASSETS}
 PROFILES: dict[str, tuple[str, ...]] = {
     "embedded": ("nanodet-g", "smollm2-135m-instruct", "efficientnet-lite0"),
     "samples": ("vtest",),
-    "training": ("vtest", "bikes", "carphone"),
+    "training": ("vtest", "bikes", "carphone", "landscapes", "snapshots"),
 }
 
 

@@ -17,13 +17,16 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from mrmllm_ros.weights.catalog import Member, Package, WeightsError
 
 Progress = Callable[[str], None]
+# A file in an archive: its path, and what opens it.
+Entry = tuple[str, Callable[[], IO[bytes]]]
 
 _REPORT_INTERVAL_S = 2.0
 _ERROR_LINES = 8
@@ -49,11 +52,9 @@ def bring(package: Package, directory: Path, progress: Progress) -> dict[str, Pa
     downloads.mkdir()
     _DOWNLOADERS[package.registry](package, downloads, progress)
     (archive,) = (path for path in downloads.iterdir() if path.is_file())
-    files = {member.name: directory / member.name for member in package.members}
-    for member in package.members:
-        _unpack(package, archive, member, files[member.name])
+    _unpack(package, archive, directory)
     shutil.rmtree(downloads)
-    return files
+    return {member.name: directory / member.name for member in package.members}
 
 
 def digest(path: Path) -> str:
@@ -164,54 +165,55 @@ def _size_below(directory: Path) -> int:
     return total
 
 
-@contextmanager
-def _open_in_wheel(archive: Path, member: str) -> Iterator[IO[bytes] | None]:
+def _in_wheel(archive: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(archive) as wheel:
-        if member in wheel.namelist():
-            with wheel.open(member) as stream:
-                yield stream
-        else:
-            yield None
+        for name in wheel.namelist():
+            yield name, partial(wheel.open, name)
 
 
-@contextmanager
-def _open_in_tarball(archive: Path, member: str) -> Iterator[IO[bytes] | None]:
+def _in_tarball(archive: Path) -> Iterator[Entry]:
     with tarfile.open(archive) as tarball:
-        yield _find(tarball, member)
+        yield from _entries(tarball)
 
 
-@contextmanager
-def _open_in_deb(archive: Path, member: str) -> Iterator[IO[bytes] | None]:
+def _in_deb(archive: Path) -> Iterator[Entry]:
     # dpkg-deb knows every compression that Debian and Ubuntu use.
     command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacker:
-        with tarfile.open(fileobj=unpacker.stdout, mode="r|") as tarball:
-            yield _find(tarball, f"./{member}")
-        unpacker.terminate()  # what follows the wanted file is of no interest
+        try:
+            with tarfile.open(fileobj=unpacker.stdout, mode="r|") as tarball:
+                yield from _entries(tarball)
+        finally:
+            unpacker.terminate()  # what follows the wanted files is of no interest
 
 
-def _find(tarball: tarfile.TarFile, member: str) -> IO[bytes] | None:
+def _entries(tarball: tarfile.TarFile) -> Iterator[Entry]:
     for entry in tarball:
-        if entry.name == member:
-            return tarball.extractfile(entry)
-    return None
+        if entry.isfile():
+            yield entry.name.removeprefix("./"), partial(tarball.extractfile, entry)
 
 
-_OPENERS = {"pypi": _open_in_wheel, "npm": _open_in_tarball, "debian": _open_in_deb}
+_READERS = {"pypi": _in_wheel, "npm": _in_tarball, "debian": _in_deb}
 
 
-def _unpack(package: Package, archive: Path, member: Member, target: Path) -> None:
+def _unpack(package: Package, archive: Path, directory: Path) -> None:
+    """Take the wanted files out of an archive, in one pass over it."""
+    missing = {member.path: member for member in package.members}
     try:
-        with (
-            _OPENERS[package.registry](archive, member.path) as stream,
-            target.open("wb") as copy,
-        ):
-            if stream is None:
-                raise WeightsError(f"{package} has no file {member.path}")
-            shutil.copyfileobj(stream, copy, _CHUNK)
+        with closing(_READERS[package.registry](archive)) as entries:
+            for path, open_entry in entries:
+                if path in missing:
+                    member = missing.pop(path)
+                    target = directory / member.name
+                    with open_entry() as stream, target.open("wb") as copy:
+                        shutil.copyfileobj(stream, copy, _CHUNK)
+                    _check(package, member, target)
+                if not missing:
+                    break
     except (zipfile.BadZipFile, tarfile.TarError) as error:
         raise WeightsError(f"{package} cannot be unpacked: {error}") from error
-    _check(package, member, target)
+    if missing:
+        raise WeightsError(f"{package} has no file {', '.join(missing)}")
 
 
 def _check(package: Package, member: Member, path: Path) -> None:

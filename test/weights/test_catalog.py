@@ -18,6 +18,12 @@ def test_every_asset_pins_size_and_sum_of_its_files(asset):
 
 
 @pytest.mark.parametrize("asset", CATALOG.values(), ids=CATALOG)
+def test_the_files_of_an_asset_have_different_names(asset):
+    members = asset.package.members
+    assert len({member.name for member in members}) == len(members) > 0
+
+
+@pytest.mark.parametrize("asset", CATALOG.values(), ids=CATALOG)
 def test_every_converter_exists(asset):
     assert asset.converter is None or importlib.util.find_spec(asset.converter)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real pip and dpkg-deb on packages made here; npm and apt-get are stand-ins on the path."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from mrmllm_ros.weights import sources
-from mrmllm_ros.weights.catalog import WeightsError
+from mrmllm_ros.weights.catalog import Member, WeightsError
 
 
 @pytest.fixture
@@ -122,6 +123,21 @@ def test_a_file_comes_out_of_a_debian_package(package, deb, tools, work, lines, 
     write_script(tools / "apt-get", f"cp {deb} .")
     files = sources.bring(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
+
+
+def test_several_files_come_out_of_one_package_in_any_order(
+    package, member, deb, tools, work, lines, content
+):
+    write_script(tools / "apt-get", f"cp {deb} .")
+    zeros = bytes(10_000_000)
+    sha256 = hashlib.sha256(zeros).hexdigest()
+    other = Member(path="tiny/data/zeros.bin", size=len(zeros), sha256=sha256)
+    for members in ((member, other), (other, member)):
+        both = replace(package, registry="debian", members=members)
+        files = sources.bring(both, work, lines.append)
+        assert list(files) == [each.name for each in members]
+        assert files["weights.bin"].read_bytes() == content
+        assert files["zeros.bin"].read_bytes() == zeros
 
 
 @pytest.fixture

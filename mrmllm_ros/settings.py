@@ -168,8 +168,11 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
         raise SettingsError(f"cannot read the parameter file {path}: {error}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} is not a ROS 2 parameter file")
+    sections = list(_sections(content))
+    if not sections:
+        raise SettingsError(f"{path} is not a ROS 2 parameter file: it has no ros__parameters")
     parameters: dict[str, Any] = {}
-    for name, values in _sections(content):
+    for name, values in sections:
         if name == "/**" or name.rsplit("/", 1)[-1] == node:
             parameters |= _dotted(values)
     return parameters

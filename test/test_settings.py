@@ -148,6 +148,7 @@ def test_a_parameter_file_may_say_nothing_of_the_node(text, write):
     [
         ("", "is not a ROS 2 parameter file"),
         ("- 1\n", "is not a ROS 2 parameter file"),
+        ("detector: {model: a.onnx}\n", "it has no ros__parameters"),
         ("a: [", "cannot read the parameter file"),
     ],
 )

@@ -248,10 +248,14 @@ def _node_commands(source: Source, options: argparse.Namespace) -> dict[str, lis
     }
 
 
-def _params_file(profile: str) -> Path:
+def _config_folder() -> Path:
     from ament_index_python.packages import get_package_share_directory
 
-    folder = Path(get_package_share_directory("mrmllm_ros")) / "config"
+    return Path(get_package_share_directory("mrmllm_ros")) / "config"
+
+
+def _params_file(profile: str) -> Path:
+    folder = _config_folder()
     path = folder / f"{profile}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
@@ -269,8 +273,8 @@ def _package_folder(name: str) -> Path:
 
 def _watch(check: Any) -> None:
     print(
-        "\nWatching; Ctrl-C ends it. In another terminal:\n"
-        '  rviz2 -d "$(ros2 pkg prefix mrmllm_ros)/share/mrmllm_ros/config/mrmllm.rviz"'
+        "\nWatching; Ctrl-C ends it. In a terminal with a ROS 2 distribution:\n"
+        f"  rviz2 -d {_config_folder() / 'mrmllm.rviz'}"
     )
     try:
         while True:

@@ -46,9 +46,10 @@ from mrmllm_ros.weights.pretrained import resolve
 # Written for a model that sees the image too, where the list may lack what the image shows.
 INSTRUCTION = (
     "You are a robot, and the image is what your camera sees. A detector found the numbered "
-    "objects in it; their boxes are (left,top,right,bottom) on a grid of 0 to 99. The list may "
-    "lack objects or name them wrongly. Answer in one short sentence and put the number of each "
-    "listed object you mention behind it, like [1]."
+    "objects in it, largest first. Behind each stand its side and two numbers of 0 to 99: its "
+    "centre across and its lower edge down. A first line may give their order, nearest first. "
+    "The list may lack objects or name them wrongly. Answer in one short sentence and put the "
+    "number of each listed object you mention behind it, like [1]."
 )
 
 

@@ -232,7 +232,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._device = Compute.from_settings(settings.compute).device
         detector, answerer = self._models.detector, self._models.answerer
         self.get_logger().info(
-            f"detections by {detector.name}, answers by {answerer.name} ({answerer.state})"
+            f"detections by {detector.name}, answers by {answerer.name} ({answerer.state}), on "
+            f"{self._device}"
         )
 
     def _stop_engine(self) -> None:

@@ -169,7 +169,7 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"{path} is not a ROS 2 parameter file")
     sections = list(_sections(content))
-    if not sections:
+    if not sections and _dotted(content):
         raise SettingsError(f"{path} is not a ROS 2 parameter file: it has no ros__parameters")
     parameters: dict[str, Any] = {}
     for name, values in sections:

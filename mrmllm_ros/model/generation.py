@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
@@ -64,6 +65,28 @@ class Generation:
     truncated: bool
 
 
+def forget_decoding(model: PreTrainedModel) -> None:
+    """Keep of a model's own settings which tokens end a text, and nothing else.
+
+    Many bring penalties and ways of drawing tokens, which would stand behind `Decoding`.
+
+    Args:
+        model: Any model that `generate` runs.
+    """
+    own = model.generation_config
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id
+    )
+
+
+def end_tokens(model: PreTrainedModel) -> tuple[int, ...]:
+    """Ids of the tokens that end a text; none where a model has no such token."""
+    ends = model.generation_config.eos_token_id
+    if ends is None:
+        return ()
+    return tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
+
+
 @torch.inference_mode()
 def generate_text(
     model: PreTrainedModel,
@@ -102,7 +125,7 @@ def generate_text(
         text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
         confidence=follower.mean_probability(),
         token_ids=tuple(tokens),
-        truncated=at_limit and tokens[-1] not in tokenizer.all_special_ids,
+        truncated=at_limit and tokens[-1] not in end_tokens(model),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from jinja2 import TemplateError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -18,7 +19,7 @@ from transformers import (
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.model.generation import special_token_blanker
+from mrmllm_ros.model.generation import forget_decoding, special_token_blanker
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.pretrained import resolve, revision
 
@@ -96,6 +97,7 @@ class LanguageModel:
                 f"the language model {settings.model!r} has no chat template; name one that is "
                 "tuned to follow instructions with the parameter language_model.model"
             )
+        forget_decoding(model)
         return cls(model.to(compute.device), tokenizer, revision(settings.model))
 
     @property
@@ -119,6 +121,17 @@ class LanguageModel:
         Args:
             messages: The conversation so far, with `role` and `content`.
         """
+        try:
+            return self._render(messages)
+        except TemplateError:
+            if messages[0]["role"] != "system":
+                raise
+            # Some formats know no system's turn: what it says then begins the user's.
+            system, first, *rest = messages
+            content = f"{system['content']}\n{first['content']}"
+            return self._render([{**first, "content": content}, *rest])
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
         return self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False
         )

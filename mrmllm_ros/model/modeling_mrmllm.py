@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,10 @@ class MrMllm(PreTrainedModel):
         text, visual = backbones.language_model, backbones.visual_encoder
         detector = backbones.detector
         visual_width = visual.width if visual else 0
-        embeddings = text.model.get_input_embeddings().weight[:4096].float()
+        # As they go into the model, which some scale.
+        embed = text.model.get_input_embeddings()
+        ids = torch.arange(min(4096, embed.num_embeddings), device=embed.weight.device)
+        embeddings = embed(ids).detach().float()
         sizes = {
             "language_model": text.name,
             "language_model_revision": text.revision,
@@ -289,6 +292,16 @@ class MrMllm(PreTrainedModel):
             objects=self._objects(tokens, hidden[:, frames.text_ids.shape[1] :]),
         )
 
+    def see(self, frames: FrameBatch) -> FrameBatch:
+        """The same frames with the visual encoder's tokens, where these are needed.
+
+        Args:
+            frames: B frames; those that have their tokens are left as they are.
+        """
+        if frames.visual is not None or not self.config.needs_image:
+            return frames
+        return replace(frames, visual=self.visual_encoder(frames.pixel_values), pixel_values=None)
+
     def look(self, frames: FrameBatch) -> ObjectStates:
         """What a perception head is to judge without the language model.
 
@@ -378,10 +391,7 @@ class MrMllm(PreTrainedModel):
             return None, None
         objects, visual = frames.objects, None
         if self.config.needs_image:
-            visual = frames.visual  # (B, N_m, d_m)
-            if visual is None:
-                visual = self.visual_encoder(frames.pixel_values)
-            visual = visual.to(self.language_model.dtype)
+            visual = self.see(frames).visual.to(self.language_model.dtype)  # (B, N_m, d_m)
         features = objects.features
         if not self.config.detector:
             features = pool_tokens(visual, self.visual_encoder.grid, objects.boxes)
@@ -429,8 +439,12 @@ class MrMllm(PreTrainedModel):
         return states[:, scene_queries:]
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """As the language model makes them of its last states, which some scale or cap."""
+        config = self.language_model.config
         logits = self.language_model.get_output_embeddings()(hidden)
-        cap = getattr(self.language_model.config, "final_logit_softcapping", None)
+        logits = logits * getattr(config, "logit_scale", 1.0)
+        logits = logits / getattr(config, "logits_scaling", 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else cap * (logits / cap).tanh()
 
     def _additive(self, visible: torch.Tensor) -> torch.Tensor:

@@ -184,7 +184,9 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         """
         if not images:
             return []
-        readings = self._readings(Once(partial(self.processor, images, perceptions)), perceptions)
+        # Seen once: the perception head may look at it, and the language model read it later.
+        frames = Once(lambda: self.model.see(self.processor(images, perceptions)))
+        readings = self._readings(frames, perceptions)
         colours = map(colour_attributes, images, (each.candidates for each in perceptions))
         return [
             replace(reading, enriched=reading.enriched.with_measured(measured))

@@ -28,7 +28,12 @@ from transformers import (
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.answerer import Answer, Answerer, Question, Reading
-from mrmllm_ros.model.generation import Listener, generate_text, special_token_blanker
+from mrmllm_ros.model.generation import (
+    Listener,
+    forget_decoding,
+    generate_text,
+    special_token_blanker,
+)
 from mrmllm_ros.model.prompt import (
     DESCRIBE,
     PromptSettings,
@@ -141,6 +146,7 @@ class VlmAnswerer(Answerer[VlmReading]):
                 f"the vision-language model {settings.model!r} has no chat template; name one "
                 "that is tuned to follow instructions with the parameter vlm.model"
             )
+        forget_decoding(model)
         return cls(model.to(compute.device), processor, prompt_settings)
 
     def read(

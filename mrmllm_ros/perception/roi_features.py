@@ -18,15 +18,16 @@ def pool_boxes(feature_map: torch.Tensor, xyxy: torch.Tensor, stride: float) -> 
     Returns:
         (N, C) features in the map's precision.
     """
+    # In full precision: half of it knows only every second pixel from 1024 on.
     pooled = roi_align(
-        feature_map,
-        [xyxy.to(feature_map.dtype)],
+        feature_map.float(),
+        [xyxy.float()],
         output_size=1,
         spatial_scale=1 / stride,
         sampling_ratio=2,
         aligned=True,
     )
-    return pooled.flatten(1)
+    return pooled.flatten(1).to(feature_map.dtype)
 
 
 def pool_tokens(tokens: torch.Tensor, grid: tuple[int, int], boxes: torch.Tensor) -> torch.Tensor:

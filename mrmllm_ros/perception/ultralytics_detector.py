@@ -342,7 +342,7 @@ def _make_predictor(
         # On the predictor's own copy, whose layers are fused.
         predictor.model.backend.model.model[-1].register_forward_pre_hook(predictor.keep_maps)
     if predictor.model.format == "onnx" and compute.threads:
-        _bound_threads(predictor.model.backend, model.model_name, compute.threads)
+        _bound_threads(predictor.model, model.model_name, compute.threads)
     return predictor
 
 
@@ -362,14 +362,12 @@ def _device(path: str, compute: Compute) -> str:
     return "cpu" if compute.device.type == "cpu" else str(compute.device)
 
 
-def _bound_threads(backend: Any, path: str, threads: int) -> None:
-    """Open the ONNX session again with a bound on its threads, which ultralytics cannot set."""
+def _bound_threads(network: Any, path: str, threads: int) -> None:
+    """Open an ONNX model again with a bound on its threads, which `YOLO` has no setting for."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    providers = backend.session.get_providers()
-    provider_options = [backend.session.get_provider_options()[name] for name in providers]
-    backend.session = onnxruntime.InferenceSession(
-        path, options, providers=list(zip(providers, provider_options, strict=True))
-    )
+    loaded = network.backend
+    network.backend = type(loaded)(path, loaded.device, loaded.fp16, session_options=options)
+    network.backend.names = loaded.names

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -11,12 +12,18 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from mrmllm_ros.model.configuration_mrmllm import COLOURS
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import REACH
 from mrmllm_ros.model.processing_mrmllm import ChatFormat, FrameBatch, MrMllmProcessor, TextBatch
+from mrmllm_ros.model.prompt import cited_ids
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Targets
 
 T = TypeVar("T")
+
+_COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
+# More objects than an answer can cite.
+_ANY = 10**6
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +101,7 @@ class Collator:
         if not with_prompt:
             examples = [_without_unseen(example) for example in examples]
         frames = frame_batch(self.processor, examples)
+        examples = [_within(*each) for each in zip(examples, frames.listed, strict=True)]
         texts, wanted, next_ids = self._texts(examples)
         return TrainingBatch(
             frames=frames,
@@ -189,16 +197,33 @@ def frame_batch(processor: MrMllmProcessor, examples: Sequence[Example]) -> Fram
     )
 
 
+def _within(example: Example, listed: int) -> Example:
+    """Without the questions whose answers cite what the limits of the prompt leave out.
+
+    Args:
+        example: An example.
+        listed: Number of objects that can be cited.
+    """
+    kept = (q for q in example.questions if max(cited_ids(q.answer, _ANY), default=0) <= listed)
+    return replace(example, questions=tuple(kept))
+
+
 def _without_unseen(example: Example) -> Example:
     """Without the questions whose answers only the prompt could tell.
 
-    Of a scene without an image, colours and the like reach the model in no other way, and to ask
-    for them would teach it to invent.
+    Of a scene without an image, colours, states and distances reach the model in no other way, and
+    to ask for them would teach it to invent.
     """
     if example.visual is not None:
         return example
-    stated = {value for values in example.attributes for value in values.values()}
-    kept = (q for q in example.questions if not any(value in q.answer for value in stated))
+    unseen = {"attribute"}
+    if any("distance" in values for values in example.attributes):
+        unseen.add("nearest")
+    kept = (
+        q
+        for q in example.questions
+        if q.family not in unseen and not _COLOUR.search(f"{q.question} {q.answer}")
+    )
     return replace(example, questions=tuple(kept))
 
 

@@ -90,6 +90,7 @@ class Trainer:
             trained, settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.progress = Progress()
+        self._finite = torch.ones(1, dtype=torch.bool, device=accelerator.device)
         self._optimizer = optimizer
         self._resume()
         self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
@@ -118,6 +119,7 @@ class Trainer:
             progress.step += 1
             progress.elapsed_s = self._longest(time.monotonic() - started)
             if progress.step % settings.log_every == 0:
+                self._require_finite()
                 self._report(self._line({name: float(part) for name, part in parts.items()}))
             if progress.step % settings.evaluate_every == 0:
                 self.evaluate()
@@ -175,15 +177,19 @@ class Trainer:
         batch = batch.to(self._accelerator.device)
         parts = losses(self._forward(batch, reads), batch, self._settings.loss)
         loss = total(parts, self._settings.loss)
-        if not loss.isfinite():
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.progress.step}; lower learning_rate"
-            )
+        self._finite &= loss.detach().isfinite()
         # A step may leave out all that is trained.
         if loss.requires_grad:
             self._accelerator.backward(loss)
         # As tensors: to read them off a GPU at every step would hold it up.
         return {name: part.detach() for name, part in parts.items()}
+
+    def _require_finite(self) -> None:
+        # Now and then, and of all processes, so that they all end at the same step.
+        if not self._accelerator.gather(self._finite).all():
+            raise TrainingError(
+                f"the loss is no number any more at step {self.progress.step}; lower learning_rate"
+            )
 
     def _forward(self, batch: TrainingBatch, reads: bool = True) -> MrMllmOutput:
         with self._accelerator.autocast():
@@ -245,22 +251,29 @@ class Trainer:
             )
 
     def _take_up(self, state: dict[str, Any]) -> None:
-        if state["run"] != self._run_of():
-            raise ValueError(f"it is of {state['run']}, this run of {self._run_of()}")
+        of, own = state["run"], self._run_of()
+        different = sorted(name for name in {*of, *own} if of.get(name) != own.get(name))
+        if different:
+            told = (f"{name} {of.get(name)!r} and not {own.get(name)!r}" for name in different)
+            raise ValueError(f"it is of {', '.join(told)}")
         self._model.load_state_dict(state["weights"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
 
     def _run_of(self) -> dict[str, Any]:
         """What makes it this run and no other."""
-        config = self._model.config
-        names = (
-            *("language_model", "visual_encoder", "detector", "lora_rank", "lora_alpha"),
-            "perception_outputs",
-        )
-        return {"seed": self._settings.seed, **{name: getattr(config, name) for name in names}}
+        config, settings = self._model.config, self._settings
+        backbones = ("language_model", "visual_encoder", "detector")
+        names = [*backbones, *(f"{name}_revision" for name in backbones), "perception_outputs"]
+        return {
+            "seed": settings.seed,
+            "checkpoint": settings.checkpoint,
+            **{name: getattr(config, name) for name in names},
+            **vars(settings.model),
+        }
 
     def _save(self) -> Path:
+        self._require_finite()
         folder = self._output / CHECKPOINT
         if not self._accelerator.is_main_process:
             return folder

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from mrmllm_ros.model.perception_head import REACH
-from mrmllm_ros.model.prompt import describe_objects
+from mrmllm_ros.model.prompt import PromptSettings, describe_objects
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
-from mrmllm_ros.training.data.example import Example, Targets
+from mrmllm_ros.training.data.example import Example, QuestionAnswer, Targets, Truth
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.settings import TrainingSettings
 
@@ -27,7 +27,9 @@ def examples():
     empty = Example(
         perception=nothing,
         attributes=(),
-        questions=made[0].questions,
+        questions=(
+            QuestionAnswer(question="Any?", answer="No.", family="existence", truth=Truth()),
+        ),
         targets=Targets(
             scores=np.zeros(0, np.float32),
             labels=(),
@@ -70,6 +72,45 @@ def test_padding_belongs_to_no_text_and_is_not_wanted(collate, examples):
     padding = batch.texts.owner == -1
     assert padding[0].any()
     assert not batch.wanted[padding].any()
+
+
+def told(collate, batch, row):
+    """Questions and answers of a scene, as they are in a batch."""
+    owner = batch.texts.owner[row]
+    return [decode(collate, batch.texts.ids[row, owner == i]) for i in range(owner.max() + 1)]
+
+
+def test_what_cites_more_than_the_prompt_lists_is_not_asked(collate, examples):
+    example = next(e for e in examples if e.perception.reported > 2)
+    questions = tuple(
+        QuestionAnswer(question=f"{i}?", answer=answer, family="count", truth=Truth())
+        for i, answer in enumerate(("I see cups [1][2].", "I see cups [1][3].", "No cups."))
+    )
+    collate.processor.prompt = PromptSettings(max_objects=2)
+    batch = collate([replace(example, questions=questions)])
+    assert [text[:2] for text in told(collate, batch, 0)] == ["0?", "2?"]
+
+
+def test_without_prompt_and_image_nothing_is_asked_that_only_the_prompt_tells(collate, examples):
+    def item(question, answer, family):
+        return QuestionAnswer(question=question, answer=answer, family=family, truth=Truth())
+
+    questions = (
+        item("A cup?", "No, I do not see a cup.", "existence"),
+        item("A blue cup?", "No, I do not see a blue cup.", "attribute"),
+        item("Where is the red cup?", "The cup [1] is on the left.", "position"),
+        item("What is nearest?", "The nearest is the cup [1].", "nearest"),
+        item("Is the door open?", "The door [1] is closed, so no.", "attribute"),
+    )
+    example = next(e for e in examples if e.perception.reported)
+    near = replace(
+        example, questions=questions, attributes=({"distance": "2.0 m"},) * len(example.attributes)
+    )
+    far = replace(near, attributes=({},) * len(example.attributes))
+    batch = collate([near, far], with_prompt=False)
+    assert [text[:6] for text in told(collate, batch, 0)] == ["A cup?"]
+    assert [text[:6] for text in told(collate, batch, 1)] == ["A cup?", "What i"]
+    assert len(told(collate, collate([near]), 0)) == 5
 
 
 def test_scenes_without_questions_have_no_texts(collate, examples):

@@ -112,6 +112,14 @@ def test_a_damaged_or_foreign_state_is_refused_and_named(content, make_trainer, 
         make_trainer(settings)
 
 
+def test_the_state_of_a_run_from_other_weights_is_refused_with_what_differs(
+    make_trainer, settings
+):
+    make_trainer(settings).run()
+    with pytest.raises(TrainingError, match="it is of checkpoint '' and not 'embedded'"):
+        make_trainer(replace(settings, checkpoint="embedded"))
+
+
 def test_a_loss_that_is_no_number_ends_the_run_with_the_fix(make_trainer, settings):
     trainer = make_trainer(settings)
     torch.nn.init.constant_(trainer._model.query_tokens.scale, torch.nan)

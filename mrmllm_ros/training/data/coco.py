@@ -351,7 +351,7 @@ def _examples(
             example = _example(item, perceived, labels)
             # What the detector missed must not be called absent.
             present = {*item.truth.labels, *item.partial.labels, *item.crowds.labels}
-            asking = training_questions([x for x in detector.labels if x not in present])
+            asking = training_questions(detector.labels, missed=present)
             yield asked(asking, example, item.shot.rng)
 
 

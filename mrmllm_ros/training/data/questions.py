@@ -7,7 +7,7 @@ The forms of the answers are few and fixed, which a small language model learns 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import permutations
@@ -86,6 +86,7 @@ def ask(
     count: int,
     split: Split,
     vocabulary: Sequence[str],
+    missed: Collection[str] = (),
 ) -> tuple[QuestionAnswer, ...]:
     """Draw questions about a scene, about as many of each family as it allows.
 
@@ -97,11 +98,12 @@ def ask(
         count: Most questions; there are fewer where the scene does not give as many.
         split: Whose wordings to use.
         vocabulary: Names to draw objects from that are not there.
+        missed: Names of what is there without being listed, perhaps: nothing of it is denied.
 
     Returns:
         Distinct questions in random order of families.
     """
-    draw = _Draw(scene, rng, split, tuple(vocabulary))
+    draw = _Draw(scene, rng, split, tuple(vocabulary), frozenset(missed))
     made: dict[str, QuestionAnswer] = {}
     families = [str(family) for family in rng.permutation(list(_FAMILIES))]
     if split == "train":
@@ -150,6 +152,7 @@ class _Draw:
     rng: np.random.Generator
     split: Split
     vocabulary: tuple[str, ...]
+    missed: frozenset[str]
 
     def pick(self, items: Sequence[T]) -> T:
         if not items:
@@ -272,8 +275,13 @@ class _Draw:
                 return label
         raise _NothingToAskError
 
+    @cached_property
+    def there(self) -> frozenset[str]:
+        """Labels of all that is there, whether it is listed or not."""
+        return self.missed | self.groups.keys()
+
     def _is_absent(self, label: str) -> bool:
-        return not any(overlap(label, other) for other in self.groups)
+        return not any(overlap(label, other) for other in self.there)
 
 
 Form = Callable[[_Draw], tuple[str, str, Truth]]
@@ -458,7 +466,7 @@ def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     side = draw.pick(SIDES)
     ids = [i for i in range(1, len(draw.sides) + 1) if draw.side(i) == side]
     # Sides are often empty: not every time is worth a question.
-    if len(ids) > MOST_ON_SIDE or (not ids and draw.chance(0.6)):
+    if len(ids) > MOST_ON_SIDE or (not ids and (draw.missed or draw.chance(0.6))):
         raise _NothingToAskError
     seen = ", ".join(_seen(draw.label(i), [i]) for i in ids)
     where = _on(side)
@@ -752,6 +760,8 @@ def _description(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _told(draw: _Draw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str, Truth]:
     """The first groups of objects, each as `part` tells it, and whether there are more."""
+    if draw.missed and not draw.groups:
+        raise _NothingToAskError
     told = dict(list(draw.groups.items())[:MOST_GROUPS])
     labels = frozenset(told)
     known = _words(draw.vocabulary)
@@ -844,7 +854,8 @@ def _of_a_kind(draw: _Draw) -> tuple[str, _Groups]:
 def _existence_kind(draw: _Draw) -> tuple[str, str, Truth]:
     word, groups = _of_a_kind(draw)
     # What is of the kind without being listed under it would make a "no" wrong.
-    if not groups and any(overlap(word, label) for label in draw.groups):
+    of_kind = KINDS_OF_THINGS[word]
+    if not groups and any(x in of_kind or overlap(word, x) for x in draw.there):
         raise _NothingToAskError
     return draw.put("existence", _fields(word)), *_any_of(groups, word)
 
@@ -860,6 +871,8 @@ def _count_kind(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _anybody(draw: _Draw) -> tuple[str, str, Truth]:
     groups = [(label, ids) for label, ids in draw.groups.items() if is_person(label)]
+    if not groups and any(map(is_person, draw.there)):
+        raise _NothingToAskError
     return draw.put("anybody"), *_any_of(groups, "person")
 
 

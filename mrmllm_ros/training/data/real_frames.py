@@ -9,7 +9,7 @@ what it finds in the same image once that is damaged, and learns to see through 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,6 @@ import torch
 from torchvision.ops import box_iou
 
 from mrmllm_ros.model.processing_mrmllm import stated_attributes
-from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
@@ -419,23 +418,23 @@ def frame_examples(
             yield asked(asking, _example(shot, sure, perceived), shot.rng)
 
 
-def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
+def training_questions(
+    vocabulary: Sequence[str], count: int = _QUESTIONS, missed: Collection[str] = ()
+) -> Questions:
     """Make what asks training questions about the reported objects.
 
     Args:
         vocabulary: The detector's labels.
         count: Most questions about an image.
+        missed: Labels of what is there, reported or not, which no answer may deny.
     """
 
     def questions(example: Example, rng: np.random.Generator) -> tuple[QuestionAnswer, ...]:
         reported = example.perception.detections
-        if len(reported) > PromptSettings().max_objects:
-            # What the prompt leaves out cannot be answered about.
-            return ()
         shares = (reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1)
         attributes = example.attributes[: len(reported)]
         scene = Scene(labels=reported.labels, boxes=shares, attributes=attributes)
-        return ask(scene, rng, count, "train", vocabulary)
+        return ask(scene, rng, count, "train", vocabulary, missed)
 
     return questions
 

@@ -11,6 +11,7 @@ import torch
 from transformers import Cache, PreTrainedModel
 
 from mrmllm_ros.model.cross_modal import Injection, injected
+from mrmllm_ros.model.generation import end_tokens
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmReading
 from mrmllm_ros.model.processing_mrmllm import pad_left
 from mrmllm_ros.model.prompt import cited_ids
@@ -85,7 +86,7 @@ def _greedy(
     Returns:
         N continuations, the token that ended each included.
     """
-    ends = torch.tensor(_end_tokens(model), device=ids.device)
+    ends = torch.tensor(end_tokens(model), device=ids.device)
     chosen: list[torch.Tensor] = []
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     while len(chosen) < most and running.any():
@@ -104,11 +105,6 @@ def _greedy(
         running &= ~torch.isin(ids[:, 0], ends)
         mask = torch.nn.functional.pad(mask, (0, 1), value=1)
     return [[token for token in row if token >= 0] for row in torch.stack(chosen, 1).tolist()]
-
-
-def _end_tokens(model: PreTrainedModel) -> list[int]:
-    ends = model.generation_config.eos_token_id
-    return list(ends) if isinstance(ends, (list, tuple)) else [-1 if ends is None else ends]
 
 
 def _repeated(injection: Injection | None, count: int) -> Injection | None:

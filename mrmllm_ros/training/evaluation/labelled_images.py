@@ -133,7 +133,7 @@ class LabelledImages:
         """
         annotations = self.annotations
         return [
-            _with_true_boxes(image, truth.objects, questions)
+            _with_true_boxes(image, truth, questions)
             for image, truth, questions in zip(
                 self._images, annotations.truth, annotations.questions, strict=True
             )
@@ -194,9 +194,13 @@ def _frames(source: str, wanted: set[int]) -> dict[int, np.ndarray]:
 
 
 def _with_true_boxes(
-    image: np.ndarray, objects: Detections, questions: tuple[QuestionAnswer, ...]
+    image: np.ndarray, truth: TrueObjects, questions: tuple[QuestionAnswer, ...]
 ) -> Example:
-    """Without features and tokens of the image, like a made-up scene: no detector gave them."""
+    """Without features and tokens of the image, like a made-up scene: no detector gave them.
+
+    And without crowds, whose box is no object's.
+    """
+    objects = truth.objects.take(np.flatnonzero(~truth.crowd))
     perception = Perception.ranked(objects, 0.5)
     return Example(
         perception=perception,

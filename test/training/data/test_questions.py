@@ -240,6 +240,23 @@ def test_draws_are_the_same_for_the_same_seed():
     assert first == second
 
 
+@pytest.mark.parametrize("listed", [(), ("car",)])
+def test_what_is_there_without_being_listed_is_never_denied(listed):
+    count = len(listed)
+    scene = Scene(labels=listed, boxes=np.full((count, 4), 0.1), attributes=({},) * count)
+    answers = [
+        item.answer
+        for seed in range(60)
+        for item in ask(
+            scene, np.random.default_rng(seed), 20, "train", TRAIN_NOUNS, ("man", "dog")
+        )
+    ]
+    denials = " ".join(answer for answer in answers if " no" in answer.lower())
+    assert denials
+    assert not re.search(r"\b(person|people|man|men|dogs?|animals?|nothing)\b", denials)
+    assert "I see no objects." not in answers
+
+
 def test_wordings_of_evaluation_are_its_own(yard):
     trained = {question for question in yard if question}
     assert not trained & set(questions(YARD, "evaluation", draws=20))

@@ -152,14 +152,13 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
 
 
 def test_true_boxes_stand_in_place_of_the_detectors(write, monkeypatch):
-    red = np.zeros((480, 640, 3), np.uint8)
-    red[..., 2] = 255
-    monkeypatch.setattr(labelled_images, "load_images", lambda images: [red] * 2)
+    black = np.zeros((480, 640, 3), np.uint8)
+    monkeypatch.setattr(labelled_images, "load_images", lambda images: [black] * 2)
     annotations = Annotations.read(write({"truth": {"polarity": False}}))
     nothing, example = LabelledImages(annotations, None).with_true_boxes
     assert len(nothing.perception.candidates) == 0
-    assert example.perception.detections.labels == ("car", "person")
-    assert example.perception.detections.xyxy.tolist() == [[10, 20, 40, 60], [1, 2, 4, 6]]
-    assert example.attributes[0] == {"colour": "red"}
+    # The car is a crowd.
+    assert example.perception.detections.labels == ("person",)
+    assert example.perception.detections.xyxy.tolist() == [[1, 2, 4, 6]]
     assert example.visual is None
     assert [item.question for item in example.questions] == ["Cars?"]

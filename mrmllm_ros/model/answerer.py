@@ -21,6 +21,24 @@ class PromptTooLongError(MrmllmError):
     """Prompt and answer do not fit into the model's context; the message names the fix."""
 
 
+def require_room(tokens: int, room: int | None, model: str) -> None:
+    """Check that prompt and answer fit into a model's context.
+
+    Args:
+        tokens: Those of the prompt, and as many as the answer may have.
+        room: Most tokens that the model can read and write, or None where it does not say.
+        model: Its name.
+
+    Raises:
+        PromptTooLongError: If they do not.
+    """
+    if room is not None and tokens > room:
+        raise PromptTooLongError(
+            f"prompt and answer may take {tokens} tokens and {model} has room for {room}; ask for "
+            "fewer tokens, or lower prompt.token_budget"
+        )
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the model said.

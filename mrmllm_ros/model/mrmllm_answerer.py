@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import Cache
 
-from mrmllm_ros.model.answerer import Answer, Answerer, PromptTooLongError, Question, Reading
+from mrmllm_ros.model.answerer import Answer, Answerer, Question, Reading, require_room
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import Injection, injected
@@ -215,7 +215,8 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         prefix = reading.prefix()
         ids = self.processor.chat.question_ids(question.text)[None]
         mask = torch.cat([prefix.attention_mask, torch.ones_like(ids)], 1)
-        self._check_length(mask.shape[1] + question.decoding.max_new_tokens)
+        longest = int(mask.sum()) + question.decoding.max_new_tokens
+        require_room(longest, self._language_model.context_length, self.name)
         # `generate` wants the whole prompt and cuts off what the cache holds; what stands there
         # for the query tokens, which have no ids, is never looked at.
         read = ids[:, :1].expand(1, prefix.attention_mask.shape[1])
@@ -274,14 +275,6 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             enriched_detections(perception, output.of_item(i), texts, attributes)
             for i, perception in enumerate(perceptions)
         ]
-
-    def _check_length(self, tokens: int) -> None:
-        longest = self._language_model.context_length
-        if longest is not None and tokens > longest:
-            raise PromptTooLongError(
-                f"prompt and answer may take {tokens} tokens and {self.name} has room for "
-                f"{longest}; ask for fewer tokens, or lower prompt.token_budget"
-            )
 
 
 def prompt_only(backbones: Backbones) -> MrMllmConfig:

@@ -27,7 +27,7 @@ from transformers import (
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.model.answerer import Answer, Answerer, Question, Reading
+from mrmllm_ros.model.answerer import Answer, Answerer, Question, Reading, require_room
 from mrmllm_ros.model.generation import (
     Listener,
     forget_decoding,
@@ -165,12 +165,19 @@ class VlmAnswerer(Answerer[VlmReading]):
         ]
 
     def answer(self, reading: VlmReading, question: Question, listener: Listener) -> Answer:
-        """Show the model the image and the list of reported objects, and ask it."""
+        """Show the model the image and the list of reported objects, and ask it.
+
+        Raises:
+            PromptTooLongError: If prompt and answer exceed the model's context.
+        """
         reported = reading.perception.detections
         objects = describe_objects(
             reported, self._settings, self._count_tokens, stated_distances(reported)
         )
         inputs = self._prepare(reading.image, self._plain(_ask(objects, question.text)))
+        longest = inputs["input_ids"].shape[1] + question.decoding.max_new_tokens
+        text_config = self._model.config.get_text_config()
+        require_room(longest, getattr(text_config, "max_position_embeddings", None), self.name)
         generation = generate_text(
             self._model, self._processor.tokenizer, inputs, question.decoding, listener
         )

@@ -5,7 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from mrmllm_ros.model.generation import Listener
 from mrmllm_ros.perception.detections import Detections
@@ -64,6 +73,24 @@ def tiny_gemma2(vocabulary):
             num_key_value_heads=1,
             head_dim=12,
         )
+    )
+
+
+def tiny_granite(vocabulary):
+    """A family that divides its logits."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    return GraniteForCausalLM(
+        GraniteConfig(vocab_size=vocabulary, logits_scaling=4.0, **sizes, **heads)
+    )
+
+
+def tiny_cohere(vocabulary):
+    """A family that multiplies its logits."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    return CohereForCausalLM(
+        CohereConfig(vocab_size=vocabulary, logit_scale=0.25, **sizes, **heads)
     )
 
 

@@ -4,9 +4,16 @@ import threading
 import pytest
 import torch
 from making import SILENT, tiny_llama
-from transformers import AddedToken
+from transformers import AddedToken, GenerationConfig
 
-from mrmllm_ros.model.generation import Decoding, Listener, generate_text, special_token_blanker
+from mrmllm_ros.model.generation import (
+    Decoding,
+    Listener,
+    end_tokens,
+    forget_decoding,
+    generate_text,
+    special_token_blanker,
+)
 from mrmllm_ros.model.language_model import LanguageModel
 
 FRANCE = "What is the capital of France?"
@@ -43,6 +50,25 @@ def babbler(language_model):
     model = tiny_llama(len(language_model.tokenizer))
     torch.nn.init.normal_(model.lm_head.weight, std=0.5)
     return LanguageModel(model, language_model.tokenizer)
+
+
+def test_of_a_models_own_decoding_only_the_tokens_that_end_a_text_are_kept(language_model):
+    torch.manual_seed(5)
+    model = tiny_llama(len(language_model.tokenizer))
+    model.generation_config = GenerationConfig(
+        eos_token_id=[2, 7], pad_token_id=3, repetition_penalty=1.3, top_k=5, do_sample=True
+    )
+    forget_decoding(model)
+    assert end_tokens(model) == (2, 7)
+    assert model.generation_config.pad_token_id == 3
+    assert model.generation_config.repetition_penalty in (None, 1.0)
+    assert not model.generation_config.do_sample
+
+
+def test_a_model_may_have_no_token_that_ends_a_text(language_model):
+    model = tiny_llama(len(language_model.tokenizer))
+    model.generation_config = GenerationConfig()
+    assert end_tokens(model) == ()
 
 
 @pytest.fixture(scope="module")

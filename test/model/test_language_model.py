@@ -213,6 +213,17 @@ def test_an_embedded_model_that_is_not_fetched_is_named_with_the_command(
         LanguageModel.load(LanguageModelSettings(), compute)
 
 
+def test_what_a_chat_format_without_a_systems_turn_is_told_begins_the_users(folder, compute):
+    model = LanguageModel.load(LanguageModelSettings(model=str(folder)), compute)
+    model.tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    )
+    turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho"), ("user", "Who?")]
+    written = model.render([{"role": role, "content": content} for role, content in turns])
+    assert written == "<user>Be brief.\nHi<assistant>Ho<user>Who?"
+
+
 def test_a_model_without_a_chat_template_is_refused(folder, compute):
     for file in (folder / "chat_template.jinja", folder / "tokenizer_config.json"):
         if file.exists():

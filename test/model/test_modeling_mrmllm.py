@@ -12,7 +12,9 @@ from making import (
     detector_stub,
     make_image,
     make_perception,
+    tiny_cohere,
     tiny_gemma2,
+    tiny_granite,
     tiny_llama,
 )
 from safetensors.torch import load_file, save_file
@@ -87,6 +89,25 @@ def test_with_closed_gates_and_no_prefix_the_logits_are_those_of_the_language_mo
         torch.nn.init.constant_(injection.gate, 0.5)
     with torch.inference_mode():
         assert (model(frames, preamble, texts).logits - untouched).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("family", [tiny_llama, tiny_gemma2, tiny_granite, tiny_cohere])
+def test_logits_and_embeddings_are_scaled_as_the_family_does_it(
+    family, tiny_backbones, make_model
+):
+    backbones = tiny_backbones(family)
+    model = make_model(backbones, opened=False, prefix_tokens=False)
+    frames, preamble = process(model, backbones, 3)
+    processor = MrMllmProcessor(model.config, backbones, PromptSettings())
+    texts = ask(processor.chat, QUESTIONS[:1])
+    untouched = backbones.language_model.model
+    with torch.inference_mode():
+        ours = model(frames, preamble, texts).logits
+        whole = torch.cat([preamble, frames.text_ids[0], texts.ids[0]])[None]
+        theirs = untouched(whole).logits[:, -texts.ids.shape[1] :]
+        embeds = untouched.get_input_embeddings()(torch.arange(4096))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+    assert model.config.embedding_scale == pytest.approx(float(embeds.square().mean().sqrt()))
 
 
 def _on_cpu():

@@ -11,7 +11,7 @@ from tiny_vlm import PATCHES, SPECIAL
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model import vlm_answerer
-from mrmllm_ros.model.answerer import Question
+from mrmllm_ros.model.answerer import PromptTooLongError, Question
 from mrmllm_ros.model.generation import Decoding, Generation, Listener
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings
 from mrmllm_ros.model.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError, VlmSettings
@@ -136,6 +136,13 @@ def test_special_tokens_in_questions_and_labels_are_plain_text(
     assert prompt_of(answerer, watched[0]) == (
         f"<|user|><IMAGE>{INSTRUCTION}\nObjects:\nbus  [1] middle 48,83\nA B<|end|><|answer|>"
     )
+
+
+def test_an_answer_that_does_not_fit_into_the_context_is_refused_with_the_fix(
+    answerer, bus_image, scene
+):
+    with pytest.raises(PromptTooLongError, match=r"room for 2048.*prompt\.token_budget"):
+        ask(answerer, bus_image, scene, limit=2048)
 
 
 def test_only_listed_objects_are_cited(answerer, bus_image, scene, monkeypatch):

@@ -53,6 +53,14 @@ def test_features_keep_the_precision_of_the_map(ramp):
     assert pool_boxes(ramp.double(), boxes((0, 0, 8, 8)), STRIDE).dtype is torch.float64
 
 
+def test_boxes_keep_their_place_in_a_map_of_half_precision():
+    columns = (torch.arange(256.0) - 128).half().expand(1, 1, 6, 256)
+    # Half precision knows no 1024.5.
+    pooled = pool_boxes(columns, boxes((1024.5, 8, 1032.5, 16)), STRIDE)
+    assert pooled.dtype is torch.float16
+    assert pooled.item() == pytest.approx(0.0625, abs=0.01)
+
+
 def test_nothing_outside_of_the_box_counts():
     spot = torch.zeros(1, 1, 6, 8)
     spot[0, 0, 0, 7] = 1000.0

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -217,7 +217,7 @@ def _layout(settings: TrainingSettings, number: int) -> Example:
     return layout_example(number % (layout.scenes or 2**31), "train", layout.questions)
 
 
-def _collected(name: str, examples: Sequence[Example], report: Report) -> list[Example]:
+def _collected(name: str, examples: Iterable[Example], report: Report) -> list[Example]:
     made: list[Example] = []
     for example in examples:
         made.append(example)

@@ -10,12 +10,11 @@ import torch
 from making import LABELS, SILENT, make_image, make_perception, tiny_gemma2, tiny_llama
 
 from mrmllm_ros.model import mrmllm_answerer
-from mrmllm_ros.model.answerer import Question
+from mrmllm_ros.model.answerer import PromptTooLongError, Question
 from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.model.mrmllm_answerer import (
     MrMllmAnswerer,
     MrMllmSettings,
-    PromptTooLongError,
 )
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects

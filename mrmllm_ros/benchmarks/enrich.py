@@ -39,7 +39,7 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
     if not fusion.answerer.model.config.perceives_by_reading:
         raise BenchmarkError(
             "the checkpoint has no perception head that needs the language model, which so reads "
-            "frames for questions only; leave mrmllm.checkpoint empty"
+            "frames for questions only; --checkpoint '' measures one with random weights"
         )
     figures = {}
     for count in counts:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,11 +22,11 @@ from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import Perception, load_detector
 from mrmllm_ros.perception.playback import frames
-from mrmllm_ros.settings import read_parameter_file
 from mrmllm_ros.weights import locate
 
 # A frame of the sample video with more than fifty candidates at the lowest threshold.
 _SAMPLE_FRAME = 650
+_LEAST_THRESHOLD = 0.01
 
 
 class BenchmarkError(MrmllmError):
@@ -38,22 +38,16 @@ class Options:
     """What is measured.
 
     Attributes:
-        params_file: ROS 2 parameter file that chooses the models; None for the embedded ones.
+        settings: Which models; the detector gives every candidate that it can.
         image: Image file; None for a frame of the sample video.
         rounds: How often everything is measured, in turns.
         progress: Called with a line at each step.
     """
 
-    params_file: Path | None = None
+    settings: Settings = field(default_factory=lambda: Settings.from_parameters({}))
     image: Path | None = None
     rounds: int = 5
     progress: Callable[[str], None] = field(default=print)
-
-    @property
-    def settings(self) -> Settings:
-        """The settings that the file names, with every candidate that the detector can give."""
-        values = read_parameter_file(self.params_file, "mrmllm_node") if self.params_file else {}
-        return Settings.from_parameters({**values, "detector.candidate_threshold": 0.01})
 
     def frame(self) -> np.ndarray:
         """(H, W, 3) uint8 in BGR order."""
@@ -81,7 +75,8 @@ class Fusion:
         """Load the models and look at the frame."""
         settings, image = options.settings, options.frame()
         compute = Compute.from_settings(settings.compute)
-        detector = load_detector(settings.detector, compute)
+        every = replace(settings.detector, candidate_threshold=_LEAST_THRESHOLD)
+        detector = load_detector(every, compute)
         language_model = LanguageModel.load(settings.language_model, compute)
         encoder = VisualEncoder.load(settings.visual_encoder, compute)
         backbones = Backbones(language_model, detector, encoder)

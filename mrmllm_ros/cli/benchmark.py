@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrmllm_ros.cli.ros import require_ros
+from mrmllm_ros.cli.settings import add_model_options, model_settings
 from mrmllm_ros.nodes.processes import interruptible
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
         description="Measures, in turns and in one run, plain generation by the untouched "
         "language model on the whole prompt, and the fusion model with the frame's pass done "
         "(warm) and to be done (cold): time to first token, tokens a second, latency, memory. "
-        "Without a checkpoint the fusion's weights are random, which changes words, not speed.",
+        "With --checkpoint '' the fusion's weights are random, which changes words, not speed.",
     )
     _add_fusion_options(answer)
     answer.add_argument("--objects", type=int, default=10, help="objects in the prompt (10)")
@@ -54,7 +55,9 @@ def add_parser(subparsers: Any) -> None:
         "enrich",
         help="the fusion pass over a frame, by number of objects",
         description="Measures, in turns and in one run, the fusion pass over a frame with 0, 1, "
-        "10 and 50 objects and a plain forward pass of the language model over as many tokens.",
+        "10 and 50 objects and a plain forward pass of the language model over as many tokens. "
+        "It needs a perception head that reads what the language model has read; --checkpoint '' "
+        "takes one with random weights, which changes words, not speed.",
     )
     _add_fusion_options(enrich)
     enrich.set_defaults(run=_enrich)
@@ -98,7 +101,7 @@ def _add_ros_benchmarks(benchmarks: Any) -> None:
 
 
 def _add_fusion_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--params-file", type=Path, metavar="FILE", help="the node's parameters")
+    add_model_options(parser)
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="image (default: a frame of a sample)"
     )
@@ -170,7 +173,7 @@ def _tracking(options: argparse.Namespace) -> int:
 def _fusion_options(options: argparse.Namespace) -> FusionOptions:
     from mrmllm_ros.benchmarks.fusion import Options
 
-    return Options(options.params_file, options.image, options.rounds, _progress)
+    return Options(model_settings(options), options.image, options.rounds, _progress)
 
 
 def _progress(line: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mrmllm_ros.benchmarks import answer, enrich
 from mrmllm_ros.benchmarks.fusion import BenchmarkError, Fusion, Options
+from mrmllm_ros.engine.models import Settings
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +35,9 @@ def test_answers_are_measured_against_plain_generation(options):
 
 
 @pytest.fixture(scope="module")
-def untrained(options, tmp_path_factory):
+def untrained(options):
     """With every mechanism on, whichever of them the embedded checkpoint has."""
-    file = tmp_path_factory.mktemp("params") / "untrained.yaml"
-    file.write_text("/**:\n  ros__parameters:\n    mrmllm: {checkpoint: ''}\n")
-    return replace(options, params_file=file)
+    return replace(options, settings=Settings.from_parameters({"mrmllm.checkpoint": ""}))
 
 
 def test_the_fusion_pass_is_measured_by_number_of_objects(untrained):

@@ -3,6 +3,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from mrmllm_ros.model.answerer import Question
@@ -16,6 +17,7 @@ from mrmllm_ros.model.mrmllm_answerer import (
 )
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.training.data.damage import damage
 
 MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
 SILENT = Listener(lambda text: None, lambda: False)
@@ -117,6 +119,23 @@ def test_what_no_list_of_objects_can_tell_is_not_told(ask):
 def test_detections_stay_as_they_are_and_get_measured_colours(answerer, detector, bus_image):
     [perception] = detector.detect([bus_image])
     [reading] = answerer.read([bus_image], [perception])
-    assert reading.enriched.fused is reading.enriched.detector is perception.candidates
+    fused, found = reading.enriched.fused, reading.enriched.detector
+    assert found is perception.candidates
+    assert fused.labels == found.labels
+    assert np.array_equal(fused.xyxy, found.xyxy)
+    assert np.array_equal(fused.scores, found.scores)
     assert any(reading.enriched.attributes)
     assert {a.name for found in reading.enriched.attributes for a in found} == {"colour"}
+
+
+@pytest.mark.parametrize("kind", ["blur", "fog", "dark"])
+def test_what_a_damaged_photograph_shows_is_novel_and_what_a_clear_one_shows_is_not(
+    kind, answerer, detector, bus_image
+):
+    damaged = damage(bus_image, kind, 3, np.random.default_rng(0))
+    clear, novel = (
+        answerer.read([image], detector.detect([image]))[0].enriched
+        for image in (bus_image, damaged)
+    )
+    assert clear.novelty[clear.reported].max() < 0.5
+    assert novel.novelty[novel.reported].min() > 0.75

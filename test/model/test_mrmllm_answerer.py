@@ -11,7 +11,7 @@ from making import LABELS, SILENT, make_image, make_perception, tiny_gemma2, tin
 
 from mrmllm_ros.model import mrmllm_answerer
 from mrmllm_ros.model.answerer import PromptTooLongError, Question
-from mrmllm_ros.model.generation import Decoding, Listener
+from mrmllm_ros.model.generation import Decoding, Generation, Listener
 from mrmllm_ros.model.mrmllm_answerer import (
     MrMllmAnswerer,
     MrMllmSettings,
@@ -291,18 +291,11 @@ def test_an_answer_cites_what_the_prompt_lists_and_nothing_else(
     perception = make_perception(8)
     assert perception.reported == 4
     [reading] = answerer.read([make_image()], [perception])
-    generation = mrmllm_answerer.generate_text(
-        answerer.model.language_model,
-        answerer._language_model.tokenizer,
-        {"input_ids": torch.tensor([[1]])},
-        Decoding(1),
-        SILENT,
-    )
-    cites = type(generation)("A person [2], another [6] and one [1].", 0.5, (1, 2))
+    cites = Generation("A person [2], another [6] and one [1].", 0.5, (1, 2), True)
     monkeypatch.setattr(mrmllm_answerer, "generate_text", lambda *_: cites)
     answer = answerer.answer(reading, Question("Who?", Decoding(8)), SILENT)
     assert answer.cited == (2, 1)
-    assert (answer.tokens, answer.confidence) == (2, 0.5)
+    assert (answer.tokens, answer.confidence, answer.truncated) == (2, 0.5, True)
 
 
 def test_an_answer_streams_and_ends_at_the_token_after_which_it_shall_stop(

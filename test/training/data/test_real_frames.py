@@ -17,7 +17,6 @@ from mrmllm_ros.training.data.real_frames import (
     frame_examples,
     match_targets,
     pseudo_labels,
-    training_questions,
     unsure_labels,
 )
 
@@ -300,15 +299,6 @@ class TestExamples:
             assert len(example.attributes) == len(example.targets.labels) == count
             assert example.perception.features.shape == (count, detector.feature_width)
             assert example.visual.shape == (encoder.grid[0] * encoder.grid[1], encoder.width)
-
-    def test_nothing_is_asked_where_more_is_found_than_the_prompt_lists(
-        self, examples, make_detections
-    ):
-        crowd = make_detections(*[("person", 0.9, (0, 0, 9, 9))] * 31)
-        example = replace(
-            examples[0], perception=Perception.ranked(crowd, 0.3), attributes=({},) * 31
-        )
-        assert training_questions(["person"])(example, rng()) == ()
 
     def test_tensors_are_stored_small(self, examples):
         for example in examples:

@@ -76,22 +76,20 @@ def tiny_gemma2(vocabulary):
     )
 
 
+TINY = {
+    **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2},
+}
+
+
 def tiny_granite(vocabulary):
     """A family that divides its logits."""
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    return GraniteForCausalLM(
-        GraniteConfig(vocab_size=vocabulary, logits_scaling=4.0, **sizes, **heads)
-    )
+    return GraniteForCausalLM(GraniteConfig(vocab_size=vocabulary, logits_scaling=4.0, **TINY))
 
 
 def tiny_cohere(vocabulary):
     """A family that multiplies its logits."""
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    return CohereForCausalLM(
-        CohereConfig(vocab_size=vocabulary, logit_scale=0.25, **sizes, **heads)
-    )
+    return CohereForCausalLM(CohereConfig(vocab_size=vocabulary, logit_scale=0.25, **TINY))
 
 
 def open_up(model):

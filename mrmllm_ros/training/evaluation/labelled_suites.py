@@ -49,25 +49,22 @@ class LabelledAnswersSuite(Suite):
 
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
         """See `Suite.run`."""
-        return _answers(answerer, self._images.examples, progress)
+        examples = self._examples
+        answered = answer_all(answerer, examples, progress)
+        families = sorted({each.item.family for each in answered})
+        return Outcome(len(examples), accuracies(answered, len(examples), families))
+
+    @property
+    def _examples(self) -> Sequence[Example]:
+        return self._images.examples
 
 
-class TrueBoxesSuite(Suite):
+class TrueBoxesSuite(LabelledAnswersSuite):
     """Accuracy where nothing is missed: what is left to lose is not the detector's fault."""
 
     name = "labelled answers, true boxes"
     title = "the same questions, with the labelled boxes in place of the detector's"
-    variants = OF_ANSWERS
 
-    def __init__(self, images: LabelledImages) -> None:
-        self._images = images
-
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """See `Suite.run`."""
-        return _answers(answerer, self._images.with_true_boxes, progress)
-
-
-def _answers(answerer: MrMllmAnswerer, examples: Sequence[Example], progress: Progress) -> Outcome:
-    answered = answer_all(answerer, examples, progress)
-    families = sorted({each.item.family for each in answered})
-    return Outcome(len(examples), accuracies(answered, len(examples), families))
+    @property
+    def _examples(self) -> Sequence[Example]:
+        return self._images.with_true_boxes

@@ -47,7 +47,7 @@ _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
 # How often a thing is called otherwise than the list calls it.
 _CALLED_OTHERWISE = 0.25
 # What a small language model learns last; training asks about it twice as often.
-HARD = ("position", "relation", "size", "nearest")
+HARD = ("position", "relation", "size", "nearest", "description")
 # Tries to find another question of a family before it counts as used up.
 _TRIES = 6
 
@@ -371,7 +371,11 @@ def _the(draw: _Draw, i: int) -> str:
 
 def _yes_no(subject: str, holds: bool, verb: str, true: str) -> str:
     """`The dog [3] is on the left, so no.`: what has been read off is easily judged."""
-    return f"{subject[0].upper()}{subject[1:]} {verb} {true}, so {'yes' if holds else 'no'}."
+    return f"{_capital(subject)} {verb} {true}, so {'yes' if holds else 'no'}."
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _polar(holds: bool, *ids: int) -> Truth:
@@ -414,6 +418,39 @@ def _counted(label: str, ids: Sequence[int], colour: str | None = None) -> str:
     if not ids:
         return f"I see no {_name(plural(label), label, colour)}."
     return f"I see {_seen(label, ids, colour)}, {_number_word(len(ids))} in all."
+
+
+def _of_side(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
+    """A label and a side, and which are both; often none, now and then no such thing."""
+    side = draw.pick(SIDES)
+    if draw.chance(0.15):
+        return draw.absent(), side, ()
+    groups = draw.groups_of(1, MOST_COUNTED)
+    there = [label for label, ids in groups if side in map(draw.side, ids)]
+    label = draw.pick(there if there and draw.chance(0.3) else [label for label, _ in groups])
+    ids = tuple(i for i in draw.groups[label] if draw.side(i) == side)
+    if not ids and any(overlap(label, missed) for missed in draw.missed):
+        raise _NothingToAskError
+    return label, side, ids
+
+
+def _existence_side(draw: _Draw) -> tuple[str, str, Truth]:
+    label, side, ids = _of_side(draw)
+    where = _on(side)
+    return (
+        draw.put("existence_side", _fields(draw.called(label), on_side=where)),
+        f"Yes, {where} I see {_seen(label, ids)}."
+        if ids
+        else f"No, I do not see {_one(label)} {where}.",
+        _polar(bool(ids), *ids),
+    )
+
+
+def _count_side(draw: _Draw) -> tuple[str, str, Truth]:
+    label, side, ids = _of_side(draw)
+    where = _on(side)
+    question = draw.put("count_side", _fields(_neutral(draw, label), on_side=where))
+    return question, f"{_capital(where)} {_counted(label, ids)}", _number(ids)
 
 
 def _number_word(number: int) -> str:
@@ -472,7 +509,7 @@ def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     where = _on(side)
     return (
         draw.put("what_on_side", {"on_side": where}),
-        f"{where[0].upper()}{where[1:]} I see {seen}." if ids else f"I see nothing {where}.",
+        f"{_capital(where)} I see {seen}." if ids else f"I see nothing {where}.",
         Truth(
             mentions=frozenset(draw.label(i) for i in ids),
             among=frozenset(draw.groups),
@@ -500,7 +537,7 @@ def _which_relation(draw: _Draw) -> tuple[str, str, Truth]:
     told = frozenset(word.removesuffix(" of") for word in words)
     return (
         draw.put("which_relation", fields),
-        f"{_the(draw, a).capitalize()} {_be(draw, a)} {words[0]} {_the(draw, b)}.",
+        f"{_capital(_the(draw, a))} {_be(draw, a)} {words[0]} {_the(draw, b)}.",
         Truth(
             mentions=frozenset([words[0].removesuffix(" of")]), among=told, cited=frozenset([a, b])
         ),
@@ -892,8 +929,8 @@ def _ids(groups: _Groups) -> list[int]:
 
 
 _FAMILIES: dict[str, tuple[Form, ...]] = {
-    "existence": (_existence, _existence, _existence_kind, _anybody),
-    "count": (_count, _count, _count, _count_kind),
+    "existence": (_existence, _existence, _existence_kind, _anybody, _existence_side),
+    "count": (_count, _count, _count, _count_kind, _count_side),
     "position": (_where, _where_all, _is_on_side, _what_on_side),
     "relation": (_relation, _relation, _which_relation),
     "size": (_extreme, _extreme, _bigger, _which_bigger),

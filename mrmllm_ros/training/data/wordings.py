@@ -929,6 +929,45 @@ _TABLES = {
         * How many {red_xs} are in front of you?
         * Please give me a count of the {red_xs}.
     """,
+    "existence_side": """
+        Is there {a_x} {on_side}?
+        Do you see {a_x} {on_side}?
+        Are there any {xs} {on_side}?
+        Can you see any {xs} {on_side}?
+        any {xs} {on_side}?
+        is there {a_x} {on_side}
+        Do you see any {xs} {on_side}?
+        Is {a_x} visible {on_side}?
+        Tell me if there is {a_x} {on_side}.
+        Let me know whether you see {a_x} {on_side}.
+        {on_side}, is there {a_x}?
+        Looking {on_side}, do you see {a_x}?
+        Can you spot {a_x} {on_side}?
+        Could you check for {xs} {on_side}, please?
+        Does the picture show {a_x} {on_side}?
+        Have you got {a_x} {on_side}?
+        Is there by any chance {a_x} {on_side}?
+        * Would there be {a_x} {on_side}?
+        * {on_side}, can you spot any {xs}?
+    """,
+    "count_side": """
+        How many {xs} are there {on_side}?
+        How many {xs} are {on_side}?
+        How many {xs} do you see {on_side}?
+        How many {xs} can you see {on_side}?
+        how many {xs} {on_side}
+        Count the {xs} {on_side}.
+        Can you count the {xs} {on_side}?
+        Tell me how many {xs} there are {on_side}.
+        {on_side}, how many {xs} are there?
+        What is the number of {xs} {on_side}?
+        Looking {on_side}, how many {xs} do you see?
+        I need the number of {xs} {on_side}.
+        Of the {xs}, how many are {on_side}?
+        Please say how many {xs} you have {on_side}.
+        * {on_side}, how many {xs} can you find?
+        * Please give me a count of the {xs} {on_side}.
+    """,
     "state": """
         {Is_cap} the {x} {state}?
         {Is} the {x} {state}

@@ -21,6 +21,7 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import load_detector
 from mrmllm_ros.settings import SettingsError, read_parameter_file
 from mrmllm_ros.training.collation import Collator, TrainingBatch
+from mrmllm_ros.training.data.asking import asked, training_questions
 from mrmllm_ros.training.data.coco import coco_examples
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
@@ -29,9 +30,7 @@ from mrmllm_ros.training.data.question_files import question_examples
 from mrmllm_ros.training.data.real_frames import (
     MOST_CANDIDATE_THRESHOLD,
     FrameSource,
-    asked,
     frame_examples,
-    training_questions,
 )
 from mrmllm_ros.training.mixture import Batches, Source, again
 from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings

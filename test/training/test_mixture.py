@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from mrmllm_ros.training.data.asking import asked
 from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.data.real_frames import asked
 from mrmllm_ros.training.mixture import Batches, Source, again, dropped_switches
 from mrmllm_ros.training.settings import DropSettings
 

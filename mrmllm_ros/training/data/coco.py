@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,12 @@ from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector
 from mrmllm_ros.perception.images import read_image
+from mrmllm_ros.training.data.asking import asked, training_questions
 from mrmllm_ros.training.data.errors import DataError, read_text
 from mrmllm_ros.training.data.example import Example
-from mrmllm_ros.training.data.real_frames import (
-    Perceived,
-    Shot,
-    View,
-    asked,
-    batches,
-    generator,
-    match_targets,
-    perceive,
-    training_questions,
-)
+from mrmllm_ros.training.data.perceiving import batches, perceive, stored
+from mrmllm_ros.training.data.targets import match_targets
+from mrmllm_ros.training.data.views import Shot, View, generator
 
 # An object of which less is left in a view may be found there or not.
 _LEAST_VISIBLE = 0.5
@@ -355,22 +348,17 @@ def _examples(
             yield asked(asking, example, item.shot.rng)
 
 
-def _example(item: _LabelledShot, perceived: Perceived, labels: frozenset[str]) -> Example:
+def _example(item: _LabelledShot, perceived: Example, labels: frozenset[str]) -> Example:
     candidates = perceived.perception.candidates
-    return Example(
-        perception=perceived.perception,
-        attributes=perceived.attributes,
-        questions=(),
-        targets=match_targets(
-            candidates,
-            item.truth,
-            measure_colours(item.shot.clean, item.truth),
-            doubtful=_joined(item.partial, _not_looked_for(candidates, labels)),
-            regions=item.crowds,
-            novelty=item.shot.novelty,
-        ),
-        visual=perceived.visual,
+    targets = match_targets(
+        candidates,
+        item.truth,
+        measure_colours(item.shot.clean, item.truth),
+        doubtful=_joined(item.partial, _not_looked_for(candidates, labels)),
+        regions=item.crowds,
+        novelty=item.shot.novelty,
     )
+    return replace(stored(perceived), targets=targets)
 
 
 def _not_looked_for(candidates: Detections, labels: frozenset[str]) -> Detections:

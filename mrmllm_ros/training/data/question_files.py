@@ -32,13 +32,8 @@ from mrmllm_ros.perception.detector import Detector
 from mrmllm_ros.perception.images import read_image
 from mrmllm_ros.training.data.errors import DataError, read_text
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Truth
-from mrmllm_ros.training.data.real_frames import (
-    SAME_OBJECT,
-    Perceived,
-    batches,
-    box_overlaps,
-    perceive,
-)
+from mrmllm_ros.training.data.perceiving import batches, perceive, stored
+from mrmllm_ros.training.data.targets import SAME_OBJECT, box_overlaps
 
 FAMILY = "user"
 
@@ -280,18 +275,13 @@ def _by_image(asked: Sequence[AskedQuestion]) -> dict[Path, list[AskedQuestion]]
 
 
 def _image_examples(
-    asked: Sequence[AskedQuestion], perceived: Perceived, most: int, left_out: _LeftOut
+    asked: Sequence[AskedQuestion], perceived: Example, most: int, left_out: _LeftOut
 ) -> Iterator[Example]:
     reported = perceived.perception.detections
     made = [_grounded(item, reported, left_out) for item in asked]
     kept = [item for item in made if item is not None]
     for start in range(0, len(kept), most):
-        yield Example(
-            perception=perceived.perception,
-            attributes=perceived.attributes,
-            questions=tuple(kept[start : start + most]),
-            visual=perceived.visual,
-        )
+        yield replace(stored(perceived), questions=tuple(kept[start : start + most]))
 
 
 def _grounded(

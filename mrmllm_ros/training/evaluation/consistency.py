@@ -24,14 +24,15 @@ from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.training.data.damage import DAMAGES, STRENGTHS, damage
 from mrmllm_ros.training.data.example import Example
-from mrmllm_ros.training.data.real_frames import pseudo_labels
+from mrmllm_ros.training.data.perceiving import perceive
+from mrmllm_ros.training.data.targets import pseudo_labels
 from mrmllm_ros.training.evaluation.average_precision import (
     AveragePrecision,
     Kind,
     Matches,
     TrueObjects,
 )
-from mrmllm_ros.training.evaluation.frames import enrich, perceive
+from mrmllm_ros.training.evaluation.frames import enrich
 from mrmllm_ros.training.evaluation.outcome import Outcome, Progress, Suite
 from mrmllm_ros.training.evaluation.statistics import Auroc, Mean, Statistic
 from mrmllm_ros.training.evaluation.variants import DETECTOR_ALONE, OF_DETECTIONS
@@ -71,8 +72,9 @@ class DamagedFrames:
             ImageError: If the video cannot be read.
         """
         clean = list(islice(frames(self.video), 0, None, self.every))
+        detector, encoder = self.backbones.detector, self.backbones.visual_encoder
         return {
-            condition: perceive(_in_condition(clean, condition), self.backbones)
+            condition: list(perceive(_in_condition(clean, condition), detector, encoder))
             for condition in (CLEAN, *self.conditions)
         }
 

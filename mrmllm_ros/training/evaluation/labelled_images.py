@@ -25,8 +25,8 @@ from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.images import read_image
 from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Truth
+from mrmllm_ros.training.data.perceiving import perceive
 from mrmllm_ros.training.evaluation.average_precision import TrueObjects
-from mrmllm_ros.training.evaluation.frames import perceive
 from mrmllm_ros.training.evaluation.outcome import EvaluationError
 from mrmllm_ros.weights import locate
 
@@ -118,7 +118,8 @@ class LabelledImages:
             EvaluationError: If a video is shorter than the annotations say, or ultralytics is
                 not installed.
         """
-        perceived = perceive(self._images, self.backbones)
+        detector, encoder = self.backbones.detector, self.backbones.visual_encoder
+        perceived = perceive(self._images, detector, encoder)
         return [
             replace(example, questions=questions)
             for example, questions in zip(perceived, self.annotations.questions, strict=True)

@@ -12,6 +12,7 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
+from mrmllm_ros.training.data.perceiving import perceive
 from mrmllm_ros.training.evaluation import consistency
 from mrmllm_ros.training.evaluation.answering import Reply
 from mrmllm_ros.training.evaluation.average_precision import Matches, TrueObjects
@@ -23,7 +24,7 @@ from mrmllm_ros.training.evaluation.consistency import (
     novelty_auroc,
     precision_statistics,
 )
-from mrmllm_ros.training.evaluation.frames import perceive, read
+from mrmllm_ros.training.evaluation.frames import read
 from mrmllm_ros.training.evaluation.grounding import GroundingSuite, citation_statistics
 from mrmllm_ros.training.evaluation.hallucination import (
     SAMPLINGS,
@@ -160,7 +161,7 @@ def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
     backbones = Backbones(load_tiny(), detector, encoder)
     answerer = make_answerer(backbones, query_fusion=True)
     direct = answerer.read(images, found)
-    before = list(read(answerer, perceive(images, backbones)))
+    before = list(read(answerer, list(perceive(images, detector, encoder))))
     for one, other in zip(before, direct, strict=True):
         assert np.allclose(one.enriched.fused.scores, other.enriched.fused.scores, atol=1e-5)
         assert np.allclose(one.enriched.fused.xyxy, other.enriched.fused.xyxy, atol=1e-2)

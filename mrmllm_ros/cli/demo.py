@@ -60,7 +60,11 @@ def add_parser(subparsers: Any) -> None:
         "pictures and a summary, and ends everything. Needs ROS 2.",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("demo_output"), metavar="FOLDER", help="demo_output"
+        "--output",
+        type=Path,
+        default=Path("demo_output"),
+        metavar="FOLDER",
+        help="where pictures, logs and summary.json go (demo_output)",
     )
     parser.add_argument("--profile", default="embedded", help="name of a file in config/")
     parser.add_argument(

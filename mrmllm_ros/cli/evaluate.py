@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         type=_positive,
         default=10,
         metavar="N",
-        help="every how many frames of the video one is damaged (10)",
+        help="suite consistency: every how many frames of the video one is taken (10)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

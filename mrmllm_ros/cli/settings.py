@@ -27,7 +27,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="CHECKPOINT",
-        help="trained weights of the fusion model: embedded, a folder, or a repository of the hub",
+        help="trained weights of the fusion model: auto (the default), embedded, a folder, a "
+        "repository of the hub, or '' for none",
     )
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
 

@@ -26,9 +26,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="YAML file (config/train/*.yaml; docs/training.md explains it)",
     )
-    parser.add_argument("--output", metavar="FOLDER", help="in the place of the file's output")
+    parser.add_argument("--output", metavar="FOLDER", help="overrides the file's output")
     parser.add_argument(
-        "--time-limit-minutes", type=float, metavar="N", help="in the place of the file's"
+        "--time-limit-minutes",
+        type=float,
+        metavar="N",
+        help="overrides the file's time_limit_minutes",
     )
     parser.set_defaults(run=run)
 

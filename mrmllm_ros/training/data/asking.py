@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,15 +16,12 @@ Questions = Callable[[Example, np.random.Generator], tuple[QuestionAnswer, ...]]
 _QUESTIONS = 8
 
 
-def training_questions(
-    vocabulary: Sequence[str], count: int = _QUESTIONS, missed: Collection[str] = ()
-) -> Questions:
+def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
     """Make what asks training questions about the reported objects.
 
     Args:
         vocabulary: The detector's labels.
         count: Most questions about an image.
-        missed: Labels of what is there, reported or not, which no answer may deny.
     """
 
     def questions(example: Example, rng: np.random.Generator) -> tuple[QuestionAnswer, ...]:
@@ -32,7 +29,7 @@ def training_questions(
         shares = (reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1)
         attributes = example.attributes[: len(reported)]
         scene = Scene(labels=reported.labels, boxes=shares, attributes=attributes)
-        return ask(scene, rng, count, "train", vocabulary, missed)
+        return ask(scene, rng, count, "train", vocabulary, example.present)
 
     return questions
 

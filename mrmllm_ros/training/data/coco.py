@@ -338,14 +338,11 @@ def _examples(
     detector: Detector,
     encoder: VisualEncoder | None,
 ) -> Iterator[Example]:
+    asking = training_questions(detector.labels)
     for batch in batches(shots):
         found = perceive([item.shot.damaged for item in batch], detector, encoder)
         for item, perceived in zip(batch, found, strict=True):
-            example = _example(item, perceived, labels)
-            # What the detector missed must not be called absent.
-            present = {*item.truth.labels, *item.partial.labels, *item.crowds.labels}
-            asking = training_questions(detector.labels, missed=present)
-            yield asked(asking, example, item.shot.rng)
+            yield asked(asking, _example(item, perceived, labels), item.shot.rng)
 
 
 def _example(item: _LabelledShot, perceived: Example, labels: frozenset[str]) -> Example:
@@ -354,14 +351,11 @@ def _example(item: _LabelledShot, perceived: Example, labels: frozenset[str]) ->
         candidates,
         item.truth,
         measure_colours(item.shot.clean, item.truth),
-        doubtful=_joined(item.partial, _not_looked_for(candidates, labels)),
+        doubtful=item.partial,
         regions=item.crowds,
+        # Nobody labelled what has these names: that none is there is not known.
+        unjudged=np.array([label not in labels for label in candidates.labels], bool),
         novelty=item.shot.novelty,
     )
-    return replace(stored(perceived), targets=targets)
-
-
-def _not_looked_for(candidates: Detections, labels: frozenset[str]) -> Detections:
-    """Candidates of names that nobody labelled: that none is there is not known."""
-    unknown = [label not in labels for label in candidates.labels]
-    return candidates.take(np.flatnonzero(unknown))
+    present = frozenset((*item.truth.labels, *item.partial.labels, *item.crowds.labels))
+    return replace(stored(perceived), targets=targets, present=present)

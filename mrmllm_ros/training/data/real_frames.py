@@ -119,4 +119,5 @@ def _example(shot: Shot, clean: Perception, damaged: Example) -> Example:
         # A few videos show few kinds of things, and everything would be called by their names.
         relabel=False,
     )
-    return replace(stored(damaged), targets=targets)
+    # What the damage hides is there all the same.
+    return replace(stored(damaged), targets=targets, present=frozenset(truth.labels))

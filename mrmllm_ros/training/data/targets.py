@@ -40,6 +40,7 @@ def match_targets(
     unsure: Detections | None = None,
     doubtful: Detections | None = None,
     regions: Detections | None = None,
+    unjudged: np.ndarray | None = None,
     novelty: float = np.nan,
     relabel: bool = True,
 ) -> Targets:
@@ -58,6 +59,8 @@ def match_targets(
             more, and no true object, nothing is known.
         regions: Where there may be any number of objects: of a candidate that lies in one of them
             by half or more, and overlaps no true object, nothing is known.
+        unjudged: (K,) bool, of which candidates, where they get no true object, nothing is known
+            wherever they are.
         novelty: How unfamiliar the image is, from 0 to 1; NaN where unknown.
         relabel: Whether a candidate may get an object of another label, and should be called by
             it. Else its label stays open, and it is there as surely as what it is called.
@@ -70,6 +73,8 @@ def match_targets(
     if unsure is not None:
         scores = _scores_of_same(candidates, unsure)
     scores[_unknown(candidates, truth, doubtful, regions)] = np.nan
+    if unjudged is not None:
+        scores[unjudged] = np.nan
     labels = [""] * count
     xyxy = np.full((count, 4), np.nan, np.float32)
     attributes: list[Mapping[str, str]] = [{}] * count

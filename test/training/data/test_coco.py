@@ -231,3 +231,15 @@ class TestExamples:
         assert denied
         for name in (*present, "animal", "vehicle"):
             assert not any(answer.endswith(f" {name}.") for answer in denied), name
+
+    def test_nothing_is_concluded_of_names_that_nobody_labelled(self, images, write, detector):
+        values = content()
+        del values["categories"][1], values["annotations"][1:]
+        [street, _] = coco_examples(images, write(values), detector, None, damaged_share=0.0)
+        labels = street.perception.candidates.labels
+        people = np.array([label == "person" for label in labels])
+        # Even where they stand before the labelled bus.
+        assert people.sum() >= 2
+        assert np.isnan(street.targets.scores[people]).all()
+        others = np.array([label == "bus" for label in labels])
+        assert not np.isnan(street.targets.scores[others]).any()

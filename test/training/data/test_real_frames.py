@@ -100,6 +100,13 @@ class TestExamples:
         assert set(np.rint(novelty * 3)) <= {0, 1, 2, 3}
         assert novelty.max() > 0
 
+    def test_what_the_damage_hides_is_not_denied(self, examples):
+        hidden = [e.present - {*e.perception.detections.labels} for e in examples]
+        assert any(hidden)
+        for example, labels in zip(examples, hidden, strict=True):
+            denials = [item.answer for item in example.questions if item.truth.polarity is False]
+            assert not any(f" {label}." in denial for denial in denials for label in labels)
+
     def test_attributes_are_colours(self, examples):
         named = [a for example in examples for a in example.attributes if a]
         assert named

@@ -149,6 +149,18 @@ class TestMatching:
         targets = match_targets(found, make_detections(), (), regions=crowd)
         np.testing.assert_array_equal(targets.scores, [0, np.nan, 0])
 
+    def test_of_what_was_not_looked_for_nothing_is_known_but_where_it_is_a_true_object(
+        self, make_detections
+    ):
+        found = make_detections(
+            ("truck", 0.8, BOX), ("motorcycle", 0.7, SHIFTED), ("dog", 0.2, OTHER)
+        )
+        truth = make_detections(("car", 1.0, BOX))
+        unjudged = np.array([True, True, False])
+        targets = match_targets(found, truth, ("",), unjudged=unjudged)
+        np.testing.assert_array_equal(targets.scores, [1, np.nan, 0])
+        assert targets.labels == ("car", "", "")
+
     def test_novelty_is_that_of_the_image(self, make_detections):
         found = make_detections(("car", 0.4, BOX), ("car", 0.3, OTHER))
         assert np.isnan(match_targets(found, make_detections(), ()).novelty).all()

@@ -131,7 +131,7 @@ class FakeAnswerer(Answerer):
         self.answered_in = set()
         self.tokens = 0
         self.refusal = None
-        self.labels = None
+        self.labels = ()
         self.settings = None
 
     def configure(self, settings):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from mrmllm_ros.benchmarks.fusion import (
     BenchmarkError,
@@ -23,13 +24,14 @@ from mrmllm_ros.benchmarks.fusion import (
     cache_mib,
     milliseconds,
     ratio,
-    wait_for_device,
+    wait_for,
     weights_mib,
 )
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model.answerer import Question
 from mrmllm_ros.model.generation import Decoding, Listener, generate_text
 from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.processing_mrmllm import stated_attributes
 from mrmllm_ros.model.prompt import chat, describe_objects
 
 QUESTION = Question("Describe the scene.", Decoding(max_new_tokens=32))
@@ -72,7 +74,8 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
     perception = fusion.perception(objects)
-    text = describe_objects(perception.detections, settings.prompt, untouched.count_tokens)
+    stated = stated_attributes(fusion.image, perception.detections)
+    text = describe_objects(perception.detections, settings.prompt, untouched.count_tokens, stated)
     examples = fusion.answerer.model.config.prompt_examples
     prompt = untouched.tokenize(untouched.render(chat(text, QUESTION.text, examples)))
     [reading] = fusion.answerer.read([fusion.image], [perception])
@@ -88,7 +91,7 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
         [read] = fusion.answerer.read([fusion.image], [perception])
         fusion.answerer.answer(read, QUESTION, listener)
 
-    timings = _in_turns({"plain": plain, "warm": warm, "cold": cold}, options)
+    timings = _in_turns({"plain": plain, "warm": warm, "cold": cold}, options, compute.device)
     return {
         "objects": objects,
         "prompt_tokens": len(prompt),
@@ -107,12 +110,12 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
 
 
 def _in_turns(
-    kinds: Mapping[str, Callable[[Listener], None]], options: Options
+    kinds: Mapping[str, Callable[[Listener], None]], options: Options, device: torch.device
 ) -> dict[str, list[Timing]]:
     timings: dict[str, list[Timing]] = {name: [] for name in kinds}
     for step in range(options.rounds + 1):
         for name, answer in kinds.items():
-            timing = _time(answer)
+            timing = _time(answer, device)
             # The first round warms up.
             if step:
                 timings[name].append(timing)
@@ -120,15 +123,15 @@ def _in_turns(
     return timings
 
 
-def _time(answer: Callable[[Listener], None]) -> Timing:
+def _time(answer: Callable[[Listener], None], device: torch.device) -> Timing:
     arrivals: list[float] = []
 
     def on_token() -> bool:
-        wait_for_device()
+        wait_for(device)
         arrivals.append(time.perf_counter())
         return False
 
-    wait_for_device()
+    wait_for(device)
     started = time.perf_counter()
     answer(Listener(lambda text: None, on_token))
     if len(arrivals) < 3:

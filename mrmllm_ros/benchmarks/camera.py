@@ -42,7 +42,7 @@ from mrmllm_ros.nodes.processes import (
     running,
 )
 from mrmllm_ros.perception.playback import frames
-from mrmllm_ros.perception.ultralytics_detector import model_path
+from mrmllm_ros.perception.ultralytics_detector import model_path, quantization
 from mrmllm_ros.settings import read_parameter_file
 from mrmllm_ros.srv import Query
 from mrmllm_ros.weights import locate
@@ -215,6 +215,7 @@ def _raw_detector(params_file: Path | None) -> Callable[[np.ndarray], object]:
         iou=detector.iou_threshold,
         max_det=detector.max_detections,
         device=str(compute.device),
+        quantize=quantization(compute),
         verbose=False,
     )
 

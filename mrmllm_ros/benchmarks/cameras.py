@@ -18,6 +18,7 @@ import numpy as np
 import rclpy
 
 from mrmllm_ros.benchmarks.camera import NAMESPACE, Client, quantiles, wait_until_active
+from mrmllm_ros.benchmarks.fusion import BenchmarkError
 from mrmllm_ros.nodes.processes import node_command, ros_arguments, running
 from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.weights import locate
@@ -50,7 +51,8 @@ def run(options: Options) -> dict[str, object]:
         images between the cameras, least to most; the longest run of one camera's detections.
 
     Raises:
-        MrmllmError: If the models or the video are missing, or the node ends early.
+        MrmllmError: If the models or the video are missing, the node ends early, or a
+            camera gets no detections.
     """
     names = [f"camera_{i}" for i in range(1, options.cameras + 1)]
     images = list(islice(frames(locate("vtest") / "vtest.avi"), 100))
@@ -89,6 +91,8 @@ def _stream(clients: list[Client], images: list[np.ndarray], options: Options) -
 
 
 def _figures(clients: dict[str, Client]) -> dict[str, object]:
+    if starved := [name for name, client in clients.items() if not client.results]:
+        raise BenchmarkError(f"no detections came back for {', '.join(starved)}")
     processed = [len(client.results) for client in clients.values()]
     arrived = sorted(
         (result.received_ns, name) for name, client in clients.items() for result in client.results

@@ -20,7 +20,7 @@ from mrmllm_ros.benchmarks.fusion import (
     Options,
     milliseconds,
     ratio,
-    wait_for_device,
+    wait_for,
 )
 
 
@@ -65,7 +65,7 @@ def _measure(fusion: Fusion, count: int, rounds: int) -> dict[str, object]:
     passes: dict[str, list[float]] = {"enrich": [], "plain": []}
     for step in range(rounds + 1):
         for name, run_pass in (("enrich", enrich), ("plain", plain)):
-            seconds = _time(run_pass)
+            seconds = _time(run_pass, language_model.device)
             # The first round warms up.
             if step:
                 passes[name].append(seconds)
@@ -77,9 +77,9 @@ def _measure(fusion: Fusion, count: int, rounds: int) -> dict[str, object]:
     }
 
 
-def _time(run_pass: Callable[[], None]) -> float:
-    wait_for_device()
+def _time(run_pass: Callable[[], None], device: torch.device) -> float:
+    wait_for(device)
     started = time.perf_counter()
     run_pass()
-    wait_for_device()
+    wait_for(device)
     return time.perf_counter() - started

@@ -27,6 +27,7 @@ from mrmllm_ros.weights import locate
 # A frame of the sample video with more than fifty candidates at the lowest threshold.
 _SAMPLE_FRAME = 650
 _LEAST_THRESHOLD = 0.01
+_MOST_CANDIDATES = 300
 
 
 class BenchmarkError(MrmllmError):
@@ -75,7 +76,11 @@ class Fusion:
         """Load the models and look at the frame."""
         settings, image = options.settings, options.frame()
         compute = Compute.from_settings(settings.compute)
-        every = replace(settings.detector, candidate_threshold=_LEAST_THRESHOLD)
+        every = replace(
+            settings.detector,
+            candidate_threshold=_LEAST_THRESHOLD,
+            max_detections=_MOST_CANDIDATES,
+        )
         detector = load_detector(every, compute)
         language_model = LanguageModel.load(settings.language_model, compute)
         encoder = VisualEncoder.load(settings.visual_encoder, compute)
@@ -123,10 +128,10 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
     return round(float(np.median(ours) / np.median(theirs)), 3)
 
 
-def wait_for_device() -> None:
+def wait_for(device: torch.device) -> None:
     """Let a GPU finish what it was given, so that a clock read now tells."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def weights_mib(*modules: torch.nn.Module) -> float:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrmllm_ros.cli.arguments import positive_float, positive_int
 from mrmllm_ros.cli.ros import require_ros
 from mrmllm_ros.cli.settings import add_model_options, model_settings
 from mrmllm_ros.nodes.processes import interruptible
@@ -33,9 +34,14 @@ def add_parser(subparsers: Any) -> None:
     camera.add_argument(
         "--video", type=Path, metavar="FILE", help="image, folder or video (default: a sample)"
     )
-    camera.add_argument("--frames", type=int, default=200, help="frames for the latency (200)")
     camera.add_argument(
-        "--flood-s", type=float, default=60.0, help="seconds of a camera that is too fast (60)"
+        "--frames", type=positive_int, default=200, help="frames for the latency (200)"
+    )
+    camera.add_argument(
+        "--flood-s",
+        type=positive_float,
+        default=60.0,
+        help="seconds of a camera that is too fast (60)",
     )
     camera.add_argument("--json", action="store_true", help="print JSON")
     camera.set_defaults(run=_camera)
@@ -49,7 +55,9 @@ def add_parser(subparsers: Any) -> None:
         "With --checkpoint '' the fusion's weights are random, which changes words, not speed.",
     )
     _add_fusion_options(answer)
-    answer.add_argument("--objects", type=int, default=10, help="objects in the prompt (10)")
+    answer.add_argument(
+        "--objects", type=positive_int, default=10, help="objects in the prompt (10)"
+    )
     answer.set_defaults(run=_answer)
     enrich = benchmarks.add_parser(
         "enrich",
@@ -81,9 +89,9 @@ def _add_ros_benchmarks(benchmarks: Any) -> None:
         "and counts by camera the images whose detections came back, and their age. Needs ROS 2.",
     )
     cameras.add_argument("--params-file", type=Path, metavar="FILE", help="the node's parameters")
-    cameras.add_argument("--cameras", type=int, default=2, help="number of cameras (2)")
-    cameras.add_argument("--rate-hz", type=float, default=15.0, help="rate of each (15)")
-    cameras.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
+    cameras.add_argument("--cameras", type=positive_int, default=2, help="number of cameras (2)")
+    cameras.add_argument("--rate-hz", type=positive_float, default=15.0, help="rate of each (15)")
+    cameras.add_argument("--seconds", type=positive_float, default=30.0, help="how long (30)")
     cameras.add_argument("--json", action="store_true", help="print JSON")
     cameras.set_defaults(run=_cameras)
     lifecycle = benchmarks.add_parser(
@@ -95,7 +103,7 @@ def _add_ros_benchmarks(benchmarks: Any) -> None:
     lifecycle.add_argument(
         "--params-file", type=Path, metavar="FILE", help="the node's parameters"
     )
-    lifecycle.add_argument("--cycles", type=int, default=100, help="how many (100)")
+    lifecycle.add_argument("--cycles", type=positive_int, default=100, help="how many (100)")
     lifecycle.add_argument("--json", action="store_true", help="print JSON")
     lifecycle.set_defaults(run=_lifecycle)
 
@@ -105,7 +113,7 @@ def _add_fusion_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="image (default: a frame of a sample)"
     )
-    parser.add_argument("--rounds", type=int, default=7, help="how often to measure (7)")
+    parser.add_argument("--rounds", type=positive_int, default=7, help="how often to measure (7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -8,6 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from mrmllm_ros.cli.arguments import positive_int
 from mrmllm_ros.cli.settings import add_model_options, model_settings
 from mrmllm_ros.settings import SettingsError
 
@@ -40,11 +41,11 @@ def add_parser(subparsers: Any) -> None:
     )
     add_model_options(parser)
     parser.add_argument(
-        "--scenes", type=_positive, default=100, metavar="N", help="made-up scenes (100)"
+        "--scenes", type=positive_int, default=100, metavar="N", help="made-up scenes (100)"
     )
     parser.add_argument(
         "--frame-step",
-        type=_positive,
+        type=positive_int,
         default=10,
         metavar="N",
         help="suite consistency: every how many frames of the video one is taken (10)",
@@ -100,13 +101,6 @@ def _subject(settings: Settings) -> Subject:
         prompt=settings.prompt,
         load_language_model=lambda: LanguageModel.load(settings.language_model, compute),
     )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 def _progress(line: str) -> None:

@@ -92,10 +92,12 @@ class Answerer(ABC, Generic[R]):
     Attributes:
         name: The model's name for messages and logs.
         state: What a user should know of it, such as `untrained`; for the log.
+        labels: What it may call an object instead of what the detector calls it.
     """
 
     name: str
     state: str
+    labels: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]) -> list[R]:

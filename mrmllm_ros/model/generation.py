@@ -109,7 +109,9 @@ def generate_text(
     """
     distribution = _Distribution()
     follower = _Follower(distribution, listener.should_stop)
-    sampling = {"temperature": decoding.temperature} if decoding.temperature > 0 else {}
+    # Left out, `top_k` is 50.
+    drawn = {"temperature": decoding.temperature, "top_k": 0}
+    sampling = drawn if decoding.temperature > 0 else {}
     output = model.generate(
         **inputs,
         max_new_tokens=decoding.max_new_tokens,

@@ -164,9 +164,18 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         """See `Answerer.configure`."""
         self.processor.prompt = settings
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """See `Answerer`; none without a perception head that is trained on labels."""
+        return self.processor.vocabulary if self._says_labels else ()
+
+    @property
+    def _says_labels(self) -> bool:
+        return "label" in self.model.config.perception_outputs
+
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """See `Answerer.set_vocabulary`."""
-        if "label" not in self.model.config.perception_outputs:
+        if not self._says_labels:
             raise FixedVocabularyError(
                 "without a perception head that is trained on labels the fusion model leaves them "
                 "as they are; name a checkpoint that has one with the parameter mrmllm.checkpoint"

@@ -172,7 +172,10 @@ class PerceptionHead(nn.Module):
         The trust is the log-odds of its label against all others together, however many.
         """
         others = (labels.open.sum(-1, keepdim=True) - 1).clamp(min=1).float().log()  # (B, K, 1)
-        prior = labels.chosen * (self.trust.float() + others)
+        # Where labels are not trained no loss reaches it, for which training on several processes
+        # would wait.
+        trust = self.trust if "label" in self.outputs else self.trust.detach()
+        prior = labels.chosen * (trust.float() + others)
         return prior.masked_fill(~labels.open, -torch.inf)
 
     def _similarity(self, output: str, states: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:

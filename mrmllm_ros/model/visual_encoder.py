@@ -22,7 +22,7 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import resolve, revision
+from mrmllm_ros.weights.pretrained import require_weights, resolve, revision
 
 
 class VisualEncoderError(MrmllmError):
@@ -172,7 +172,7 @@ def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput
         "trust_remote_code": False,
     }
     config = AutoConfig.from_pretrained(source, **options)
-    network, report = AutoModel.from_pretrained(
+    network, loading_info = AutoModel.from_pretrained(
         source,
         # Of a model of images and texts, such as CLIP, the half that sees.
         config=getattr(config, "vision_config", config),
@@ -183,8 +183,7 @@ def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput
         **options,
     )
     # The pooled output is not used, and models tuned to classify come without its weights.
-    if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
-        raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} others")
+    require_weights(loading_info, besides="pooler")
     return network, _taken(AutoImageProcessor.from_pretrained(source, **options))
 
 

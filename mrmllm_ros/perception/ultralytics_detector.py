@@ -31,6 +31,7 @@ from mrmllm_ros.perception.detector import (
     DetectorSettings,
     Perception,
     VocabularyError,
+    distinct,
 )
 from mrmllm_ros.perception.mask import Mask
 from mrmllm_ros.perception.roi_features import pool_boxes
@@ -127,6 +128,10 @@ class UltralyticsDetector(Detector):
 
     def _start_with(self, labels: tuple[str, ...]) -> None:
         try:
+            distinct(labels)
+        except VocabularyError as error:
+            raise DetectorError(f"detector.vocabulary: {error}") from error
+        try:
             self.set_vocabulary(labels)
         except VocabularyError as error:
             logging.getLogger(__name__).warning(
@@ -147,6 +152,11 @@ class UltralyticsDetector(Detector):
             network.txt_feats = embeddings
             network.model[-1].nc = len(labels)
         self._predictor.model.backend.names = dict(enumerate(labels))
+
+
+def quantization(compute: Compute) -> int | None:
+    """Bits of the weights, as ultralytics is told; None for those that they have."""
+    return 16 if compute.dtype is torch.float16 else None
 
 
 def model_path(model: str) -> Path:
@@ -332,7 +342,7 @@ def _make_predictor(
         "task": model.task,
         "model": model.model_name,
         "device": _device(model.model_name, compute),
-        "quantize": 16 if compute.dtype is torch.float16 else None,
+        "quantize": quantization(compute),
         "save": False,
         "verbose": False,
     }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
@@ -37,6 +38,23 @@ def resolve(model: str, kind: str, parameter: str, error: type[MrmllmError]) -> 
     if looks_like_path and not path.is_dir():
         raise error(f"{parameter}: there is no folder {path}")
     return str(path) if path.is_dir() else model
+
+
+def require_weights(loading_info: Mapping[str, Iterable[str]], besides: str | None = None) -> None:
+    """Refuse a model of which weights are missing, in whose place transformers puts random ones.
+
+    Args:
+        loading_info: What `from_pretrained` says with `output_loading_info`.
+        besides: Part of the names of weights that are not needed.
+
+    Raises:
+        ValueError: If one is missing.
+    """
+    missing = sorted(
+        name for name in loading_info["missing_keys"] if besides is None or besides not in name
+    )
+    if missing:
+        raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} others")
 
 
 def revision(model: str) -> str:

@@ -131,7 +131,10 @@ def _folder(asset: Asset) -> Path:
 def _state(asset: Asset) -> State:
     if not _folder(asset).exists():
         return "missing"
-    return "damaged" if _fault(asset) else "ready"
+    try:
+        return "damaged" if _fault(asset) else "ready"
+    except OSError:
+        return "damaged"
 
 
 def _fault(asset: Asset) -> str | None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -7,6 +8,7 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
 from mrmllm_ros.benchmarks import cameras
+from mrmllm_ros.benchmarks.fusion import BenchmarkError
 
 
 def test_every_camera_gets_detections_and_is_counted():
@@ -20,3 +22,9 @@ def test_every_camera_gets_detections_and_is_counted():
         assert 0 < camera["age_s"]["median"] <= camera["age_s"]["p95"]
     assert 0 < figures["ratio"] <= 1
     assert figures["longest_run"] >= 1
+
+
+def test_a_camera_that_gets_nothing_is_named():
+    idle = SimpleNamespace(results=[], published=3)
+    with pytest.raises(BenchmarkError, match="no detections came back for rear"):
+        cameras._figures({"rear": idle})

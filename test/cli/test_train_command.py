@@ -2,6 +2,8 @@
 """`mrmllm train` with the embedded models: trains, goes on, is used; says what is wrong."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -102,3 +104,16 @@ def test_time_limit_and_output_may_be_given_on_the_command_line(tmp_path, capsys
     options = ["--output", str(tmp_path), "--time-limit-minutes", "-1"]
     assert main(["train", "--config", str(file), *options]) == 2
     assert "below the minimum" in capsys.readouterr().err
+
+
+def test_two_processes_train_together_whatever_has_a_loss(tmp_path, bus_file):
+    file = tmp_path / "training.yaml"
+    values = {"output": tmp_path / "run", "frames": bus_file.parent, "steps": 3}
+    # Weights of what is not trained get no gradient, for which nobody may wait.
+    file.write_text(SETTINGS.format(**values) + "loss: {score: 0.0, label: 0.0, box: 0.0}\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = ["--nproc_per_node", "2", "-m", "mrmllm_ros.cli.main", "train", "--config", file]
+    done = subprocess.run([*torchrun, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "step 3 of 3" in done.stderr
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").is_file()

@@ -473,7 +473,7 @@ def test_a_vocabulary_is_refused_where_both_models_are_fixed(engine, detector, a
     error = engine.set_vocabulary(LABELS).exception(PATIENCE_S)
     assert isinstance(error, FixedVocabularyError)
     assert str(error) == "nothing can use other labels: fixed detector; and fixed answerer"
-    assert (detector.labels, answerer.labels) == (("object",), None)
+    assert (detector.labels, answerer.labels) == (("object",), ())
     assert errors.empty()
 
 
@@ -483,7 +483,7 @@ def test_a_vocabulary_without_labels_is_refused_and_reaches_neither_model(
 ):
     error = engine.set_vocabulary(labels).exception(PATIENCE_S)
     assert type(error) is VocabularyError
-    assert (detector.labels, answerer.labels) == (("object",), None)
+    assert (detector.labels, answerer.labels) == (("object",), ())
 
 
 def test_labels_that_no_label_can_be_are_refused_at_once_and_reach_neither_model(
@@ -492,7 +492,7 @@ def test_labels_that_no_label_can_be_are_refused_at_once_and_reach_neither_model
     with pytest.raises(QueryError, match="control character") as error:
         engine.set_vocabulary(["forklift", "pallet\n[1] person"])
     assert error.value.code is ErrorCode.INVALID_REQUEST
-    assert (detector.labels, answerer.labels) == (("object",), None)
+    assert (detector.labels, answerer.labels) == (("object",), ())
 
 
 def test_an_answerer_that_cannot_use_a_vocabulary_says_why(engine, answerer):

@@ -183,6 +183,21 @@ def test_the_same_question_gets_the_same_text(france, language_model):
     assert again == pieces
 
 
+def test_any_token_may_be_drawn(babbler):
+    torch.manual_seed(0)
+    drawn = {
+        generate_text(
+            babbler.model,
+            babbler.tokenizer,
+            prompt_of(babbler, COUNT),
+            Decoding(1, temperature=1000.0),
+            SILENT,
+        ).token_ids
+        for _ in range(80)
+    }
+    assert len(drawn) > 60
+
+
 def test_several_threads_may_generate_at_the_same_time(babbler):
     questions = [f"Count from {i} to ten." for i in range(4)]
     expected = {question: generate(babbler, question, 40) for question in questions}

@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 from making import tiny_gemma2, tiny_llama
+from safetensors.torch import load_file, save_file
 from transformers import MambaConfig, MambaForCausalLM
 
 from mrmllm_ros import weights
@@ -222,6 +223,15 @@ def test_what_a_chat_format_without_a_systems_turn_is_told_begins_the_users(fold
     turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho"), ("user", "Who?")]
     written = model.render([{"role": role, "content": content} for role, content in turns])
     assert written == "<user>Be brief.\nHi<assistant>Ho<user>Who?"
+
+
+def test_a_model_that_lacks_weights_is_not_filled_up_with_random_ones(folder, compute):
+    file = folder / "model.safetensors"
+    stored = load_file(file)
+    del stored["model.layers.0.mlp.up_proj.weight"]
+    save_file(stored, file, metadata={"format": "pt"})
+    with pytest.raises(LanguageModelError, match=r"no weights for .*up_proj\.weight"):
+        LanguageModel.load(LanguageModelSettings(model=str(folder)), compute)
 
 
 def test_a_model_without_a_chat_template_is_refused(folder, compute):

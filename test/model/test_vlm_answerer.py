@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_vlm import PATCHES, SPECIAL
 
 from mrmllm_ros.compute import Compute
@@ -257,6 +258,15 @@ def test_pickled_weights_are_not_read(answerer, own_folder, compute):
     (own_folder / "model.safetensors").unlink()
     torch.save(answerer._model.state_dict(), own_folder / "pytorch_model.bin")
     assert_refused(own_folder, compute, "safetensors")
+
+
+def test_a_model_that_lacks_weights_is_not_filled_up_with_random_ones(own_folder, compute):
+    file = own_folder / "model.safetensors"
+    stored = load_file(file)
+    name = next(name for name in stored if name.endswith("up_proj.weight"))
+    del stored[name]
+    save_file(stored, file, metadata={"format": "pt"})
+    assert_refused(own_folder, compute, "no weights for")
 
 
 def test_a_model_without_a_chat_template_is_refused(own_folder, compute):

@@ -570,6 +570,13 @@ def test_an_open_model_starts_with_the_labels_of_the_settings(compute, open_path
 
 
 @pytest.mark.usefixtures("text_encoder")
+@pytest.mark.parametrize("vocabulary", ["", "crate,,forklift"])
+def test_labels_that_are_none_are_refused_and_no_others_taken(compute, open_path, vocabulary):
+    with pytest.raises(DetectorError, match=r"^detector\.vocabulary: the labels"):
+        load(compute, model=open_path, vocabulary=vocabulary)
+
+
+@pytest.mark.usefixtures("text_encoder")
 def test_an_open_model_looks_for_other_labels_from_the_next_image_on(compute, open_path, noise):
     detector = load(compute, model=open_path, vocabulary="crate")
     [before] = detector.detect([noise])

@@ -247,3 +247,10 @@ def test_status_describes_every_asset(tiny, lines, content):
     assert entries["tiny"].size > len(content)
     assert entries["nanodet-g"].state == "missing"
     assert entries["nanodet-g"].size == 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_asset_that_cannot_be_read_is_listed_as_damaged(home):
+    (home / "tiny" / "manifest.json").mkdir(parents=True)
+    states = {entry.name: entry.state for entry in store.status()}
+    assert states["tiny"] == "damaged"

@@ -20,14 +20,15 @@ def set_location(detection: Detection, location: Location | None) -> None:
 
 
 def distances_of(message: DetectionArray) -> dict[str, float]:
-    """How far the tracked objects are whose pose is known.
+    """How far the tracked objects are whose pose is known and a place.
 
     Returns:
         Metres from the camera to the middle of the object's visible side, by track id.
     """
     positions = {d.track_id: d.pose.position for d in message.detections if d.has_pose}
-    return {
-        track_id: float(np.linalg.norm((p.x, p.y, p.z)))
+    metres = {
+        track_id: np.float32(np.linalg.norm((p.x, p.y, p.z)))
         for track_id, p in positions.items()
         if track_id
     }
+    return {track_id: float(m) for track_id, m in metres.items() if np.isfinite(m)}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import array
-import os
 import sys
 from collections.abc import Mapping
 
@@ -12,6 +11,7 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
+from mrmllm_ros.conversions.debian import debian_package
 from mrmllm_ros.errors import MrmllmError
 
 _AXES = ("x", "y", "z")
@@ -86,10 +86,9 @@ def _reader():  # noqa: ANN202
     try:
         from sensor_msgs_py import point_cloud2
     except ModuleNotFoundError as error:
-        distribution = os.environ.get("ROS_DISTRO", "<distro>")
         raise PointCloudError(
             "point clouds are read with sensor_msgs_py, which is not installed: apt install "
-            f"ros-{distribution}-sensor-msgs-py, or take source: depth"
+            f"{debian_package('sensor_msgs_py')}, or take source: depth"
         ) from error
     return point_cloud2
 

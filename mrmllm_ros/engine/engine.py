@@ -27,6 +27,7 @@ from mrmllm_ros.engine.statistics import (
     Tally,
 )
 from mrmllm_ros.engine.text_check import check_labels
+from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.distances import Distances
 from mrmllm_ros.perception.images import ImageError
@@ -241,6 +242,7 @@ class Engine(Generic[T]):
             self._asked.add("cancelled" if error.code is ErrorCode.CANCELLED else "failed")
 
     def _on_image_error(self, camera: str, error: Exception) -> None:
+        self._memory.fail(camera, str(error) if isinstance(error, MrmllmError) else repr(error))
         if isinstance(error, ImageError):
             self._images[camera].add("unusable")
             self._last_error = f"unusable image of camera {camera}: {error}"

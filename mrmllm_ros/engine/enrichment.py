@@ -11,8 +11,8 @@ from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.model.answerer import Answerer
 
-# So that a rate that is raised takes effect; a lower rate than that counts as this one.
-_LONGEST_REST_S = 60.0
+# So that a rate that is changed takes effect soon.
+_LOOKS_AT_RATE_S = 0.5
 
 
 class Enricher:
@@ -123,8 +123,10 @@ class EnrichmentWorker:
             self._rest(started_s)
 
     def _rest(self, since_s: float) -> None:
+        while not self._stopping.is_set() and (rest_s := self._left(since_s)) > 0:
+            self._stopping.wait(min(rest_s, _LOOKS_AT_RATE_S))
+
+    def _left(self, since_s: float) -> float:
         # Read once: it may become 0 at any time.
         rate_hz = self.rate_hz
-        if rate_hz > 0:
-            rest_s = since_s + 1 / rate_hz - time.monotonic()
-            self._stopping.wait(min(max(0.0, rest_s), _LONGEST_REST_S))
+        return since_s + 1 / rate_hz - time.monotonic() if rate_hz > 0 else 0.0

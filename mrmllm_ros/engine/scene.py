@@ -90,13 +90,20 @@ class SceneMemory:
         self._now_ns = now_ns
         self._scenes: dict[str, Scene] = {}
         self._enriched: dict[str, EnrichedScene] = {}
+        self._failures: dict[str, str] = {}
         self._changed = Condition()
 
     def put(self, scene: Scene) -> None:
         """Replace the camera's scene."""
         with self._changed:
             self._scenes[scene.frame.camera] = scene
+            self._failures.pop(scene.frame.camera, None)
             self._changed.notify_all()
+
+    def fail(self, camera: str, reason: str) -> None:
+        """Remember why the camera's newest image has given no scene."""
+        with self._changed:
+            self._failures[camera] = reason
 
     def put_enriched(self, enriched: EnrichedScene) -> None:
         """Replace the camera's enriched scene."""
@@ -168,17 +175,22 @@ class SceneMemory:
                 return None
             if (newest := self._newest(camera, max_age_s)) is not None:
                 return newest
-            scene = self._scenes.get(camera)
+            scene, failure = self._scenes.get(camera), self._failures.get(camera)
         if scene is None:
             raise QueryError(
                 ErrorCode.NO_IMAGE,
                 f"no image has come from camera {camera!r}; check that it publishes on the "
-                "node's image topic",
+                "node's image topic"
+                if failure is None
+                else f"no image of camera {camera!r} could be used, the newest because: {failure}",
             )
         raise QueryError(
             ErrorCode.STALE_IMAGE,
             f"the newest image of camera {camera!r} is {self.age_s(scene):.1f} s old and at most "
-            f"{max_age_s:.1f} s is asked for; check the camera, or ask with a larger max_age",
+            f"{max_age_s:.1f} s is asked for; check the camera, or ask with a larger max_age"
+            if failure is None
+            else f"the newest image of camera {camera!r} that could be used is "
+            f"{self.age_s(scene):.1f} s old; later ones could not, the last because: {failure}",
         )
 
     def age_s(self, scene: Scene) -> float:

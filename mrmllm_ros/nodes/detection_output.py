@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TypeVar
@@ -12,6 +11,7 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from mrmllm_ros.conversions.debian import debian_package
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.msg import DetectionArray
 from mrmllm_ros.settings import setting
@@ -119,10 +119,10 @@ def _vision_conversions() -> ModuleType:
     try:
         from mrmllm_ros.conversions import vision
     except ImportError as error:
-        package = f"ros-{os.environ.get('ROS_DISTRO', '<distro>')}-vision-msgs"
         raise VisionMessagesMissingError(
             f"the parameter vision_msgs is true, but the package cannot be imported ({error}); "
-            f"install it (sudo apt install {package}), or set the parameter to false"
+            f"install it (sudo apt install {debian_package('vision_msgs')}), or set the parameter "
+            "to false"
         ) from error
     return vision
 

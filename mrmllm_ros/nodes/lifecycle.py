@@ -7,13 +7,15 @@ import os
 import signal
 import sys
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import wraps
 from threading import Event
 from typing import Generic, TypeVar
 
 import rclpy
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import SingleThreadedExecutor
@@ -81,6 +83,8 @@ class ManagedNode(LifecycleNode, Generic[S]):
         declare_settings(self, self.settings_class)
         self.settings = read_settings(self, self.settings_class)
         self._configured = False
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     @abstractmethod
@@ -157,6 +161,18 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self.deactivate()
         self.release()
 
+    def _on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return self._change_state(request, response)
+        except RCLError as error:
+            # rclpy raises where the transition does not fit the state, and leaves the caller
+            # without a response.
+            self.get_logger().error(f"refused: {error}")
+            response.success = False
+            return response
+
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
             settings = read_settings(self, self.settings_class, changes)
@@ -175,7 +191,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
 
 def spin(node_class: type[ManagedNode]) -> int:
-    """Run a node until SIGINT or SIGTERM.
+    """Run a node until SIGINT or SIGTERM, which also end the loading of models.
 
     The executor has a thread of its own. So the node answers while it loads, and the context
     stays valid until every thread of the node has ended; rclpy's own signal handler would
@@ -186,8 +202,7 @@ def spin(node_class: type[ManagedNode]) -> int:
     """
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     interrupted = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
+    _on_signals(lambda *_: interrupted.set())
     try:
         node = node_class()
     except MrmllmError as error:
@@ -197,11 +212,12 @@ def spin(node_class: type[ManagedNode]) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     with ThreadPoolExecutor(1, "executor") as threads:
-        spinning = threads.submit(_spin, executor, node)
+        spinning = threads.submit(executor.spin)
         spinning.add_done_callback(lambda _: interrupted.set())
         try:
-            if node.autostart:
-                node.start()
+            if node.autostart and not interrupted.is_set():
+                with _interruptible(interrupted):
+                    node.start()
             interrupted.wait()
         finally:
             # Else its thread would be waited for without end.
@@ -214,12 +230,23 @@ def spin(node_class: type[ManagedNode]) -> int:
     return 0
 
 
-def _spin(executor: SingleThreadedExecutor, node: ManagedNode) -> None:
-    """Spin until the executor is shut down, whatever transitions are asked for."""
-    while True:
-        try:
-            executor.spin()
-            return
-        except RCLError as error:
-            # rclpy raises out of its own service when a transition does not fit the state.
-            node.get_logger().error(f"refused: {error}")
+@contextmanager
+def _interruptible(interrupted: Event) -> Iterator[None]:
+    """Have a signal end what the main thread is doing, and not only be remembered."""
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    _on_signals(interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _on_signals(lambda *_: interrupted.set())
+
+
+def _on_signals(handler: Callable[..., None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)

@@ -90,7 +90,6 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
     The points are put together only while somebody listens.
 
     Attributes:
-        located: Objects whose pose was found since the node was activated.
         unlocated: Objects whose pose is not known, for whatever reason.
         unpaired: Messages of detections for which no depth came.
         unusable: Messages of detections whose depth or camera info could not be used.
@@ -103,7 +102,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._entities = ExitStack()
         self._inputs: list[Subscription] = []
         self._transforms: Transforms | None = None
-        self.located = self.unlocated = self.unpaired = self.unusable = 0
+        self.unlocated = self.unpaired = self.unusable = 0
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
@@ -123,7 +122,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._waiting: deque[DetectionArray] = deque()
         self._camera_info: CameraInfo | None = None
         self._depth_info: CameraInfo | None = None
-        self.located = self.unlocated = self.unpaired = self.unusable = 0
+        self.unlocated = self.unpaired = self.unusable = 0
         self._transforms = Transforms(self) if self.settings.source == "points" else None
         self._inputs = [
             self.create_subscription(
@@ -208,7 +207,6 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             set_location(detection, location)
         self._detections.publish(message)
         points = {d.id: location.points for d, location in objects if location is not None}
-        self.located += len(points)
         self.unlocated += len(objects) - len(points)
         if self._points.get_subscription_count():
             self._points.publish(cloud_from_objects(message.header, points))

@@ -302,7 +302,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         if self._models is None:
             return
         threshold = self.settings.detector.score_threshold
-        self._labels.publish(self._models.detector.labels, threshold)
+        known = (*self._models.detector.labels, *self._models.answerer.labels)
+        self._labels.publish(tuple(dict.fromkeys(known)), threshold)
 
     def _condition(self) -> Condition:
         detector, answerer = self._models.detector, self._models.answerer
@@ -434,7 +435,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         return self._engine
 
     def _unexpected(self, error: Exception) -> QueryError:
-        self._on_failure(error)
+        trace = "".join(traceback.format_exception(error))
+        self.get_logger().error(f"a request failed: {trace}")
         return QueryError(ErrorCode.INTERNAL, f"it failed: {error!r}; see the node's log")
 
     def _logged(self, error: QueryError) -> QueryError:

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import os
-
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
+from mrmllm_ros.conversions.debian import debian_package
 from mrmllm_ros.errors import MrmllmError
 
 
@@ -25,8 +24,7 @@ def require_packages(*names: str) -> None:
     """
     missing = [name for name in names if not _is_installed(name)]
     if missing:
-        distribution = os.environ.get("ROS_DISTRO", "DISTRIBUTION")
-        debs = " ".join(f"ros-{distribution}-{name.replace('_', '-')}" for name in missing)
+        debs = " ".join(map(debian_package, missing))
         raise PackageMissingError(
             f"ROS packages that are not installed: {', '.join(missing)}; on Ubuntu: "
             f"sudo apt install {debs}"

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from builtin_interfaces.msg import Time as Stamp
 from geometry_msgs.msg import Transform
 from rclpy.node import Node
 from rclpy.time import Time
 
+from mrmllm_ros.conversions.debian import debian_package
 from mrmllm_ros.errors import MrmllmError
 
 
@@ -41,10 +40,9 @@ class Transforms:
         if target == source:
             return np.eye(4)
         if self._listener is None:
-            distribution = os.environ.get("ROS_DISTRO", "<distro>")
             raise TransformError(
                 f"the points are in the frame {source!r} and the image in {target!r}; publish "
-                f"them in {target!r}, or apt install ros-{distribution}-tf2-ros-py"
+                f"them in {target!r}, or apt install {debian_package('tf2_ros_py')}"
             )
         try:
             found = self._buffer.lookup_transform(target, source, Time.from_msg(stamp))

@@ -46,3 +46,14 @@ def test_distances_are_those_of_tracked_objects_whose_pose_is_known():
     )
     assert distances_of(message) == {"7": 3.0}
     assert distances_of(DetectionArray()) == {}
+
+
+@pytest.mark.parametrize("x", [float("nan"), float("inf"), 1e300])
+def test_a_pose_that_is_no_place_has_no_distance(x):
+    message = DetectionArray(
+        detections=[
+            Detection(track_id="7", has_pose=True, pose=Pose(position=Point(x=x))),
+            Detection(track_id="8", has_pose=True, pose=Pose(position=Point(z=2.0))),
+        ]
+    )
+    assert distances_of(message) == {"8": 2.0}

@@ -24,28 +24,30 @@ def enricher(answerer, memory, enriched):
 
 
 class Rest(threading.Event):
-    """An event that is waited for as long as a test wants, whatever the timeout.
+    """An event that is waited for as long as a test wants; the clock then says it was the timeout.
 
     Attributes:
         asked_s: Gets the length of each rest.
         gate: Each rest is a step.
     """
 
-    def __init__(self):
+    def __init__(self, monotonic):
         super().__init__()
         self.asked_s = Inbox()
         self.gate = Gate()
+        self._monotonic = monotonic
 
     def wait(self, timeout=None):
         self.asked_s.put(timeout)
         if not self.is_set():
             self.gate.step()
+        self._monotonic.seconds += timeout
         return self.is_set()
 
 
 @pytest.fixture
 def monotonic(monkeypatch):
-    """The monotonic clock of the enricher and of its worker; it stands still until it is set."""
+    """The monotonic clock of the enricher and of its worker; it goes on with rests alone."""
     now = SimpleNamespace(seconds=1000.0)
     fake = SimpleNamespace(monotonic=lambda: now.seconds)
     monkeypatch.setattr(enrichment, "time", fake)
@@ -53,9 +55,9 @@ def monotonic(monkeypatch):
 
 
 @pytest.fixture
-def rest(monkeypatch):
+def rest(monkeypatch, monotonic):
     """The worker's rest between two passes."""
-    rest = Rest()
+    rest = Rest(monotonic)
     monkeypatch.setattr(enrichment, "Event", lambda: rest)
     return rest
 
@@ -237,15 +239,23 @@ def test_the_cameras_take_turns_however_many_scenes_one_has(worker, enriched, an
     assert [value_of(enriched.next()) for _ in range(4)] == [1, 13, 3, 14]
 
 
-def test_the_worker_rests_for_what_is_left_of_its_period(make_worker, rest, answerer, monotonic):
+@pytest.mark.parametrize(
+    ("took_s", "left_s"), [(0.0, [0.25]), (0.1, [0.15]), (0.25, []), (7.0, [])]
+)
+def test_the_worker_rests_for_what_is_left_of_its_period(
+    took_s, left_s, make_worker, rest, answerer, enriched, monotonic
+):
     worker = make_worker(rate_hz=4.0)
-    for took_s, left_s in [(0.0, 0.25), (0.1, 0.15), (0.25, 0.0), (7.0, 0.0)]:
-        answerer.read_gate.close()
-        worker.offer(make_scene())
-        answerer.reading.next()
-        monotonic.seconds += took_s
-        answerer.read_gate.open()
-        assert rest.asked_s.next() == pytest.approx(left_s)
+    answerer.read_gate.close()
+    worker.offer(make_scene())
+    answerer.reading.next()
+    monotonic.seconds += took_s
+    answerer.read_gate.open()
+    enriched.next()
+    assert [rest.asked_s.next() for _ in left_s] == pytest.approx(left_s)
+    worker.rate_hz = 0.0
+    worker.stop()
+    assert rest.asked_s.empty()
 
 
 def test_while_the_worker_rests_nothing_is_read(worker, rest, answerer, enriched):
@@ -387,7 +397,26 @@ def test_after_stopping_no_scene_is_taken(worker, answerer):
     assert answerer.reading.empty()
 
 
-def test_a_rest_is_never_so_long_that_a_raised_rate_goes_unnoticed(make_worker, rest):
+def test_a_low_rate_is_kept(make_worker, monotonic, enriched):
+    worker = make_worker(rate_hz=0.01)
+    started_s = monotonic.seconds
+    for value in (1, 2):
+        worker.offer(make_scene(value))
+        assert value_of(enriched.next()) == value
+    assert monotonic.seconds - started_s >= 99.9
+
+
+def test_a_rate_that_is_raised_during_a_rest_takes_effect_soon(
+    make_worker, rest, monotonic, enriched
+):
     worker = make_worker(rate_hz=1e-10)
-    worker.offer(make_scene())
-    assert rest.asked_s.next() == 60.0
+    started_s = monotonic.seconds
+    rest.gate.close()
+    worker.offer(make_scene(1))
+    enriched.next()
+    rest.asked_s.next()
+    worker.rate_hz = 10.0
+    worker.offer(make_scene(2))
+    rest.gate.open()
+    enriched.next()
+    assert monotonic.seconds - started_s < 2

@@ -116,6 +116,24 @@ def test_without_any_image_the_error_says_so(two_cameras):
     assert error.value.code is ErrorCode.NO_IMAGE
 
 
+def test_where_no_image_could_be_used_the_error_says_why(memory):
+    memory.fail("front", "unknown encoding")
+    with pytest.raises(QueryError, match=r"could be used, .* unknown encoding$") as error:
+        fresh_now(memory)
+    assert error.value.code is ErrorCode.NO_IMAGE
+    memory.put(scene := make_scene())
+    assert fresh_now(memory) is scene
+
+
+def test_where_later_images_could_not_be_used_the_error_says_why(memory, clock):
+    memory.put(make_scene())
+    memory.fail("front", "unknown encoding")
+    clock.advance(5)
+    with pytest.raises(QueryError, match=r"5\.0 s old; later ones .* unknown encoding$") as error:
+        fresh_now(memory, max_age_s=2.0)
+    assert error.value.code is ErrorCode.STALE_IMAGE
+
+
 def test_after_the_clock_has_jumped_back_the_scene_from_the_future_is_stale(memory, clock):
     memory.put(make_scene())
     clock.advance(-100)

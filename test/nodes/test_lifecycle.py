@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's lifecycle in this process, with models that load at once."""
 
+import signal
+import sys
 import threading
+import time
 
 import fakes
 import pytest
@@ -14,7 +17,9 @@ from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.models import Models
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.nodes.camera_player_node import CameraPlayerNode
+from mrmllm_ros.nodes.localizer_node import LocalizerNode
 from mrmllm_ros.nodes.mrmllm_node import MrmllmNode
+from mrmllm_ros.nodes.processes import running
 from mrmllm_ros.nodes.visualizer_node import VisualizerNode
 
 # Of the node that has not been configured: parameters, lifecycle, log level.
@@ -222,7 +227,7 @@ def test_names_that_cannot_be_those_of_cameras_are_refused_with_the_reason(node,
     assert "cameras: " in result.reason
 
 
-@pytest.mark.parametrize("node_class", [VisualizerNode, CameraPlayerNode])
+@pytest.mark.parametrize("node_class", [VisualizerNode, CameraPlayerNode, LocalizerNode])
 def test_a_node_without_models_leaves_nothing_behind_either(make_node, picture, node_class):
     node = make_node(node_class, **({"path": picture} if node_class is CameraPlayerNode else {}))
     cycle(node)
@@ -233,3 +238,30 @@ def test_a_node_without_models_leaves_nothing_behind_either(make_node, picture, 
     assert held(node) == before
     node.start()
     assert state(node) == State.PRIMARY_STATE_ACTIVE
+
+
+LOADS_FOR_EVER = """
+import sys, time
+from mrmllm_ros.nodes.camera_player_node import CameraPlayerNode
+from mrmllm_ros.nodes.lifecycle import spin
+
+class LoadsForEver(CameraPlayerNode):
+    def configure(self):
+        print("loading", flush=True)
+        time.sleep(600)
+
+sys.exit(spin(LoadsForEver))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_loading_of_models(tmp_path, number):
+    log = tmp_path / "log"
+    with running([sys.executable, "-c", LOADS_FOR_EVER], log) as process:
+        until = time.monotonic() + 60
+        while "loading" not in log.read_text():
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(60) == 0, log.read_text()
+    assert "Traceback" not in log.read_text()

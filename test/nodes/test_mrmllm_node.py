@@ -366,8 +366,9 @@ def test_a_transition_that_does_not_fit_the_state_is_refused_and_the_node_goes_o
     camera, node, bus_image
 ):
     activate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
-    camera.client.call_async(ChangeState, "mrmllm_node/change_state", activate)
-    assert camera.client.spin_until(lambda: "refused" in node.log_text())
+    response = camera.client.call(ChangeState, "mrmllm_node/change_state", activate)
+    assert not response.success
+    assert "refused" in node.log_text()
     assert camera.see(bus_image).detections
     node.check()
 

@@ -57,6 +57,13 @@ def is_calibrated(info: CameraInfo) -> bool:
     return bool(np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0)
 
 
+def region_size(info: CameraInfo) -> tuple[int, int]:
+    """Width and height in pixels of the region of interest, or of all where none is set."""
+    if info.roi.width and info.roi.height:
+        return info.roi.width, info.roi.height
+    return info.width, info.height
+
+
 def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarray:
     """The pinhole model of an image that may be larger or smaller than what `info` is about.
 
@@ -77,14 +84,13 @@ def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarra
     if not is_calibrated(info):
         raise CameraInfoError("camera_info holds no calibration (k); calibrate the camera")
     matrix = projection(info)
-    width, height = info.width, info.height
+    width, height = region_size(info)
     if info.roi.width and info.roi.height:
-        width, height = info.roi.width, info.roi.height
         matrix[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
+    is_empty = not (width and height and min(resolution_wh))
     # A pixel may be lost to rounding.
-    if not (width and height) or abs(width * resolution_wh[1] - height * resolution_wh[0]) > max(
-        width, height
-    ):
+    lost = abs(width * resolution_wh[1] - height * resolution_wh[0])
+    if is_empty or lost > max(width, height):
         raise CameraInfoError(
             f"camera_info is about {width} x {height} pixels and the image has "
             f"{resolution_wh[0]} x {resolution_wh[1]}, another shape; publish the camera_info of "

@@ -19,8 +19,14 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from mrmllm_ros.conversions.cameras import projection
+from mrmllm_ros.conversions.cameras import (
+    camera_matrix,
+    is_calibrated,
+    projection,
+    region_size,
+)
 from mrmllm_ros.msg import Answer, Detection, DetectionArray
+from mrmllm_ros.perception.depth import pinhole
 from mrmllm_ros.perception.legend import caption, dashes, label_colour
 
 # On the image plane, for each metre of its distance, so that all looks alike at any distance.
@@ -88,17 +94,22 @@ def image_plane_markers(
 
     Args:
         detections: Objects in one image.
-        camera_info: The calibrated camera that took it; `k` is its pinhole model (REP 104), for
-            an image of any size.
+        camera_info: The calibrated camera that took it; the image is one as `camera_matrix`
+            takes it, of the same shape and of any size. Where `camera_info` leaves its size out,
+            it is that of the image.
         distance_m: Distance of the plane from the camera in metres.
         novelty_threshold: Novelty from which on an outline is dashed.
 
     Returns:
         Two markers for each object, in the namespaces `boxes` and `labels`.
+
+    Raises:
+        CameraInfoError: If the camera is not calibrated, or the image has another shape.
     """
+    matrix = _image_matrix(camera_info, (detections.image_width, detections.image_height))
     markers = []
     for detection in detections.detections:
-        edges = _plane_edges(detection, detections.image_width, camera_info, distance_m)
+        edges = _plane_edges(detection, matrix, distance_m)
         lines = _lines("boxes", detections, detection, edges, novelty_threshold)
         lines.scale.x = _PLANE_LINE * distance_m
         height = _PLANE_TEXT * distance_m
@@ -148,12 +159,19 @@ def answer_marker(answer: Answer, camera_info: CameraInfo, distance_m: float) ->
 
     Returns:
         A marker in the namespace `answer`.
+
+    Raises:
+        CameraInfoError: If the camera is not calibrated, or its image has no width or height.
     """
     paragraphs = answer_lines(answer)
     lines = [line for text in paragraphs for line in textwrap.wrap(text, _ANSWER_COLUMNS)]
     height = _PLANE_TEXT * distance_m
-    middle, bottom = camera_info.width / 2, float(camera_info.height)
-    [(x, y, z)] = _to_plane(np.array([(middle, bottom)]), camera_info, distance_m)
+    size = region_size(camera_info)
+    matrix = _image_matrix(camera_info, size)
+    # Where the size is left out, the principal point is as good as the middle of the image.
+    image_width, image_height = size if any(size) else 2 * pinhole(matrix)[1]
+    middle_of_lower_edge = np.array([(image_width / 2, image_height)])
+    [(x, y, z)] = _to_plane(middle_of_lower_edge, matrix, distance_m)
     centre = (x, y + height * (len(lines) / 2 + 1), z)
     return _text("answer", answer.header, "\n".join(lines), centre, height)
 
@@ -206,23 +224,27 @@ def _marker_id(detection: Detection) -> int:
     return detection.id
 
 
-def _plane_edges(
-    detection: Detection, image_width: int, camera_info: CameraInfo, distance_m: float
-) -> np.ndarray:
+def _image_matrix(camera_info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarray:
+    """(3, 3) float64, the camera's matrix for an image of that size in pixels."""
+    # A driver that leaves the size out means that of the image.
+    if region_size(camera_info) == (0, 0) and is_calibrated(camera_info):
+        return projection(camera_info)
+    return camera_matrix(camera_info, resolution_wh)
+
+
+def _plane_edges(detection: Detection, matrix: np.ndarray, distance_m: float) -> np.ndarray:
     """(4, 2, 3) edges of the box on the plane, clockwise, the upper one first."""
     box = detection.bbox
     signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) / 2
     pixels = signs * (box.size_x, box.size_y) + (box.center_x, box.center_y)
-    # The image may be a scaled one.
-    scale = camera_info.width / image_width if camera_info.width and image_width else 1.0
-    corners = _to_plane(pixels * scale, camera_info, distance_m)
+    corners = _to_plane(pixels, matrix, distance_m)
     return np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
 
 
-def _to_plane(pixels: np.ndarray, camera_info: CameraInfo, distance_m: float) -> np.ndarray:
-    """(N, 3) points of the plane that (N, 2) pixels show."""
-    matrix = projection(camera_info)
-    metres = (pixels - matrix[:2, 2]) / (matrix[0, 0], matrix[1, 1]) * distance_m
+def _to_plane(pixels: np.ndarray, matrix: np.ndarray, distance_m: float) -> np.ndarray:
+    """(N, 3) points of the plane that (N, 2) pixels of an image with that matrix show."""
+    focal, center = pinhole(matrix)
+    metres = (pixels - center) / focal * distance_m
     return np.column_stack([metres, np.full(len(metres), distance_m)])
 
 

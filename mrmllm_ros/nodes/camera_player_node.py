@@ -24,6 +24,9 @@ from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.perception.playback import frames
 from mrmllm_ros.settings import Validated, setting
 
+# How long the log keeps quiet after a failure that it has named before.
+_LOG_PERIOD_S = 5.0
+
 
 @dataclass(frozen=True)
 class PlayerSettings(Validated):
@@ -52,7 +55,8 @@ class PlayerSettings(Validated):
 class CameraPlayerNode(ManagedNode[PlayerSettings]):
     """Publishes `image_raw`, `camera_info` and `image_raw/compressed`, each image stamped anew.
 
-    An image is compressed only while somebody listens.
+    An image is compressed only while somebody listens. A file that cannot be read is named and
+    skipped.
     """
 
     settings_class = PlayerSettings
@@ -60,6 +64,7 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
     def __init__(self) -> None:
         super().__init__("camera_player_node")
         self._frames: Iterator[np.ndarray] = iter(())
+        self._reported: set[str] = set()
         self._outputs: list[Publisher] = []
         self._timer: Timer | None = None
 
@@ -67,7 +72,8 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
         """See `ManagedNode.configure`."""
         if not self.settings.path:
             raise ImageError("nothing to play; set the parameter path")
-        self._rewind()
+        self._reported = set()
+        self._frames = self._frames_once_readable()
         topic = self.resolve_topic_name("image_raw")
         options = {
             "qos_profile": qos_profile_sensor_data,
@@ -100,19 +106,38 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
 
     def reconfigure(self) -> None:
         """See `ManagedNode.reconfigure`."""
-        if self._timer is not None:
-            self._timer.timer_period_ns = int(1e9 / self.settings.rate_hz)
+        period_ns = int(1e9 / self.settings.rate_hz)
+        if self._timer is not None and self._timer.timer_period_ns != period_ns:
+            self._timer.timer_period_ns = period_ns
+            # Else the next image is still waited for as long as the old rate says.
+            self._timer.reset()
 
-    def _rewind(self) -> None:
-        source = frames(Path(self.settings.path).expanduser())
-        # A source that cannot be played is an error here and not at some later image.
-        self._frames = chain([next(source)], source)
+    def _source(self) -> Iterator[np.ndarray]:
+        return frames(Path(self.settings.path).expanduser())
+
+    def _frames_once_readable(self) -> Iterator[np.ndarray]:
+        """The source from its first readable image on; what comes before that is named.
+
+        So a source that cannot be played is an error now and not at some later image.
+
+        Raises:
+            ImageError: If nothing can be read.
+        """
+        source = self._source()
+        first, errors = _first_readable(source)
+        if first is None and len(errors) > 1:
+            raise ImageError(f"none of {len(errors)} images can be read; {errors[0]}")
+        if first is None:
+            raise errors[0]
+        for error in errors:
+            self._report(error)
+        return chain([first], source)
 
     def _play(self) -> None:
         try:
             frame = self._next_frame()
         except ImageError as error:
-            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+            self._report(error)
             return
         if frame is None:
             self.get_logger().info("the end")
@@ -123,9 +148,19 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
     def _next_frame(self) -> np.ndarray | None:
         frame = next(self._frames, None)
         if frame is None and self.settings.loop:
-            self._rewind()
+            # Kept before it is read from: after an unreadable first file the next one follows.
+            self._frames = self._source()
             return next(self._frames)
         return frame
+
+    def _report(self, error: ImageError) -> None:
+        """Name each failure when it is new, and now and then what goes on."""
+        message = str(error)
+        if message in self._reported:
+            self.get_logger().error(message, throttle_duration_sec=_LOG_PERIOD_S)
+        else:
+            self._reported.add(message)
+            self.get_logger().error(message)
 
     def _publish(self, frame: np.ndarray) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
@@ -135,6 +170,18 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
         self._images.publish(image_from_bgr(frame, header))
         if self._compressed.get_subscription_count():
             self._compressed.publish(jpeg_from_bgr(frame, header, self.settings.jpeg_quality))
+
+
+def _first_readable(
+    source: Iterator[np.ndarray],
+) -> tuple[np.ndarray | None, list[ImageError]]:
+    """The next frame that can be read, None if there is none, and why those before it cannot."""
+    errors: list[ImageError] = []
+    while True:
+        try:
+            return next(source, None), errors
+        except ImageError as error:
+            errors.append(error)
 
 
 def main() -> int:

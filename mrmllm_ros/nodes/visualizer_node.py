@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +14,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
-from mrmllm_ros.conversions.cameras import is_calibrated
+from mrmllm_ros.conversions.cameras import CameraInfoError, is_calibrated
 from mrmllm_ros.conversions.detections import detections_from_message
 from mrmllm_ros.conversions.headers import nanoseconds
 from mrmllm_ros.conversions.images import bgr_from_message, image_from_bgr
@@ -31,6 +33,9 @@ from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.annotation import draw_caption, draw_detections
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.settings import Validated, setting
+
+# How long the log keeps quiet after a failure that may come with every image.
+_LOG_PERIOD_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,10 @@ class VisualizerSettings(Validated):
 class VisualizerNode(ManagedNode[VisualizerSettings]):
     """Publishes `annotated_image` and `markers`.
 
-    Each detection is drawn into the very image it was found in. Markers of `detections_3d` need
-    nothing else; those on the image plane are made once a calibrated `camera_info` has come.
-    Nothing is drawn while nobody listens.
+    Each detection is drawn into the image that has its stamp and its size, the one it was found
+    in. Images that carry no stamp cannot be told apart: it is drawn into the newest one, and one
+    warning says so. Markers of `detections_3d` need nothing else; those on the image plane are
+    made once a calibrated `camera_info` has come. Nothing is drawn while nobody listens.
     """
 
     settings_class = VisualizerSettings
@@ -132,7 +138,14 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         self._outputs = []
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        self._images[nanoseconds(message.header.stamp)] = message
+        stamp_ns = nanoseconds(message.header.stamp)
+        if stamp_ns == 0:
+            self.get_logger().warning(
+                "images carry no stamp: detections are drawn into the newest image, which need "
+                "not be the one they were found in",
+                once=True,
+            )
+        self._images[stamp_ns] = message
         while len(self._images) > self.settings.buffered_images:
             self._images.popitem(last=False)
 
@@ -150,8 +163,9 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         self._answered_at = self.get_clock().now()
         lifetime_s = self.settings.answer_s
         if self._has_image_plane() and lifetime_s > 0:
-            marker = answer_marker(message, self._camera_info, self.settings.plane_distance_m)
-            self._show(self._answer_updates, message, [marker], lifetime_s)
+            with self._reporting_camera_info():
+                marker = answer_marker(message, self._camera_info, self.settings.plane_distance_m)
+                self._show(self._answer_updates, message, [marker], lifetime_s)
 
     def _on_detections_3d(self, message: DetectionArray) -> None:
         if self._markers.get_subscription_count():
@@ -159,19 +173,16 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             self._show(self._box_updates, message, markers, self.settings.marker_lifetime_s)
 
     def _on_detections(self, message: DetectionArray) -> None:
-        settings = self.settings
         if self._has_image_plane():
-            markers = image_plane_markers(
-                message, self._camera_info, settings.plane_distance_m, settings.novelty_threshold
-            )
-            self._show(self._plane_updates, message, markers, settings.marker_lifetime_s)
+            with self._reporting_camera_info():
+                self._outline(message)
         image = self._images.get(nanoseconds(message.header.stamp))
         if image is None or not self._annotated.get_subscription_count():
             return
         try:
             drawn = self._draw(bgr_from_message(image), message)
         except (ImageError, ValueError) as error:
-            self.get_logger().error(f"cannot draw: {error}", throttle_duration_sec=5.0)
+            self.get_logger().error(f"cannot draw: {error}", throttle_duration_sec=_LOG_PERIOD_S)
             return
         if caption := self._caption():
             drawn = draw_caption(drawn, caption)
@@ -180,6 +191,23 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
     def _has_image_plane(self) -> bool:
         """Whether the image plane is known and somebody wants to see what is on it."""
         return self._camera_info is not None and self._markers.get_subscription_count() > 0
+
+    @contextmanager
+    def _reporting_camera_info(self) -> Iterator[None]:
+        """Have a `camera_info` that does not describe the image cost its markers and no more."""
+        try:
+            yield
+        except CameraInfoError as error:
+            self.get_logger().warning(
+                f"no markers on the image plane: {error}", throttle_duration_sec=_LOG_PERIOD_S
+            )
+
+    def _outline(self, message: DetectionArray) -> None:
+        settings = self.settings
+        markers = image_plane_markers(
+            message, self._camera_info, settings.plane_distance_m, settings.novelty_threshold
+        )
+        self._show(self._plane_updates, message, markers, settings.marker_lifetime_s)
 
     def _show(
         self,
@@ -191,6 +219,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         self._markers.publish(updates.update(message.header, markers, lifetime_s))
 
     def _draw(self, image: np.ndarray, message: DetectionArray) -> np.ndarray:
+        _check_size(image, message)
         threshold = self.settings.novelty_threshold
         return draw_detections(
             image,
@@ -204,6 +233,21 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             return []
         age_s = (self.get_clock().now() - self._answered_at).nanoseconds / 1e9
         return answer_lines(self._answer) if 0 <= age_s <= self.settings.answer_s else []
+
+
+def _check_size(image: np.ndarray, message: DetectionArray) -> None:
+    """Refuse an image that is not the one that the detections are about.
+
+    Raises:
+        ImageError: If they have different sizes.
+    """
+    height, width = image.shape[:2]
+    if (width, height) != (message.image_width, message.image_height):
+        raise ImageError(
+            f"the image has {width} x {height} pixels, and the detections are about one of "
+            f"{message.image_width} x {message.image_height}; remap image_raw to the image that "
+            "the detector takes"
+        )
 
 
 def main() -> int:

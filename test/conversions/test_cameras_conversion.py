@@ -95,7 +95,7 @@ def test_binning_makes_the_image_smaller(info):
     np.testing.assert_allclose(camera_matrix(info, (320, 240)), np.reshape(expected.k, (3, 3)))
 
 
-@pytest.mark.parametrize("size", [(640, 360), (480, 640), (1280, 720)])
+@pytest.mark.parametrize("size", [(640, 360), (480, 640), (1280, 720), (0, 0), (1, 0)])
 def test_an_image_of_another_shape_is_refused_with_both_sizes(size, info):
     with pytest.raises(CameraInfoError, match=rf"640 x 480 .* {size[0]} x {size[1]}"):
         camera_matrix(info, size)

@@ -9,7 +9,7 @@ from mrmllm_ros.msg import Answer, DetectionArray
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
-from mrmllm_ros.conversions.cameras import pinhole_camera_info
+from mrmllm_ros.conversions.cameras import CameraInfoError, pinhole_camera_info
 from mrmllm_ros.conversions.detections import detection_array_from_scene
 from mrmllm_ros.conversions.markers import (
     MarkerUpdates,
@@ -64,9 +64,15 @@ def coordinates(points):
 
 
 def pixels(points, camera_info):
+    """(N, 2), where points are in the image, whose first pixel reaches from 0 to 1."""
     matrix = np.reshape(camera_info.k, (3, 3))
     x, y, w = matrix @ coordinates(points).T
-    return np.stack([x / w, y / w], axis=1)
+    return np.stack([x / w, y / w], axis=1) + 0.5
+
+
+def set_region(camera_info, x_offset, y_offset, width, height):
+    roi = camera_info.roi
+    roi.x_offset, roi.y_offset, roi.width, roi.height = x_offset, y_offset, width, height
 
 
 def keys(markers):
@@ -106,11 +112,50 @@ def test_the_outline_goes_round_the_box_when_seen_through_the_camera(array, came
 
 
 def test_the_outline_of_a_scaled_image_goes_where_that_of_the_whole_image_does(array, camera_info):
-    half = pinhole_camera_info(array.header, (1280, 960), 60.0)
-    [outline, _], [scaled, _] = (on_plane(array, info)[0] for info in (camera_info, half))
+    sensor = pinhole_camera_info(array.header, (1280, 960), 60.0)
+    [outline, _], [scaled, _] = (on_plane(array, info)[0] for info in (camera_info, sensor))
+    np.testing.assert_allclose(coordinates(scaled.points), coordinates(outline.points), atol=1e-9)
+
+
+def test_an_object_is_outlined_alike_through_the_whole_sensor_and_a_region_of_it(make_array):
+    whole = make_array(("bus", 0.8, (300, 200, 700, 500)))
+    whole.image_width, whole.image_height = 1280, 960
+    sensor = pinhole_camera_info(whole.header, (1280, 960), 60.0)
+    [expected], _ = on_plane(whole, sensor)
+
+    part = make_array(("bus", 0.8, (300 - 200, 200 - 100, 700 - 200, 500 - 100)))
+    set_region(sensor, 200, 100, 640, 480)
+    [outline], _ = on_plane(part, sensor)
     np.testing.assert_allclose(
-        coordinates(scaled.points), coordinates(outline.points), atol=0.002 * DISTANCE_M
+        coordinates(outline.points), coordinates(expected.points), atol=1e-9
     )
+
+
+def test_the_outline_of_a_rectified_image_goes_by_the_matrix_of_rectified_images(
+    array, camera_info
+):
+    rectified = pinhole_camera_info(array.header, (640, 480), 50.0)
+    [expected, _], _ = on_plane(array, rectified)
+    camera_info.p = rectified.p
+    [outline, _], _ = on_plane(array, camera_info)
+    assert outline == expected
+
+
+@pytest.mark.parametrize("size", [(640, 360), (480, 640), (0, 0)])
+def test_an_image_of_another_shape_is_refused_with_both_sizes(size, array, camera_info):
+    array.image_width, array.image_height = size
+    with pytest.raises(CameraInfoError, match=rf"640 x 480 .* {size[0]} x {size[1]}"):
+        on_plane(array, camera_info)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (0, 0)])
+def test_a_camera_that_is_not_calibrated_is_refused(size, array, camera_info):
+    camera_info.width, camera_info.height = size
+    camera_info.k = [0.0] * 9
+    with pytest.raises(CameraInfoError, match="calibrate"):
+        on_plane(array, camera_info)
+    with pytest.raises(CameraInfoError, match="calibrate"):
+        answer_marker(Answer(), camera_info, DISTANCE_M)
 
 
 def test_a_driver_that_leaves_the_size_out_means_the_size_of_the_image(array, camera_info):
@@ -311,8 +356,26 @@ def test_the_answer_is_written_below_the_image(array, camera_info):
     [(x, y)] = pixels([written.pose.position], camera_info)
     # Text is centred on its position: its upper edge is half of it higher.
     height = written.scale.z / DISTANCE_M * camera_info.k[4] * len(written.text.splitlines())
-    assert x == pytest.approx(320, abs=1)
+    assert x == pytest.approx(320)
     assert 480 < y - height / 2 < 520
+
+
+def test_the_answer_stands_below_the_middle_of_a_region_of_the_sensor(camera_info):
+    answer = Answer(question="What is there?", text="A bus [1].")
+    whole = answer_marker(answer, camera_info, DISTANCE_M).pose.position
+    set_region(camera_info, 100, 60, 320, 240)
+    part = answer_marker(answer, camera_info, DISTANCE_M).pose.position
+    # From (320, 480) to (100 + 160, 60 + 240).
+    metres = np.array([320 - 260, 480 - 300]) / camera_info.k[0] * DISTANCE_M
+    np.testing.assert_allclose((whole.x - part.x, whole.y - part.y), metres, atol=1e-9)
+
+
+def test_where_the_size_is_left_out_the_answer_goes_below_the_optical_axis(camera_info):
+    answer = Answer(question="What is there?", text="A bus [1].")
+    written = answer_marker(answer, camera_info, DISTANCE_M)
+    camera_info.width = camera_info.height = 0
+    again = answer_marker(answer, camera_info, DISTANCE_M).pose.position
+    np.testing.assert_allclose(coordinates([again]), coordinates([written.pose.position]))
 
 
 def test_an_empty_question_asks_for_a_description(array, camera_info):

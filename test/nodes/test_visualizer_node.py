@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from mrmllm_ros.msg import Answer, BoundingBox2D, Detection, DetectionArray
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
@@ -45,15 +46,20 @@ class Feed:
             detections=detections,
         )
 
-    def calibrate(self):
-        """Send a calibration, and an image for it to have come before."""
-        self.infos.publish(pinhole_camera_info(self.header(), SIZE_WH, 60.0))
+    def calibrate(self, size_wh=SIZE_WH):
+        """Send a calibration, and wait for it to have come before what follows."""
+        self.infos.publish(pinhole_camera_info(self.header(), size_wh, 60.0))
         self.client.spin_until(lambda: False, 0.2)
 
-    def show(self, array):
-        """Send an image and then what is found in it."""
-        self.images.publish(image_from_bgr(np.zeros((120, 160, 3), np.uint8), array.header))
+    def send_image(self, header, size_wh=SIZE_WH, value=0):
+        """Send an image, and wait for it to have come before what follows."""
+        width, height = size_wh
+        self.images.publish(image_from_bgr(np.full((height, width, 3), value, np.uint8), header))
         self.client.spin_until(lambda: False, 0.2)
+
+    def show(self, array, size_wh=SIZE_WH):
+        """Send an image and then what is found in it."""
+        self.send_image(array.header, size_wh)
         self.detections.publish(array)
 
     def wait(self, received, header):
@@ -73,6 +79,14 @@ class Feed:
 def cat(track_id="", **fields):
     box = BoundingBox2D(center_x=80.0, center_y=60.0, size_x=40.0, size_y=30.0)
     return Detection(id=1, track_id=track_id, label="cat", score=0.5, bbox=box, **fields)
+
+
+def full_mask():
+    """The silhouette of an object that fills the image."""
+    width, height = SIZE_WH
+    mask = Image(width=width, height=height, step=width, encoding="mono8")
+    mask.data = np.full((height, width), 255, np.uint8).tobytes()
+    return mask
 
 
 @pytest.fixture
@@ -141,11 +155,60 @@ def test_an_answer_stands_below_the_next_image_and_below_the_image_plane(feed):
     assert feed.wait(feed.drawn, array.header).height > SIZE_WH[1]
 
 
-def test_masks_are_drawn_and_a_wrong_one_is_reported(feed):
+def test_a_camera_info_of_another_shape_is_reported_and_costs_the_image_plane_only(feed):
+    feed.calibrate(size_wh=(160, 90))
     array = feed.array(cat())
-    mask = Image(width=160, height=120, step=160, encoding="mono8")
-    mask.data = np.full((120, 160), 255, np.uint8).tobytes()
-    array.detections[0].mask = mask
+    feed.show(array)
+    feed.wait(feed.drawn, array.header)
+    assert feed.markers == []
+    log = feed.node.log_text()
+    assert "no markers on the image plane: camera_info is about 160 x 90 pixels" in log
+    assert "the image has 160 x 120" in log
+
+    feed.calibrate()
+    again = feed.array(cat())
+    feed.show(again)
+    feed.wait(feed.markers, again.header)
+
+
+def test_a_camera_info_without_height_is_reported_and_costs_the_answers_marker_only(feed):
+    feed.calibrate(size_wh=(160, 0))
+    feed.answers.publish(Answer(header=feed.header(), text="A cat [1]."))
+    log = feed.node.log_text
+    assert feed.client.spin_until(lambda: "no markers on the image plane" in log(), 20)
+    array = feed.array(cat())
+    feed.show(array)
+    assert feed.wait(feed.drawn, array.header).height > SIZE_WH[1]
+
+
+@pytest.mark.parametrize("mask", [Image(), full_mask()], ids=["boxes", "masks"])
+def test_an_image_of_another_size_is_refused_with_both_sizes_and_the_remedy(feed, mask):
+    array = feed.array(cat(mask=mask))
+    feed.show(array, size_wh=(80, 60))
+    log = feed.node.log_text
+    assert feed.client.spin_until(lambda: "cannot draw" in log(), 20)
+    assert "the image has 80 x 60 pixels" in log()
+    assert "160 x 120; remap image_raw" in log()
+
+    again = feed.array(cat(mask=mask))
+    feed.show(again)
+    feed.wait(feed.drawn, again.header)
+    assert array.header not in [image.header for image in feed.drawn]
+
+
+def test_without_stamps_the_newest_image_is_drawn_into_and_one_warning_says_so(feed):
+    array = feed.array(cat())
+    array.header.stamp = Time()
+    for value in (50, 150, 250):
+        feed.send_image(array.header, value=value)
+    feed.detections.publish(array)
+    drawn = bgr_from_message(feed.wait(feed.drawn, array.header))
+    assert drawn[-1, -1].tolist() == [250] * 3
+    assert feed.node.log_text().count("images carry no stamp") == 1
+
+
+def test_masks_are_drawn_and_a_wrong_one_is_reported(feed):
+    array = feed.array(cat(mask=full_mask()))
     feed.show(array)
     drawn = bgr_from_message(feed.wait(feed.drawn, array.header))
     assert drawn.any(axis=2).all()

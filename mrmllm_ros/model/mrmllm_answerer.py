@@ -46,6 +46,12 @@ class MrMllmSettings(Validated):
         "answers from the prompt alone. auto takes the embedded ones with the models that they "
         "were made for, and none with others.",
     )
+    head_reads: bool = setting(
+        True,
+        "Whether the perception head, where it has learnt to, judges also by what the language "
+        "model has read, which then reads every enriched frame and not only those that are asked "
+        "about.",
+    )
 
     @property
     def source(self) -> str:
@@ -68,7 +74,7 @@ class MrMllmSettings(Validated):
         config = read_config(EMBEDDED_CHECKPOINT)
         made_for = (config.language_model, config.detector, config.visual_encoder)
         fits = made_for == (language_model, detector, visual_encoder)
-        return MrMllmSettings(EMBEDDED_CHECKPOINT.name if fits else "")
+        return replace(self, checkpoint=EMBEDDED_CHECKPOINT.name if fits else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +162,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         if settings.checkpoint:
             model = MrMllm.from_pretrained(settings.source, backbones)
             model.merge_adapters()
+            model.config.head_reads &= settings.head_reads
         else:
             model = MrMllm(prompt_only(backbones), backbones)
         return cls(model, backbones, prompt)

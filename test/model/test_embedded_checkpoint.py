@@ -72,7 +72,17 @@ def test_it_is_small_enough_to_ship():
     ],
 )
 def test_auto_takes_it_with_the_models_that_it_was_made_for_alone(chosen, models, resolved):
-    assert MrMllmSettings(chosen).resolve(*models).checkpoint == resolved
+    settings = MrMllmSettings(chosen, head_reads=False)
+    assert settings.resolve(*models) == MrMllmSettings(resolved, head_reads=False)
+
+
+def test_its_head_judges_also_by_what_the_language_model_has_read(answerer, detector, bus_image):
+    perceptions = detector.detect([bus_image])
+    [with_reading] = answerer.read([bus_image], perceptions)
+    with answerer.model.without("head_reads"):
+        [without] = answerer.read([bus_image], perceptions)
+    assert answerer.model.config.perceives_by_reading
+    assert (with_reading.enriched.novelty != without.enriched.novelty).any()
 
 
 @pytest.mark.parametrize(

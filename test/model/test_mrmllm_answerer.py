@@ -365,6 +365,19 @@ def test_a_head_that_does_not_read_leaves_reading_to_questions(
     assert len(passes) == 1
 
 
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_head_reads_if_it_has_learnt_to_and_the_settings_let_it(
+    trained, wanted, tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones(), head_reads=trained).save_pretrained(tmp_path)
+    settings = MrMllmSettings(checkpoint=str(tmp_path), head_reads=wanted)
+    answerer = MrMllmAnswerer.load(settings, PromptSettings(), tiny_backbones())
+    assert answerer.model.config.perceives_by_reading == (trained and wanted)
+    [reading] = answerer.read([make_image()], [make_perception(5)])
+    assert len(reading.enriched.novelty) == 5
+
+
 def test_a_head_that_does_not_read_judges_as_one_that_reads_does_without_the_language_model(
     tiny_backbones, make_answerer
 ):

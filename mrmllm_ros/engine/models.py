@@ -33,7 +33,7 @@ class Settings(Validated):
     enrich_rate_hz: float = setting(
         10.0,
         "Most frames enriched a second, of all cameras together; 0 leaves them to questions. With "
-        "a perception head that needs the language model a processor of two cores does about one.",
+        "a perception head that needs the language model a processor of two cores does about two.",
         minimum=0.0,
         maximum=1000.0,
         live=True,

@@ -52,7 +52,7 @@ def test_the_fusion_pass_is_measured_by_number_of_objects(untrained):
 
 def test_a_frame_with_too_few_objects_is_an_error(untrained):
     with pytest.raises(BenchmarkError, match="--image"):
-        enrich.run(untrained, counts=(300,))
+        enrich.run(untrained, counts=(301,))
 
 
 def test_a_checkpoint_whose_head_does_not_read_has_no_fusion_pass(untrained, monkeypatch):

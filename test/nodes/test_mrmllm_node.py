@@ -17,7 +17,7 @@ from mrmllm_ros.srv import Query, SetVocabulary
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
@@ -287,16 +287,12 @@ def test_detections_keep_flowing_while_a_question_is_answered(camera, bus_image)
 
 
 def test_thirty_questions_at_once_all_end_with_an_answer_or_a_named_error(camera, bus_image):
-    # More than the ten that a service's queue holds by default.
+    # More than the ten that a queue of a service or a client holds by default.
     camera.see(bus_image)
-    pending = [
-        camera.client.call_async(
-            Query,
-            "query",
-            Query.Request(question="Is there a dog?", max_new_tokens=4, max_age=60.0),
-        )
-        for _ in range(30)
-    ]
+    client = camera.client.node.create_client(Query, "query", qos_profile=QoSProfile(depth=30))
+    assert client.wait_for_service(60)
+    request = Query.Request(question="Is there a dog?", max_new_tokens=4, max_age=60.0)
+    pending = [client.call_async(request) for _ in range(30)]
     assert camera.client.spin_until(lambda: all(p.done() for p in pending), 180)
     responses = [p.result() for p in pending]
     answered = [r for r in responses if r.success]

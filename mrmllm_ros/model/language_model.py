@@ -21,7 +21,7 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.generation import forget_decoding, special_token_blanker
 from mrmllm_ros.settings import Validated, setting
-from mrmllm_ros.weights.pretrained import require_weights, resolve, revision
+from mrmllm_ros.weights.pretrained import load_weights, resolve, revision
 
 
 class LanguageModelError(MrmllmError):
@@ -81,15 +81,7 @@ class LanguageModel:
         }
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            # Pickled weights are never read.
-            model, loading_info = AutoModelForCausalLM.from_pretrained(
-                source,
-                dtype=compute.dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
-            )
-            require_weights(loading_info)
+            model = load_weights(AutoModelForCausalLM, source, dtype=compute.dtype, **options)
         except Exception as error:
             # A missing, a damaged and a foreign model each fail in their own way.
             reason = " ".join(str(error).split()).rstrip(".")

@@ -22,7 +22,7 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import require_weights, resolve, revision
+from mrmllm_ros.weights.pretrained import load_weights, resolve, revision
 
 
 class VisualEncoderError(MrmllmError):
@@ -172,18 +172,17 @@ def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput
         "trust_remote_code": False,
     }
     config = AutoConfig.from_pretrained(source, **options)
-    network, loading_info = AutoModel.from_pretrained(
+    network = load_weights(
+        AutoModel,
         source,
+        # The pooled output is not used, and models tuned to classify come without its weights.
+        besides="pooler",
         # Of a model of images and texts, such as CLIP, the half that sees.
         config=getattr(config, "vision_config", config),
-        use_safetensors=True,
         # Tried out before it goes to its device; not every processor computes in half precision.
         dtype=torch.float32,
-        output_loading_info=True,
         **options,
     )
-    # The pooled output is not used, and models tuned to classify come without its weights.
-    require_weights(loading_info, besides="pooler")
     return network, _taken(AutoImageProcessor.from_pretrained(source, **options))
 
 

@@ -46,7 +46,7 @@ from mrmllm_ros.perception.colour import colour_attributes
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
-from mrmllm_ros.weights.pretrained import require_weights, resolve
+from mrmllm_ros.weights.pretrained import load_weights, resolve
 
 # Written for a model that sees the image too, where the list may lack what the image shows.
 INSTRUCTION = (
@@ -130,14 +130,9 @@ class VlmAnswerer(Answerer[VlmReading]):
             "local_files_only": Path(source).is_dir(),
         }
         try:
-            model, loading_info = AutoModelForImageTextToText.from_pretrained(
-                source,
-                dtype=compute.dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
+            model = load_weights(
+                AutoModelForImageTextToText, source, dtype=compute.dtype, **options
             )
-            require_weights(loading_info)
             processor = AutoProcessor.from_pretrained(source, **options)
         except Exception as error:
             # A missing, a damaged and a foreign model each fail in their own way.

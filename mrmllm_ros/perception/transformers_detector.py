@@ -36,7 +36,7 @@ from mrmllm_ros.perception.detector import (
     VocabularyError,
 )
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import require_weights, resolve, revision
+from mrmllm_ros.weights.pretrained import load_weights, resolve, revision
 
 PHRASE_MODELS = ("grounding-dino", "mm-grounding-dino")
 QUERY_MODELS = ("owlvit", "owlv2")
@@ -145,14 +145,7 @@ class TransformersDetector(Detector):
         if not led_by_texts and type(config) not in MODEL_FOR_OBJECT_DETECTION_MAPPING:
             raise ValueError(f"a model of the type {config.model_type} is no detector known here")
         auto = AutoModelForZeroShotObjectDetection if led_by_texts else AutoModelForObjectDetection
-        model, loading_info = auto.from_pretrained(
-            source,
-            use_safetensors=True,
-            dtype=self._compute.dtype,
-            output_loading_info=True,
-            **options,
-        )
-        require_weights(loading_info)
+        model = load_weights(auto, source, dtype=self._compute.dtype, **options)
         self._model = model.to(self._compute.device).eval()
         self._processor = AutoImageProcessor.from_pretrained(source, **options)
         self._tokenizer = None

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
@@ -40,21 +40,28 @@ def resolve(model: str, kind: str, parameter: str, error: type[MrmllmError]) -> 
     return str(path) if path.is_dir() else model
 
 
-def require_weights(loading_info: Mapping[str, Iterable[str]], besides: str | None = None) -> None:
-    """Refuse a model of which weights are missing, in whose place transformers puts random ones.
+def load_weights(auto: Any, source: str, besides: str | None = None, **options: Any) -> Any:
+    """Load a model of transformers; pickled weights are never read.
 
     Args:
-        loading_info: What `from_pretrained` says with `output_loading_info`.
+        auto: Loads it, such as `AutoModel`.
+        source: What `resolve` gave.
         besides: Part of the names of weights that are not needed.
+        options: For `from_pretrained`.
 
     Raises:
-        ValueError: If one is missing.
+        ValueError: If weights are missing, in whose place transformers would put random ones.
+        Exception: Whatever else transformers raises where it cannot load it.
     """
+    model, report = auto.from_pretrained(
+        source, use_safetensors=True, output_loading_info=True, **options
+    )
     missing = sorted(
-        name for name in loading_info["missing_keys"] if besides is None or besides not in name
+        name for name in report["missing_keys"] if besides is None or besides not in name
     )
     if missing:
         raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} others")
+    return model
 
 
 def revision(model: str) -> str:

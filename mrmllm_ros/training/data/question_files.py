@@ -277,11 +277,11 @@ def _by_image(asked: Sequence[AskedQuestion]) -> dict[Path, list[AskedQuestion]]
 def _image_examples(
     asked: Sequence[AskedQuestion], perceived: Example, most: int, left_out: _LeftOut
 ) -> Iterator[Example]:
-    reported = perceived.perception.detections
+    scene, reported = stored(perceived), perceived.perception.detections
     made = [_grounded(item, reported, left_out) for item in asked]
     kept = [item for item in made if item is not None]
     for start in range(0, len(kept), most):
-        yield replace(stored(perceived), questions=tuple(kept[start : start + most]))
+        yield replace(scene, questions=tuple(kept[start : start + most]))
 
 
 def _grounded(

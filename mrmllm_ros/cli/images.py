@@ -130,14 +130,12 @@ def _detection(settings: Settings) -> Callable[[list[np.ndarray]], list[Enriched
         detector, read = models.detector, models.answerer.read
         return lambda images: [r.enriched for r in read(images, detector.detect(images))]
     from mrmllm_ros.compute import Compute
-    from mrmllm_ros.perception.colour import colour_attributes
+    from mrmllm_ros.perception.colour import with_colours
     from mrmllm_ros.perception.detector import load_detector
 
     detector = load_detector(settings.detector, Compute.from_settings(settings.compute))
     return lambda images: [
-        EnrichedDetections.unchanged(perception).with_measured(
-            colour_attributes(image, perception.candidates)
-        )
+        with_colours(EnrichedDetections.unchanged(perception), image)
         for image, perception in zip(images, detector.detect(images), strict=True)
     ]
 

@@ -23,7 +23,7 @@ from mrmllm_ros.model.generation import Listener, generate_text
 from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm, ObjectStates, read_config
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids
-from mrmllm_ros.perception.colour import colour_attributes
+from mrmllm_ros.perception.colour import with_colours
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception, distinct
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
@@ -203,10 +203,9 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         # Seen once: the perception head may look at it, and the language model read it later.
         frames = Once(lambda: self.model.see(self.processor(images, perceptions)))
         readings = self._readings(frames, perceptions)
-        colours = map(colour_attributes, images, (each.candidates for each in perceptions))
         return [
-            replace(reading, enriched=reading.enriched.with_measured(measured))
-            for reading, measured in zip(readings, colours, strict=True)
+            replace(reading, enriched=with_colours(reading.enriched, image))
+            for reading, image in zip(readings, images, strict=True)
         ]
 
     @torch.inference_mode()

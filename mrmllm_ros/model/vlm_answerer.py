@@ -42,7 +42,7 @@ from mrmllm_ros.model.prompt import (
     listed,
     stated_distances,
 )
-from mrmllm_ros.perception.colour import colour_attributes
+from mrmllm_ros.perception.colour import with_colours
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.settings import Validated, setting
@@ -155,9 +155,7 @@ class VlmAnswerer(Answerer[VlmReading]):
         """Keep images and what was found in them; the model is not run."""
         return [
             VlmReading(
-                EnrichedDetections.unchanged(perception).with_measured(
-                    colour_attributes(image, perception.candidates)
-                ),
+                with_colours(EnrichedDetections.unchanged(perception), image),
                 image,
                 perception,
             )

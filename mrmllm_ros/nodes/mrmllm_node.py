@@ -368,8 +368,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
 
     def _on_failure(self, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error))
-        self.get_logger().error(f"a model failed: {trace}", throttle_duration_sec=_LOG_PERIOD_S)
+        self.get_logger().error(
+            f"a model failed: {_trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
+        )
 
     async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
         try:
@@ -435,8 +436,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         return self._engine
 
     def _unexpected(self, error: Exception) -> QueryError:
-        trace = "".join(traceback.format_exception(error))
-        self.get_logger().error(f"a request failed: {trace}")
+        self.get_logger().error(f"a request failed: {_trace(error)}")
         return QueryError(ErrorCode.INTERNAL, f"it failed: {error!r}; see the node's log")
 
     def _logged(self, error: QueryError) -> QueryError:
@@ -465,6 +465,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         response.message = f"perception is {'on' if request.data else 'off'}"
         self.get_logger().info(response.message)
         return response
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def main() -> int:

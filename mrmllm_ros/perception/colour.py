@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mrmllm_ros.perception.detections import Detections
-from mrmllm_ros.perception.enriched_detections import Attribute
+from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
 
 # The colour terms that most languages have words for (Berlin and Kay, 1969).
 COLOURS = (
@@ -89,6 +89,16 @@ def colour_attributes(
         (Attribute("colour", name, share),) if name else ()
         for name, share in _measure(image_bgr, detections, COLOURS)
     )
+
+
+def with_colours(enriched: EnrichedDetections, image_bgr: np.ndarray) -> EnrichedDetections:
+    """The same with the colours of the objects, where none is said.
+
+    Args:
+        enriched: Objects in the image.
+        image_bgr: (H, W, 3) uint8.
+    """
+    return enriched.with_measured(colour_attributes(image_bgr, enriched.detector))
 
 
 def _measure(

@@ -24,7 +24,6 @@ class MrMllmConfig(PretrainedConfig):
         language_model: Name of the language model.
         language_model_revision: State of its weights; empty where unknown.
         language_width: Width d_llm of its hidden states.
-        language_layers: Number of its decoder layers.
         embedding_scale: Root mean square of its token embeddings: query tokens start at the same
             scale.
         visual_encoder: Name of the visual encoder.
@@ -36,15 +35,13 @@ class MrMllmConfig(PretrainedConfig):
         perception_width: Width d_p of the features `V_p`; 0 where no queries are used.
         fusion_width: Width d of the shared queries.
         fusion_layers: Layers of the query fusion.
-        fusion_heads: Attention heads of the query fusion and of the injection.
+        fusion_heads: Attention heads of the query fusion.
         scene_queries: Number S of learned queries for the scene as a whole.
         max_objects: Most objects K; those beyond it are left to the detector.
         box_frequencies: Frequencies of the Fourier features of boxes.
-        injection_layers: How many of the uppermost language layers the injection reaches.
         query_fusion: Switch of the shared query fusion. Off: no scene queries, and the object
             queries hold the detector's features alone.
         prefix_tokens: Switch of the query tokens in the language model's input.
-        gated_injection: Switch of the injection into the upper language layers.
         perception_prompt: Switch of the detections written into the prompt.
         perception_outputs: The way back: what the perception head says of objects, of
             `PERCEPTION_OUTPUTS`. The rest stays as the detector gave it; empty for no head.
@@ -64,7 +61,6 @@ class MrMllmConfig(PretrainedConfig):
 
     language_model: str
     language_width: int
-    language_layers: int
     embedding_scale: float
     visual_encoder: str
     visual_width: int
@@ -79,10 +75,8 @@ class MrMllmConfig(PretrainedConfig):
     scene_queries: int = 8
     max_objects: int = 50
     box_frequencies: int = 8
-    injection_layers: int = 4
     query_fusion: bool = True
     prefix_tokens: bool = True
-    gated_injection: bool = True
     perception_prompt: bool = True
     perception_outputs: list[str] = field(default_factory=lambda: [*PERCEPTION_OUTPUTS])
     head_reads: bool = True
@@ -98,8 +92,9 @@ class MrMllmConfig(PretrainedConfig):
             ValueError: If a field is out of range; names it. `strict` hands it on as the cause of
                 its own `StrictDataclassError`.
         """
-        for name in ("language_width", "language_layers"):
-            self._require(getattr(self, name) > 0, name, "must be positive: it is a backbone's")
+        self._require(
+            self.language_width > 0, "language_width", "must be positive: it is a backbone's"
+        )
         if self.has_queries:
             self._require(self.perception_width > 0, "perception_width", "must be positive")
         if self.needs_image:
@@ -119,11 +114,6 @@ class MrMllmConfig(PretrainedConfig):
             f"must divide fusion_width ({self.fusion_width})",
         )
         self._require(
-            0 < self.injection_layers <= self.language_layers,
-            "injection_layers",
-            f"must be 1 to language_layers ({self.language_layers})",
-        )
-        self._require(
             set(self.perception_outputs) <= set(PERCEPTION_OUTPUTS),
             "perception_outputs",
             f"must be of {', '.join(PERCEPTION_OUTPUTS)}",
@@ -134,7 +124,7 @@ class MrMllmConfig(PretrainedConfig):
     @property
     def has_queries(self) -> bool:
         """Whether anything uses the shared queries."""
-        return self.prefix_tokens or self.gated_injection or bool(self.perception_outputs)
+        return self.prefix_tokens or bool(self.perception_outputs)
 
     @property
     def perceives_by_reading(self) -> bool:

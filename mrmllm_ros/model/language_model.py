@@ -103,11 +103,6 @@ class LanguageModel:
         return self.model.get_input_embeddings().embedding_dim
 
     @property
-    def layers(self) -> int:
-        """Number of its decoder layers."""
-        return self.model.config.get_text_config().num_hidden_layers
-
-    @property
     def context_length(self) -> int | None:
         """Most tokens that it can read and write together, where it says so."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

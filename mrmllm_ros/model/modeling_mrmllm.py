@@ -28,13 +28,7 @@ from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.box_embedding import BoxEmbedding
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
-from mrmllm_ros.model.cross_modal import (
-    GatedInjection,
-    Injection,
-    QueryTokens,
-    hook_injections,
-    injected,
-)
+from mrmllm_ros.model.cross_modal import QueryTokens
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene
@@ -83,13 +77,11 @@ class FramePass:
     Attributes:
         attention_mask: (B, P + L + Q) int64 over preamble, text and query tokens.
         cache: Keys and values of all of them.
-        injection: What questions about the frames are to be answered with, or None.
         objects: What the perception head is to judge, or None where there is none.
     """
 
     attention_mask: torch.Tensor
     cache: Cache
-    injection: Injection | None
     objects: ObjectStates | None
 
 
@@ -136,17 +128,12 @@ class MrMllm(PreTrainedModel):
             self.object_queries = ObjectQueries(config, boxes)
             self.query_tokens = QueryTokens(config)
             self.fusion = SharedQueryFusion(config, boxes) if config.query_fusion else None
-        self.injections = nn.ModuleList(
-            GatedInjection(config) for _ in range(config.injection_layers * config.gated_injection)
-        )
         self.head = PerceptionHead(config) if config.perception_outputs else None
         # Only what is new is initialised: the backbones come after.
         self.post_init()
         self.text = backbones.language_model
         self.language_model = _with_adapters(backbones.language_model.model, config)
         self.visual_encoder = backbones.visual_encoder if config.needs_image else None
-        if self.injections:
-            hook_injections(self.language_model, self.injections)
         self.to(device=self.language_model.device, dtype=self.language_model.dtype)
         self.eval()
 
@@ -171,7 +158,6 @@ class MrMllm(PreTrainedModel):
             "language_model": text.name,
             "language_model_revision": text.revision,
             "language_width": text.width,
-            "language_layers": text.layers,
             "embedding_scale": float(embeddings.pow(2).mean().sqrt()),
             "visual_encoder": visual.name if visual else "",
             "visual_encoder_revision": visual.revision if visual else "",
@@ -179,7 +165,6 @@ class MrMllm(PreTrainedModel):
             "detector": detector.name if detector.feature_width else "",
             "detector_revision": detector.revision if detector.feature_width else "",
             "perception_width": detector.feature_width or visual_width,
-            "injection_layers": max(1, text.layers // 4),
         }
         return MrMllmConfig(**{**sizes, **choices})
 
@@ -288,7 +273,6 @@ class MrMllm(PreTrainedModel):
         return FramePass(
             attention_mask=attention_mask,
             cache=cache,
-            injection=self._injection(tokens, mask),
             objects=self._objects(tokens, hidden[:, frames.text_ids.shape[1] :]),
         )
 
@@ -354,13 +338,12 @@ class MrMllm(PreTrainedModel):
         # Which text a token belongs to; preamble and frame belong to all of them.
         owner = torch.cat([torch.where(scene_mask.bool(), _SHARED, _NOWHERE), texts.owner], 1)
         visible = _visible(owner)  # (B, N, N)
-        with injected(self._injection(tokens, mask, start)):
-            hidden = self.language_model.base_model(
-                inputs_embeds=embeds,
-                attention_mask=self._additive(visible)[:, None],
-                position_ids=(visible.sum(-1) - 1).clamp(min=0),
-                use_cache=False,
-            ).last_hidden_state
+        hidden = self.language_model.base_model(
+            inputs_embeds=embeds,
+            attention_mask=self._additive(visible)[:, None],
+            position_ids=(visible.sum(-1) - 1).clamp(min=0),
+            use_cache=False,
+        ).last_hidden_state
         queries = hidden[:, len(preamble_ids) + frames.text_ids.shape[1] : start]
         objects = self._objects(tokens, queries)
         answers = hidden[:, start:]
@@ -373,8 +356,8 @@ class MrMllm(PreTrainedModel):
         """While this lasts, these mechanisms are off, though the model has them.
 
         Args:
-            switches: Of `MrMllmConfig`: query_fusion, prefix_tokens, gated_injection, and
-                head_reads, and perception_prompt, which a processor made meanwhile obeys.
+            switches: Of `MrMllmConfig`: query_fusion, prefix_tokens, head_reads, and
+                perception_prompt, which a processor made meanwhile obeys.
         """
         before = {name: getattr(self.config, name) for name in switches}
         try:
@@ -413,13 +396,6 @@ class MrMllm(PreTrainedModel):
         if self.config.prefix_tokens:
             embeds, scene_mask = torch.cat([embeds, tokens], 1), torch.cat([scene_mask, mask], 1)
         return embeds, scene_mask.long()
-
-    def _injection(
-        self, tokens: torch.Tensor | None, mask: torch.Tensor | None, start: int = 0
-    ) -> Injection | None:
-        if not self.config.gated_injection:
-            return None
-        return Injection.of(self.injections, tokens, mask, start)
 
     def _objects(self, tokens: torch.Tensor | None, queries: torch.Tensor) -> ObjectStates | None:
         """What the head judges, given the hidden states at the query tokens."""

@@ -18,7 +18,6 @@ from transformers import Cache
 from mrmllm_ros.model.answerer import Answer, Answerer, Question, Reading, require_room
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
-from mrmllm_ros.model.cross_modal import Injection, injected
 from mrmllm_ros.model.generation import Listener, generate_text
 from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm, ObjectStates, read_config
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
@@ -84,13 +83,11 @@ class Prefix:
     Attributes:
         attention_mask: (1, T) int64 over all that has been read.
         cache: Its keys and values; copied for each question.
-        injection: What goes into the upper language layers, or None.
         listed: Number of objects in the prompt, which are those that can be cited.
     """
 
     attention_mask: torch.Tensor
     cache: Cache
-    injection: Injection | None
     listed: int
 
 
@@ -240,15 +237,13 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
             "attention_mask": mask,
             "past_key_values": copy.deepcopy(prefix.cache),
         }
-        language_model = self._language_model
-        with injected(prefix.injection):
-            generation = generate_text(
-                self.model.language_model,
-                language_model.tokenizer,
-                inputs,
-                question.decoding,
-                listener,
-            )
+        generation = generate_text(
+            self.model.language_model,
+            self._language_model.tokenizer,
+            inputs,
+            question.decoding,
+            listener,
+        )
         return Answer(
             text=generation.text,
             confidence=generation.confidence,
@@ -297,7 +292,6 @@ def prompt_only(backbones: Backbones) -> MrMllmConfig:
     return MrMllm.configure(
         backbones,
         prefix_tokens=False,
-        gated_injection=False,
         perception_outputs=[],
         query_fusion=False,
         prompt_examples=True,
@@ -310,10 +304,8 @@ def _prefix(frame_pass: FramePass, frames: FrameBatch, index: int) -> Prefix:
     if len(frame_pass.attention_mask) > 1:
         cache = copy.deepcopy(cache)
         cache.batch_select_indices([index])
-    injection = frame_pass.injection
     return Prefix(
         attention_mask=frame_pass.attention_mask[index : index + 1],
         cache=cache,
-        injection=None if injection is None else injection.of_item(index),
         listed=frames.listed[index],
     )

@@ -180,7 +180,7 @@ class MrMllmProcessor:
         self._language_model = backbones.language_model
         self._encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
-        self._has_tokens = config.prefix_tokens or config.gated_injection
+        self._has_tokens = config.prefix_tokens
         self.perception_width = config.perception_width
         self.visual_shape = (0, 0)
         if backbones.visual_encoder is not None:

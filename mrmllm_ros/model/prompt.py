@@ -2,13 +2,14 @@
 """Perception-embedded prompt: the detections written into the language model's prompt.
 
 The paper's third mechanism (MR-MLLM, abstract: "embed perceptual information into the language
-model's prompts"). The format is ours. A first line tells the order of the objects by distance, for
-which a small language model would have to compare many numbers at once. Then there is one numbered
-line for each object, largest first, with what is known of it, its side, and two numbers of 0 to
-99: where its lower edge is, across and down. The number in brackets is what answers cite; it
-follows the label, as in an answer, because to go on as in the text before is what language models
-do best. The list comes last, so that what is largest and what is smallest stand at its ends. The
-text is within a budget of tokens, and always the same for the same detections.
+model's prompts"). The format is ours. First lines tell the orders of the objects, by distance and
+from left to right, for which a small language model would have to compare many numbers at once.
+Then there is one numbered line for each object, largest first, with what is known of it, its side,
+and two numbers of 0 to 99: where its lower edge is, across and down. The number in brackets is
+what answers cite; it follows the label, as in an answer, because to go on as in the text before is
+what language models do best. The list comes last, so that what is largest and what is smallest
+stand at its ends. The text is within a budget of tokens, and always the same for the same
+detections.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.settings import Validated, setting
 
 GRID = 100
+SIDES = ("left", "middle", "right")
 DESCRIBE = "Describe the scene."
 INSTRUCTION = (
     "You are a robot. The numbered objects, largest first, are all that your camera sees. Answer "
@@ -37,7 +39,7 @@ TRAINED_INSTRUCTION = (
 # or the model carries those of the examples over into its answers.
 EXAMPLES = (
     (
-        "nearest first [1][2][3]\n"
+        "nearest first [1][2][3]\nleft [2] middle [1] right [3]\n"
         "dog [1] brown middle 45,90\nchair [2] left 10,80\nchair [3] right 82,75",
         "How many chairs are there?",
         "There are two chairs [2][3].",
@@ -45,7 +47,7 @@ EXAMPLES = (
     ("boat [1] white middle 45,90", "Is there a cat?", "No, I do not see a cat."),
     ("kite [1] right 75,20", "Is there a kite?", "Yes, there is a kite [1]."),
     (
-        "nearest first [2][1]\ntruck [1] left 20,80\nbicycle [2] right 75,90",
+        "nearest first [2][1]\nleft [1] right [2]\ntruck [1] left 20,80\nbicycle [2] right 75,90",
         DESCRIBE,
         "I see a truck [1] on the left and a bicycle [2] on the right.",
     ),
@@ -62,7 +64,7 @@ class PromptSettings(Validated):
         30, "Most objects written into the prompt.", minimum=1, maximum=300, live=True
     )
     token_budget: int = setting(
-        600, "Most tokens that the lines of objects may take.", minimum=32, maximum=8192, live=True
+        800, "Most tokens that the lines of objects may take.", minimum=32, maximum=8192, live=True
     )
 
 
@@ -72,7 +74,7 @@ def describe_objects(
     count_tokens: Callable[[str], int],
     attributes: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Write one line for each object, as many as fit.
+    """Write one line for each object, as many as fit, and before them in what orders they are.
 
     Args:
         detections: Objects, largest first.
@@ -81,11 +83,11 @@ def describe_objects(
         attributes: What else is known of each object, by name; none where left out.
 
     Returns:
-        A line such as `nearest first [2][1][3]` where there is an order, and lines such as `car
-        [1] red left 16,83`: label and number as an answer has them, what else is known, the third
-        of the image that the centre is in, centre across and lower edge down, in hundredths of the
-        image. Then a line that says how many objects were left out, if any were; or a line that
-        says that there are no objects.
+        Lines such as `nearest first [2][1][3]` and `left [1][3] right [2]` where there is an
+        order, and lines such as `car [1] red left 16,83`: label and number as an answer has them,
+        what else is known, the third of the image that the centre is in, centre across and lower
+        edge down, in hundredths of the image. Then a line that says how many objects were left
+        out, if any were; or a line that says that there are no objects.
     """
     if len(detections) == 0:
         return "No objects."
@@ -93,18 +95,35 @@ def describe_objects(
     budget = settings.token_budget
     shares = _shares(detections)
     known = attributes or [{}] * len(detections)
+    orders = 3 if any("distance" in values for values in known) else 2
     for line in _lines(detections.labels, known, shares)[: settings.max_objects]:
-        budget -= count_tokens(f"[{len(lines) + 1}]{line}\n")
+        budget -= count_tokens(f"[{len(lines) + 1}]" * orders + f"{line}\n")
         if budget < 0:
             break
         lines.append(line)
     count = len(lines)
     if left_out := len(detections) - count:
         lines.append(f"and {left_out} more")
-    if count > 1:
-        nearest = np.argsort(how_far(shares[:count, 3], known[:count]), kind="stable") + 1
-        lines.insert(0, f"nearest first {''.join(f'[{i}]' for i in nearest)}")
-    return "\n".join(lines)
+    first = _orders(shares[:count], known[:count]) if count > 1 else []
+    return "\n".join([*first, *lines])
+
+
+def _orders(shares: np.ndarray, attributes: Sequence[Mapping[str, str]]) -> list[str]:
+    """Lines that tell in what orders objects are; see `describe_objects`."""
+    lower_edges, across = shares[:, 3], centers_x(shares)
+    far = how_far(lower_edges, attributes)
+    lines = [f"nearest first {_numbers(np.argsort(far, kind='stable'))}"]
+    if distances_stated(attributes):
+        # Else it is the same order.
+        lines.append(f"lowest first {_numbers(np.argsort(-lower_edges, kind='stable'))}")
+    rightwards = np.argsort(across, kind="stable")
+    sides = np.array([side(x) for x in across[rightwards]])
+    of_sides = [(name, rightwards[sides == name]) for name in SIDES]
+    return [*lines, " ".join(f"{name} {_numbers(ids)}" for name, ids in of_sides if len(ids))]
+
+
+def _numbers(indices: np.ndarray) -> str:
+    return "".join(f"[{i + 1}]" for i in indices)
 
 
 def how_far(lower_edges: np.ndarray, attributes: Sequence[Mapping[str, str]]) -> np.ndarray:
@@ -119,8 +138,14 @@ def how_far(lower_edges: np.ndarray, attributes: Sequence[Mapping[str, str]]) ->
         (N,) metres if each object has its distance among its attributes, else lower edges with
         the sign turned.
     """
-    stated = [values["distance"].split()[0] for values in attributes if "distance" in values]
-    return np.array(stated, float) if len(stated) == len(lower_edges) else -lower_edges
+    if not distances_stated(attributes):
+        return -lower_edges
+    return np.array([values["distance"].split()[0] for values in attributes], float)
+
+
+def distances_stated(attributes: Sequence[Mapping[str, str]]) -> bool:
+    """Whether each object has its distance among its attributes."""
+    return all("distance" in values for values in attributes)
 
 
 def stated_distances(detections: Detections) -> tuple[dict[str, str], ...]:
@@ -180,7 +205,12 @@ def side(center_x: float) -> str:
     Args:
         center_x: How far across it is, as a share of the image.
     """
-    return ("left", "middle", "right")[min(max(int(center_x * 3), 0), 2)]
+    return SIDES[min(max(int(center_x * 3), 0), 2)]
+
+
+def centers_x(shares: np.ndarray) -> np.ndarray:
+    """(N,) how far across the middles of (N, 4) boxes are."""
+    return (shares[:, 0] + shares[:, 2]) / 2
 
 
 def _shares(detections: Detections) -> np.ndarray:
@@ -191,7 +221,7 @@ def _shares(detections: Detections) -> np.ndarray:
 def _lines(
     labels: Sequence[str], attributes: Sequence[Mapping[str, str]], shares: np.ndarray
 ) -> list[str]:
-    center_x = (shares[:, 0] + shares[:, 2]) / 2
+    center_x = centers_x(shares)
     # A tenth is ten hundredths, whatever floating point makes of it.
     numbers = np.stack([center_x, shares[:, 3]], 1) * GRID + 1e-6
     places = numbers.astype(int).clip(0, GRID - 1)

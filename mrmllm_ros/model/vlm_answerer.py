@@ -52,7 +52,7 @@ from mrmllm_ros.weights.pretrained import load_weights, resolve
 INSTRUCTION = (
     "You are a robot, and the image is what your camera sees. A detector found the numbered "
     "objects in it, largest first. Behind each stand its side and two numbers of 0 to 99: its "
-    "centre across and its lower edge down. A first line may give their order, nearest first. "
+    "centre across and its lower edge down. First lines may give their orders. "
     "The list may lack objects or name them wrongly. Answer in one short sentence and put the "
     "number of each listed object you mention behind it, like [1]."
 )

@@ -107,7 +107,7 @@ def dropped_switches(drop: DropSettings, seed: int, step: int, looks: bool = Fal
         looks: Whether for what is looked at, else for what is read.
     """
     rng = np.random.default_rng([seed, step, _LOOK_SWITCHES if looks else _SWITCHES])
-    names = ("query_fusion", "prefix_tokens", "gated_injection", "perception_prompt")
+    names = ("query_fusion", "prefix_tokens", "perception_prompt")
     return [name for name in names if rng.random() < getattr(drop, name)]
 
 

@@ -28,13 +28,9 @@ class ModelSettings(Validated):
     fusion_width: int = setting(256, "Width of the shared queries.", minimum=8, maximum=4096)
     fusion_layers: int = setting(2, "Layers of the query fusion.", minimum=0, maximum=64)
     scene_queries: int = setting(8, "Queries for the scene as a whole.", minimum=1, maximum=256)
-    injection_layers: int = setting(
-        2, "Uppermost language layers with gates.", minimum=1, maximum=256
-    )
     max_objects: int = setting(
         32, "Most candidates that the fusion looks at.", minimum=1, maximum=300
     )
-    gated_injection: bool = setting(True, "Whether there are gates.")
     head_reads: bool = setting(
         True,
         "Whether the perception head judges also by what the language model has read, which then "
@@ -84,7 +80,6 @@ class DropSettings(Validated):
 
     query_fusion: float = setting(0.1, "Query fusion.", minimum=0.0, maximum=1.0)
     prefix_tokens: float = setting(0.1, "Query tokens in the input.", minimum=0.0, maximum=1.0)
-    gated_injection: float = setting(0.1, "Gated injection.", minimum=0.0, maximum=1.0)
     perception_prompt: float = setting(0.1, "Objects as text.", minimum=0.0, maximum=1.0)
 
 

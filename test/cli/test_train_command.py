@@ -18,7 +18,7 @@ warmup_steps: 0
 log_every: 1
 evaluation_batches: 1
 device: cpu
-model: {{lora_rank: 2, injection_layers: 1, max_objects: 8}}
+model: {{lora_rank: 2, max_objects: 8}}
 data:
   layout: {{share: 1.0, questions: 2}}
   frames: {{share: 1.0, questions: 2, sources: [{{path: {frames}}}]}}

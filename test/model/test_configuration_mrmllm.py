@@ -10,7 +10,6 @@ from mrmllm_ros.model.configuration_mrmllm import COLOURS, MrMllmConfig
 SIZES = {
     "language_model": "lm",
     "language_width": 16,
-    "language_layers": 4,
     "embedding_scale": 0.5,
     "visual_encoder": "eye",
     "visual_width": 12,
@@ -18,7 +17,6 @@ SIZES = {
 }
 PROMPT_ONLY = {
     "prefix_tokens": False,
-    "gated_injection": False,
     "perception_outputs": [],
     "query_fusion": False,
 }
@@ -35,7 +33,6 @@ def configure(**changes):
     [
         ("language_width", 0),
         ("language_width", -16),
-        ("language_layers", 0),
         ("embedding_scale", 0.0),
         ("perception_outputs", ["score", "colour"]),
         ("embedding_scale", -0.5),
@@ -49,8 +46,6 @@ def configure(**changes):
         ("scene_queries", -1),
         ("max_objects", 0),
         ("box_frequencies", 0),
-        ("injection_layers", 0),
-        ("injection_layers", 5),
         ("lora_rank", -1),
         ("lora_alpha", 0),
         ("attributes", {"colour": ["red"]}),
@@ -68,7 +63,7 @@ def test_a_value_out_of_range_is_refused_with_the_fields_name(name, value):
         ("language_model", None),
         ("language_model_revision", 1),
         ("language_width", "16"),
-        ("language_layers", 4.0),
+        ("visual_width", 4.0),
         ("embedding_scale", "0.5"),
         ("visual_encoder", None),
         ("max_objects", True),
@@ -98,8 +93,6 @@ def test_what_only_backbones_can_say_has_no_default(name):
         {"fusion_layers": 0},
         {"scene_queries": 0, "query_fusion": False},
         {"lora_rank": 0},
-        {"injection_layers": 1},
-        {"injection_layers": 4},
         {"max_objects": 1},
         {"attributes": {}},
         {"attributes": {"colour": ["red", "blue"]}},
@@ -125,10 +118,8 @@ def test_the_least_and_the_most_that_are_allowed_are_taken(changes):
             "scene_queries": 3,
             "max_objects": 7,
             "box_frequencies": 5,
-            "injection_layers": 2,
             "query_fusion": False,
             "prefix_tokens": False,
-            "gated_injection": False,
             "perception_prompt": False,
             "perception_outputs": ["novelty", "label"],
             "head_reads": False,
@@ -173,7 +164,6 @@ def test_the_default_attributes_of_one_configuration_are_not_those_of_another():
 
 USERS_OF_QUERIES = (
     {"prefix_tokens": True},
-    {"gated_injection": True},
     {"perception_outputs": ["novelty"]},
 )
 

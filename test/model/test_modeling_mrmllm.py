@@ -31,7 +31,6 @@ QUESTIONS = ("How many people are there?", "Is there a dog?", "What is left of t
 OFF = (
     {"query_fusion": False},
     {"prefix_tokens": False},
-    {"gated_injection": False},
     {"perception_prompt": False},
     {"perception_outputs": []},
 )
@@ -69,9 +68,7 @@ def forward(model, backbones, counts, questions, **settings):
     return model(frames, preamble, ask(processor.chat, questions))
 
 
-def test_with_closed_gates_and_no_prefix_the_logits_are_those_of_the_language_model(
-    backbones, make_model
-):
+def test_without_query_tokens_the_logits_are_those_of_the_language_model(backbones, make_model):
     model = make_model(backbones, opened=False, prefix_tokens=False)
     frames, preamble = process(model, backbones, 5)
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
@@ -85,8 +82,7 @@ def test_with_closed_gates_and_no_prefix_the_logits_are_those_of_the_language_mo
             .logits[:, -texts.ids.shape[1] :]
         )
     assert (ours - untouched).abs().max() < 1e-4
-    for injection in model.injections:
-        torch.nn.init.constant_(injection.gate, 0.5)
+    model = make_model(backbones)
     with torch.inference_mode():
         assert (model(frames, preamble, texts).logits - untouched).abs().max() > 1e-2
 
@@ -183,7 +179,7 @@ def test_without_texts_objects_are_perceived_and_nothing_is_read(tiny_backbones,
     assert not torch.equal(read.perception.scores, read.unread.scores)
 
 
-@pytest.mark.parametrize("off", ["query_fusion", "prefix_tokens", "gated_injection"])
+@pytest.mark.parametrize("off", ["query_fusion", "prefix_tokens"])
 def test_a_mechanism_that_is_switched_off_for_a_while_is_left_out_and_comes_back(
     off, tiny_backbones, make_model
 ):
@@ -239,30 +235,20 @@ def test_the_frame_is_read_as_text_then_scene_queries_then_object_queries(length
     assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
     assert frame_pass.cache.get_seq_length() == frame_pass.attention_mask.shape[1]
     assert frame_pass.objects.tokens.shape == (1, 3, model.config.language_width)
-    assert frame_pass.injection.mask.shape == (1, model.config.scene_queries + 3)
 
 
 def test_without_query_fusion_there_are_no_scene_queries_and_no_image(lengths):
-    model, frames, frame_pass, length = lengths(query_fusion=False)
+    model, frames, _, length = lengths(query_fusion=False)
     assert length == frames.text_ids.shape[1] + 3
-    assert frame_pass.injection.mask.shape == (1, 3)
     assert frames.pixel_values is None
     assert not [name for name in model.trained_state() if name.startswith("fusion.")]
 
 
-def test_without_prefix_tokens_only_the_text_is_read_and_the_injection_stays(lengths):
+def test_without_prefix_tokens_only_the_text_is_read(lengths):
     model, frames, frame_pass, length = lengths(prefix_tokens=False)
     assert length == frames.text_ids.shape[1]
-    assert frame_pass.injection.mask.shape == (1, model.config.scene_queries + 3)
     assert frame_pass.objects.tokens.shape == (1, 3, model.config.language_width)
     assert frame_pass.objects.read is None
-
-
-def test_without_injection_nothing_is_injected_and_the_tokens_stay(lengths):
-    model, frames, frame_pass, length = lengths(gated_injection=False)
-    assert frame_pass.injection is None
-    assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
-    assert not [name for name in model.trained_state() if name.startswith("injections.")]
 
 
 def test_without_the_prompt_only_the_query_tokens_are_read(lengths):
@@ -284,7 +270,6 @@ def test_with_every_mechanism_off_nothing_is_trained_and_nothing_read(lengths):
     model, _, frame_pass, length = lengths(**dict(ChainMap(*OFF)))
     assert length == 0
     assert model.trained_state() == {}
-    assert frame_pass.injection is None
     assert frame_pass.objects is None
 
 
@@ -362,11 +347,11 @@ def test_each_loss_reaches_every_part_that_it_should_and_no_frozen_one(tiny_back
     found = {name: reached(model, loss) for name, loss in losses(model, backbones).items()}
     joined = {"object_queries", "query_tokens", "fusion"}
     full, none = found["language"]
-    assert full >= {*joined, "injections"}
+    assert full >= joined
     assert none == {"head", "unseen"}
     full, none = found["perception"]
     assert full >= {*joined, "head"}
-    assert none == {"injections", "unseen"}
+    assert none == {"unseen"}
     for frozen in (backbones.visual_encoder, backbones.language_model.model):
         for name, weight in frozen.named_parameters():
             assert weight.requires_grad == ("lora" in name)
@@ -565,7 +550,6 @@ def test_sizes_come_from_the_backbones(family, tiny_backbones, make_model):
     config = make_model(backbones).config
     text = backbones.language_model.model.config
     assert config.language_width == text.hidden_size
-    assert config.language_layers == text.num_hidden_layers
     assert config.visual_width == backbones.visual_encoder.width
     assert config.perception_width == PERCEPTION_WIDTH
 

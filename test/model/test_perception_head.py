@@ -13,7 +13,6 @@ def configure(outputs):
         perception_outputs=list(outputs),
         language_model="lm",
         language_width=LANGUAGE_WIDTH,
-        language_layers=4,
         embedding_scale=0.5,
         visual_encoder="eye",
         visual_width=12,

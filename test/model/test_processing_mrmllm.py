@@ -254,7 +254,7 @@ def test_only_as_many_are_listed_as_the_prompt_has_room_for(make_processor):
 def test_without_the_prompt_what_has_a_query_token_can_be_cited(make_processor):
     frames = make_processor(perception_prompt=False)([make_image()], [make_perception(4)])
     assert frames.listed == (make_perception(4).reported,) == (2,)
-    blind = {"perception_prompt": False, "prefix_tokens": False, "gated_injection": False}
+    blind = {"perception_prompt": False, "prefix_tokens": False}
     assert make_processor(**blind)([make_image()], [make_perception(4)]).listed == (0,)
     assert frames.text_ids.shape == (1, 0)
     assert frames.objects.mask.sum() == 4

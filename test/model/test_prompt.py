@@ -20,7 +20,7 @@ def describe(detections, count_tokens=len, **settings):
 
 
 def of_equal_length(make_detections, count):
-    """So many objects whose lines have 27 characters each, and 3 more in the order before them."""
+    """So many objects whose lines have 27 characters each, and 3 more in each of two orders."""
     return make_detections(
         *[("coffee mug", 0.5, (640, 480, 960, 720))] * count, resolution_wh=(1000, 750)
     )
@@ -38,6 +38,7 @@ def test_each_object_is_a_numbered_line_with_label_side_and_place(make_detection
     )
     assert describe(objects).splitlines() == [
         "nearest first [1][3][2]",
+        "left [1] middle [3] right [2]",
         "person [1] left 16,83",
         "traffic light [2] right 92,20",
         "cup [3] middle 50,55",
@@ -46,7 +47,7 @@ def test_each_object_is_a_numbered_line_with_label_side_and_place(make_detection
 
 def test_lines_come_in_the_order_of_the_detections_whose_numbers_they_bear(make_detections):
     cups = make_detections(*[("cup", 0.5, (0, 0, 6 * i, 9)) for i in range(1, 13)])
-    _, *lines = describe(cups).splitlines()
+    _, _, *lines = describe(cups).splitlines()
     assert [line.split("]")[0] for line in lines] == [f"cup [{i}" for i in range(1, 13)]
     assert [int(line.split()[3].split(",")[0]) for line in lines] == [
         6 * i * 50 // 640 for i in range(1, 13)
@@ -70,7 +71,7 @@ def test_numbers_are_of_0_to_99_and_of_what_is_within_the_image(box, written, ma
 def test_what_else_is_known_stands_behind_the_label(make_detections):
     objects = make_detections(("car", 0.9, (0, 0, 64, 48)), ("door", 0.8, (576, 432, 640, 480)))
     attributes = [{"colour": "red", "distance": "2.1 m"}, {"state": "half\nopen"}]
-    _, *lines = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
+    _, _, *lines = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
     assert lines == ["car [1] red 2.1 m left 5,10", "door [2] half open right 95,99"]
 
 
@@ -78,32 +79,46 @@ LOWER_EDGES = {"cup": 100, "bus": 470, "car": 300}
 
 
 @pytest.mark.parametrize(
-    ("attributes", "order"),
+    ("attributes", "orders"),
     [
-        ((), "[2][3][1]"),
-        (({"distance": "4.0 m"}, {"distance": "20.5 m"}, {"distance": "3.9 m"}), "[3][1][2]"),
-        (({"distance": "4.0 m"}, {"colour": "red"}, {"distance": "3.9 m"}), "[2][3][1]"),
+        ((), ["nearest first [2][3][1]"]),
+        (
+            ({"distance": "4.0 m"}, {"distance": "20.5 m"}, {"distance": "3.9 m"}),
+            ["nearest first [3][1][2]", "lowest first [2][3][1]"],
+        ),
+        (
+            ({"distance": "4.0 m"}, {"colour": "red"}, {"distance": "3.9 m"}),
+            ["nearest first [2][3][1]"],
+        ),
     ],
     ids=["lower edges", "distances of all", "distances of some"],
 )
-def test_the_first_line_orders_the_objects_by_distance_or_else_by_lower_edge(
-    attributes, order, make_detections
+def test_first_lines_order_the_objects_by_distance_where_it_is_known_and_by_lower_edge(
+    attributes, orders, make_detections
 ):
     objects = make_detections(
         *[(label, 0.9, (0, 0, 99, lower)) for label, lower in LOWER_EDGES.items()]
     )
     text = describe_objects(objects, PromptSettings(), len, attributes)
-    assert text.splitlines()[:-3] == [f"nearest first {order}"]
+    assert text.splitlines()[:-4] == orders
+
+
+def test_a_line_has_the_objects_from_left_to_right_split_by_side(make_detections):
+    places = (600, 20, 330, 10, 300)
+    objects = make_detections(*[("cup", 0.9, (x, 0, x + 20, 20)) for x in places])
+    assert describe(objects).splitlines()[1] == "left [4][2] middle [5][3] right [1]"
+    assert describe(objects.take([0, 1])).splitlines()[1] == "left [2] right [1]"
 
 
 def test_objects_equally_far_keep_their_order(make_detections):
     cups = of_equal_length(make_detections, 3)
-    assert describe(cups).startswith("nearest first [1][2][3]\n")
+    assert describe(cups).startswith("nearest first [1][2][3]\nright [1][2][3]\n")
 
 
 def test_one_object_has_no_order(make_detections):
-    assert "first" not in describe(of_equal_length(make_detections, 1))
-    assert "first" not in describe(of_equal_length(make_detections, 2), max_objects=1)
+    line = "coffee mug [1] right 80,96"
+    assert describe(of_equal_length(make_detections, 1)) == line
+    assert describe(of_equal_length(make_detections, 2), max_objects=1) == f"{line}\nand 1 more"
 
 
 def test_the_grid_does_not_depend_on_the_resolution(make_detections):
@@ -135,8 +150,8 @@ def test_the_side_is_the_third_of_the_image_that_the_centre_is_in(
 
 def test_as_many_lines_are_written_as_the_budget_has_tokens_for(make_detections):
     cups = of_equal_length(make_detections, 4)
-    assert len("[1]" + describe(cups, max_objects=4).splitlines()[1] + "\n") == 30
-    for budget, written in ((4 * 30, 4), (4 * 30 - 1, 3), (3 * 30, 3), (3 * 30 - 1, 2), (32, 1)):
+    assert len("[1][1]" + describe(cups, max_objects=4).splitlines()[2] + "\n") == 33
+    for budget, written in ((4 * 33, 4), (4 * 33 - 1, 3), (3 * 33, 3), (3 * 33 - 1, 2), (33, 1)):
         text = describe(cups, token_budget=budget)
         assert listed(text) == written, budget
         assert (f"and {4 - written} more" in text) == (written < 4), budget
@@ -155,9 +170,9 @@ def test_an_object_too_long_for_the_budget_is_counted_and_ends_the_list(make_det
 
 def test_no_more_objects_than_allowed_are_written(make_detections):
     cups = of_equal_length(make_detections, 5)
-    order, *lines = describe(cups, max_objects=3).splitlines()
-    assert order == "nearest first [1][2][3]"
-    assert lines[3:] == ["and 2 more"]
+    *orders, _, _, _, left_out = describe(cups, max_objects=3).splitlines()
+    assert orders == ["nearest first [1][2][3]", "right [1][2][3]"]
+    assert left_out == "and 2 more"
 
 
 def test_the_same_detections_always_give_the_same_text(make_detections):

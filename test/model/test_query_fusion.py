@@ -14,7 +14,6 @@ def configure(**changes):
     sizes = {
         "language_model": "lm",
         "language_width": 16,
-        "language_layers": 4,
         "embedding_scale": 0.5,
         "visual_encoder": "eye",
         "visual_width": VISUAL_WIDTH,

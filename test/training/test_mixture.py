@@ -85,7 +85,7 @@ def test_only_what_has_targets_is_looked_at():
 def test_each_mechanism_is_dropped_as_often_as_is_asked(share):
     drop = DropSettings(share, share, share, share)
     dropped = [dropped_switches(drop, 0, step) for step in range(600)]
-    for name in ("query_fusion", "prefix_tokens", "gated_injection", "perception_prompt"):
+    for name in ("query_fusion", "prefix_tokens", "perception_prompt"):
         found = sum(name in names for names in dropped) / 600
         assert abs(found - share) < 0.07
 

@@ -24,6 +24,7 @@ from mrmllm_ros.training.data.nouns import (
     Noun,
     SceneKind,
     Split,
+    coined,
     confusable,
     kinds,
     overlap,
@@ -37,7 +38,9 @@ MOST_OBJECTS = 14
 
 # Shares of objects that the detector gets wrong, and of scenes that are special.
 MISSED, DOUBLED, MISLABELLED = 0.08, 0.06, 0.05
-EMPTY, RANDOM_NAMES = 0.04, 0.15
+EMPTY, RANDOM_NAMES = 0.04, 0.25
+# Of random names, those that no dictionary has: they can only be read off the list.
+COINED = 0.4
 # What a small language model learns last; training shows more of them.
 CROWDS: Mapping[Split, float] = {"train": 0.35, "evaluation": 0.2}
 WITH_COLOURS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.25
@@ -173,6 +176,8 @@ def _renamed(stage: _Stage, nouns: list[Noun]) -> list[Noun]:
     for noun in nouns:
         while noun.label not in names:
             name = stage.pick(vocabulary("train"))
+            if stage.chance(COINED):
+                name = coined(stage.rng, name)
             if not any(overlap(name, other) for other in names.values()):
                 names[noun.label] = name
     return [replace(noun, label=names[noun.label]) for noun in nouns]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+import numpy as np
+
 Split = Literal["train", "evaluation"]
 
 
@@ -365,12 +367,20 @@ _OTHER_WORDS = {
 KINDS_OF_THINGS = {
     name: frozenset(_names(words))
     for name, words in {
-        "vehicle": "car, truck, bus, motorcycle, train, taxi, van, pickup truck, police car, "
-        "tram, ambulance, fire engine, garbage truck, moped",
-        "animal": "bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe",
-        "piece of fruit": "banana, apple, orange, lemon",
-        "electronic device": "tv, laptop, keyboard, cell phone, remote, mouse",
-        "bag": "backpack, handbag, suitcase",
+        "vehicle": "bicycle, car, motorcycle, airplane, bus, train, truck, boat, taxi, van, "
+        "pickup truck, police car, tram, ambulance, fire engine, garbage truck, scooter, moped, "
+        "forklift, reach stacker, wheel loader, canoe, rowing boat, pedal boat, jet ski, tractor, "
+        "combine harvester, helicopter, jet, fuel tanker, tow tractor, snow groomer, snowmobile, "
+        "sailing yacht, ferry, tugboat, trawler, barge",
+        "animal": "bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, puppy, "
+        "squirrel, pigeon, duck, swan, crow, seagull, crab, pelican, starfish, bull, donkey, "
+        "calf, pony, goat, pig, lamb, chicken, rooster, goose, turkey, rabbit, butterfly, "
+        "hedgehog, frog, snail, fox, rhinoceros, hippopotamus, buffalo, antelope, deer, camel, "
+        "llama, ostrich, polar bear, lion, tiger, leopard, gorilla, panda, monkey, kangaroo, "
+        "koala, penguin, otter, meerkat, parrot, flamingo, owl, peacock, eagle, crocodile, "
+        "turtle, seal, snake, lizard",
+        "piece of fruit": "banana, apple, orange, lemon, melon, pineapple, peach",
+        "bag": "backpack, handbag, suitcase, duffel bag, briefcase",
     }.items()
 }
 _PAIRED = frozenset(("scissors", "pliers", "shears", "goggles", "defenders"))
@@ -523,6 +533,31 @@ def _kinds(
 
 TRAIN_KINDS = _kinds(_TRAIN_TABLES, _TRAIN_ROWS)
 EVALUATION_KINDS = _kinds(_EVALUATION_TABLES, _EVALUATION_ROWS)
+# What a syllable begins with, has in its middle and ends with.
+_SYLLABLE = (
+    (
+        "b",
+        "br",
+        "d",
+        "f",
+        "gl",
+        "gr",
+        "h",
+        "k",
+        "l",
+        "m",
+        "n",
+        "p",
+        "pl",
+        "r",
+        "s",
+        "st",
+        "t",
+        "v",
+    ),
+    ("a", "e", "i", "o", "u", "ai", "ee", "oo"),
+    ("", "", "l", "m", "n", "r", "t", "ck", "nd"),
+)
 TRAIN_NOUNS = tuple(
     dict.fromkeys([*COCO, *(noun.label for kind in TRAIN_KINDS for noun in kind.nouns)])
 )
@@ -539,6 +574,16 @@ def kinds(split: Split) -> tuple[SceneKind, ...]:
 def vocabulary(split: Split) -> tuple[str, ...]:
     """The nouns of a split: evaluation knows those of training too."""
     return TRAIN_NOUNS if split == "train" else TRAIN_NOUNS + HELD_OUT_NOUNS
+
+
+def coined(rng: np.random.Generator, noun: str) -> str:
+    """A name that nobody has heard before, such as `vontel`, or `vontel lamp` after a noun."""
+    syllables = (
+        "".join(parts[int(rng.integers(len(parts)))] for parts in _SYLLABLE)
+        for _ in range(int(rng.integers(2, 4)))
+    )
+    word = "".join(syllables)
+    return f"{word} {noun}" if rng.random() < 0.5 else word
 
 
 @cache

@@ -32,7 +32,6 @@ from mrmllm_ros.training.data.nouns import (
 )
 from mrmllm_ros.training.data.wordings import wording
 
-SIDES = ("left", "middle", "right")
 # What one more than a hair's breadth is, so that no answer hangs on a shaking box: shares of the
 # image (`NEARER` of metres, too), and how many times as big.
 BESIDE, ABOVE, NEARER, BIGGER = 0.08, 0.12, 0.05, 1.4
@@ -181,8 +180,7 @@ class _Draw:
     @cached_property
     def sides(self) -> tuple[str, ...]:
         # Those of the prompt, or an answer contradicts what the prompt says.
-        boxes = self.scene.boxes
-        return tuple(map(prompt.side, (boxes[:, 0] + boxes[:, 2]) / 2))
+        return tuple(map(prompt.side, prompt.centers_x(self.scene.boxes)))
 
     @cached_property
     def areas(self) -> np.ndarray:
@@ -422,7 +420,7 @@ def _counted(label: str, ids: Sequence[int], colour: str | None = None) -> str:
 
 def _of_side(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
     """A label and a side, and which are both; often none, now and then no such thing."""
-    side = draw.pick(SIDES)
+    side = draw.pick(prompt.SIDES)
     if draw.chance(0.15):
         return draw.absent(), side, ()
     groups = draw.groups_of(1, MOST_COUNTED)
@@ -437,13 +435,21 @@ def _of_side(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
 def _existence_side(draw: _Draw) -> tuple[str, str, Truth]:
     label, side, ids = _of_side(draw)
     where = _on(side)
-    return (
-        draw.put("existence_side", _fields(draw.called(label), on_side=where)),
-        f"Yes, {where} I see {_seen(label, ids)}."
-        if ids
-        else f"No, I do not see {_one(label)} {where}.",
-        _polar(bool(ids), *ids),
-    )
+    question = draw.put("existence_side", _fields(draw.called(label), on_side=where))
+    all_ids = draw.groups.get(label, ())
+    if 1 <= len(all_ids) <= MOST_PLACES:
+        answer = f"{_places(draw, label, all_ids)}, so {'yes' if ids else 'no'}."
+        return question, answer, _polar(bool(ids), *all_ids)
+    seen = f"Yes, {where} I see {_seen(label, ids)}." if ids else ""
+    return question, seen or f"No, I do not see {_one(label)} {where}.", _polar(bool(ids), *ids)
+
+
+def _places(draw: _Draw, label: str, ids: Sequence[int]) -> str:
+    """`The dog [3] is on the left` or `The dogs are [1] in the middle, [3] on the left`."""
+    if len(ids) == 1:
+        return f"The {label} {_cite(ids)} {_verbs(label)[0]} {_on(draw.side(ids[0]))}"
+    places = ", ".join(f"{_cite([i])} {_on(draw.side(i))}" for i in ids)
+    return f"The {plural(label)} are {places}"
 
 
 def _count_side(draw: _Draw) -> tuple[str, str, Truth]:
@@ -467,31 +473,30 @@ def _where(draw: _Draw) -> tuple[str, str, Truth]:
     one_side = draw.side(i) != "middle" and draw.chance(0.3)
     return (
         draw.put("left_or_right" if one_side else "where", _fields(name)),
-        f"The {label} {_cite([i])} {_verbs(label)[0]} {_on(draw.side(i))}.",
+        f"{_places(draw, label, [i])}.",
         _sides_truth(draw, [i]),
     )
 
 
 def _where_all(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
-    places = ", ".join(f"{_cite([i])} {_on(draw.side(i))}" for i in ids)
     return (
         draw.put("where_all", _fields(_neutral(draw, label))),
-        f"The {plural(label)} are {places}.",
+        f"{_places(draw, label, ids)}.",
         replace(_sides_truth(draw, ids), pairs=frozenset((i, draw.side(i)) for i in ids)),
     )
 
 
 def _sides_truth(draw: _Draw, ids: Sequence[int]) -> Truth:
     mentions = frozenset(draw.side(i) for i in ids)
-    return Truth(mentions=mentions, among=frozenset(SIDES), cited=frozenset(ids))
+    return Truth(mentions=mentions, among=frozenset(prompt.SIDES), cited=frozenset(ids))
 
 
 def _is_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     i, name = draw.referred(by_colour=True)
     label, side = draw.label(i), draw.side(i)
     holds = draw.chance()
-    asked = side if holds else draw.pick([other for other in SIDES if other != side])
+    asked = side if holds else draw.pick([other for other in prompt.SIDES if other != side])
     return (
         draw.put("is_on_side", _fields(name, on_side=_on(asked))),
         _yes_no(_the(draw, i), holds, _verbs(label)[0], _on(side)),
@@ -500,7 +505,7 @@ def _is_on_side(draw: _Draw) -> tuple[str, str, Truth]:
 
 
 def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
-    side = draw.pick(SIDES)
+    side = draw.pick(prompt.SIDES)
     ids = [i for i in range(1, len(draw.sides) + 1) if draw.side(i) == side]
     # Sides are often empty: not every time is worth a question.
     if len(ids) > MOST_ON_SIDE or (not ids and (draw.missed or draw.chance(0.6))):
@@ -548,7 +553,8 @@ def _related(draw: _Draw) -> tuple[int, int, tuple[str, str]]:
     """Two objects, how the first one is to the other, and how it is not."""
     beside = draw.chance()
     # Of two things on one floor the higher one in the image is the one further up or away.
-    places = draw.scene.boxes[:, [0, 2]].mean(axis=1) if beside else draw.scene.boxes[:, 3]
+    boxes = draw.scene.boxes
+    places = prompt.centers_x(boxes) if beside else boxes[:, 3]
     margin = BESIDE if beside else ABOVE
     pairs = [
         (a, b)
@@ -836,7 +842,7 @@ def _which_colour(draw: _Draw) -> tuple[str, str, Truth]:
 def _which_side(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = _several(draw)
     sides = [draw.side(i) for i in ids]
-    side = draw.pick([side for side in SIDES if sides.count(side) == 1])
+    side = draw.pick([side for side in prompt.SIDES if sides.count(side) == 1])
     i = ids[sides.index(side)]
     return (
         draw.put("which_side", _fields(draw.called(label), on_side=_on(side))),

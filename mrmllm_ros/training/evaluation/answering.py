@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from transformers import Cache, PreTrainedModel
 
-from mrmllm_ros.model.cross_modal import Injection, injected
 from mrmllm_ros.model.generation import end_tokens
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmReading
 from mrmllm_ros.model.processing_mrmllm import pad_left
@@ -58,10 +57,9 @@ def reply(
     if count > 1:
         cache.batch_repeat_interleave(count)
     language_model = answerer.model.language_model
-    with injected(_repeated(prefix.injection, count)):
-        tokens = _greedy(
-            language_model, ids, torch.cat([before, present.long()], 1), cache, max_new_tokens
-        )
+    tokens = _greedy(
+        language_model, ids, torch.cat([before, present.long()], 1), cache, max_new_tokens
+    )
     tokenizer = answerer.model.text.tokenizer
     texts = [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
     return [Reply(text, cited_ids(text, prefix.listed)) for text in texts]
@@ -105,17 +103,3 @@ def _greedy(
         running &= ~torch.isin(ids[:, 0], ends)
         mask = torch.nn.functional.pad(mask, (0, 1), value=1)
     return [[token for token in row if token >= 0] for row in torch.stack(chosen, 1).tolist()]
-
-
-def _repeated(injection: Injection | None, count: int) -> Injection | None:
-    """That of one scene, for several questions about it."""
-    if injection is None:
-        return None
-    return replace(
-        injection,
-        keys_values=tuple(
-            (keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1))
-            for keys, values in injection.keys_values
-        ),
-        mask=injection.mask.expand(count, -1),
-    )

@@ -25,17 +25,13 @@ UNTRAINED = "untrained language model"
 SWITCHES = {
     "no query fusion": "query_fusion",
     "no prefix tokens": "prefix_tokens",
-    "no gated injection": "gated_injection",
     "no perception prompt": "perception_prompt",
     # The head then judges by the query tokens as they were before the language model.
     NO_LANGUAGE_MODEL: "head_reads",
 }
 VARIANTS = (FULL, *SWITCHES, DETECTOR_ALONE, UNTRAINED)
-# What changes answers, and what changes detections: the injection reaches questions alone.
-OF_ANSWERS = (
-    *(FULL, "no query fusion", "no prefix tokens", "no gated injection"),
-    *("no perception prompt", UNTRAINED),
-)
+# What changes answers, and what changes detections.
+OF_ANSWERS = (*(FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED),)
 OF_DETECTIONS = (
     *(FULL, DETECTOR_ALONE, "no query fusion", NO_LANGUAGE_MODEL, "no perception prompt"),
 )

@@ -4,7 +4,7 @@ import pytest
 
 from mrmllm_ros.model.prompt import cited_ids
 from mrmllm_ros.training.data.layouts import MOST_CANDIDATES, MOST_OBJECTS, layout_example
-from mrmllm_ros.training.data.nouns import HELD_OUT_NOUNS, TRAIN_NOUNS
+from mrmllm_ros.training.data.nouns import HELD_OUT_NOUNS, TRAIN_NOUNS, vocabulary
 
 
 @pytest.fixture(scope="module", params=["train", "evaluation"])
@@ -36,10 +36,15 @@ def test_only_evaluation_shows_held_out_nouns(examples, split):
     labels = {label for e in examples for label in e.perception.candidates.labels}
     labels |= {label for e in examples for label in e.targets.labels if label}
     if split == "train":
-        assert labels <= set(TRAIN_NOUNS)
+        assert not labels & set(HELD_OUT_NOUNS)
     else:
         assert labels & set(HELD_OUT_NOUNS)
         assert labels & set(TRAIN_NOUNS)
+
+
+def test_only_training_shows_coined_names(examples, split):
+    labels = {label for e in examples for label in e.perception.candidates.labels}
+    assert bool(labels - set(vocabulary("evaluation"))) == (split == "train")
 
 
 def test_all_parts_are_of_the_same_candidates(examples):

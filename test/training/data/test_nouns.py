@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+
+import numpy as np
 import pytest
 
 from mrmllm_ros.training.data import nouns
@@ -27,6 +30,16 @@ def test_kinds_of_evaluation_hold_nouns_of_training_and_held_out_ones():
 def test_what_is_said_of_nouns_is_said_of_known_ones():
     known = set(nouns.vocabulary("evaluation"))
     assert set(nouns.STATES) | nouns.RAISED <= known
+    assert frozenset().union(*nouns.KINDS_OF_THINGS.values()) <= known
+
+
+def test_coined_names_are_words_that_nobody_knows_and_may_have_a_noun_behind_them():
+    rng = np.random.default_rng(0)
+    names = [nouns.coined(rng, "oven mitt") for _ in range(200)]
+    assert len(set(names)) > 190
+    assert not set(names) & set(nouns.vocabulary("evaluation"))
+    assert {name.count(" ") for name in names} == {0, 2}
+    assert all(re.fullmatch(r"[a-z]{3,}( oven mitt)?", name) for name in names)
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,14 @@ def test_answers_cite_what_the_truth_says(scene, split):
         ("What colour is the man on the left wearing?", "The person [2] wears black."),
         ("Is there a vehicle?", "Yes, I see cars [1][6]."),
         ("How many animals are there?", "I see a dog [3], one in all."),
-        ("Is there a person on the left?", "Yes, on the left I see a person [2]."),
-        ("Do you see a car on the right?", "No, I do not see a car on the right."),
+        (
+            "Is there a person on the left?",
+            "The people are [2] on the left, [4] on the right, so yes.",
+        ),
+        (
+            "Do you see a car on the right?",
+            "The cars are [1] in the middle, [6] on the left, so no.",
+        ),
         ("How many people are on the right?", "On the right I see a person [4], one in all."),
         ("How many cars are there on the right?", "On the right I see no cars."),
         ("Is anybody there?", "Yes, I see people [2][4]."),

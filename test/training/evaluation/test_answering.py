@@ -35,7 +35,7 @@ def one_by_one(answerer, reading, length=12):
 
 @pytest.mark.parametrize(
     "switched_off",
-    [{}, {"gated_injection": False}, {"prefix_tokens": False}, {"perception_prompt": False}],
+    [{}, {"prefix_tokens": False}, {"perception_prompt": False}],
     ids=lambda choices: "".join(choices) or "full",
 )
 def test_they_are_the_same_token_for_token(switched_off, make_answerer):

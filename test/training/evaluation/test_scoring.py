@@ -3,11 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from mrmllm_ros.model.prompt import cited_ids
+from mrmllm_ros.model.prompt import SIDES, cited_ids
 from mrmllm_ros.perception.colour import COLOURS
 from mrmllm_ros.training.data.example import Truth
 from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.data.questions import SIDES
 from mrmllm_ros.training.evaluation.scoring import (
     citation_counts,
     is_right,

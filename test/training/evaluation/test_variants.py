@@ -62,9 +62,8 @@ def texts_of(answerer):
 
 
 def what_questions_start_from(answerer):
-    """Numbers of tokens, and whether something is injected."""
-    prefix = read(answerer).prefix()
-    return prefix.attention_mask.shape[1], prefix.injection is not None
+    """Number of tokens."""
+    return read(answerer).prefix().attention_mask.shape[1]
 
 
 def test_every_variant_is_one_of_answers_or_of_detections():
@@ -85,13 +84,6 @@ def test_each_switch_makes_a_difference_and_is_on_again_afterwards(ablation):
         assert (what_questions_start_from(answerer), scores_of(answerer)) == (start, scores)
 
 
-def test_the_injection_reaches_answers_alone(ablation):
-    with ablation.answerer(FULL) as answerer:
-        scores = scores_of(answerer)
-    with ablation.answerer("no gated injection") as answerer:
-        assert scores_of(answerer) == scores
-
-
 def test_the_untrained_language_model_is_as_it_was_before_training(ablation, load_tiny):
     with ablation.answerer(UNTRAINED) as answerer:
         texts, scores = texts_of(answerer), scores_of(answerer)
@@ -110,9 +102,7 @@ def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_abla
     assert NO_LANGUAGE_MODEL not in make_ablation(head_reads=False).variants(OF_DETECTIONS)
     without = make_ablation(prefix_tokens=False, perception_outputs=[])
     assert without.variants(OF_DETECTIONS) == (FULL, "no perception prompt")
-    assert without.variants(OF_ANSWERS) == (
-        *(FULL, "no gated injection", "no perception prompt", UNTRAINED),
-    )
+    assert without.variants(OF_ANSWERS) == (FULL, "no perception prompt", UNTRAINED)
 
 
 def test_an_unknown_variant_is_an_error(ablation):

@@ -98,7 +98,8 @@ def test_the_model_gets_image_instruction_objects_and_question(
     ask(answerer, bus_image, scene, "Is there a bus?", limit=1)
     assert prompt_of(answerer, watched[0]) == (
         f"<|user|><IMAGE>{INSTRUCTION}\nObjects:\n"
-        "nearest first [2][1]\nbus [1] middle 48,83\nperson [2] left 14,91\n"
+        "nearest first [2][1]\nleft [2] middle [1]\n"
+        "bus [1] middle 48,83\nperson [2] left 14,91\n"
         "Is there a bus?<|end|><|answer|>"
     )
 

@@ -83,7 +83,7 @@ def test_only_what_has_targets_is_looked_at():
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_each_mechanism_is_dropped_as_often_as_is_asked(share):
-    drop = DropSettings(share, share, share, share)
+    drop = DropSettings(share, share, share)
     dropped = [dropped_switches(drop, 0, step) for step in range(600)]
     for name in ("query_fusion", "prefix_tokens", "perception_prompt"):
         found = sum(name in names for names in dropped) / 600

@@ -100,7 +100,7 @@ def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_abla
         *(FULL, DETECTOR_ALONE, NO_LANGUAGE_MODEL, "no perception prompt"),
     )
     assert NO_LANGUAGE_MODEL not in make_ablation(head_reads=False).variants(OF_DETECTIONS)
-    without = make_ablation(prefix_tokens=False, perception_outputs=[])
+    without = make_ablation(prefix_tokens=False, perception_outputs=[], lora_rank=2)
     assert without.variants(OF_DETECTIONS) == (FULL, "no perception prompt")
     assert without.variants(OF_ANSWERS) == (FULL, "no perception prompt", UNTRAINED)
 

@@ -429,8 +429,8 @@ class MrMllm(PreTrainedModel):
         dtype = self.language_model.dtype
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
-        hidden = torch.zeros((), dtype=dtype, device=visible.device)
-        return torch.where(visible, hidden, torch.finfo(dtype).min)
+        nothing = torch.zeros((), dtype=dtype, device=visible.device)
+        return torch.where(visible, nothing, torch.finfo(dtype).min)
 
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
         return self.language_model.get_input_embeddings()(ids)

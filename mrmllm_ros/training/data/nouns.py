@@ -661,11 +661,3 @@ def with_article(label: str, adjective: str = "") -> str:
         return f"a pair of {name}"
     vowel = name[0] in "aeiou" and not name.startswith(("uni", "ute", "uri", "eu", "one "))
     return f"{'an' if vowel or name.startswith('hour') else 'a'} {name}"
-
-
-def of_number(label: str, number: int, adjective: str = "") -> str:
-    """What follows a number: `dog`, `red dogs`, `pairs of scissors`."""
-    name = label if number == 1 else plural(label)
-    if plural_only(label):
-        return f"pair{'s' if number != 1 else ''} of {adjective} {name}".replace("  ", " ")
-    return f"{adjective} {name}".strip()

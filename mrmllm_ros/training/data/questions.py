@@ -592,7 +592,7 @@ def _named(draw: _Draw, i: int) -> Truth:
 
 
 def _ahead(sizes: np.ndarray, ids: Iterable[int]) -> int:
-    """The id that is clearly ahead of at least one other."""
+    """The id that is clearly ahead of all others, of which there is at least one."""
     ranked = sorted(ids, key=lambda i: -sizes[i - 1])
     if len(ranked) < 2 or sizes[ranked[0] - 1] < BIGGER * sizes[ranked[1] - 1]:
         raise _NothingToAskError

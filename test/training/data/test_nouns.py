@@ -77,12 +77,6 @@ def test_articles_fit_the_word_behind_them():
     assert nouns.with_article("scissors") == "a pair of scissors"
 
 
-def test_pairs_are_counted_as_pairs():
-    assert nouns.of_number("scissors", 1) == "pair of scissors"
-    assert nouns.of_number("scissors", 2, "red") == "pairs of red scissors"
-    assert nouns.of_number("person", 3) == "people"
-
-
 def test_names_that_may_be_said_of_one_thing_overlap():
     assert nouns.overlap("person", "man")
     assert nouns.overlap("car", "taxi")

@@ -42,7 +42,7 @@ def weights(folder):
 
 
 def test_training_lowers_the_loss_and_leaves_frozen_weights_alone(make_batches, settings):
-    settings = replace(settings, steps=12, drop=DropSettings(0, 0, 0, 0))
+    settings = replace(settings, steps=12, drop=DropSettings(0, 0, 0))
     model, _, batches = make_batches(settings, lora_rank=2)
     frozen = {n: w.clone() for n, w in model.named_parameters() if not w.requires_grad}
     lines = []
@@ -176,7 +176,7 @@ def test_every_weight_of_a_head_of_few_outputs_is_trained(make_batches, settings
 
 
 def test_a_step_that_leaves_out_all_that_is_trained_is_passed_over(make_batches, settings):
-    settings = replace(settings, steps=1, drop=DropSettings(1, 1, 1, 0))
+    settings = replace(settings, steps=1, drop=DropSettings(1, 1, 0))
     model, _, batches = make_batches(settings, perception_outputs=[])
     trainer = Trainer(model, batches, (), settings, start(settings), lambda line: None)
     before = {name: weight.clone() for name, weight in model.trained_state().items()}

@@ -95,7 +95,7 @@ def describe_objects(
     budget = settings.token_budget
     shares = _shares(detections)
     known = attributes or [{}] * len(detections)
-    orders = 3 if any("distance" in values for values in known) else 2
+    orders = 3 if distances_stated(known) else 2
     for line in _lines(detections.labels, known, shares)[: settings.max_objects]:
         budget -= count_tokens(f"[{len(lines) + 1}]" * orders + f"{line}\n")
         if budget < 0:
@@ -112,7 +112,8 @@ def _orders(shares: np.ndarray, attributes: Sequence[Mapping[str, str]]) -> list
     """Lines that tell in what orders objects are; see `describe_objects`."""
     lower_edges, across = shares[:, 3], centers_x(shares)
     far = how_far(lower_edges, attributes)
-    lines = [f"nearest first {_numbers(np.argsort(far, kind='stable'))}"]
+    nearest = np.argsort(far, kind="stable")
+    lines = [f"nearest first {_numbers(nearest[~np.isnan(far[nearest])])}"]
     if distances_stated(attributes):
         # Else it is the same order.
         lines.append(f"lowest first {_numbers(np.argsort(-lower_edges, kind='stable'))}")
@@ -135,17 +136,18 @@ def how_far(lower_edges: np.ndarray, attributes: Sequence[Mapping[str, str]]) ->
         attributes: What else is known of each object, by name.
 
     Returns:
-        (N,) metres if each object has its distance among its attributes, else lower edges with
-        the sign turned.
+        (N,) metres, NaN of an object without a distance among its attributes; or, if none has
+        one, lower edges with the sign turned.
     """
     if not distances_stated(attributes):
         return -lower_edges
-    return np.array([values["distance"].split()[0] for values in attributes], float)
+    stated = [values.get("distance", "nan").split()[0] for values in attributes]
+    return np.array(stated, float)
 
 
 def distances_stated(attributes: Sequence[Mapping[str, str]]) -> bool:
-    """Whether each object has its distance among its attributes."""
-    return all("distance" in values for values in attributes)
+    """Whether an object has its distance among its attributes."""
+    return any("distance" in values for values in attributes)
 
 
 def stated_distances(detections: Detections) -> tuple[dict[str, str], ...]:

@@ -100,6 +100,8 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
 def dropped_switches(drop: DropSettings, seed: int, step: int, looks: bool = False) -> list[str]:
     """The mechanisms that are left out of a step, in every process alike.
 
+    Prompt and query tokens are never left out together: nothing would tell what there is.
+
     Args:
         drop: How often each is.
         seed: The run's.
@@ -108,7 +110,10 @@ def dropped_switches(drop: DropSettings, seed: int, step: int, looks: bool = Fal
     """
     rng = np.random.default_rng([seed, step, _LOOK_SWITCHES if looks else _SWITCHES])
     names = ("query_fusion", "prefix_tokens", "perception_prompt")
-    return [name for name in names if rng.random() < getattr(drop, name)]
+    dropped = [name for name in names if rng.random() < getattr(drop, name)]
+    if {"prefix_tokens", "perception_prompt"} <= {*dropped}:
+        dropped.remove("perception_prompt")
+    return dropped
 
 
 def again(

@@ -21,8 +21,8 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import load_detector
 from mrmllm_ros.settings import SettingsError, read_parameter_file
 from mrmllm_ros.training.collation import Collator, TrainingBatch
-from mrmllm_ros.training.data.asking import asked, training_questions
-from mrmllm_ros.training.data.coco import coco_examples
+from mrmllm_ros.training.data.asking import with_questions
+from mrmllm_ros.training.data.coco import coco_examples, read_coco
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
@@ -145,7 +145,6 @@ def load_sources(
     """
     data = settings.data
     detector, encoder = backbones.detector, backbones.visual_encoder
-    anew = partial(asked, training_questions(detector.labels, data.frames.questions))
     sources: dict[str, Source] = {}
     if data.layout.share:
         sources["layout"] = Source(
@@ -158,15 +157,21 @@ def load_sources(
             encoder,
             data.frames.views,
             settings.seed,
-            questions=lambda *_: (),
         )
         examples = _collected("frames", found, report)
+        count = data.frames.questions
+        anew = partial(with_questions, vocabulary=detector.labels, count=count)
         sources["frames"] = Source(data.frames.share, again(examples, anew))
     if data.coco.share:
-        files = (Path(data.coco.images).expanduser(), Path(data.coco.annotations).expanduser())
-        found = coco_examples(*files, detector, encoder, views=data.coco.views, seed=settings.seed)
+        dataset = read_coco(
+            Path(data.coco.images).expanduser(), Path(data.coco.annotations).expanduser()
+        )
+        found = coco_examples(
+            dataset, detector, encoder, views=data.coco.views, seed=settings.seed
+        )
         examples = _collected("coco", found, report)
-        sources["coco"] = Source(data.coco.share, again(examples))
+        anew = partial(with_questions, vocabulary=dataset.labels)
+        sources["coco"] = Source(data.coco.share, again(examples, anew))
     if data.questions.share:
         file = Path(data.questions.file).expanduser()
         found = question_examples(file, detector, encoder, progress=report)

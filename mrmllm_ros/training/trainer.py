@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from mrmllm_ros.errors import MrmllmError
@@ -301,10 +300,9 @@ def write_checkpoint(model: MrMllm, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: w.detach().half().contiguous() for name, w in model.trained_state().items()}
     with TemporaryDirectory(dir=folder) as written:
-        model.config.save_pretrained(written)
-        os.replace(Path(written) / "config.json", folder / "config.json")
-    save_file(weights, folder / "model.safetensors.new", metadata={"format": "pt"})
-    os.replace(folder / "model.safetensors.new", folder / "model.safetensors")
+        model.save_pretrained(written, state_dict=weights)
+        for file in ("config.json", "model.safetensors"):
+            os.replace(Path(written) / file, folder / file)
 
 
 def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:

@@ -71,8 +71,8 @@ def test_numbers_are_of_0_to_99_and_of_what_is_within_the_image(box, written, ma
 def test_what_else_is_known_stands_behind_the_label(make_detections):
     objects = make_detections(("car", 0.9, (0, 0, 64, 48)), ("door", 0.8, (576, 432, 640, 480)))
     attributes = [{"colour": "red", "distance": "2.1 m"}, {"state": "half\nopen"}]
-    _, _, *lines = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
-    assert lines == ["car [1] red 2.1 m left 5,10", "door [2] half open right 95,99"]
+    *_, car, door = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
+    assert [car, door] == ["car [1] red 2.1 m left 5,10", "door [2] half open right 95,99"]
 
 
 LOWER_EDGES = {"cup": 100, "bus": 470, "car": 300}
@@ -88,7 +88,7 @@ LOWER_EDGES = {"cup": 100, "bus": 470, "car": 300}
         ),
         (
             ({"distance": "4.0 m"}, {"colour": "red"}, {"distance": "3.9 m"}),
-            ["nearest first [2][3][1]"],
+            ["nearest first [3][1]", "lowest first [2][3][1]"],
         ),
     ],
     ids=["lower edges", "distances of all", "distances of some"],

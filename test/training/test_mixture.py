@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from mrmllm_ros.training.data.asking import asked
+from mrmllm_ros.training.data.asking import with_questions
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.mixture import Batches, Source, again, dropped_switches
 from mrmllm_ros.training.settings import DropSettings
@@ -81,13 +82,20 @@ def test_only_what_has_targets_is_looked_at():
     assert numbers(sources={"made up": sources["made up"]}, look=6)[0][1] is None
 
 
+@pytest.mark.parametrize("name", ["query_fusion", "prefix_tokens", "perception_prompt"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_each_mechanism_is_dropped_as_often_as_is_asked(share):
-    drop = DropSettings(share, share, share)
+def test_each_mechanism_is_dropped_as_often_as_is_asked(name, share):
+    drop = replace(DropSettings(0.0, 0.0, 0.0), **{name: share})
     dropped = [dropped_switches(drop, 0, step) for step in range(600)]
-    for name in ("query_fusion", "prefix_tokens", "perception_prompt"):
-        found = sum(name in names for names in dropped) / 600
-        assert abs(found - share) < 0.07
+    assert abs(dropped.count([name]) / 600 - share) < 0.07
+    assert dropped.count([name]) + dropped.count([]) == 600
+
+
+def test_prompt_and_query_tokens_are_never_dropped_together():
+    drop = DropSettings(0.5, 0.5, 0.5)
+    dropped = [set(dropped_switches(drop, 0, step)) for step in range(100)]
+    assert {"query_fusion", "perception_prompt"} in dropped
+    assert not any({"prefix_tokens", "perception_prompt"} <= names for names in dropped)
 
 
 def test_a_list_is_gone_through_at_random_again_and_again():
@@ -99,10 +107,7 @@ def test_a_list_is_gone_through_at_random_again_and_again():
 def test_questions_are_asked_anew_each_time():
     made = layout_example(3, "train", 2)
 
-    def ask(example, rng):
-        return (int(rng.integers(10**6)),)
-
-    example = again([made], lambda chosen, rng: asked(ask, chosen, rng))
+    example = again([made], partial(with_questions, vocabulary=["dog", "cat"], count=4))
     assert example(1).questions != example(2).questions
     assert example(1).questions == example(1).questions
     assert replace(example(1), questions=made.questions).perception is made.perception

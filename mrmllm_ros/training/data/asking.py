@@ -3,43 +3,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from mrmllm_ros.training.data.example import Example, QuestionAnswer
+from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.questions import Scene, ask
 
-Questions = Callable[[Example, np.random.Generator], tuple[QuestionAnswer, ...]]
 
-_QUESTIONS = 8
-
-
-def training_questions(vocabulary: Sequence[str], count: int = _QUESTIONS) -> Questions:
-    """Make what asks training questions about the reported objects.
+def with_questions(
+    example: Example, rng: np.random.Generator, *, vocabulary: Sequence[str], count: int = 8
+) -> Example:
+    """The example with training questions about its reported objects.
 
     Args:
-        vocabulary: The detector's labels.
-        count: Most questions about an image.
-    """
-
-    def questions(example: Example, rng: np.random.Generator) -> tuple[QuestionAnswer, ...]:
-        reported = example.perception.detections
-        shares = (reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1)
-        attributes = example.attributes[: len(reported)]
-        scene = Scene(labels=reported.labels, boxes=shares, attributes=attributes)
-        return ask(scene, rng, count, "train", vocabulary, example.present)
-
-    return questions
-
-
-def asked(asking: Questions, example: Example, rng: np.random.Generator) -> Example:
-    """An example with questions, instead of those that it had.
-
-    Args:
-        asking: Asks them.
-        example: What they are about.
+        example: What is asked about; its own questions are left out.
         rng: Chooses them.
+        vocabulary: Names that may be asked for, there or not.
+        count: Most questions.
     """
-    return replace(example, questions=asking(example, rng))
+    reported = example.perception.detections
+    scene = Scene(
+        labels=reported.labels,
+        boxes=(reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1),
+        attributes=example.attributes[: len(reported)],
+    )
+    questions = ask(scene, rng, count, "train", vocabulary, example.missed)
+    return replace(example, questions=questions)
+
+
+def unreported(labels: Iterable[str], reported: Iterable[str]) -> frozenset[str]:
+    """Labels of which there is more than is reported.
+
+    Args:
+        labels: One for each object that is there.
+        reported: One for each that is reported.
+    """
+    return frozenset(Counter(labels) - Counter(reported))

@@ -19,7 +19,7 @@ from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector
 from mrmllm_ros.perception.images import read_image
-from mrmllm_ros.training.data.asking import asked, training_questions
+from mrmllm_ros.training.data.asking import unreported
 from mrmllm_ros.training.data.errors import DataError, read_text
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
@@ -54,17 +54,18 @@ class CocoDataset:
     """Labelled images.
 
     Attributes:
-        images: In the order of the annotations file.
+        file: The annotations file.
+        images: In its order.
         labels: All names that objects were looked for under.
     """
 
+    file: Path
     images: tuple[CocoImage, ...]
     labels: tuple[str, ...]
 
 
 def coco_examples(
-    images: Path,
-    annotations: Path,
+    dataset: CocoDataset,
     detector: Detector,
     encoder: VisualEncoder | None,
     *,
@@ -74,31 +75,29 @@ def coco_examples(
 ) -> Iterator[Example]:
     """Make examples of labelled images.
 
-    Each is of a part of an image, perhaps mirrored and damaged. The candidates are what the
-    detector finds there, the targets are the labels, and the questions are about what the detector
-    reports. The same arguments give the same examples.
+    Each is of a part of an image, perhaps mirrored and damaged, without questions. The candidates
+    are what the detector finds there, the targets are the labels. The same arguments give the same
+    examples.
 
     Args:
-        images: Folder that the file names in the annotations are relative to.
-        annotations: JSON file with COCO's instances.
+        dataset: The labelled images.
         detector: Finds the candidates.
         encoder: Gives the tokens `V_m`, unless it is None.
         views: How many examples are made of each image.
         seed: Of all that is random.
         damaged_share: How many of the examples are damaged, from 0 to 1.
 
-    Returns:
-        Iterator of examples with features and tokens in half precision in main memory.
+    Yields:
+        Examples with features and tokens in half precision in main memory.
 
     Raises:
-        DataError: If the annotations cannot be used or an image is missing; while iterating, if
-            an image has another size than the annotations say.
-        ImageError: While iterating, if an image cannot be decoded.
+        DataError: If an image has another size than the annotations say.
+        ImageError: If an image cannot be decoded.
     """
-    # Read before the first example is asked for, so that faults show at once.
-    dataset = read_coco(images, annotations)
-    shots = _shots(dataset, annotations, views, seed, damaged_share)
-    return _examples(shots, frozenset(dataset.labels), detector, encoder)
+    for shots in batches(_shots(dataset, views, seed, damaged_share)):
+        found = perceive([item.shot.damaged for item in shots], detector, encoder)
+        for item, perceived in zip(shots, found, strict=True):
+            yield _example(item, perceived, frozenset(dataset.labels), detector.labels)
 
 
 def read_coco(images: Path, annotations: Path) -> CocoDataset:
@@ -122,6 +121,7 @@ def read_coco(images: Path, annotations: Path) -> CocoDataset:
         label = names[entry.reference("category_id", names, "categories")]
         boxes[key].append(_Box(label, _xyxy(entry), bool(entry.values.get("iscrowd"))))
     return CocoDataset(
+        file=annotations,
         images=tuple(_coco_image(files[key], boxes[key]) for key in files),
         labels=tuple(dict.fromkeys(names.values())),
     )
@@ -287,11 +287,11 @@ class _LabelledShot:
 
 
 def _shots(
-    dataset: CocoDataset, annotations: Path, views: int, seed: int, damaged_share: float
+    dataset: CocoDataset, views: int, seed: int, damaged_share: float
 ) -> Iterator[_LabelledShot]:
     for item in dataset.images:
         image = read_image(item.path)
-        _check_size(image, item, annotations)
+        _check_size(image, item, dataset.file)
         for number in range(views):
             rng = generator(seed, item.name, number)
             view = View.draw(image.shape, rng)
@@ -332,20 +332,20 @@ def _joined(one: Detections, other: Detections) -> Detections:
     )
 
 
-def _examples(
-    shots: Iterator[_LabelledShot],
+def _example(
+    item: _LabelledShot,
+    perceived: Example,
     labels: frozenset[str],
-    detector: Detector,
-    encoder: VisualEncoder | None,
-) -> Iterator[Example]:
-    asking = training_questions(detector.labels)
-    for batch in batches(shots):
-        found = perceive([item.shot.damaged for item in batch], detector, encoder)
-        for item, perceived in zip(batch, found, strict=True):
-            yield asked(asking, _example(item, perceived, labels), item.shot.rng)
+    vocabulary: Sequence[str],
+) -> Example:
+    """An example of a view.
 
-
-def _example(item: _LabelledShot, perceived: Example, labels: frozenset[str]) -> Example:
+    Args:
+        item: The view.
+        perceived: What the detector finds in it.
+        labels: Names that objects were looked for under.
+        vocabulary: The detector's labels.
+    """
     candidates = perceived.perception.candidates
     targets = match_targets(
         candidates,
@@ -357,5 +357,7 @@ def _example(item: _LabelledShot, perceived: Example, labels: frozenset[str]) ->
         unjudged=np.array([label not in labels for label in candidates.labels], bool),
         novelty=item.shot.novelty,
     )
-    present = frozenset((*item.truth.labels, *item.partial.labels, *item.crowds.labels))
-    return replace(stored(perceived), targets=targets, present=present)
+    missed = unreported(item.truth.labels, perceived.perception.detections.labels)
+    # What is there in part or in any number, and what nobody looked for.
+    unsure = {*item.partial.labels, *item.crowds.labels, *(set(vocabulary) - labels)}
+    return replace(stored(perceived), targets=targets, missed=missed | unsure)

@@ -102,7 +102,7 @@ class Example:
         questions: Questions about the reported objects; may be empty.
         targets: What the perception head should say, or None where that is unknown.
         visual: (N_m, d_m) tokens `V_m` of the image, or None where there is no image.
-        present: Labels of what is known to be there, reported or not; no answer denies it.
+        missed: Labels of which there is more than is reported, perhaps; no answer denies it.
     """
 
     perception: Perception
@@ -110,4 +110,4 @@ class Example:
     questions: tuple[QuestionAnswer, ...]
     targets: Targets | None = None
     visual: torch.Tensor | None = None
-    present: frozenset[str] = frozenset()
+    missed: frozenset[str] = frozenset()

@@ -44,6 +44,8 @@ COINED = 0.4
 # What a small language model learns last; training shows more of them.
 CROWDS: Mapping[Split, float] = {"train": 0.35, "evaluation": 0.2}
 WITH_COLOURS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.25
+# Where there are distances: how often some are unknown, and how many then.
+SOME_WITHOUT, WITHOUT_DISTANCE = 0.3, 0.25
 COLOUR_KNOWN, COLOUR_SEEN, COLOUR_WRONG = 0.8, 0.95, 0.04
 HELD_OUT = 0.5
 
@@ -313,19 +315,21 @@ def _attributes(stage: _Stage, candidates: list[_Candidate]) -> tuple[Mapping[st
         "distance": stage.chance(WITH_DISTANCES),
     }
     known = [name for name, stated in names.items() if stated]
+    ranged = 1 - WITHOUT_DISTANCE * stage.chance(SOME_WITHOUT)
     return tuple(
         {name: value for name in known if (value := values[name])}
-        for values in (_perceived(stage, candidate) for candidate in candidates)
+        for values in (_perceived(stage, candidate, ranged) for candidate in candidates)
     )
 
 
-def _perceived(stage: _Stage, candidate: _Candidate) -> dict[str, str]:
+def _perceived(stage: _Stage, candidate: _Candidate, ranged: float) -> dict[str, str]:
+    """What is seen of a thing; its distance as often as `ranged`."""
     thing = candidate.seen
     colour = _colour(stage) if stage.chance(COLOUR_WRONG) else thing.colour
     return {
         "colour": colour if thing.colour and stage.chance(COLOUR_SEEN) else "",
         "state": thing.state if candidate.label == thing.label else "",
-        "distance": f"{thing.distance:.1f} m",
+        "distance": f"{thing.distance:.1f} m" if stage.chance(ranged) else "",
     }
 
 

@@ -338,7 +338,7 @@ _OTHER_WORDS = {
     for name, words in {
         "person": "man, woman, human, guy, lady, pedestrian, boy, girl",
         "car": "automobile",
-        "truck": "lorry, van",
+        "truck": "lorry",
         "bus": "coach",
         "bicycle": "bike",
         "motorcycle": "motorbike",
@@ -349,7 +349,7 @@ _OTHER_WORDS = {
         "couch": "sofa",
         "tv": "television, screen",
         "cell phone": "mobile phone, phone, smartphone",
-        "laptop": "computer, notebook",
+        "laptop": "computer",
         "refrigerator": "fridge",
         "dining table": "table",
         "potted plant": "plant",
@@ -371,7 +371,7 @@ KINDS_OF_THINGS = {
         "pickup truck, police car, tram, ambulance, fire engine, garbage truck, scooter, moped, "
         "forklift, reach stacker, wheel loader, canoe, rowing boat, pedal boat, jet ski, tractor, "
         "combine harvester, helicopter, jet, fuel tanker, tow tractor, snow groomer, snowmobile, "
-        "sailing yacht, ferry, tugboat, trawler, barge",
+        "sailing yacht, ferry, tugboat, trawler, barge, tricycle",
         "animal": "bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, puppy, "
         "squirrel, pigeon, duck, swan, crow, seagull, crab, pelican, starfish, bull, donkey, "
         "calf, pony, goat, pig, lamb, chicken, rooster, goose, turkey, rabbit, butterfly, "
@@ -380,13 +380,14 @@ KINDS_OF_THINGS = {
         "koala, penguin, otter, meerkat, parrot, flamingo, owl, peacock, eagle, crocodile, "
         "turtle, seal, snake, lizard",
         "piece of fruit": "banana, apple, orange, lemon, melon, pineapple, peach",
-        "bag": "backpack, handbag, suitcase, duffel bag, briefcase",
+        "bag": "backpack, handbag, suitcase, duffel bag, briefcase, sack",
     }.items()
 }
 _PAIRED = frozenset(("scissors", "pliers", "shears", "goggles", "defenders"))
 _UNCOUNTED = frozenset(("skis", "broccoli"))
 _IRREGULAR = {
     "person": "people",
+    "human": "humans",
     "child": "children",
     "mouse": "mice",
     "goose": "geese",
@@ -583,7 +584,9 @@ def coined(rng: np.random.Generator, noun: str) -> str:
         for _ in range(int(rng.integers(2, 4)))
     )
     word = "".join(syllables)
-    return f"{word} {noun}" if rng.random() < 0.5 else word
+    # A "vontel dog" is an animal, and a "vontel man" somebody, which their names must tell.
+    plain = not (is_person(noun) or any(noun in names for names in KINDS_OF_THINGS.values()))
+    return f"{word} {noun}" if plain and rng.random() < 0.5 else word
 
 
 @cache

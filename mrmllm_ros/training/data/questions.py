@@ -42,6 +42,13 @@ _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
+# How one of two is in relation to the other, in an answer that has named both.
+_RELATED = {
+    "left of": "further left",
+    "right of": "further right",
+    "above": "above",
+    "below": "below",
+}
 _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
 # How often a thing is called otherwise than the list calls it.
 _CALLED_OTHERWISE = 0.25
@@ -97,16 +104,15 @@ def ask(
         count: Most questions; there are fewer where the scene does not give as many.
         split: Whose wordings to use.
         vocabulary: Names to draw objects from that are not there.
-        missed: Names of what is there without being listed, perhaps: nothing of it is denied.
+        missed: Names of which there is more than is listed, perhaps: nothing of it is denied.
 
     Returns:
         Distinct questions in random order of families.
     """
     draw = _Draw(scene, rng, split, tuple(vocabulary), frozenset(missed))
     made: dict[str, QuestionAnswer] = {}
-    families = [str(family) for family in rng.permutation(list(_FAMILIES))]
-    if split == "train":
-        families += [family for family in families if family in HARD]
+    wanted = (*_FAMILIES, *HARD) if split == "train" else FAMILIES
+    families = [str(family) for family in rng.permutation(wanted)]
     while families and len(made) < count:
         for family in tuple(families):
             if len(made) == count:
@@ -388,7 +394,7 @@ def _existence(draw: _Draw) -> tuple[str, str, Truth]:
     if draw.groups and draw.chance():
         label, ids = draw.pick(draw.groups_of(1, MOST_COUNTED))
         return (
-            draw.put("existence", _fields(draw.called(label))),
+            draw.put("existence", _fields(_neutral(draw, label))),
             f"Yes, I see {_seen(label, ids)}.",
             _polar(True, *ids),
         )
@@ -427,15 +433,20 @@ def _of_side(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
     there = [label for label, ids in groups if side in map(draw.side, ids)]
     label = draw.pick(there if there and draw.chance(0.3) else [label for label, _ in groups])
     ids = tuple(i for i in draw.groups[label] if draw.side(i) == side)
+    return label, side, _none_missed(draw, label, ids)
+
+
+def _none_missed(draw: _Draw, label: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+    """The ids, or nothing to ask where there are none for want of what is not listed."""
     if not ids and any(overlap(label, missed) for missed in draw.missed):
         raise _NothingToAskError
-    return label, side, ids
+    return ids
 
 
 def _existence_side(draw: _Draw) -> tuple[str, str, Truth]:
     label, side, ids = _of_side(draw)
     where = _on(side)
-    question = draw.put("existence_side", _fields(draw.called(label), on_side=where))
+    question = draw.put("existence_side", _fields(_neutral(draw, label), on_side=where))
     all_ids = draw.groups.get(label, ())
     if 1 <= len(all_ids) <= MOST_PLACES:
         answer = f"{_places(draw, label, all_ids)}, so {'yes' if ids else 'no'}."
@@ -530,9 +541,17 @@ def _relation(draw: _Draw) -> tuple[str, str, Truth]:
     fields = _two_fields(draw, a, b, relation=true if holds else false)
     return (
         draw.put("relation", fields),
-        _yes_no(_the(draw, a), holds, _be(draw, a), f"{true} {_the(draw, b)}"),
+        f"{_compared(draw, a, b, _RELATED[true])}, so {'yes' if holds else 'no'}.",
         _polar(holds, a, b),
     )
+
+
+def _compared(draw: _Draw, a: int, b: int, how: str) -> str:
+    """`Of the dog [3] and the door [5], the dog is further left`.
+
+    Both are found in the list before they are judged.
+    """
+    return f"Of {_the(draw, a)} and {_the(draw, b)}, the {draw.label(a)} {_be(draw, a)} {how}"
 
 
 def _which_relation(draw: _Draw) -> tuple[str, str, Truth]:
@@ -542,7 +561,7 @@ def _which_relation(draw: _Draw) -> tuple[str, str, Truth]:
     told = frozenset(word.removesuffix(" of") for word in words)
     return (
         draw.put("which_relation", fields),
-        f"{_capital(_the(draw, a))} {_be(draw, a)} {words[0]} {_the(draw, b)}.",
+        f"{_compared(draw, a, b, _RELATED[words[0]])}.",
         Truth(
             mentions=frozenset([words[0].removesuffix(" of")]), among=told, cited=frozenset([a, b])
         ),
@@ -609,7 +628,7 @@ def _bigger(draw: _Draw) -> tuple[str, str, Truth]:
     fields = _two_fields(draw, a, b)
     return (
         draw.put("bigger", fields),
-        _yes_no(_the(draw, a), holds, _be(draw, a), f"{word} than {_the(draw, b)}"),
+        f"{_compared(draw, a, b, word)}, so {'yes' if holds else 'no'}.",
         _polar(holds, a, b),
     )
 
@@ -642,6 +661,8 @@ def _which_bigger(draw: _Draw) -> tuple[str, str, Truth]:
 def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
     """The one that the prompt's order says to be the nearest, if it is clearly so."""
     far = prompt.how_far(draw.scene.boxes[:, 3], draw.scene.attributes)
+    if any(np.isnan(far[i - 1]) for i in ids):
+        raise _NothingToAskError
     ranked = sorted(ids, key=lambda i: far[i - 1])
     if not ranked or (len(ranked) > 1 and far[ranked[1] - 1] - far[ranked[0] - 1] < NEARER):
         raise _NothingToAskError
@@ -754,7 +775,8 @@ def _of_colour(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
     label, ids = draw.pick(draw.groups_of(1, MOST_COUNTED))
     colours = draw.colours(ids)
     colour = draw.pick(colours) if draw.chance(0.6) else _other_colour(draw, colours)
-    return label, colour, tuple(i for i in ids if draw.colour(i) == colour)
+    found = tuple(i for i in ids if draw.colour(i) == colour)
+    return label, colour, _none_missed(draw, label, found)
 
 
 def _existence_colour(draw: _Draw) -> tuple[str, str, Truth]:
@@ -896,17 +918,20 @@ def _of_a_kind(draw: _Draw) -> tuple[str, _Groups]:
 
 def _existence_kind(draw: _Draw) -> tuple[str, str, Truth]:
     word, groups = _of_a_kind(draw)
-    # What is of the kind without being listed under it would make a "no" wrong.
-    of_kind = KINDS_OF_THINGS[word]
-    if not groups and any(x in of_kind or overlap(word, x) for x in draw.there):
+    if not groups and (draw.missed & KINDS_OF_THINGS[word] or _others_called(draw, word)):
         raise _NothingToAskError
     return draw.put("existence", _fields(word)), *_any_of(groups, word)
+
+
+def _others_called(draw: _Draw, word: str) -> bool:
+    """Whether there is what is called so without being of the kind, such as a bag of crisps."""
+    return any(overlap(word, label) for label in draw.there - KINDS_OF_THINGS[word])
 
 
 def _count_kind(draw: _Draw) -> tuple[str, str, Truth]:
     word, groups = _of_a_kind(draw)
     ids = _ids(groups)
-    if not ids or len(ids) > MOST_COUNTED:
+    if not ids or len(ids) > MOST_COUNTED or _others_called(draw, word):
         raise _NothingToAskError
     answer = f"I see {_all_seen(groups)}, {_number_word(len(ids))} in all."
     return draw.put("count", _fields(word)), answer, _number(ids)

@@ -19,7 +19,7 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detector import Detector, Perception
 from mrmllm_ros.perception.playback import frames
-from mrmllm_ros.training.data.asking import Questions, asked, training_questions
+from mrmllm_ros.training.data.asking import unreported
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
 from mrmllm_ros.training.data.targets import match_targets, pseudo_labels, unsure_labels
@@ -68,10 +68,8 @@ def frame_examples(
     encoder: VisualEncoder | None = None,
     views: int = 1,
     seed: int = 0,
-    *,
-    questions: Questions | None = None,
 ) -> Iterator[Example]:
-    """Make examples of real frames, a fifth of them without damage.
+    """Make examples of real frames, a fifth of them without damage, all without questions.
 
     The same arguments give the same examples.
 
@@ -82,8 +80,6 @@ def frame_examples(
         encoder: Gives the tokens `V_m` of the damaged image, unless it is None.
         views: How many examples are made of each frame.
         seed: Of all that is random.
-        questions: Asks about an example without questions; None asks eight training questions
-            about the reported objects.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
@@ -91,12 +87,11 @@ def frame_examples(
     Raises:
         ImageError: If a source cannot be read.
     """
-    asking = questions or training_questions(detector.labels)
     for shots in batches(_shots(sources, views, seed)):
         clean = detector.detect([shot.clean for shot in shots])
         damaged = perceive([shot.damaged for shot in shots], detector, encoder)
         for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
-            yield asked(asking, _example(shot, sure, perceived), shot.rng)
+            yield _example(shot, sure, perceived)
 
 
 def _shots(sources: Iterable[FrameSource], views: int, seed: int) -> Iterator[Shot]:
@@ -120,4 +115,5 @@ def _example(shot: Shot, clean: Perception, damaged: Example) -> Example:
         relabel=False,
     )
     # What the damage hides is there all the same.
-    return replace(stored(damaged), targets=targets, present=frozenset(truth.labels))
+    missed = unreported(clean.detections.labels, damaged.perception.detections.labels)
+    return replace(stored(damaged), targets=targets, missed=missed)

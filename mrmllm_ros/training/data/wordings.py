@@ -193,7 +193,7 @@ _TABLES = {
         Could you tell me where the {x} {Is}?
         I can't find the {x}, where should I look?
         Find the {x} for me.
-        Point me to the {x}, please.
+        Guide me to the {x}, please.
         Do you know where the {x} {Is}?
         Let me know the position of the {x}.
         I need to know where the {x} {Is} located.
@@ -431,6 +431,8 @@ _TABLES = {
         Should I look {relation} the {y} for the {x}?
         * {Does_cap} the {x} appear {relation} the {y}?
         * Check whether the {x} {Is} {relation} the {y}.
+        * Seen from here, {Is} the {x} {relation} the {y}?
+        * Is it right that the {x} {Is} {relation} the {y}?
     """,
     "which_relation": """
         {Is_cap} the {x} {relation} the {y}?
@@ -598,8 +600,18 @@ _TABLES = {
         Tell us the name of the biggest thing you are looking at.
         no other object is as large as which one?
         What would you say is the largest thing in the scene?
+        What in the picture is the largest?
+        What dominates the picture by its size?
+        What covers most of the photo?
+        What is the image mostly taken up by?
+        What stands out as the biggest?
+        What has the biggest share of the image?
+        Which of the things you see is largest?
+        What would need the most room?
         * Which object takes up most of the view?
         * What fills the picture most?
+        * What is bigger than everything else here?
+        * Which has the greatest extent in the image?
     """,
     "smallest": """
         What is the smallest thing?
@@ -649,8 +661,16 @@ _TABLES = {
         Tell us the name of the smallest thing you are looking at.
         no other object is as tiny as which one?
         What would you say is the smallest thing in the scene?
+        What in the picture is the smallest?
+        What covers the least of the photo?
+        What has the smallest share of the image?
+        What stands out as the tiniest?
+        Which of the things you see is smallest?
+        What would need the least room?
         * Which object takes up least of the view?
         * What fills the picture least?
+        * What is smaller than everything else here?
+        * Which has the least extent in the image?
     """,
     "bigger": """
         {Is_cap} the {x} bigger than the {y}?
@@ -744,8 +764,16 @@ _TABLES = {
         Can you say what you're standing closest to?
         Point me to the object with the lowest distance reading.
         the thing nearest you, what is it
+        What would you get to first?
+        What could you reach soonest?
+        Which object would you meet first?
+        What is right before you?
+        What is so close that you should mind it most?
+        What in the picture is nearest?
         * What would you bump into first?
         * Which thing could you touch first?
+        * What is closer to you than everything else?
+        * Which thing is at the shortest range?
     """,
     "nearest_of": """
         Which {x} is nearest?
@@ -788,7 +816,12 @@ _TABLES = {
         Report the minimum-distance {x}.
         Single out the {x} closest to the camera.
         * Of all the {xs}, which is nearest to the camera?
+        Which {x} would you get to first?
+        Which {x} could you come to soonest?
+        Which {x} would you meet first?
         * Which {x} would you reach first?
+        * Which {x} is closer to you than the others?
+        * Which {x} is at the shortest range?
     """,
     "distance": """
         How far away {Is} the {x}?
@@ -1253,71 +1286,27 @@ _TABLES = {
         Is it quiet or noisy there?
         Who paid for all of this?
         How is the picture?
-        What is wrong with the picture?
-        What is the matter with the image?
         How clear is your view?
-        How well can you see?
-        What is the image like?
         what's wrong with your camera
-        Describe the quality of the image.
-        How good is the picture?
         Tell me what is wrong with the image, if anything.
-        What hinders your view?
-        Why can't you see well?
         In what state is the camera image?
-        how's the view
-        How does the picture look?
         What is disturbing the view?
-        What spoils the image?
-        Report on the quality of your view.
         Is anything wrong with the picture, and what?
-        What kind of defect does the image have?
-        picture quality?
         What is your visibility like?
-        How are you able to see at the moment?
-        Which problem does your camera have?
         Is the picture clear?
-        Is your view clear?
-        Can you see well?
         Can you see clearly?
-        Is the image fine?
-        Is the camera image good?
         is everything clear
-        Is the view undisturbed?
-        Do you have a clear view?
         Is the picture sharp and clear?
-        Is your camera working well?
-        Is the image of good quality?
         Do you see everything clearly?
-        clear view?
-        Are you able to see properly?
         Is the picture all right?
-        Is the visibility good?
-        Is your sight unimpaired?
         Is the camera's picture a good one?
-        Would you call the image clear?
-        Is nothing wrong with the picture?
         Is the image free of defects?
-        Is the picture blurred?
-        Is the image dark?
         Is your view foggy?
-        is it grainy
-        Is the camera image overexposed?
         Would you say the picture is too bright?
-        Does the image look hazy?
-        Is everything sharp?
         Is the view blurred at the moment?
-        Is what you see dark?
-        foggy image?
         Has the picture become grainy?
-        Tell me whether the picture is overexposed.
-        Is the picture rather too bright?
         Is this image a hazy one?
-        Is the camera's view sharp?
-        Do things look blurred to you?
         Could it be that the image is dark?
-        Is the photo foggy?
-        I'd like to know whether the view is grainy.
         * Which year is it?
         * What is going on next door?
         * What was here yesterday?

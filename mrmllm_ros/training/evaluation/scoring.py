@@ -10,7 +10,7 @@ from functools import lru_cache
 from mrmllm_ros.model.prompt import CITATION
 from mrmllm_ros.perception.colour import COLOURS
 from mrmllm_ros.training.data.example import Truth
-from mrmllm_ros.training.data.nouns import plural
+from mrmllm_ros.training.data.nouns import other_words, plural
 
 _NUMBERS = {
     word: number
@@ -23,9 +23,11 @@ _NUMBERS = {
     )
     for word in words.split()
 }
-# A "no" with a comma behind it is an answer, not a number; and 2.1 is a distance.
+# A "no" with a comma behind it is an answer, not a number; 2.1 is a distance; and the number of "a
+# total of three" comes later.
 _NUMBER = re.compile(
     rf"(?<![\w.])(?:no(?!\s*,)|{'|'.join(word for word in _NUMBERS if word != 'no')}|\d+)"
+    r"(?! (?:lot|number|total|couple|few)\b)"
     r"(?![\w']|\.\d)"
 )
 
@@ -36,11 +38,13 @@ _CANNOT_TELL = re.compile(
     r"|hard to) (?:\w+ )?(?:tell|say|know|determine)\b"
     r"|\b(?:do not|don't) (?:really )?know\b|\b(?:not|un)\s?(?:sure|certain)\b"
     r"|\b(?:cannot|can't|can not) be (?:\w+ )?(?:told|said|known|determined)\b"
-    r"|\b(?:does not|doesn't) (?:show|say|tell)\b|\bno idea\b|\bis (?:not known|unknown)\b"
+    r"|\b(?:does not|doesn't) (?:say|tell)\b|\bno idea\b|\bis (?:not known|unknown)\b"
 )
+# Either of these, by what was asked.
+_NOT_SHOWN = re.compile(r"\b(?:does not|doesn't) show\b")
 
 _YES = re.compile(r"\W*(?:yes|yeah|yep|correct|indeed|that is right)\b")
-_NO = re.compile(r"\W*(?:no|nope|not|none|neither)\b")
+_NO = re.compile(r"\W*(?:no|nope|not|none|neither|nobody)\b")
 # A verdict at the end, behind what it rests on.
 _VERDICT = re.compile(r"[,;:] (?:so )?(yes|no)\W*$")
 _SEE = r"(?:see|spot|find|count|notice|have|detect)"
@@ -52,6 +56,7 @@ _NOT_SEEN = re.compile(
 _SEEN = re.compile(rf"\bi (?:can )?{_SEE}\b|\bthere (?:is|are)\b|\bthere's\b")
 _NOT = re.compile(r"\b(?:is|are|does|do) not\b|\b(?:is|are|does|do)n't\b")
 
+_METRES = re.compile(r"\d+(?:\.\d+)? m")
 _OTHER_FORMS = {"middle": ("centre", "center"), "grey": ("gray",)}
 
 
@@ -64,8 +69,11 @@ def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:
         cited: Ids that the answer cites, in its order.
     """
     words = _plain(text)
-    if truth.unanswerable or _CANNOT_TELL.search(words):
-        return truth.unanswerable and bool(_CANNOT_TELL.search(words))
+    cannot_tell = bool(_CANNOT_TELL.search(words))
+    if truth.unanswerable:
+        return cannot_tell or bool(_NOT_SHOWN.search(words))
+    if cannot_tell:
+        return False
     if truth.polarity is not None and polarity(text) is not truth.polarity:
         return False
     if truth.number is not None and number(text) != truth.number:
@@ -89,7 +97,7 @@ def polarity(text: str) -> bool | None:
         return verdict[1] == "yes"
     if _YES.match(words):
         return True
-    if _NO.match(words) or _NOT_SEEN.search(words):
+    if _NO.match(words) or _NOT_SEEN.search(words) or _NOT_SHOWN.search(words):
         return False
     if _SEEN.search(words):
         return True
@@ -103,7 +111,7 @@ def number(text: str) -> int | None:
     `a` and `an` count as one.
     """
     words = _plain(text)
-    if _NOT_SEEN.search(words):
+    if _NOT_SEEN.search(words) or _NOT_SHOWN.search(words):
         return 0
     found = _IN_ALL.search(words) or _NUMBER.search(words)
     if found is None:
@@ -113,7 +121,9 @@ def number(text: str) -> int | None:
 
 
 def mentions(text: str, among: frozenset[str]) -> tuple[str, ...]:
-    """Which of some words an answer has, in the singular or the plural, in the answer's order.
+    """Which of some words an answer has, in whatever form, in the answer's order.
+
+    The plural is a form, and so are other words for the same, and other ways to write metres.
 
     A word within a longer one of them does not count, such as `truck` in `fire truck`; nor does a
     colour that is said of something, such as `orange` in `an orange car`, where other words than
@@ -130,8 +140,10 @@ def mentions(text: str, among: frozenset[str]) -> tuple[str, ...]:
 def _pairs(
     text: str, among: frozenset[str], cited: Collection[int]
 ) -> frozenset[tuple[int, str]] | None:
-    """Which word an answer gives to which id; None where they do not go together."""
+    """Which word an answer gives to which id, one to all or one to each; None where neither."""
     words = mentions(text, among)
+    if len(words) == 1:
+        words *= len(cited)
     return frozenset(zip(cited, words, strict=True)) if len(words) == len(cited) else None
 
 
@@ -164,16 +176,24 @@ def _plain(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _forms(among: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
     """A pattern that finds any form of the words, longest first, and the word of each form."""
-    words = {form: word for word in sorted(among) for form in _other_forms(word)}
-    # A form that is itself one of the words stands for that.
-    words |= {word.lower(): word for word in among}
+    names = sorted(among)
+    words = {
+        form: word for word in names for name in other_words(word) for form in _forms_of(name)
+    }
+    # A form of one of the words themselves stands for that, and above all the word itself.
+    words |= {form: word for word in names for form in _forms_of(word)}
+    words |= {word.lower(): word for word in names}
     longest_first = sorted(words, key=lambda form: (-len(form), form))
     choice = "|".join(map(re.escape, longest_first)) or r"\b\B"
     return re.compile(rf"(?<!\w)(?:{choice})(?!\w)"), words
 
 
-def _other_forms(word: str) -> Iterable[str]:
-    return (plural(word).lower(), f"{word}s".lower(), *_OTHER_FORMS.get(word, ()))
+def _forms_of(word: str) -> Iterable[str]:
+    if _METRES.fullmatch(word):
+        metres = word.removesuffix(" m")
+        return (word, f"{metres}m", f"{metres} metres", f"{metres} meters")
+    forms = (word, plural(word), f"{word}s", *_OTHER_FORMS.get(word, ()))
+    return (form.lower() for form in forms)
 
 
 def _is_adjective(

@@ -42,6 +42,12 @@ def test_coined_names_are_words_that_nobody_knows_and_may_have_a_noun_behind_the
     assert all(re.fullmatch(r"[a-z]{3,}( oven mitt)?", name) for name in names)
 
 
+@pytest.mark.parametrize("noun", ["man", "dog", "truck"])
+def test_coined_names_hide_no_kind(noun):
+    rng = np.random.default_rng(0)
+    assert not any(noun in nouns.coined(rng, noun).split() for _ in range(50))
+
+
 @pytest.mark.parametrize(
     ("label", "several"),
     [

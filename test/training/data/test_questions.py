@@ -76,8 +76,14 @@ def with_distances(*metres):
         ("Is the dog on the right?", "The dog [3] is on the right, so yes."),
         ("Is the dog on the left?", "The dog [3] is on the right, so no."),
         ("What is on the left?", "On the left I see a person [2], a car [6]."),
-        ("Is the dog right of the door?", "The dog [3] is right of the door [5], so yes."),
-        ("Is the dog above the door?", "The dog [3] is below the door [5], so no."),
+        (
+            "Is the dog right of the door?",
+            "Of the dog [3] and the door [5], the dog is further right, so yes.",
+        ),
+        (
+            "Is the dog above the door?",
+            "Of the dog [3] and the door [5], the dog is below, so no.",
+        ),
         ("What is the largest thing?", "The largest is the person [2]."),
         ("What is nearest to you?", "The nearest is the person [2]."),
         ("Which car is nearest?", "The nearest is the car [1]."),
@@ -116,7 +122,7 @@ def test_size_compares_two_things():
     asked = questions(scene, draws=200)
     assert asked["Is the bus bigger than the cat?"].truth.polarity
     smaller = asked["Is the cat bigger than the bus?"]
-    assert smaller.answer == "The cat [2] is smaller than the bus [1], so no."
+    assert smaller.answer == "Of the cat [2] and the bus [1], the cat is smaller, so no."
     assert smaller.truth.polarity is False
 
 
@@ -124,6 +130,15 @@ def test_distances_say_what_is_nearest():
     asked = questions(with_distances(5, 4, 2.1, 6, 8, 9), draws=200)
     assert asked["What is nearest to you?"].answer == "The nearest is the dog [3]."
     assert asked["How far away is the dog?"].answer == "The dog [3] is 2.1 m away."
+
+
+def test_what_has_no_distance_among_what_has_is_neither_near_nor_far():
+    distances = [{"distance": "5.0 m"}, {}, {"distance": "2.1 m"}, {}, {}, {"distance": "9.0 m"}]
+    asked = questions(Scene(labels=YARD.labels, boxes=YARD.boxes, attributes=tuple(distances)))
+    assert "What is nearest to you?" not in asked
+    assert "Which person is nearest?" not in asked
+    assert asked["Which car is nearest?"].answer == "The nearest is the car [1]."
+    assert asked["How far away is the door?"].truth.unanswerable
 
 
 def test_what_is_too_close_to_call_is_not_asked():
@@ -148,8 +163,11 @@ def test_answers_cite_what_the_truth_says(scene, split):
         ("Where is the person in black?", "The person [2] is on the left."),
         ("Where is the person wearing red?", "The person [4] is on the right."),
         ("Is the dog on the left or on the right?", "The dog [3] is on the right."),
-        ("Is the dog left or right of the door?", "The dog [3] is right of the door [5]."),
-        ("What colour is the man on the left wearing?", "The person [2] wears black."),
+        (
+            "Is the dog left or right of the door?",
+            "Of the dog [3] and the door [5], the dog is further right.",
+        ),
+        ("What colour is the guy on the left wearing?", "The person [2] wears black."),
         ("Is there a vehicle?", "Yes, I see cars [1][6]."),
         ("How many animals are there?", "I see a dog [3], one in all."),
         (
@@ -226,7 +244,7 @@ def test_an_empty_scene_is_asked_about():
 
 
 def test_all_families_get_their_turn_and_nothing_is_asked_twice():
-    made = ask(YARD, np.random.default_rng(0), len(FAMILIES), "train", TRAIN_NOUNS)
+    made = ask(YARD, np.random.default_rng(0), len(FAMILIES), "evaluation", TRAIN_NOUNS)
     assert {item.family for item in made} == set(FAMILIES)
     assert len({item.question for item in made}) == len(made)
 
@@ -241,6 +259,17 @@ def test_training_asks_twice_about_what_is_learnt_last_and_evaluation_does_not()
     )
     assert trained == Counter([*FAMILIES, *HARD])
     assert evaluated != trained
+
+
+def test_training_asks_about_it_more_often_however_few_questions_there_are():
+    families = Counter(
+        item.family
+        for seed in range(200)
+        for item in ask(YARD, np.random.default_rng(seed), 2, "train", TRAIN_NOUNS)
+    )
+    hard = np.mean([families[family] for family in HARD])
+    others = np.mean([families[family] for family in FAMILIES if family not in HARD])
+    assert hard > 1.5 * others
 
 
 def test_draws_are_the_same_for_the_same_seed():

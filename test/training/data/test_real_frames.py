@@ -100,12 +100,13 @@ class TestExamples:
         assert set(np.rint(novelty * 3)) <= {0, 1, 2, 3}
         assert novelty.max() > 0
 
-    def test_what_the_damage_hides_is_not_denied(self, examples):
-        hidden = [e.present - {*e.perception.detections.labels} for e in examples]
-        assert any(hidden)
-        for example, labels in zip(examples, hidden, strict=True):
-            denials = [item.answer for item in example.questions if item.truth.polarity is False]
-            assert not any(f" {label}." in denial for denial in denials for label in labels)
+    def test_what_the_damage_hides_is_missed_and_what_it_shows_is_not(self, source, detector):
+        missed = 0
+        for example in frame_examples([source], detector, views=3, seed=1):
+            reported = example.perception.detections.labels
+            assert len(example.missed) < 5
+            missed += len(example.missed - {*reported})
+        assert missed
 
     def test_attributes_are_colours(self, examples):
         named = [a for example in examples for a in example.attributes if a]
@@ -123,19 +124,5 @@ class TestExamples:
             )
             assert other.targets.labels == one.targets.labels
 
-    def test_questions_cite_reported_objects_only(self, examples):
-        assert any(example.questions for example in examples)
-        for example in examples:
-            assert len(example.questions) <= 8
-            for item in example.questions:
-                assert (item.truth.cited or set()) <= {*range(1, example.perception.reported + 1)}
-
-    def test_other_questions_can_be_asked_about_what_was_found(self, source, detector):
-        asked = []
-
-        def questions(example, rng):
-            asked.append((example.perception, example.attributes))
-            return ()
-
-        made = list(frame_examples([source], detector, questions=questions))
-        assert [(example.perception, example.attributes) for example in made] == asked
+    def test_nothing_is_asked_yet(self, examples):
+        assert not any(example.questions for example in examples)

@@ -38,6 +38,8 @@ UNANSWERABLE = Truth(unanswerable=True)
         ("I see nothing on the left.", False),
         ("I count no dogs.", False),
         ("The dog [3] is not on the left.", False),
+        ("The image does not show a cat.", False),
+        ("Nobody is there.", False),
         ("The dog [3] is on the right.", None),
         ("Nothing to say", None),
         ("Yesterday", None),
@@ -67,6 +69,9 @@ def test_yes_and_no_are_told_apart_however_they_are_said(text, meant):
         ("The dog is 2.1 m away.", None),
         ("[3]", None),
         ("Dogs.", None),
+        ("I see a lot of dogs.", None),
+        ("I see a total of three dogs.", 3),
+        ("There are a number of dogs, five in all.", 5),
     ],
 )
 def test_a_number_is_read_as_word_or_digits_and_never_from_a_citation(text, meant):
@@ -93,6 +98,10 @@ def test_a_wrong_number_is_wrong():
         ("I see a man in orange on the left.", {"orange", "man"}, {"man"}),
         ("I see an orange [1] and a car.", {"orange", "car"}, {"orange", "car"}),
         ("It is 12.1 m away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
+        ("It is 2.1m away.", {"2.1 m", "12.1 m"}, {"2.1 m"}),
+        ("It is 12.1 metres away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
+        ("A sofa and two men.", {"couch", "person", "chair"}, {"couch", "person"}),
+        ("A lorry.", {"truck", "lorry"}, {"lorry"}),
         ("Nothing.", set(), set()),
     ],
 )
@@ -118,13 +127,19 @@ def test_all_of_the_words_must_be_named_and_no_others():
         "I do not know.",
         "I'm not sure.",
         "That cannot be told.",
-        "The image does not show her name.",
     ],
 )
 def test_not_to_know_is_right_where_nobody_can_and_wrong_elsewhere(text):
     assert is_right(text, UNANSWERABLE, ())
     assert not is_right(text, NO, ())
     assert not is_right(text, Truth(), ())
+
+
+def test_what_is_not_shown_cannot_be_told_or_is_not_there():
+    text = "The image does not show that."
+    assert is_right(text, UNANSWERABLE, ())
+    assert is_right(text, NO, ())
+    assert not is_right(text, Truth(polarity=True), ())
 
 
 @pytest.mark.parametrize("text", ["Yes.", "I do not see a dog.", "It is 3 m away.", ""])
@@ -167,6 +182,7 @@ def test_the_model_answers_of_made_up_scenes_are_right(split):
         ("The cars are [1] blue, [2] red.", False),
         ("The cars are [1] red.", False),
         ("The cars are red and blue.", False),
+        ("The cars [1][2] are red.", False),
     ],
 )
 def test_each_word_must_go_with_its_own_object(text, right):
@@ -176,3 +192,13 @@ def test_each_word_must_go_with_its_own_object(text, right):
         pairs=frozenset({(1, "red"), (2, "blue")}),
     )
     assert is_right(text, truth, cited_ids(text, 9)) == right
+
+
+def test_one_word_may_go_with_all_objects():
+    truth = Truth(
+        mentions=frozenset({"left"}),
+        among=frozenset(SIDES),
+        pairs=frozenset({(1, "left"), (2, "left")}),
+    )
+    assert is_right("The dogs [1][2] are both on the left.", truth, (1, 2))
+    assert not is_right("The dog [1] is on the left.", truth, (1,))

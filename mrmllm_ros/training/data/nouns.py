@@ -329,18 +329,18 @@ _PERSONS = frozenset(
         "cleaner, worker, forklift driver, jogger, lifeguard, surfer, swimmer, farmer, rider, "
         "mechanic, carpenter, welder, pilot, flight attendant, security guard, passenger, "
         "gardener, zookeeper, skier, snowboarder, ski instructor, sailor, fisherman, teacher, "
-        "pupil, cashier, shopper, human, guy, lady"
+        "pupil, cashier, shopper, human, guy, lady, gentleman, adult"
     )
 )
 # What else people call a thing that a detector has one name for.
 _OTHER_WORDS = {
     name: _names(words)
     for name, words in {
-        "person": "man, woman, human, guy, lady, pedestrian, boy, girl",
-        "car": "automobile",
+        "person": "man, woman, human, guy, lady, pedestrian, boy, girl, cyclist, gentleman, adult",
+        "car": "automobile, hatchback, sedan",
         "truck": "lorry",
         "bus": "coach",
-        "bicycle": "bike",
+        "bicycle": "bike, cycle",
         "motorcycle": "motorbike",
         "airplane": "aeroplane, plane",
         "boat": "vessel",

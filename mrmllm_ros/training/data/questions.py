@@ -7,6 +7,7 @@ The forms of the answers are few and fixed, which a small language model learns 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -52,6 +53,8 @@ _RELATED = {
 _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
 # How often a thing is called otherwise than the list calls it.
 _CALLED_OTHERWISE = 0.25
+# How often the only one of its name is told by more than the list says of it.
+_DESCRIBED = 0.2
 # What a small language model learns last; training asks about it twice as often.
 HARD = ("position", "relation", "size", "nearest", "description")
 # Tries to find another question of a family before it counts as used up.
@@ -233,29 +236,33 @@ class _Draw:
         if by_colour and self.chance():
             found = [
                 (i, self.in_colour(self.label(i), colour))
-                for i, colour in self._only_ones(self.colour)
+                for i, colour in self.only_ones(self.colour)
             ]
         elif by_side and self.chance():
             found = [
                 (i, f"{self.called(self.label(i))} {_on(side)}")
-                for i, side in self._only_ones(self.side)
+                for i, side in self.only_ones(self.side)
             ]
         if found:
             return self.pick(found)
         i = self.pick(self.singles)
-        return i, self.called(self.label(i))
+        return i, self.described(self.label(i))
 
-    def _only_ones(self, what: Callable[[int], str | None]) -> list[tuple[int, str]]:
+    def described(self, label: str) -> str:
+        """What a person may call it, now and then with more than the list tells of it."""
+        name = self.called(label)
+        if plural_only(label) or not self.chance(_DESCRIBED):
+            return name
+        return self.put("described_person" if is_person(label) else "described", {"x": name})
+
+    def only_ones(self, what: Callable[[int], str | None]) -> list[tuple[int, str]]:
         """Objects that alone among those of their name have a value, and the value."""
         found: list[tuple[int, str]] = []
         for label, ids in self.groups.items():
-            values = [value for i in ids if (value := what(i))]
-            if len(values) == len(ids) and not plural_only(label):
-                found += [
-                    (i, value)
-                    for i, value in zip(ids, values, strict=True)
-                    if values.count(value) == 1
-                ]
+            values = {i: value for i in ids if (value := what(i))}
+            if not plural_only(label):
+                count = Counter(values.values())
+                found += [(i, value) for i, value in values.items() if count[value] == 1]
         return found
 
     def in_colour(self, label: str, colour: str) -> str:
@@ -773,8 +780,10 @@ def _of_colour(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
             raise _NothingToAskError
         return label, draw.pick(COLOURS), ()
     label, ids = draw.pick(draw.groups_of(1, MOST_COUNTED))
-    colours = draw.colours(ids)
-    colour = draw.pick(colours) if draw.chance(0.6) else _other_colour(draw, colours)
+    colours = [colour for i in ids if (colour := draw.colour(i))]
+    # Of what has no colour in the list none is denied.
+    one_of_them = len(colours) < len(ids) or draw.chance(0.6)
+    colour = draw.pick(colours) if one_of_them else _other_colour(draw, colours)
     found = tuple(i for i in ids if draw.colour(i) == colour)
     return label, colour, _none_missed(draw, label, found)
 
@@ -850,9 +859,7 @@ def _described(draw: _Draw, label: str, ids: tuple[int, ...]) -> str:
 
 def _which_colour(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = _several(draw)
-    colours = draw.colours(ids)
-    colour = draw.pick([colour for colour in COLOURS if colours.count(colour) == 1])
-    i = ids[colours.index(colour)]
+    i, colour = draw.pick([found for found in draw.only_ones(draw.colour) if found[0] in ids])
     name = "which_wears" if is_person(label) else "which_colour"
     return (
         draw.put(name, _colour_fields(draw, label, colour)),
@@ -863,9 +870,7 @@ def _which_colour(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _which_side(draw: _Draw) -> tuple[str, str, Truth]:
     label, ids = _several(draw)
-    sides = [draw.side(i) for i in ids]
-    side = draw.pick([side for side in prompt.SIDES if sides.count(side) == 1])
-    i = ids[sides.index(side)]
+    i, side = draw.pick([found for found in draw.only_ones(draw.side) if found[0] in ids])
     return (
         draw.put("which_side", _fields(draw.called(label), on_side=_on(side))),
         f"The {label} {_cite([i])} is {_on(side)}.",
@@ -902,7 +907,7 @@ def _presupposed(draw: _Draw) -> tuple[str, str, Truth]:
             raise _NothingToAskError
     else:
         label = draw.absent()
-    named = draw.in_colour(label, colour) if colour else label
+    named = draw.in_colour(label, colour) if colour else draw.described(label)
     worn = "colour_worn" if is_person(label) else "colour"
     name = draw.pick(["where", "distance"] if colour else ["where", "distance", worn])
     return draw.put(name, _fields(named)), f"I do not see {_one(label, colour)}.", _polar(False)

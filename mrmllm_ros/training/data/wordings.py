@@ -929,6 +929,51 @@ _TABLES = {
         * Does the {x} have {colour} clothes on?
         * Am I right that the {x} is wearing {colour}?
     """,
+    "described": """
+        {x} near the wall
+        old {x}
+        {x} in the background
+        shiny {x}
+        {x} by the entrance
+        {x} in the distance
+        {x} at the front
+        new {x}
+        {x} that stands there
+        {x} next to the post
+        dirty {x}
+        {x} in the corner
+        {x} with the scratches
+        {x} over there
+        {x} that belongs to us
+        parked {x}
+        {x} seen from behind
+        {x} under the roof
+        * {x} along the fence
+        * rusty {x}
+    """,
+    "described_person": """
+        {x} on the grass
+        {x} with the grey hair
+        tall {x}
+        {x} near the wall
+        {x} in the background
+        {x} with the hat
+        smiling {x}
+        {x} who walks away
+        {x} next to the post
+        {x} at the front
+        young {x}
+        {x} on the phone
+        {x} with the beard
+        bald {x}
+        {x} at the corner
+        {x} who looks at us
+        {x} over there
+        {x} crossing the road
+        * {x} with the glasses
+        * {x} behind the railing
+        * blonde {x}
+    """,
     "dressed": """
         in {colour}
         in a {colour} jacket

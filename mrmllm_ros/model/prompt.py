@@ -84,10 +84,11 @@ def describe_objects(
 
     Returns:
         Lines such as `nearest first [2][1][3]` and `left [1][3] right [2]` where there is an
-        order, and lines such as `car [1] red left 16,83`: label and number as an answer has them,
-        what else is known, the third of the image that the centre is in, centre across and lower
-        edge down, in hundredths of the image. Then a line that says how many objects were left
-        out, if any were; or a line that says that there are no objects.
+        order, between them `lowest first [1][2][3]` where there are distances (the first line is
+        then of those that have one); and lines such as `car [1] red left 16,83`: label and number
+        as an answer has them, what else is known, the third of the image that the centre is in,
+        centre across and lower edge down, in hundredths of the image. Then a line that says how
+        many objects were left out, if any were; or a line that says that there are no objects.
     """
     if len(detections) == 0:
         return "No objects."
@@ -146,7 +147,7 @@ def how_far(lower_edges: np.ndarray, attributes: Sequence[Mapping[str, str]]) ->
 
 
 def distances_stated(attributes: Sequence[Mapping[str, str]]) -> bool:
-    """Whether an object has its distance among its attributes."""
+    """Whether any object has its distance among its attributes."""
     return any("distance" in values for values in attributes)
 
 

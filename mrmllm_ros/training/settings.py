@@ -80,7 +80,9 @@ class DropSettings(Validated):
 
     query_fusion: float = setting(0.1, "Query fusion.", minimum=0.0, maximum=1.0)
     prefix_tokens: float = setting(0.1, "Query tokens in the input.", minimum=0.0, maximum=1.0)
-    perception_prompt: float = setting(0.1, "Objects as text.", minimum=0.0, maximum=1.0)
+    perception_prompt: float = setting(
+        0.1, "Objects as text, but where query tokens are left out.", minimum=0.0, maximum=1.0
+    )
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,13 +31,3 @@ def with_questions(
     )
     questions = ask(scene, rng, count, "train", vocabulary, example.missed)
     return replace(example, questions=questions)
-
-
-def unreported(labels: Iterable[str], reported: Iterable[str]) -> frozenset[str]:
-    """Labels of which there is more than is reported.
-
-    Args:
-        labels: One for each object that is there.
-        reported: One for each that is reported.
-    """
-    return frozenset(Counter(labels) - Counter(reported))

@@ -19,11 +19,10 @@ from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector
 from mrmllm_ros.perception.images import read_image
-from mrmllm_ros.training.data.asking import unreported
 from mrmllm_ros.training.data.errors import DataError, read_text
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
-from mrmllm_ros.training.data.targets import match_targets
+from mrmllm_ros.training.data.targets import match_targets, unreported
 from mrmllm_ros.training.data.views import Shot, View, generator
 
 # An object of which less is left in a view may be found there or not.
@@ -357,7 +356,7 @@ def _example(
         unjudged=np.array([label not in labels for label in candidates.labels], bool),
         novelty=item.shot.novelty,
     )
-    missed = unreported(item.truth.labels, perceived.perception.detections.labels)
+    missed = unreported(item.truth, perceived.perception.detections)
     # What is there in part or in any number, and what nobody looked for.
     unsure = {*item.partial.labels, *item.crowds.labels, *(set(vocabulary) - labels)}
     return replace(stored(perceived), targets=targets, missed=missed | unsure)

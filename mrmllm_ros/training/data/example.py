@@ -102,7 +102,7 @@ class Example:
         questions: Questions about the reported objects; may be empty.
         targets: What the perception head should say, or None where that is unknown.
         visual: (N_m, d_m) tokens `V_m` of the image, or None where there is no image.
-        missed: Labels of which there is more than is reported, perhaps; no answer denies it.
+        missed: Labels of which there is more than is reported, perhaps; see `questions.ask`.
     """
 
     perception: Perception

@@ -336,7 +336,7 @@ _PERSONS = frozenset(
 _OTHER_WORDS = {
     name: _names(words)
     for name, words in {
-        "person": "man, woman, human, guy, lady, pedestrian, boy, girl, cyclist, gentleman, adult",
+        "person": "man, woman, human, guy, lady, pedestrian, boy, girl, gentleman, adult",
         "car": "automobile, hatchback, sedan",
         "truck": "lorry",
         "bus": "coach",

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions about listed objects, with answers that cite them.
 
-Every answer follows from the list alone, so that none teaches a model to say what it cannot know.
+Every answer follows from the list alone, but for what a question takes for granted ("the old
+car"), so that none teaches a model to say what it cannot know.
 The forms of the answers are few and fixed, which a small language model learns best.
 """
 
@@ -107,7 +108,8 @@ def ask(
         count: Most questions; there are fewer where the scene does not give as many.
         split: Whose wordings to use.
         vocabulary: Names to draw objects from that are not there.
-        missed: Names of which there is more than is listed, perhaps: nothing of it is denied.
+        missed: Names of which there is more than is listed, perhaps: none of them is said not to
+            be there, or not in some place or colour.
 
     Returns:
         Distinct questions in random order of families.
@@ -251,7 +253,7 @@ class _Draw:
     def described(self, label: str) -> str:
         """What a person may call it, now and then with more than the list tells of it."""
         name = self.called(label)
-        if plural_only(label) or not self.chance(_DESCRIBED):
+        if plural(label) == label or not self.chance(_DESCRIBED):
             return name
         return self.put("described_person" if is_person(label) else "described", {"x": name})
 
@@ -666,7 +668,7 @@ def _which_bigger(draw: _Draw) -> tuple[str, str, Truth]:
 
 
 def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
-    """The one that the prompt's order says to be the nearest, if it is clearly so."""
+    """The one that the prompt's order says to be the nearest, if it and all others are in it."""
     far = prompt.how_far(draw.scene.boxes[:, 3], draw.scene.attributes)
     if any(np.isnan(far[i - 1]) for i in ids):
         raise _NothingToAskError
@@ -771,7 +773,7 @@ def _is_colour(draw: _Draw) -> tuple[str, str, Truth]:
 
 
 def _of_colour(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
-    """A label and a colour, and which are both; half the time none, now and then no such thing."""
+    """A label and a colour, and which are known to be both; often none, or no such thing."""
     if not any(draw.colour(i) for i in range(1, len(draw.scene.labels) + 1)):
         raise _NothingToAskError
     if draw.chance(0.15):
@@ -800,6 +802,8 @@ def _existence_colour(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _count_colour(draw: _Draw) -> tuple[str, str, Truth]:
     label, colour, ids = _of_colour(draw)
+    # More of them may have it where one is unknown.
+    draw.colours(draw.groups.get(label, ()))
     question = draw.put("count_colour", _colour_fields(draw, label, colour))
     return question, _counted(label, ids, colour), _number(ids)
 
@@ -923,7 +927,10 @@ def _of_a_kind(draw: _Draw) -> tuple[str, _Groups]:
 
 def _existence_kind(draw: _Draw) -> tuple[str, str, Truth]:
     word, groups = _of_a_kind(draw)
-    if not groups and (draw.missed & KINDS_OF_THINGS[word] or _others_called(draw, word)):
+    nouns = KINDS_OF_THINGS[word]
+    if not groups and (
+        not nouns & _words(draw.vocabulary) or nouns & draw.missed or _others_called(draw, word)
+    ):
         raise _NothingToAskError
     return draw.put("existence", _fields(word)), *_any_of(groups, word)
 
@@ -944,7 +951,8 @@ def _count_kind(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _anybody(draw: _Draw) -> tuple[str, str, Truth]:
     groups = [(label, ids) for label, ids in draw.groups.items() if is_person(label)]
-    if not groups and any(map(is_person, draw.there)):
+    looked_for = any(map(is_person, draw.vocabulary))
+    if not groups and (not looked_for or any(map(is_person, draw.there))):
         raise _NothingToAskError
     return draw.put("anybody"), *_any_of(groups, "person")
 

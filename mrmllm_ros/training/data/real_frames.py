@@ -19,10 +19,14 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detector import Detector, Perception
 from mrmllm_ros.perception.playback import frames
-from mrmllm_ros.training.data.asking import unreported
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
-from mrmllm_ros.training.data.targets import match_targets, pseudo_labels, unsure_labels
+from mrmllm_ros.training.data.targets import (
+    match_targets,
+    pseudo_labels,
+    unreported,
+    unsure_labels,
+)
 from mrmllm_ros.training.data.views import Shot, View, generator
 
 # What a detector half believes must be among its candidates, or it counts as absent.
@@ -115,5 +119,5 @@ def _example(shot: Shot, clean: Perception, damaged: Example) -> Example:
         relabel=False,
     )
     # What the damage hides is there all the same.
-    missed = unreported(clean.detections.labels, damaged.perception.detections.labels)
+    missed = unreported(clean.detections, damaged.perception.detections)
     return replace(stored(damaged), targets=targets, missed=missed)

@@ -32,6 +32,14 @@ def _is_sure(clean: Perception) -> np.ndarray:
     return clean.candidates.scores >= np.float32(SURE_FROM)
 
 
+def unreported(true: Detections, reported: Detections) -> frozenset[str]:
+    """Labels of the true objects that no reported one of their label overlaps by half or more."""
+    overlaps = box_overlaps(true.xyxy, reported.xyxy)
+    same = np.array(true.labels)[:, None] == np.array(reported.labels)
+    found = ((overlaps >= SAME_OBJECT) & same.reshape(overlaps.shape)).any(axis=1)
+    return frozenset(true.labels[i] for i in np.flatnonzero(~found))
+
+
 def match_targets(
     candidates: Detections,
     truth: Detections,

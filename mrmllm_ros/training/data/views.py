@@ -97,13 +97,11 @@ class Shot:
         clean: (h, w, 3) uint8 in BGR order.
         damaged: The same with damage, or `clean` itself.
         strength: Of the damage, 1 to 3; 0 where there is none.
-        rng: For all that follows.
     """
 
     clean: np.ndarray
     damaged: np.ndarray
     strength: int
-    rng: np.random.Generator
 
     @classmethod
     def of(cls, clean: np.ndarray, damaged_share: float, rng: np.random.Generator) -> Shot:
@@ -115,10 +113,10 @@ class Shot:
             rng: Chooses kind, strength and the damage itself.
         """
         if rng.random() >= damaged_share:
-            return cls(clean=clean, damaged=clean, strength=0, rng=rng)
+            return cls(clean=clean, damaged=clean, strength=0)
         kind, strength = str(rng.choice(list(DAMAGES))), int(rng.choice(STRENGTHS))
         damaged = damage(clean, kind, strength, rng)
-        return cls(clean=clean, damaged=damaged, strength=strength, rng=rng)
+        return cls(clean=clean, damaged=damaged, strength=strength)
 
     @property
     def novelty(self) -> float:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How people put their questions: some ways for training, others for evaluation only.
+"""How people put their questions, and what they call things in them.
+
+Some ways are for training, others for evaluation only.
 
 Fields of the templates, for the objects asked about: `x` dog, `xs` dogs, `a_x` a dog, `Is` and
 `Does` the verbs that agree with `x`, `y` a second object; `red_x`, `red_xs` and `a_red_x` the same
@@ -767,7 +769,6 @@ _TABLES = {
         What would you get to first?
         What could you reach soonest?
         Which object would you meet first?
-        What is right before you?
         What is so close that you should mind it most?
         What in the picture is nearest?
         * What would you bump into first?
@@ -815,10 +816,8 @@ _TABLES = {
         Would you tell me which one of the {xs} is more near to you than the others?
         Report the minimum-distance {x}.
         Single out the {x} closest to the camera.
-        * Of all the {xs}, which is nearest to the camera?
-        Which {x} would you get to first?
         Which {x} could you come to soonest?
-        Which {x} would you meet first?
+        * Of all the {xs}, which is nearest to the camera?
         * Which {x} would you reach first?
         * Which {x} is closer to you than the others?
         * Which {x} is at the shortest range?
@@ -932,20 +931,14 @@ _TABLES = {
     "described": """
         {x} near the wall
         old {x}
-        {x} in the background
         shiny {x}
         {x} by the entrance
-        {x} in the distance
-        {x} at the front
         new {x}
-        {x} that stands there
         {x} next to the post
         dirty {x}
         {x} in the corner
         {x} with the scratches
         {x} over there
-        {x} that belongs to us
-        parked {x}
         {x} seen from behind
         {x} under the roof
         * {x} along the fence
@@ -956,20 +949,15 @@ _TABLES = {
         {x} with the grey hair
         tall {x}
         {x} near the wall
-        {x} in the background
         {x} with the hat
         smiling {x}
-        {x} who walks away
         {x} next to the post
-        {x} at the front
         young {x}
-        {x} on the phone
-        {x} with the beard
-        bald {x}
         {x} at the corner
-        {x} who looks at us
         {x} over there
         {x} crossing the road
+        {x} in the doorway
+        {x} with the bag
         * {x} with the glasses
         * {x} behind the railing
         * blonde {x}
@@ -1475,7 +1463,7 @@ WORDINGS = {name: _table(text) for name, text in _TABLES.items()}
 
 
 def wording(name: str, split: Split, choice: float, fields: Mapping[str, str]) -> str:
-    """Put one question.
+    """Put one question, or one part of it.
 
     Args:
         name: Which, such as `count`.
@@ -1484,7 +1472,7 @@ def wording(name: str, split: Split, choice: float, fields: Mapping[str, str]) -
         fields: What to fill in.
 
     Returns:
-        The question.
+        The text.
     """
     templates = WORDINGS[name].of(split)
     return templates[int(choice * len(templates))].format(**fields)

@@ -23,11 +23,11 @@ _NUMBERS = {
     )
     for word in words.split()
 }
-# A "no" with a comma behind it is an answer, not a number; 2.1 is a distance; and the number of "a
-# total of three" comes later.
+# A "no" with a comma behind it is an answer, not a number; 2.1 is a distance; and in "a total of
+# three" the number comes later.
 _NUMBER = re.compile(
-    rf"(?<![\w.])(?:no(?!\s*,)|{'|'.join(word for word in _NUMBERS if word != 'no')}|\d+)"
-    r"(?! (?:lot|number|total|couple|few)\b)"
+    rf"(?<![\w.])(?:no(?!\s*,)|a(?! (?:lot|number|total|couple|few)\b)|"
+    rf"{'|'.join(word for word in _NUMBERS if word not in ('no', 'a'))}|\d+)"
     r"(?![\w']|\.\d)"
 )
 
@@ -38,9 +38,10 @@ _CANNOT_TELL = re.compile(
     r"|hard to) (?:\w+ )?(?:tell|say|know|determine)\b"
     r"|\b(?:do not|don't) (?:really )?know\b|\b(?:not|un)\s?(?:sure|certain)\b"
     r"|\b(?:cannot|can't|can not) be (?:\w+ )?(?:told|said|known|determined)\b"
-    r"|\b(?:does not|doesn't) (?:say|tell)\b|\bno idea\b|\bis (?:not known|unknown)\b"
+    r"|\b(?:does not|doesn't) (?:say|tell|show (?:whether|if|how|wh\w+))\b"
+    r"|\bnobody can (?:tell|say|know)\b|\bno idea\b|\bis (?:not known|unknown)\b"
 )
-# Either of these, by what was asked.
+# That it cannot be told, or that it is not there, by what was asked.
 _NOT_SHOWN = re.compile(r"\b(?:does not|doesn't) show\b")
 
 _YES = re.compile(r"\W*(?:yes|yeah|yep|correct|indeed|that is right)\b")

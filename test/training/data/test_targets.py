@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.perception.detector import Perception
-from mrmllm_ros.training.data.targets import match_targets, pseudo_labels, unsure_labels
+from mrmllm_ros.training.data.targets import (
+    match_targets,
+    pseudo_labels,
+    unreported,
+    unsure_labels,
+)
 
 BOX = (100, 100, 200, 300)
 SHIFTED = (105, 105, 205, 305)
@@ -24,6 +29,18 @@ class TestLabelsOfTheCleanImage:
     def test_of_nothing_there_is_nothing(self, make_detections):
         nothing = Perception.ranked(make_detections(), 0.3)
         assert len(pseudo_labels(nothing)) == len(unsure_labels(nothing)) == 0
+
+
+class TestUnreported:
+    def test_of_nothing_nothing_is_missed(self, make_detections):
+        nothing, car = make_detections(), make_detections(("car", 0.9, BOX))
+        assert unreported(nothing, nothing) == unreported(nothing, car) == frozenset()
+        assert unreported(car, nothing) == {"car"}
+
+    def test_what_is_reported_elsewhere_or_by_another_name_is_missed(self, make_detections):
+        true = make_detections(("car", 0.9, BOX), ("dog", 0.9, OTHER))
+        assert unreported(true, make_detections(("car", 0.5, SHIFTED))) == {"dog"}
+        assert unreported(true, make_detections(("dog", 0.5, SHIFTED))) == {"car", "dog"}
 
 
 class TestMatching:

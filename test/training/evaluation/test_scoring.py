@@ -71,6 +71,8 @@ def test_yes_and_no_are_told_apart_however_they_are_said(text, meant):
         ("Dogs.", None),
         ("I see a lot of dogs.", None),
         ("I see a total of three dogs.", 3),
+        ("I see three total.", 3),
+        ("There are two number plates.", 2),
         ("There are a number of dogs, five in all.", 5),
     ],
 )
@@ -127,6 +129,8 @@ def test_all_of_the_words_must_be_named_and_no_others():
         "I do not know.",
         "I'm not sure.",
         "That cannot be told.",
+        "Nobody can tell.",
+        "The image does not show whether it is open.",
     ],
 )
 def test_not_to_know_is_right_where_nobody_can_and_wrong_elsewhere(text):

@@ -34,9 +34,7 @@ def _is_sure(clean: Perception) -> np.ndarray:
 
 def unreported(true: Detections, reported: Detections) -> frozenset[str]:
     """Labels of the true objects that no reported one of their label overlaps by half or more."""
-    overlaps = box_overlaps(true.xyxy, reported.xyxy)
-    same = np.array(true.labels)[:, None] == np.array(reported.labels)
-    found = ((overlaps >= SAME_OBJECT) & same.reshape(overlaps.shape)).any(axis=1)
+    found = (_overlaps_of_same(true, reported) >= SAME_OBJECT).any(axis=1)
     return frozenset(true.labels[i] for i in np.flatnonzero(~found))
 
 
@@ -104,11 +102,16 @@ def _scores_of_same(candidates: Detections, unsure: Detections) -> np.ndarray:
     """(K,) float32, score of what each candidate most likely is; 0 where it is none of these."""
     if not len(unsure):
         return np.zeros(len(candidates), np.float32)
-    overlaps = box_overlaps(candidates.xyxy, unsure.xyxy)
-    same = np.array(candidates.labels)[:, None] == np.array(unsure.labels)
-    overlaps[~same.reshape(overlaps.shape)] = 0
+    overlaps = _overlaps_of_same(candidates, unsure)
     matched = overlaps.max(axis=1) >= SAME_OBJECT
     return np.where(matched, unsure.scores[overlaps.argmax(axis=1)], np.float32(0))
+
+
+def _overlaps_of_same(one: Detections, other: Detections) -> np.ndarray:
+    """(K, M) float32, as `box_overlaps`; 0 of objects of different labels."""
+    overlaps = box_overlaps(one.xyxy, other.xyxy)
+    same = np.array(one.labels)[:, None] == np.array(other.labels)
+    return np.where(same.reshape(overlaps.shape), overlaps, np.float32(0))
 
 
 def _unknown(

@@ -8,6 +8,7 @@ import torch
 
 from mrmllm_ros import weights
 from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.training.data.asking import with_questions
 from mrmllm_ros.training.data.real_frames import FrameSource, frame_examples
 from mrmllm_ros.training.data.targets import (
     SURE_FROM,
@@ -126,3 +127,15 @@ class TestExamples:
 
     def test_nothing_is_asked_yet(self, examples):
         assert not any(example.questions for example in examples)
+
+    def test_questions_cite_reported_objects_and_deny_nothing_hidden(self, examples, detector):
+        rng = np.random.default_rng(0)
+        made = [with_questions(e, rng, vocabulary=detector.labels) for e in examples]
+        assert any(example.questions for example in made)
+        for example in made:
+            assert len(example.questions) <= 8
+            for item in example.questions:
+                assert (item.truth.cited or set()) <= {*range(1, example.perception.reported + 1)}
+            hidden = example.missed - {*example.perception.detections.labels}
+            denials = [item.answer for item in example.questions if item.truth.polarity is False]
+            assert not any(f" {label}." in denial for denial in denials for label in hidden)

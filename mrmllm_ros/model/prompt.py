@@ -216,6 +216,17 @@ def centers_x(shares: np.ndarray) -> np.ndarray:
     return (shares[:, 0] + shares[:, 2]) / 2
 
 
+def places(shares: np.ndarray) -> np.ndarray:
+    """Where lower edges are: (N, 2) hundredths of the image, across and down, from 0 to 99.
+
+    Args:
+        shares: (N, 4) boxes as shares of the image.
+    """
+    # A tenth is ten hundredths, whatever floating point makes of it.
+    hundredths = np.stack([centers_x(shares), shares[:, 3]], 1) * GRID + 1e-6
+    return hundredths.astype(int).clip(0, GRID - 1)
+
+
 def _shares(detections: Detections) -> np.ndarray:
     """(N, 4) boxes as shares of the image, without what is beyond its edges."""
     return (detections.xyxy.astype(float) / np.tile(detections.resolution_wh, 2)).clip(0, 1)
@@ -224,14 +235,10 @@ def _shares(detections: Detections) -> np.ndarray:
 def _lines(
     labels: Sequence[str], attributes: Sequence[Mapping[str, str]], shares: np.ndarray
 ) -> list[str]:
-    center_x = centers_x(shares)
-    # A tenth is ten hundredths, whatever floating point makes of it.
-    numbers = np.stack([center_x, shares[:, 3]], 1) * GRID + 1e-6
-    places = numbers.astype(int).clip(0, GRID - 1)
     return [
         " ".join([_words(label, f"[{i}]", *values.values(), side(x)), ",".join(map(str, place))])
         for i, (label, values, x, place) in enumerate(
-            zip(labels, attributes, center_x, places, strict=True), start=1
+            zip(labels, attributes, centers_x(shares), places(shares), strict=True), start=1
         )
     ]
 

@@ -44,20 +44,21 @@ _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
-# How one of two is in relation to the other, in an answer that has named both.
+# How one of two is in relation to the other, along which axis of the image.
+_AXES = ("across", "down")
 _RELATED = {
-    "left of": "further left",
-    "right of": "further right",
-    "above": "above",
-    "below": "below",
+    "left of": ("across", "further left"),
+    "right of": ("across", "further right"),
+    "above": ("down", "above"),
+    "below": ("down", "below"),
 }
 _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
 # How often a thing is called otherwise than the list calls it.
 _CALLED_OTHERWISE = 0.25
 # How often the only one of its name is told by more than the list says of it.
 _DESCRIBED = 0.2
-# What a small language model learns last; training asks about it twice as often.
-HARD = ("position", "relation", "size", "nearest", "description")
+# What a small language model learns last; training asks about it once more for each mention.
+HARD = ("position", "relation", "relation", "count", "listing", "description")
 # Tries to find another question of a family before it counts as used up.
 _TRIES = 6
 
@@ -100,7 +101,7 @@ def ask(
 ) -> tuple[QuestionAnswer, ...]:
     """Draw questions about a scene, about as many of each family as it allows.
 
-    In training there are twice as many of the `HARD` ones.
+    In training there are more of the `HARD` ones.
 
     Args:
         scene: The objects.
@@ -550,17 +551,21 @@ def _relation(draw: _Draw) -> tuple[str, str, Truth]:
     fields = _two_fields(draw, a, b, relation=true if holds else false)
     return (
         draw.put("relation", fields),
-        f"{_compared(draw, a, b, _RELATED[true])}, so {'yes' if holds else 'no'}.",
+        f"{_placed(draw, a, b, true)}, so {'yes' if holds else 'no'}.",
         _polar(holds, a, b),
     )
 
 
-def _compared(draw: _Draw, a: int, b: int, how: str) -> str:
-    """`Of the dog [3] and the door [5], the dog is further left`.
+def _placed(draw: _Draw, a: int, b: int, relation: str) -> str:
+    """`The dog [3] is 85% across and the door [5] 50%: the dog is further right`.
 
-    Both are found in the list before they are judged.
+    Numbers that have been copied from the list are easily compared.
     """
-    return f"Of {_the(draw, a)} and {_the(draw, b)}, the {draw.label(a)} {_be(draw, a)} {how}"
+    axis, how = _RELATED[relation]
+    of_a, of_b = (prompt.places(draw.scene.boxes)[i - 1, _AXES.index(axis)] for i in (a, b))
+    be = _be(draw, a)
+    where = f"{_the(draw, a)} {be} {of_a}% {axis} and {_the(draw, b)} {of_b}%"
+    return f"{_capital(where)}: the {draw.label(a)} {be} {how}"
 
 
 def _which_relation(draw: _Draw) -> tuple[str, str, Truth]:
@@ -570,7 +575,7 @@ def _which_relation(draw: _Draw) -> tuple[str, str, Truth]:
     told = frozenset(word.removesuffix(" of") for word in words)
     return (
         draw.put("which_relation", fields),
-        f"{_compared(draw, a, b, _RELATED[words[0]])}.",
+        f"{_placed(draw, a, b, words[0])}.",
         Truth(
             mentions=frozenset([words[0].removesuffix(" of")]), among=told, cited=frozenset([a, b])
         ),
@@ -634,10 +639,10 @@ def _bigger(draw: _Draw) -> tuple[str, str, Truth]:
         [(a, b) if holds else (b, a) for a, b in _unequal(draw) if sizes[a - 1] >= sizes[b - 1]]
     )
     word = "bigger" if holds else "smaller"
-    fields = _two_fields(draw, a, b)
+    bigger = f"the {draw.label(a)} {_be(draw, a)} {word}"
     return (
-        draw.put("bigger", fields),
-        f"{_compared(draw, a, b, word)}, so {'yes' if holds else 'no'}.",
+        draw.put("bigger", _two_fields(draw, a, b)),
+        f"Of {_the(draw, a)} and {_the(draw, b)}, {bigger}, so {'yes' if holds else 'no'}.",
         _polar(holds, a, b),
     )
 

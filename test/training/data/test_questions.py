@@ -56,7 +56,7 @@ def few_wordings():
 
 @pytest.fixture(scope="module")
 def yard():
-    return questions(YARD, draws=1000)
+    return questions(YARD, draws=1500)
 
 
 def with_distances(*metres):
@@ -78,11 +78,11 @@ def with_distances(*metres):
         ("What is on the left?", "On the left I see a person [2], a car [6]."),
         (
             "Is the dog right of the door?",
-            "Of the dog [3] and the door [5], the dog is further right, so yes.",
+            "The dog [3] is 80% across and the door [5] 48%: the dog is further right, so yes.",
         ),
         (
             "Is the dog above the door?",
-            "Of the dog [3] and the door [5], the dog is below, so no.",
+            "The dog [3] is 75% down and the door [5] 35%: the dog is below, so no.",
         ),
         ("What is the largest thing?", "The largest is the person [2]."),
         ("What is nearest to you?", "The nearest is the person [2]."),
@@ -165,7 +165,7 @@ def test_answers_cite_what_the_truth_says(scene, split):
         ("Is the dog on the left or on the right?", "The dog [3] is on the right."),
         (
             "Is the dog left or right of the door?",
-            "Of the dog [3] and the door [5], the dog is further right.",
+            "The dog [3] is 80% across and the door [5] 48%: the dog is further right.",
         ),
         ("What colour is the guy on the left wearing?", "The person [2] wears black."),
         ("Is there a vehicle?", "Yes, I see cars [1][6]."),
@@ -249,7 +249,7 @@ def test_all_families_get_their_turn_and_nothing_is_asked_twice():
     assert len({item.question for item in made}) == len(made)
 
 
-def test_training_asks_twice_about_what_is_learnt_last_and_evaluation_does_not():
+def test_training_asks_more_about_what_is_learnt_last_and_evaluation_does_not():
     count = len(FAMILIES) + len(HARD)
     trained, evaluated = (
         Counter(

@@ -56,7 +56,7 @@ def few_wordings():
 
 @pytest.fixture(scope="module")
 def yard():
-    return questions(YARD, draws=1500)
+    return questions(YARD, draws=2500)
 
 
 def with_distances(*metres):

@@ -44,13 +44,14 @@ _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
-# How one of two is in relation to the other, along which axis of the image.
+# The columns of `prompt.places`.
 _AXES = ("across", "down")
+# Which of them tells how one of two is in relation to the other, and how it then is.
 _RELATED = {
-    "left of": ("across", "further left"),
-    "right of": ("across", "further right"),
-    "above": ("down", "above"),
-    "below": ("down", "below"),
+    "left of": (0, "further left"),
+    "right of": (0, "further right"),
+    "above": (1, "above"),
+    "below": (1, "below"),
 }
 _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
 # How often a thing is called otherwise than the list calls it.
@@ -193,6 +194,11 @@ class _Draw:
     def sides(self) -> tuple[str, ...]:
         # Those of the prompt, or an answer contradicts what the prompt says.
         return tuple(map(prompt.side, prompt.centers_x(self.scene.boxes)))
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """(N, 2) the numbers of the prompt's lines, across and down."""
+        return prompt.places(self.scene.boxes)
 
     @cached_property
     def areas(self) -> np.ndarray:
@@ -562,9 +568,9 @@ def _placed(draw: _Draw, a: int, b: int, relation: str) -> str:
     Numbers that have been copied from the list are easily compared.
     """
     axis, how = _RELATED[relation]
-    of_a, of_b = (prompt.places(draw.scene.boxes)[i - 1, _AXES.index(axis)] for i in (a, b))
+    of_a, of_b = draw.places[[a - 1, b - 1], axis]
     be = _be(draw, a)
-    where = f"{_the(draw, a)} {be} {of_a}% {axis} and {_the(draw, b)} {of_b}%"
+    where = f"{_the(draw, a)} {be} {of_a}% {_AXES[axis]} and {_the(draw, b)} {of_b}%"
     return f"{_capital(where)}: the {draw.label(a)} {be} {how}"
 
 

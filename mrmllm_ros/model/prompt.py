@@ -2,19 +2,20 @@
 """Perception-embedded prompt: the detections written into the language model's prompt.
 
 The paper's third mechanism (MR-MLLM, abstract: "embed perceptual information into the language
-model's prompts"). The format is ours. First lines tell the orders of the objects, by distance and
-from left to right, for which a small language model would have to compare many numbers at once.
-Then there is one numbered line for each object, largest first, with what is known of it, its side,
-and two numbers of 0 to 99: where its lower edge is, across and down. The number in brackets is
-what answers cite; it follows the label, as in an answer, because to go on as in the text before is
-what language models do best. The list comes last, so that what is largest and what is smallest
-stand at its ends. The text is within a budget of tokens, and always the same for the same
-detections.
+model's prompts"). The format is ours. First lines tell how many there are of what is there more
+than once, and the orders of the objects, by distance and from left to right: a small language
+model is bad at counting, and at comparing many numbers at once. Then there is one numbered line
+for each object, largest first, with what is known of it, its side, and two numbers of 0 to 99:
+where its lower edge is, across and down. The number in brackets is what answers cite; it follows
+the label, as in most answers, because to go on as in the text before is what language models do
+best. The list comes last, so that what is largest and what is smallest stand at its ends. The text
+is within a budget of tokens, and always the same for the same detections.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ TRAINED_INSTRUCTION = (
 # or the model carries those of the examples over into its answers.
 EXAMPLES = (
     (
-        "nearest first [1][2][3]\nleft [2] middle [1] right [3]\n"
+        "several chair 2\nnearest first [1][2][3]\nleft [2] middle [1] right [3]\n"
         "dog [1] brown middle 45,90\nchair [2] left 10,80\nchair [3] right 82,75",
         "How many chairs are there?",
         "There are two chairs [2][3].",
@@ -74,7 +75,7 @@ def describe_objects(
     count_tokens: Callable[[str], int],
     attributes: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Write one line for each object, as many as fit, and before them in what orders they are.
+    """Write a line for each object, as many as fit, and before them what is told of them all.
 
     Args:
         detections: Objects, largest first.
@@ -83,12 +84,13 @@ def describe_objects(
         attributes: What else is known of each object, by name; none where left out.
 
     Returns:
-        Lines such as `nearest first [2][1][3]` and `left [1][3] right [2]` where there is an
-        order, between them `lowest first [1][2][3]` where there are distances (the first line is
-        then of those that have one); and lines such as `car [1] red left 16,83`: label and number
-        as an answer has them, what else is known, the third of the image that the centre is in,
-        centre across and lower edge down, in hundredths of the image. Then a line that says how
-        many objects were left out, if any were; or a line that says that there are no objects.
+        A line such as `several car 3, dog 2` where labels are listed more than once. Lines such as
+        `nearest first [2][1][3]` and `left [1][3] right [2]` where there is an order, between them
+        `lowest first [1][2][3]` where there are distances (the first line is then of those that
+        have one). Lines such as `car [1] red left 16,83`: label and number, what else is known,
+        the third of the image that the centre is in, centre across and lower edge down, in
+        hundredths of the image. Then a line that says how many objects were left out, if any
+        were; or a line that says that there are no objects.
     """
     if len(detections) == 0:
         return "No objects."
@@ -97,8 +99,12 @@ def describe_objects(
     shares = _shares(detections)
     known = attributes or [{}] * len(detections)
     orders = 3 if distances_stated(known) else 2
-    for line in _lines(detections.labels, known, shares)[: settings.max_objects]:
-        budget -= count_tokens(f"[{len(lines) + 1}]" * orders + f"{line}\n")
+    labels = detections.labels
+    for line in _lines(labels, known, shares)[: settings.max_objects]:
+        count = len(lines)
+        label = labels[count]
+        counted = f"{label} {GRID}, " if labels[:count].count(label) == 1 else ""
+        budget -= count_tokens(counted + f"[{count + 1}]" * orders + f"{line}\n")
         if budget < 0:
             break
         lines.append(line)
@@ -106,7 +112,14 @@ def describe_objects(
     if left_out := len(detections) - count:
         lines.append(f"and {left_out} more")
     first = _orders(shares[:count], known[:count]) if count > 1 else []
-    return "\n".join([*first, *lines])
+    return "\n".join([*_several(labels[:count]), *first, *lines])
+
+
+def _several(labels: Sequence[str]) -> list[str]:
+    """A line of the labels that there are more than once, each with its number, if there are."""
+    counts = Counter(_words(label) for label in labels)
+    several = ", ".join(f"{label} {count}" for label, count in counts.items() if count > 1)
+    return [f"several {several}"] if several else []
 
 
 def _orders(shares: np.ndarray, attributes: Sequence[Mapping[str, str]]) -> list[str]:

@@ -59,7 +59,7 @@ _CALLED_OTHERWISE = 0.25
 # How often the only one of its name is told by more than the list says of it.
 _DESCRIBED = 0.2
 # What a small language model learns last; training asks about it once more for each mention.
-HARD = ("position", "relation", "relation", "count", "listing", "description")
+HARD = ("position", "relation", "relation", "count", "nearest", "listing", "description")
 # Tries to find another question of a family before it counts as used up.
 _TRIES = 6
 
@@ -483,6 +483,11 @@ def _count_side(draw: _Draw) -> tuple[str, str, Truth]:
     label, side, ids = _of_side(draw)
     where = _on(side)
     question = draw.put("count_side", _fields(_neutral(draw, label), on_side=where))
+    all_ids = draw.groups.get(label, ())
+    if 1 <= len(all_ids) <= MOST_PLACES:
+        found = _number_word(len(ids)) if ids else "none"
+        answer = f"{_places(draw, label, all_ids)}, so {found}."
+        return question, answer, Truth(number=len(ids), cited=frozenset(all_ids))
     return question, f"{_capital(where)} {_counted(label, ids)}", _number(ids)
 
 
@@ -533,15 +538,17 @@ def _is_on_side(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     side = draw.pick(prompt.SIDES)
-    ids = [i for i in range(1, len(draw.sides) + 1) if draw.side(i) == side]
+    # As the prompt's line of sides has them: numbers that have been copied are easily named.
+    ids = [int(i) + 1 for i in np.argsort(prompt.centers_x(draw.scene.boxes), kind="stable")]
+    ids = [i for i in ids if draw.side(i) == side]
     # Sides are often empty: not every time is worth a question.
     if len(ids) > MOST_ON_SIDE or (not ids and (draw.missed or draw.chance(0.6))):
         raise _NothingToAskError
-    seen = ", ".join(_seen(draw.label(i), [i]) for i in ids)
+    seen = ", ".join(f"{_cite([i])} {with_article(draw.label(i))}" for i in ids)
     where = _on(side)
     return (
         draw.put("what_on_side", {"on_side": where}),
-        f"{_capital(where)} I see {seen}." if ids else f"I see nothing {where}.",
+        f"{_capital(where)} I see {seen or 'nothing'}.",
         Truth(
             mentions=frozenset(draw.label(i) for i in ids),
             among=frozenset(draw.groups),
@@ -691,7 +698,12 @@ def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
 
 def _nearest(draw: _Draw) -> tuple[str, str, Truth]:
     i = _nearest_of_ids(draw, range(1, len(draw.scene.labels) + 1))
-    return draw.put("nearest"), f"The nearest {_be(draw, i)} {_the(draw, i)}.", _named(draw, i)
+    # The number, which the prompt's order begins with, comes before the name that it leads to.
+    return (
+        draw.put("nearest"),
+        f"The nearest is {_cite([i])}, the {draw.label(i)}.",
+        _named(draw, i),
+    )
 
 
 def _several(draw: _Draw) -> tuple[str, tuple[int, ...]]:
@@ -986,7 +998,7 @@ def _ids(groups: _Groups) -> list[int]:
 _FAMILIES: dict[str, tuple[Form, ...]] = {
     "existence": (_existence, _existence, _existence_kind, _anybody, _existence_side),
     "count": (_count, _count, _count, _count_kind, _count_side),
-    "position": (_where, _where_all, _is_on_side, _what_on_side),
+    "position": (_where, _where_all, _is_on_side, _what_on_side, _what_on_side),
     "relation": (_relation, _relation, _which_relation),
     "size": (_extreme, _extreme, _bigger, _which_bigger),
     "nearest": (_nearest, _nearest_of, _distance),

@@ -22,7 +22,8 @@ def describe(detections, count_tokens=len, **settings):
 def of_equal_length(make_detections, count):
     """So many objects whose lines have 27 characters each, and 3 more in each of two orders."""
     return make_detections(
-        *[("coffee mug", 0.5, (640, 480, 960, 720))] * count, resolution_wh=(1000, 750)
+        *[(f"coffee mu{i}", 0.5, (640, 480, 960, 720)) for i in range(1, count + 1)],
+        resolution_wh=(1000, 750),
     )
 
 
@@ -47,7 +48,7 @@ def test_each_object_is_a_numbered_line_with_label_side_and_place(make_detection
 
 def test_lines_come_in_the_order_of_the_detections_whose_numbers_they_bear(make_detections):
     cups = make_detections(*[("cup", 0.5, (0, 0, 6 * i, 9)) for i in range(1, 13)])
-    _, _, *lines = describe(cups).splitlines()
+    _, _, _, *lines = describe(cups).splitlines()
     assert [line.split("]")[0] for line in lines] == [f"cup [{i}" for i in range(1, 13)]
     assert [int(line.split()[3].split(",")[0]) for line in lines] == [
         6 * i * 50 // 640 for i in range(1, 13)
@@ -106,8 +107,8 @@ def test_first_lines_order_the_objects_by_distance_where_it_is_known_and_by_lowe
 def test_a_line_has_the_objects_from_left_to_right_split_by_side(make_detections):
     places = (600, 20, 330, 10, 300)
     objects = make_detections(*[("cup", 0.9, (x, 0, x + 20, 20)) for x in places])
-    assert describe(objects).splitlines()[1] == "left [4][2] middle [5][3] right [1]"
-    assert describe(objects.take([0, 1])).splitlines()[1] == "left [2] right [1]"
+    assert "\nleft [4][2] middle [5][3] right [1]\n" in describe(objects)
+    assert "\nleft [2] right [1]\n" in describe(objects.take([0, 1]))
 
 
 def test_objects_equally_far_keep_their_order(make_detections):
@@ -115,8 +116,29 @@ def test_objects_equally_far_keep_their_order(make_detections):
     assert describe(cups).startswith("nearest first [1][2][3]\nright [1][2][3]\n")
 
 
+def test_the_first_line_counts_what_is_there_more_than_once(make_detections):
+    labels = ("bus", "traffic\nlight", "person", "traffic light", "person", "person")
+    objects = make_detections(*[(label, 0.9, (0, 0, 64, 48)) for label in labels])
+    assert describe(objects).startswith("several traffic light 2, person 3\nnearest")
+    assert "several" not in describe(objects.take([0, 1, 2]))
+
+
+def test_only_what_is_listed_is_counted(make_detections):
+    cups = make_detections(*[("cup", 0.9, (0, 0, 64, 48))] * 5)
+    assert describe(cups, max_objects=3).startswith("several cup 3\n")
+    assert "several" not in describe(cups, max_objects=1)
+
+
+def test_the_budget_pays_for_a_count_once(make_detections):
+    cups = make_detections(*[("cup", 0.9, (0, 0, 64, 48))] * 3)
+    line = len("[1][1]cup [1] left 5,10\n")
+    enough = 3 * line + len("cup 100, ")
+    assert listed(describe(cups, token_budget=enough)) == 3
+    assert listed(describe(cups, token_budget=enough - 1)) == 2
+
+
 def test_one_object_has_no_order(make_detections):
-    line = "coffee mug [1] right 80,96"
+    line = "coffee mu1 [1] right 80,96"
     assert describe(of_equal_length(make_detections, 1)) == line
     assert describe(of_equal_length(make_detections, 2), max_objects=1) == f"{line}\nand 1 more"
 

@@ -56,7 +56,7 @@ def few_wordings():
 
 @pytest.fixture(scope="module")
 def yard():
-    return questions(YARD, draws=1500)
+    return questions(YARD, draws=2500)
 
 
 def with_distances(*metres):
@@ -75,7 +75,8 @@ def with_distances(*metres):
         ("Where are the cars?", "The cars are [1] in the middle, [6] on the left."),
         ("Is the dog on the right?", "The dog [3] is on the right, so yes."),
         ("Is the dog on the left?", "The dog [3] is on the right, so no."),
-        ("What is on the left?", "On the left I see a person [2], a car [6]."),
+        ("What is in the middle?", "In the middle I see [5] a door, [1] a car."),
+        ("What is on the left?", "On the left I see [2] a person, [6] a car."),
         (
             "Is the dog right of the door?",
             "The dog [3] is 80% across and the door [5] 48%: the dog is further right, so yes.",
@@ -85,7 +86,7 @@ def with_distances(*metres):
             "The dog [3] is 75% down and the door [5] 35%: the dog is below, so no.",
         ),
         ("What is the largest thing?", "The largest is the person [2]."),
-        ("What is nearest to you?", "The nearest is the person [2]."),
+        ("What is nearest to you?", "The nearest is [2], the person."),
         ("Which car is nearest?", "The nearest is the car [1]."),
         ("How far away is the dog?", "I can't tell how far the dog [3] is."),
         ("What colour is the dog?", "The dog [3] is brown."),
@@ -126,9 +127,24 @@ def test_size_compares_two_things():
     assert smaller.truth.polarity is False
 
 
+def test_a_crowd_on_a_side_is_counted_without_telling_where_all_are():
+    boxes = np.array([[x / 10, 0.5, x / 10 + 0.1, 0.9] for x in range(8)])
+    crowd = Scene(labels=("person",) * 8, boxes=boxes, attributes=({},) * 8)
+    asked = questions(crowd, draws=300)["How many people are on the left?"]
+    assert asked.answer == "On the left I see people [1][2][3], three in all."
+    assert asked.truth.number == 3
+
+
+def test_nothing_is_seen_on_an_empty_side():
+    scene = Scene(labels=("dog",), boxes=np.array([[0.1, 0.1, 0.2, 0.2]]), attributes=({},))
+    asked = questions(scene, draws=200)["What is in the middle?"]
+    assert asked.answer == "In the middle I see nothing."
+    assert asked.truth.cited == frozenset()
+
+
 def test_distances_say_what_is_nearest():
     asked = questions(with_distances(5, 4, 2.1, 6, 8, 9), draws=200)
-    assert asked["What is nearest to you?"].answer == "The nearest is the dog [3]."
+    assert asked["What is nearest to you?"].answer == "The nearest is [3], the dog."
     assert asked["How far away is the dog?"].answer == "The dog [3] is 2.1 m away."
 
 
@@ -182,8 +198,14 @@ def test_answers_cite_what_the_truth_says(scene, split):
             "Do you see a car on the right?",
             "The cars are [1] in the middle, [6] on the left, so no.",
         ),
-        ("How many people are on the right?", "On the right I see a person [4], one in all."),
-        ("How many cars are there on the right?", "On the right I see no cars."),
+        (
+            "How many people are on the right?",
+            "The people are [2] on the left, [4] on the right, so one.",
+        ),
+        (
+            "How many cars are there on the right?",
+            "The cars are [1] in the middle, [6] on the left, so none.",
+        ),
         ("Is anybody there?", "Yes, I see people [2][4]."),
         ("Do you see any pieces of fruit?", "No, I do not see a piece of fruit."),
         ("Who owns the blue car?", "I can't tell that from what I see."),
@@ -314,7 +336,7 @@ def test_sides_are_those_of_the_prompt():
         line = describe_objects(detections, PromptSettings(), len)
         share = detections.xyxy / np.tile(detections.resolution_wh, 2)
         scene = Scene(labels=("dog",), boxes=share, attributes=({},))
-        items = ask(scene, np.random.default_rng(1), 8, "train", TRAIN_NOUNS)
+        items = ask(scene, np.random.default_rng(1), 20, "train", TRAIN_NOUNS)
         told = next(item for item in items if item.family == "description").answer
         side = line.split()[2]
         assert told.endswith("in the middle." if side == "middle" else f"on the {side}.")

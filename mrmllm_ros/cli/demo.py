@@ -34,6 +34,7 @@ NAMESPACE = "/mrmllm"
 CAMERA = "/camera"
 _START_TIMEOUT_S = 180.0
 _ANSWER_TIMEOUT_S = 120.0
+_PICTURE_TIMEOUT_S = 5.0
 
 
 class DemoError(MrmllmError):
@@ -191,14 +192,14 @@ def _record(source: Source, question: str, response: Query.Response) -> dict[str
 
 
 def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> str | None:
-    """Save the very image that the answer is about; returns its name, None if it never came."""
+    """Save the very image that the answer is about; returns its name, None if it does not come."""
     import cv2
 
     from mrmllm_ros.conversions.headers import nanoseconds
     from mrmllm_ros.perception.annotation import draw_caption
 
     answer = response.answer
-    image = client.annotated(nanoseconds(answer.header.stamp))
+    image = client.annotated(nanoseconds(answer.header.stamp), _PICTURE_TIMEOUT_S)
     if image is None:
         print("   the annotated picture of this image has not come")
         return None

@@ -62,17 +62,23 @@ class DemoClient(Node):
         rclpy.spin_until_future_complete(self, future, timeout_sec=timeout_s)
         return future.result() if future.done() else None
 
-    def annotated(self, stamp_ns: int) -> np.ndarray | None:
+    def annotated(self, stamp_ns: int, timeout_s: float) -> np.ndarray | None:
         """The annotated picture of an image, without the caption of an earlier answer.
 
+        Args:
+            stamp_ns: The image's stamp in nanoseconds.
+            timeout_s: How long to wait for it: an answer may overtake the picture.
+
         Returns:
-            (H, W, 3) uint8 in BGR order, or None if it has not come.
+            (H, W, 3) uint8 in BGR order, or None if it has not come in time.
         """
-        message = self._annotated.get(stamp_ns)
-        detections = self.detections.get(stamp_ns)
-        if message is None or detections is None:
-            return None
-        return bgr_from_image(message)[: detections.image_height]
+        until = time.monotonic() + timeout_s
+        while not (stamp_ns in self._annotated and stamp_ns in self.detections):
+            if time.monotonic() > until:
+                return None
+            rclpy.spin_once(self, timeout_sec=0.1)
+        height = self.detections[stamp_ns].image_height
+        return bgr_from_image(self._annotated[stamp_ns])[:height]
 
     def _on_detections(self, message: DetectionArray) -> None:
         _keep(self.detections, message)

@@ -100,11 +100,9 @@ def describe_objects(
     known = attributes or [{}] * len(detections)
     orders = 3 if distances_stated(known) else 2
     labels = detections.labels
-    for line in _lines(labels, known, shares)[: settings.max_objects]:
-        count = len(lines)
-        label = labels[count]
-        counted = f"{label} {GRID}, " if labels[:count].count(label) == 1 else ""
-        budget -= count_tokens(counted + f"[{count + 1}]" * orders + f"{line}\n")
+    for i, line in enumerate(_lines(labels, known, shares)[: settings.max_objects]):
+        counted = f"{labels[i]} 2, " if labels[:i].count(labels[i]) == 1 else ""
+        budget -= count_tokens(counted + f"[{i + 1}]" * orders + f"{line}\n")
         if budget < 0:
             break
         lines.append(line)

@@ -22,7 +22,7 @@ def describe(detections, count_tokens=len, **settings):
 def of_equal_length(make_detections, count):
     """So many objects whose lines have 27 characters each, and 3 more in each of two orders."""
     return make_detections(
-        *[(f"coffee mu{i}", 0.5, (640, 480, 960, 720)) for i in range(1, count + 1)],
+        *[(f"teapot no{i}", 0.5, (640, 480, 960, 720)) for i in range(1, count + 1)],
         resolution_wh=(1000, 750),
     )
 
@@ -132,13 +132,13 @@ def test_only_what_is_listed_is_counted(make_detections):
 def test_the_budget_pays_for_a_count_once(make_detections):
     cups = make_detections(*[("cup", 0.9, (0, 0, 64, 48))] * 3)
     line = len("[1][1]cup [1] left 5,10\n")
-    enough = 3 * line + len("cup 100, ")
+    enough = 3 * line + len("cup 2, ")
     assert listed(describe(cups, token_budget=enough)) == 3
     assert listed(describe(cups, token_budget=enough - 1)) == 2
 
 
 def test_one_object_has_no_order(make_detections):
-    line = "coffee mu1 [1] right 80,96"
+    line = "teapot no1 [1] right 80,96"
     assert describe(of_equal_length(make_detections, 1)) == line
     assert describe(of_equal_length(make_detections, 2), max_objects=1) == f"{line}\nand 1 more"
 

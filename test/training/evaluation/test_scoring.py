@@ -74,6 +74,8 @@ def test_yes_and_no_are_told_apart_however_they_are_said(text, meant):
         ("I see three total.", 3),
         ("There are two number plates.", 2),
         ("There are a number of dogs, five in all.", 5),
+        ("The dogs are [1] on the left, [12] in the middle, so one.", 1),
+        ("The dogs are [1] on the left, [12] in the middle, so none.", 0),
     ],
 )
 def test_a_number_is_read_as_word_or_digits_and_never_from_a_citation(text, meant):

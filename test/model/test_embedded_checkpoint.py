@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from mrmllm_ros.model import prompt
 from mrmllm_ros.model.answerer import Question
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.generation import Decoding, Listener
@@ -15,7 +16,6 @@ from mrmllm_ros.model.mrmllm_answerer import (
     MrMllmAnswerer,
     MrMllmSettings,
 )
-from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 from mrmllm_ros.training.data.damage import damage
 
@@ -33,7 +33,7 @@ def answerer(compute, detector):
         detector,
         VisualEncoder.load(VisualEncoderSettings(), compute),
     )
-    return MrMllmAnswerer.load(MrMllmSettings("embedded"), PromptSettings(), backbones)
+    return MrMllmAnswerer.load(MrMllmSettings("embedded"), prompt.PromptSettings(), backbones)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,16 @@ def ask(answerer, detector, bus_image, zidane_image):
         return said, reading.enriched.detector
 
     return answer
+
+
+def reported(detections):
+    """Ids of what is listed: the candidates from the detector's threshold on."""
+    return [i for i, score in enumerate(detections.scores, start=1) if score >= 0.3]
+
+
+def shares_of(detections):
+    """(N, 4) boxes as shares of the image."""
+    return (detections.xyxy / np.tile(detections.resolution_wh, 2)).clip(0, 1)
 
 
 def test_it_is_small_enough_to_ship():
@@ -114,11 +124,35 @@ def test_what_is_there_is_seen_and_cited_and_what_is_not_is_not(ask):
 @pytest.mark.parametrize("photograph", ["bus", "zidane"])
 def test_people_are_counted_as_they_are_cited(photograph, ask):
     answer, detections = ask(photograph, "How many people are there?")
-    people = [i + 1 for i, label in enumerate(detections.labels) if label == "person"]
-    reported = [i for i in people if detections.scores[i - 1] >= 0.3]
-    assert list(answer.cited) == reported
+    people = [i for i in reported(detections) if detections.labels[i - 1] == "person"]
+    assert list(answer.cited) == people
     words = ("no", "one", "two", "three", "four", "five", "six")
-    assert re.search(rf"\b{words[len(reported)]}\b", answer.text)
+    assert re.search(rf"\b{words[len(people)]}\b", answer.text)
+
+
+@pytest.mark.parametrize("photograph", ["bus", "zidane"])
+@pytest.mark.parametrize(
+    ("question", "side"),
+    [
+        ("What is on the left?", "left"),
+        ("What is in the middle?", "middle"),
+        ("What is on the right?", "right"),
+    ],
+)
+def test_all_that_is_on_a_side_is_named_and_nothing_else(photograph, question, side, ask):
+    answer, detections = ask(photograph, question)
+    centers_x = prompt.centers_x(shares_of(detections))
+    there = [i for i in reported(detections) if prompt.side(centers_x[i - 1]) == side]
+    assert sorted(answer.cited) == there
+    assert all(detections.labels[i - 1] in answer.text for i in there)
+
+
+@pytest.mark.parametrize("photograph", ["bus", "zidane"])
+def test_the_nearest_is_what_is_lowest_in_the_image(photograph, ask):
+    answer, detections = ask(photograph, "What is the nearest thing?")
+    nearest = max(reported(detections), key=lambda i: shares_of(detections)[i - 1, 3])
+    assert answer.cited == (nearest,)
+    assert detections.labels[nearest - 1] in answer.text
 
 
 def test_what_no_list_of_objects_can_tell_is_not_told(ask):

@@ -430,7 +430,10 @@ def _count(draw: _Draw) -> tuple[str, str, Truth]:
         several = draw.groups_of(2, MOST_COUNTED) if draw.chance() else []
         label, ids = draw.pick(several or draw.groups_of(1, MOST_COUNTED))
     question = draw.put("count", _fields(_neutral(draw, label)))
-    return question, _counted(label, ids), _number(ids)
+    # The prompt has counted them.
+    name = label if len(ids) == 1 else plural(label)
+    cited = f" {_cite(ids)}" if ids else ""
+    return question, f"I see {_number_word(len(ids))} {name}{cited}.", _number(ids)
 
 
 def _counted(label: str, ids: Sequence[int], colour: str | None = None) -> str:
@@ -544,11 +547,13 @@ def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     # Sides are often empty: not every time is worth a question.
     if len(ids) > MOST_ON_SIDE or (not ids and (draw.missed or draw.chance(0.6))):
         raise _NothingToAskError
-    seen = ", ".join(f"{_cite([i])} {with_article(draw.label(i))}" for i in ids)
+    counts = Counter(draw.label(i) for i in ids)
+    names = [with_article(x) if count == 1 else plural(x) for x, count in counts.items()]
+    seen = f"{_cite(ids)}, {_joined(names)}" if ids else "nothing"
     where = _on(side)
     return (
         draw.put("what_on_side", {"on_side": where}),
-        f"{_capital(where)} I see {seen or 'nothing'}.",
+        f"{_capital(where)} I see {seen}.",
         Truth(
             mentions=frozenset(draw.label(i) for i in ids),
             among=frozenset(draw.groups),

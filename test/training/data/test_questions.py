@@ -69,14 +69,14 @@ def with_distances(*metres):
     [
         ("Is there a dog?", "Yes, I see a dog [3]."),
         ("Is there a person?", "Yes, I see people [2][4]."),
-        ("How many cars are there?", "I see cars [1][6], two in all."),
-        ("How many dogs are there?", "I see a dog [3], one in all."),
+        ("How many cars are there?", "I see two cars [1][6]."),
+        ("How many dogs are there?", "I see one dog [3]."),
         ("Where is the dog?", "The dog [3] is on the right."),
         ("Where are the cars?", "The cars are [1] in the middle, [6] on the left."),
         ("Is the dog on the right?", "The dog [3] is on the right, so yes."),
         ("Is the dog on the left?", "The dog [3] is on the right, so no."),
-        ("What is in the middle?", "In the middle I see [5] a door, [1] a car."),
-        ("What is on the left?", "On the left I see [2] a person, [6] a car."),
+        ("What is in the middle?", "In the middle I see [5][1], a door and a car."),
+        ("What is on the left?", "On the left I see [2][6], a person and a car."),
         (
             "Is the dog right of the door?",
             "The dog [3] is 80% across and the door [5] 48%: the dog is further right, so yes.",
@@ -130,9 +130,11 @@ def test_size_compares_two_things():
 def test_a_crowd_on_a_side_is_counted_without_telling_where_all_are():
     boxes = np.array([[x / 10, 0.5, x / 10 + 0.1, 0.9] for x in range(8)])
     crowd = Scene(labels=("person",) * 8, boxes=boxes, attributes=({},) * 8)
-    asked = questions(crowd, draws=300)["How many people are on the left?"]
-    assert asked.answer == "On the left I see people [1][2][3], three in all."
-    assert asked.truth.number == 3
+    asked = questions(crowd, draws=300)
+    counted = asked["How many people are on the left?"]
+    assert counted.answer == "On the left I see people [1][2][3], three in all."
+    assert counted.truth.number == 3
+    assert asked["What is on the left?"].answer == "On the left I see [1][2][3], people."
 
 
 def test_nothing_is_seen_on_an_empty_side():

@@ -547,19 +547,26 @@ def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     # Sides are often empty: not every time is worth a question.
     if len(ids) > MOST_ON_SIDE or (not ids and (draw.missed or draw.chance(0.6))):
         raise _NothingToAskError
-    counts = Counter(draw.label(i) for i in ids)
-    names = [with_article(x) if count == 1 else plural(x) for x, count in counts.items()]
-    seen = f"{_cite(ids)}, {_joined(names)}" if ids else "nothing"
     where = _on(side)
     return (
         draw.put("what_on_side", {"on_side": where}),
-        f"{_capital(where)} I see {seen}.",
+        f"{_capital(where)} I see {_numbered(draw, ids)}.",
         Truth(
             mentions=frozenset(draw.label(i) for i in ids),
             among=frozenset(draw.groups),
             cited=frozenset(ids),
         ),
     )
+
+
+def _numbered(draw: _Draw, ids: Sequence[int]) -> str:
+    """`[2], a person` or `[3][1]: [3] a person, [1] a bus`: the row is copied, then named."""
+    if not ids:
+        return "nothing"
+    if len(ids) == 1:
+        return f"{_cite(ids)}, {with_article(draw.label(ids[0]))}"
+    names = ", ".join(f"{_cite([i])} {with_article(draw.label(i))}" for i in ids)
+    return f"{_cite(ids)}: {names}"
 
 
 def _relation(draw: _Draw) -> tuple[str, str, Truth]:

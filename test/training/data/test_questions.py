@@ -75,8 +75,8 @@ def with_distances(*metres):
         ("Where are the cars?", "The cars are [1] in the middle, [6] on the left."),
         ("Is the dog on the right?", "The dog [3] is on the right, so yes."),
         ("Is the dog on the left?", "The dog [3] is on the right, so no."),
-        ("What is in the middle?", "In the middle I see [5][1], a door and a car."),
-        ("What is on the left?", "On the left I see [2][6], a person and a car."),
+        ("What is in the middle?", "In the middle I see [5][1]: [5] a door, [1] a car."),
+        ("What is on the left?", "On the left I see [2][6]: [2] a person, [6] a car."),
         (
             "Is the dog right of the door?",
             "The dog [3] is 80% across and the door [5] 48%: the dog is further right, so yes.",
@@ -85,6 +85,7 @@ def with_distances(*metres):
             "Is the dog above the door?",
             "The dog [3] is 75% down and the door [5] 35%: the dog is below, so no.",
         ),
+        ("What is on the right?", "On the right I see [3][4]: [3] a dog, [4] a person."),
         ("What is the largest thing?", "The largest is the person [2]."),
         ("What is nearest to you?", "The nearest is [2], the person."),
         ("Which car is nearest?", "The nearest is the car [1]."),
@@ -134,14 +135,16 @@ def test_a_crowd_on_a_side_is_counted_without_telling_where_all_are():
     counted = asked["How many people are on the left?"]
     assert counted.answer == "On the left I see people [1][2][3], three in all."
     assert counted.truth.number == 3
-    assert asked["What is on the left?"].answer == "On the left I see [1][2][3], people."
+    told = asked["What is on the left?"].answer
+    assert told == "On the left I see [1][2][3]: [1] a person, [2] a person, [3] a person."
 
 
-def test_nothing_is_seen_on_an_empty_side():
+def test_one_thing_on_a_side_is_named_once_and_none_is_nothing():
     scene = Scene(labels=("dog",), boxes=np.array([[0.1, 0.1, 0.2, 0.2]]), attributes=({},))
-    asked = questions(scene, draws=200)["What is in the middle?"]
-    assert asked.answer == "In the middle I see nothing."
-    assert asked.truth.cited == frozenset()
+    asked = questions(scene, draws=200)
+    assert asked["What is on the left?"].answer == "On the left I see [1], a dog."
+    assert asked["What is in the middle?"].answer == "In the middle I see nothing."
+    assert asked["What is in the middle?"].truth.cited == frozenset()
 
 
 def test_distances_say_what_is_nearest():

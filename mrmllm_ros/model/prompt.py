@@ -122,17 +122,23 @@ def _several(labels: Sequence[str]) -> list[str]:
 
 def _orders(shares: np.ndarray, attributes: Sequence[Mapping[str, str]]) -> list[str]:
     """Lines that tell in what orders objects are; see `describe_objects`."""
-    lower_edges, across = shares[:, 3], centers_x(shares)
+    lower_edges = shares[:, 3]
     far = how_far(lower_edges, attributes)
     nearest = np.argsort(far, kind="stable")
     lines = [f"nearest first {_numbers(nearest[~np.isnan(far[nearest])])}"]
     if distances_stated(attributes):
         # Else it is the same order.
         lines.append(f"lowest first {_numbers(np.argsort(-lower_edges, kind='stable'))}")
+    of_sides = by_side(shares).items()
+    return [*lines, " ".join(f"{name} {_numbers(ids)}" for name, ids in of_sides if len(ids))]
+
+
+def by_side(shares: np.ndarray) -> dict[str, np.ndarray]:
+    """Indices of (N, 4) boxes on each side of the image, there from left to right."""
+    across = centers_x(shares)
     rightwards = np.argsort(across, kind="stable")
     sides = np.array([side(x) for x in across[rightwards]])
-    of_sides = [(name, rightwards[sides == name]) for name in SIDES]
-    return [*lines, " ".join(f"{name} {_numbers(ids)}" for name, ids in of_sides if len(ids))]
+    return {name: rightwards[sides == name] for name in SIDES}
 
 
 def _numbers(indices: np.ndarray) -> str:

@@ -542,8 +542,7 @@ def _is_on_side(draw: _Draw) -> tuple[str, str, Truth]:
 def _what_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     side = draw.pick(prompt.SIDES)
     # As the prompt's line of sides has them: numbers that have been copied are easily named.
-    ids = [int(i) + 1 for i in np.argsort(prompt.centers_x(draw.scene.boxes), kind="stable")]
-    ids = [i for i in ids if draw.side(i) == side]
+    ids = (prompt.by_side(draw.scene.boxes)[side] + 1).tolist()
     # Sides are often empty: not every time is worth a question.
     if len(ids) > MOST_ON_SIDE or (not ids and (draw.missed or draw.chance(0.6))):
         raise _NothingToAskError

@@ -99,7 +99,7 @@ def describe_objects(
     shares = _shares(detections)
     known = attributes or [{}] * len(detections)
     orders = 3 if distances_stated(known) else 2
-    labels = detections.labels
+    labels = [_words(label) for label in detections.labels]
     for i, line in enumerate(_lines(labels, known, shares)[: settings.max_objects]):
         counted = f"{labels[i]} 2, " if labels[:i].count(labels[i]) == 1 else ""
         budget -= count_tokens(counted + f"[{i + 1}]" * orders + f"{line}\n")
@@ -115,7 +115,7 @@ def describe_objects(
 
 def _several(labels: Sequence[str]) -> list[str]:
     """A line of the labels that there are more than once, each with its number, if there are."""
-    counts = Counter(_words(label) for label in labels)
+    counts = Counter(labels)
     several = ", ".join(f"{label} {count}" for label, count in counts.items() if count > 1)
     return [f"several {several}"] if several else []
 

@@ -466,12 +466,17 @@ def _existence_side(draw: _Draw) -> tuple[str, str, Truth]:
     label, side, ids = _of_side(draw)
     where = _on(side)
     question = draw.put("existence_side", _fields(_neutral(draw, label), on_side=where))
-    all_ids = draw.groups.get(label, ())
-    if 1 <= len(all_ids) <= MOST_PLACES:
-        answer = f"{_places(draw, label, all_ids)}, so {'yes' if ids else 'no'}."
-        return question, answer, _polar(bool(ids), *all_ids)
+    if few := _few(draw, label):
+        answer = f"{_places(draw, label, few)}, so {'yes' if ids else 'no'}."
+        return question, answer, _polar(bool(ids), *few)
     seen = f"Yes, {where} I see {_seen(label, ids)}." if ids else ""
     return question, seen or f"No, I do not see {_one(label)} {where}.", _polar(bool(ids), *ids)
+
+
+def _few(draw: _Draw, label: str) -> tuple[int, ...]:
+    """All of a label if they are few enough to tell the place of each, else none."""
+    ids = draw.groups.get(label, ())
+    return ids if len(ids) <= MOST_PLACES else ()
 
 
 def _places(draw: _Draw, label: str, ids: Sequence[int]) -> str:
@@ -486,11 +491,10 @@ def _count_side(draw: _Draw) -> tuple[str, str, Truth]:
     label, side, ids = _of_side(draw)
     where = _on(side)
     question = draw.put("count_side", _fields(_neutral(draw, label), on_side=where))
-    all_ids = draw.groups.get(label, ())
-    if 1 <= len(all_ids) <= MOST_PLACES:
+    if few := _few(draw, label):
         found = _number_word(len(ids)) if ids else "none"
-        answer = f"{_places(draw, label, all_ids)}, so {found}."
-        return question, answer, Truth(number=len(ids), cited=frozenset(all_ids))
+        answer = f"{_places(draw, label, few)}, so {found}."
+        return question, answer, Truth(number=len(ids), cited=frozenset(few))
     return question, f"{_capital(where)} {_counted(label, ids)}", _number(ids)
 
 
@@ -865,7 +869,7 @@ def _listing(draw: _Draw) -> tuple[str, str, Truth]:
 def _description(draw: _Draw) -> tuple[str, str, Truth]:
     # What a robot is asked most: nothing at all.
     # It is in words of training, which evaluation does not use.
-    nothing = draw.split == "train" and draw.chance(0.4)
+    nothing = draw.split == "train" and draw.chance(0.25)
     question = "" if nothing else draw.put("description")
     return question, *_told(draw, lambda label, ids: _described(draw, label, ids))
 
@@ -1009,7 +1013,7 @@ def _ids(groups: _Groups) -> list[int]:
 _FAMILIES: dict[str, tuple[Form, ...]] = {
     "existence": (_existence, _existence, _existence_kind, _anybody, _existence_side),
     "count": (_count, _count, _count, _count_kind, _count_side),
-    "position": (_where, _where_all, _is_on_side, _what_on_side, _what_on_side),
+    "position": (_where, _where_all, _is_on_side, _what_on_side),
     "relation": (_relation, _relation, _which_relation),
     "size": (_extreme, _extreme, _bigger, _which_bigger),
     "nearest": (_nearest, _nearest_of, _distance),

@@ -610,6 +610,11 @@ _TABLES = {
         What has the biggest share of the image?
         Which of the things you see is largest?
         What would need the most room?
+        Which has the greatest area in the picture?
+        Which has the largest outline?
+        Which spans the most of the image?
+        What is of the greatest dimensions?
+        Which has the most bulk?
         * Which object takes up most of the view?
         * What fills the picture most?
         * What is bigger than everything else here?
@@ -669,6 +674,11 @@ _TABLES = {
         What stands out as the tiniest?
         Which of the things you see is smallest?
         What would need the least room?
+        Which has the least area in the picture?
+        Which has the smallest outline?
+        Which spans the least of the image?
+        What is of the least dimensions?
+        Which has the least bulk?
         * Which object takes up least of the view?
         * What fills the picture least?
         * What is smaller than everything else here?
@@ -1144,6 +1154,38 @@ _TABLES = {
         I want to know how the scene looks.
         Give me a rundown of what's before you.
         what r you looking at, describe it
+        Sketch the scene for me.
+        Walk me through this place.
+        Narrate what is in front of you.
+        In your own words, what is this place like?
+        Set the scene for me.
+        Fill me in on your surroundings.
+        Depict what you are looking at.
+        Can you give me an impression of the scene?
+        How would you sum up this view in a sentence?
+        What would you tell someone who can't see this?
+        Could you express in a sentence what is before you?
+        Outline what the camera shows.
+        Give me the big picture.
+        I'm not there: what's it like?
+        What's going on around you?
+        Could you draw up a report of your surroundings?
+        Let me see through your eyes.
+        Picture description, please.
+        Make a statement about the scene.
+        Tell me the story of this image.
+        Get me up to speed on what is there.
+        Help me imagine the place that you are in.
+        Phrase what you see as one sentence.
+        Could you characterise the scene?
+        Convey to me how the place looks.
+        What meets your eye?
+        Could you sketch out what is in the image?
+        Draw me a quick portrait of the surroundings.
+        Give an account of what is there.
+        Verbalise what you see.
+        What can you say about the scene?
+        Break down the picture for me.
         * Could you put the view into words?
         * Paint me a picture of what is there.
     """,

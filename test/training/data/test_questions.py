@@ -163,7 +163,7 @@ def test_what_has_no_distance_among_what_has_is_neither_near_nor_far():
 
 
 def test_what_is_too_close_to_call_is_not_asked():
-    asked = questions(with_distances(5, 2.1, 2.1, 6, 8, 9))
+    asked = questions(with_distances(5, 2.1, 2.1, 6, 8, 9), draws=200)
     assert "What is nearest to you?" not in asked
     assert asked["Which car is nearest?"].answer == "The nearest is the car [1]."
 

@@ -38,8 +38,8 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
     fusion = Fusion.load(options)
     if not fusion.answerer.model.config.perceives_by_reading:
         raise BenchmarkError(
-            "the checkpoint has no perception head that needs the language model, which so reads "
-            "frames for questions only; --checkpoint '' measures one with random weights"
+            "no perception head needs the language model, which so reads frames for questions "
+            "only; set mrmllm.head_reads to true, or measure random weights with --checkpoint ''"
         )
     figures = {}
     for count in counts:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrmllm_ros.cli.arguments import positive_int
@@ -32,12 +33,21 @@ def add_parser(subparsers: Any) -> None:
         "--suite",
         choices=(*SUITES, "all"),
         action="append",
-        help="what to measure; may be given more than once (default: all)",
+        help="what to measure; may be given more than once (default: all, or nothing else where "
+        "--questions is given)",
+    )
+    parser.add_argument(
+        "--questions",
+        type=Path,
+        metavar="FILE",
+        help="measure answers to your own questions about your own images: JSON lines as for "
+        'training, with a "truth" each',
     )
     parser.add_argument(
         "--ablate",
         action="store_true",
-        help="also with each mechanism off, and with the untrained language model",
+        help="also with each mechanism off, and with the untrained language model; takes several "
+        "times as long",
     )
     add_model_options(parser)
     parser.add_argument(
@@ -57,17 +67,22 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the figures of the suites."""
     settings = _settings(options)
-    asked = options.suite or ["all"]
+    asked = options.suite or ([] if options.questions else ["all"])
     names = [name for name in SUITES if name in asked or "all" in asked]
+    from mrmllm_ros.training.evaluation.question_file import QuestionFileSuite, require_truths
     from mrmllm_ros.training.evaluation.report import evaluate, to_json, to_text
     from mrmllm_ros.training.evaluation.suites import Suites, require_samples
     from mrmllm_ros.training.evaluation.variants import Ablation
 
     require_samples(names)
+    if options.questions:
+        require_truths(options.questions, _progress)
     _progress("loading the models")
     subject = _subject(settings)
     chosen = Suites(subject.backbones, options.scenes, options.frame_step, _progress)
     suites = chosen.of(names)
+    if options.questions:
+        suites.append(QuestionFileSuite(options.questions, subject.backbones, _progress))
     reports = evaluate(suites, Ablation(subject), options.ablate, _progress)
     if options.json:
         checkpoint = settings.trained.checkpoint

@@ -3,6 +3,8 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from mrmllm_ros.cli import evaluate
@@ -41,7 +43,7 @@ def asked(monkeypatch):
         return Subject
 
     def run(chosen, ablation, ablate, progress):
-        asked["ablate"] = ablate
+        asked["suites"], asked["ablate"] = chosen, ablate
         progress("at work")
         return [REPORT]
 
@@ -83,6 +85,29 @@ def test_suites_and_models_can_be_chosen(asked, tmp_path, capsys):
     assert record["checkpoint"] == "there"
     value = record["suites"]["layout"]["variants"]["full"]["accuracy"]
     assert value == {"value": 0.5, "low": 0.25, "high": 0.75}
+
+
+@pytest.fixture
+def questions(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((20, 30, 3), np.uint8))
+    line = {"image": "a.png", "question": "Is it dark?", "answer": "Yes."}
+    file = tmp_path / "questions.jsonl"
+    file.write_text(json.dumps({**line, "truth": {"polarity": True}}))
+    return file
+
+
+def test_own_questions_are_measured_alone_or_beside_suites(asked, questions):
+    assert main(["evaluate", "--questions", str(questions)]) == 0
+    assert [suite.name for suite in asked["suites"]] == ["questions"]
+    assert main(["evaluate", "--questions", str(questions), "--suite", "layout"]) == 0
+    assert asked["suites"][0] == "layout"
+    assert asked["suites"][1].name == "questions"
+
+
+def test_own_questions_are_checked_before_models_are_loaded(asked, tmp_path, capsys):
+    assert main(["evaluate", "--questions", str(tmp_path / "none.jsonl")]) == 2
+    assert "none.jsonl" in capsys.readouterr().err
+    assert "settings" not in asked
 
 
 def test_a_missing_video_is_named_with_the_command_that_fetches_it(asked, monkeypatch, capsys):

@@ -37,6 +37,12 @@ class Truth:
     cites_answer: bool = False
     unanswerable: bool = False
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it says anything that makes an answer right or wrong."""
+        said = (self.polarity, self.number, self.mentions, self.pairs)
+        return self.unanswerable or self.cites_answer or any(x is not None for x in said)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswer:

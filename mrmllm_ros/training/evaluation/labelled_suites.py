@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.training.data.example import Example
+from mrmllm_ros.training.evaluation.accuracy import accuracy_on
 from mrmllm_ros.training.evaluation.average_precision import AveragePrecision, Matches
 from mrmllm_ros.training.evaluation.frames import enrich
 from mrmllm_ros.training.evaluation.labelled_images import LabelledImages
-from mrmllm_ros.training.evaluation.layout import accuracies
-from mrmllm_ros.training.evaluation.outcome import Outcome, Progress, Suite, answer_all
+from mrmllm_ros.training.evaluation.outcome import Outcome, Progress, Suite
 from mrmllm_ros.training.evaluation.variants import DETECTOR_ALONE, OF_ANSWERS, OF_DETECTIONS
 
 
@@ -49,10 +49,7 @@ class LabelledAnswersSuite(Suite):
 
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
         """See `Suite.run`."""
-        examples = self._examples
-        answered = answer_all(answerer, examples, progress)
-        families = sorted({each.item.family for each in answered})
-        return Outcome(len(examples), accuracies(answered, len(examples), families))
+        return accuracy_on(answerer, self._examples, progress)
 
     @property
     def _examples(self) -> Sequence[Example]:

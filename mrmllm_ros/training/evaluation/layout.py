@@ -3,24 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.data.questions import FAMILIES
-from mrmllm_ros.training.evaluation.outcome import (
-    Answered,
-    Outcome,
-    Progress,
-    Suite,
-    answer_all,
-    per_scene,
-)
-from mrmllm_ros.training.evaluation.scoring import is_right
-from mrmllm_ros.training.evaluation.statistics import Ratio, Statistic
+from mrmllm_ros.training.evaluation.accuracy import accuracies
+from mrmllm_ros.training.evaluation.outcome import Answered, Outcome, Progress, Suite, answer_all
 from mrmllm_ros.training.evaluation.variants import OF_ANSWERS
 
 SCENES, QUESTIONS = 100, 12
@@ -69,35 +59,3 @@ class LayoutSuite(Suite):
         answered = self._scenes.answers(answerer, variant, progress)
         count = len(self._scenes.examples)
         return Outcome(count, accuracies(answered, count, FAMILIES))
-
-
-def accuracies(
-    answered: Sequence[Answered], scenes: int, families: Iterable[str]
-) -> dict[str, Statistic]:
-    """Accuracy over all questions, and over those of each family that was asked.
-
-    Args:
-        answered: The answers.
-        scenes: Number of scenes.
-        families: In the order in which they are told.
-    """
-    statistics: dict[str, Statistic] = {"accuracy": share_right(answered, scenes)}
-    for family in families:
-        of_family = [each for each in answered if each.item.family == family]
-        if of_family:
-            statistics[f"accuracy, {family}"] = share_right(of_family, scenes)
-    return statistics
-
-
-def share_right(answered: Sequence[Answered], scenes: int) -> Ratio:
-    """Share of the answers that are right."""
-    return Ratio(
-        _sum(answered, scenes, lambda a: is_right(a.reply.text, a.item.truth, a.reply.cited)),
-        _sum(answered, scenes, lambda a: 1),
-    )
-
-
-def _sum(
-    answered: Sequence[Answered], scenes: int, value: Callable[[Answered], float]
-) -> np.ndarray:
-    return per_scene([a.scene for a in answered], [value(a) for a in answered], scenes)

@@ -14,6 +14,7 @@ from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
 from mrmllm_ros.training.data.perceiving import perceive
 from mrmllm_ros.training.evaluation import consistency
+from mrmllm_ros.training.evaluation.accuracy import accuracies
 from mrmllm_ros.training.evaluation.answering import Reply
 from mrmllm_ros.training.evaluation.average_precision import Matches, TrueObjects
 from mrmllm_ros.training.evaluation.consistency import (
@@ -32,7 +33,7 @@ from mrmllm_ros.training.evaluation.hallucination import (
     pope,
     yes_no_statistics,
 )
-from mrmllm_ros.training.evaluation.layout import LayoutScenes, LayoutSuite, accuracies
+from mrmllm_ros.training.evaluation.layout import LayoutScenes, LayoutSuite
 from mrmllm_ros.training.evaluation.outcome import Answered
 from mrmllm_ros.training.evaluation.variants import DETECTOR_ALONE, FULL
 

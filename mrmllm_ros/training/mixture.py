@@ -93,7 +93,8 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
         shares = np.array([source.share for source in sources])
         kinds = np.random.default_rng([self._seed, step, use])
         source = sources[int(kinds.choice(len(shares), p=shares / shares.sum()))]
-        of_process = np.random.default_rng([self._seed, step, use, self._process])
+        # Not from 0: a seed with a 0 at its end is the same seed.
+        of_process = np.random.default_rng([self._seed, step, use, 1 + self._process])
         return [source.example(int(n)) for n in of_process.integers(0, 2**31, count)]
 
 

@@ -238,20 +238,30 @@ def _iou(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _candidates(stage: _Stage, things: list[_Thing]) -> list[_Candidate]:
     """What the detector finds; the surest where it is too many."""
-    found = [candidate for thing in things for candidate in _found(stage, thing)]
+    names = {thing.label for thing in things}
+    found = [candidate for thing in things for candidate in _found(stage, thing, names)]
     others = [thing.xyxy for thing in things]
     for _ in range(int(stage.rng.poisson(_FALSE))):
         noun = stage.noun()
-        nothing = _placed(stage, noun, others)
+        nothing = _placed(stage, noun, others) if _is_clear(noun.label, names) else None
         if nothing is not None:
+            names.add(noun.label)
             score = _false_score(stage)
             label, xyxy = nothing.label, nothing.xyxy
             found.append(_Candidate(label=label, xyxy=xyxy, score=score, seen=nothing))
     return sorted(found, key=lambda candidate: -candidate.score)[:MOST_CANDIDATES]
 
 
-def _found(stage: _Stage, thing: _Thing) -> list[_Candidate]:
-    """What the detector makes of one object: nothing, one candidate or two."""
+def _is_clear(label: str, names: set[str]) -> bool:
+    """Whether a mistake may bear this name: no other name may mean the same thing."""
+    return not any(overlap(label, name) for name in names - {label})
+
+
+def _found(stage: _Stage, thing: _Thing, names: set[str]) -> list[_Candidate]:
+    """What the detector makes of one object: nothing, one candidate or two.
+
+    `names`, of all that is there or taken to be, grows by that of a mistake.
+    """
     score = float(THRESHOLD + 0.05 + 0.6 * stage.rng.beta(2.2, 1.4))
     if stage.chance(MISSED):
         if stage.chance(0.5):
@@ -259,26 +269,30 @@ def _found(stage: _Stage, thing: _Thing) -> list[_Candidate]:
         score = float(stage.rng.uniform(0.06, 0.28))
     label = thing.label
     if stage.chance(MISLABELLED):
-        label = _taken_for(stage, thing.label)
+        label = _taken_for(stage, thing.label, names)
         score *= float(stage.rng.uniform(0.55, 1))
     best = _Candidate(
         label=label, xyxy=_jittered(stage, thing, JITTER), score=score, seen=thing, is_object=True
     )
-    return [best, _double(stage, best)] if stage.chance(DOUBLED) else [best]
+    return [best, _double(stage, best, names)] if stage.chance(DOUBLED) else [best]
 
 
-def _double(stage: _Stage, best: _Candidate) -> _Candidate:
+def _double(stage: _Stage, best: _Candidate, names: set[str]) -> _Candidate:
     """A second, worse box of the same object."""
     shifted = _jittered(stage, best.seen, 4 * JITTER)
-    label = _taken_for(stage, best.seen.label) if stage.chance(0.35) else best.label
+    label = _taken_for(stage, best.seen.label, names) if stage.chance(0.35) else best.label
     score = max(best.score * float(stage.rng.uniform(0.35, 0.9)), 0.05)
     return replace(best, label=label, xyxy=shifted, score=score, is_object=False)
 
 
-def _taken_for(stage: _Stage, label: str) -> str:
+def _taken_for(stage: _Stage, label: str, names: set[str]) -> str:
     known = frozenset(vocabulary(stage.split))
-    others = [other for other in confusable(label) if other in known]
-    return stage.pick(others) if others else label
+    others = [x for x in confusable(label) if x in known and _is_clear(x, names)]
+    if not others:
+        return label
+    name = stage.pick(others)
+    names.add(name)
+    return name
 
 
 def _jittered(stage: _Stage, thing: _Thing, share: float) -> np.ndarray:

@@ -371,7 +371,7 @@ KINDS_OF_THINGS = {
         "pickup truck, police car, tram, ambulance, fire engine, garbage truck, scooter, moped, "
         "forklift, reach stacker, wheel loader, canoe, rowing boat, pedal boat, jet ski, tractor, "
         "combine harvester, helicopter, jet, fuel tanker, tow tractor, snow groomer, snowmobile, "
-        "sailing yacht, ferry, tugboat, trawler, barge, tricycle",
+        "sailing yacht, ferry, tugboat, trawler, barge, tricycle, trailer, cable car",
         "animal": "bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, puppy, "
         "squirrel, pigeon, duck, swan, crow, seagull, crab, pelican, starfish, bull, donkey, "
         "calf, pony, goat, pig, lamb, chicken, rooster, goose, turkey, rabbit, butterfly, "
@@ -622,7 +622,7 @@ def is_person(label: str) -> bool:
 
 def plural_only(label: str) -> bool:
     """Whether the name is a plural of its own, as scissors are."""
-    return label == "skis" or label.split()[-1] in _PAIRED
+    return label.split()[-1] in _PAIRED | {"skis"}
 
 
 @cache
@@ -658,7 +658,7 @@ def with_article(label: str, adjective: str = "") -> str:
         ('an umbrella', 'some skis', 'a pair of red scissors')
     """
     name = f"{adjective} {label}".strip()
-    if label in _UNCOUNTED:
+    if label.split()[-1] in _UNCOUNTED:
         return f"some {name}"
     if plural_only(label):
         return f"a pair of {name}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import permutations
 from typing import TypeVar
 
@@ -334,14 +334,15 @@ def _fields(label: str, **more: str) -> dict[str, str]:
 
 def _colour_fields(draw: _Draw, label: str, colour: str) -> dict[str, str]:
     name = _neutral(draw, label)
-    red_x = draw.in_colour(label, colour)
-    article = with_article(label).removesuffix(label)
+    a_red_x = with_article(name, colour)
+    if is_person(label):
+        a_red_x = f"{with_article(name)} {draw.put('dressed', {'colour': colour})}"
     return _fields(
         name,
         colour=colour,
-        red_x=red_x,
+        red_x=draw.in_colour(label, colour),
         red_xs=_in_colour(label, plural(name), colour),
-        a_red_x=f"{article}{red_x}" if is_person(label) else with_article(name, colour),
+        a_red_x=a_red_x,
     )
 
 
@@ -455,11 +456,11 @@ def _of_side(draw: _Draw) -> tuple[str, str, tuple[int, ...]]:
     return label, side, _none_missed(draw, label, ids)
 
 
-def _none_missed(draw: _Draw, label: str, ids: tuple[int, ...]) -> tuple[int, ...]:
-    """The ids, or nothing to ask where there are none for want of what is not listed."""
-    if not ids and any(overlap(label, missed) for missed in draw.missed):
+def _none_missed(draw: _Draw, label: str, found: T) -> T:
+    """What was found, or nothing to ask where it is nothing for want of what is not listed."""
+    if not found and any(overlap(label, missed) for missed in draw.missed):
         raise _NothingToAskError
-    return ids
+    return found
 
 
 def _existence_side(draw: _Draw) -> tuple[str, str, Truth]:
@@ -534,7 +535,7 @@ def _sides_truth(draw: _Draw, ids: Sequence[int]) -> Truth:
 def _is_on_side(draw: _Draw) -> tuple[str, str, Truth]:
     i, name = draw.referred(by_colour=True)
     label, side = draw.label(i), draw.side(i)
-    holds = draw.chance()
+    holds = _none_missed(draw, label, draw.chance())
     asked = side if holds else draw.pick([other for other in prompt.SIDES if other != side])
     return (
         draw.put("is_on_side", _fields(name, on_side=_on(asked))),
@@ -800,7 +801,7 @@ def _other_colour(draw: _Draw, seen: Sequence[str]) -> str:
 def _is_colour(draw: _Draw) -> tuple[str, str, Truth]:
     i, called = _coloured(draw)
     label, colour = draw.label(i), draw.colour(i)
-    holds = draw.chance()
+    holds = _none_missed(draw, label, draw.chance())
     asked = colour if colour and holds else _other_colour(draw, [colour or ""])
     name = "wears_colour" if is_person(label) else "is_colour"
     question = draw.put(name, _fields(called, colour=asked))
@@ -871,7 +872,7 @@ def _description(draw: _Draw) -> tuple[str, str, Truth]:
     # It is in words of training, which evaluation does not use.
     nothing = draw.split == "train" and draw.chance(0.25)
     question = "" if nothing else draw.put("description")
-    return question, *_told(draw, lambda label, ids: _described(draw, label, ids))
+    return question, *_told(draw, partial(_described, draw))
 
 
 def _told(draw: _Draw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str, Truth]:
@@ -881,10 +882,12 @@ def _told(draw: _Draw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str
     told = dict(list(draw.groups.items())[:MOST_GROUPS])
     labels = frozenset(told)
     known = _words(draw.vocabulary)
+    # To tell what is left out is no mistake.
+    untold = draw.groups.keys() - labels
     truth = Truth(
         mentions=labels,
         # Not a new set for each scene, where it can be helped.
-        among=known if labels <= known else known | labels,
+        among=known if labels <= known and not untold else (known | labels) - untold,
         cited=frozenset(i for ids in told.values() for i in ids),
     )
     parts = [part(label, ids) for label, ids in told.items()]

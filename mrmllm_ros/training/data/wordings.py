@@ -438,7 +438,6 @@ _TABLES = {
     """,
     "which_relation": """
         {Is_cap} the {x} {relation} the {y}?
-        {Is_cap} the {x} to the {relation} the {y}?
         {Is} the {x} {relation} the {y}
         Tell me whether the {x} {Is} {relation} the {y}.
         Would you say the {x} {Is} {relation} the {y}?

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from mrmllm_ros.model.prompt import cited_ids
 from mrmllm_ros.training.data.layouts import MOST_CANDIDATES, MOST_OBJECTS, layout_example
-from mrmllm_ros.training.data.nouns import HELD_OUT_NOUNS, TRAIN_NOUNS, vocabulary
+from mrmllm_ros.training.data.nouns import HELD_OUT_NOUNS, TRAIN_NOUNS, overlap, vocabulary
 
 
 @pytest.fixture(scope="module", params=["train", "evaluation"])
@@ -40,6 +42,13 @@ def test_only_evaluation_shows_held_out_nouns(examples, split):
     else:
         assert labels & set(HELD_OUT_NOUNS)
         assert labels & set(TRAIN_NOUNS)
+
+
+def test_no_two_names_of_a_scene_mean_the_same_thing(split):
+    for seed in range(300):
+        listed = layout_example(seed, split, 0).perception.candidates.labels
+        pairs = combinations(dict.fromkeys(listed), 2)
+        assert not [pair for pair in pairs if overlap(*pair)], seed
 
 
 def test_only_training_shows_coined_names(examples, split):

@@ -80,6 +80,7 @@ def test_articles_fit_the_word_behind_them():
     assert nouns.with_article("car", "orange") == "an orange car"
     assert nouns.with_article("umbrella", "red") == "a red umbrella"
     assert nouns.with_article("skis") == "some skis"
+    assert nouns.with_article("vontel skis") == "some vontel skis"
     assert nouns.with_article("scissors") == "a pair of scissors"
 
 

@@ -11,6 +11,7 @@ from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.training.data import wordings
 from mrmllm_ros.training.data.nouns import TRAIN_NOUNS
 from mrmllm_ros.training.data.questions import FAMILIES, HARD, Scene, ask
+from mrmllm_ros.training.evaluation.scoring import is_right
 
 EMPTY = Scene(labels=(), boxes=np.zeros((0, 4)), attributes=())
 YARD = Scene(
@@ -310,10 +311,11 @@ def test_draws_are_the_same_for_the_same_seed():
     assert first == second
 
 
-@pytest.mark.parametrize("listed", [(), ("car",)])
+@pytest.mark.parametrize("listed", [(), ("car",), ("dog",)])
 def test_what_is_there_without_being_listed_is_never_denied(listed):
     count = len(listed)
-    scene = Scene(labels=listed, boxes=np.full((count, 4), 0.1), attributes=({},) * count)
+    red = ({"colour": "red"},) * count
+    scene = Scene(labels=listed, boxes=np.full((count, 4), 0.1), attributes=red)
     answers = [
         item.answer
         for seed in range(60)
@@ -325,6 +327,30 @@ def test_what_is_there_without_being_listed_is_never_denied(listed):
     assert denials
     assert not re.search(r"\b(person|people|man|men|dogs?|animals?|nothing)\b", denials)
     assert "I see no objects." not in answers
+
+
+def test_a_coloured_person_is_called_nothing_that_a_person_need_not_be():
+    labels, attributes = ("person", "person"), ({"colour": "red"}, {"colour": "blue"})
+    scene = Scene(labels=labels, boxes=YARD.boxes[:2], attributes=attributes)
+    asked = [
+        item.question
+        for item in questions(scene, draws=100).values()
+        if item.family == "attribute" and item.truth.polarity is True
+    ]
+    assert any("a person in" in question for question in asked)
+    assert not [x for x in asked if re.search(r"\ban? (man|woman|girl|boy|lady|adult)\b", x)]
+
+
+def test_to_name_more_than_an_answer_has_room_for_is_no_mistake():
+    labels = ("car", "dog", "cat", "bus", "cup", "fork", "zebra")
+    boxes = np.linspace([0.1, 0.1, 0.5, 0.5], [0.4, 0.4, 0.9, 0.9], len(labels))
+    scene = Scene(labels=labels, boxes=boxes, attributes=({},) * len(labels))
+    listing = next(x for x in questions(scene).values() if x.family == "listing")
+    whole = "I see a car, a dog, a cat, a bus, a cup, a fork and a zebra."
+    assert is_right(listing.answer, listing.truth, ())
+    assert is_right(whole, listing.truth, ())
+    assert not is_right(whole.replace("zebra", "bear"), listing.truth, ())
+    assert not is_right(whole.replace("a dog, ", ""), listing.truth, ())
 
 
 def test_wordings_of_evaluation_are_its_own(yard):

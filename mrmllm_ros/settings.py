@@ -122,7 +122,7 @@ class Validated:
         arguments = {}
         for name, value in values.items():
             inner = known[name].metadata.get("group")
-            arguments[name] = inner.from_mapping(value) if inner else value
+            arguments[name] = _inner_settings(inner, name, value) if inner else value
         return cls(**arguments)
 
     @classmethod
@@ -147,6 +147,13 @@ class Validated:
         """
         own = {field.name for field in dataclasses.fields(cls)}
         return cls.from_dotted({k: v for k, v in parameters.items() if k.split(".")[0] in own})
+
+
+def _inner_settings(inner: type[T], name: str, values: Any) -> T:
+    try:
+        return inner.from_mapping(values)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from error
 
 
 def read_parameter_file(path: Path, node: str) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_dotted_names_reach_into_groups():
         ({"nmae": "r2"}, "unknown setting nmae; known: camera, name"),
         (
             {"camera": {"rate": 5.0, "age": 1}},
-            "unknown setting age, rate; known: buffer, mirrored, rate_hz, transport",
+            "camera: unknown setting age, rate; known: buffer, mirrored, rate_hz, transport",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_an_unknown_setting_is_answered_with_the_known_ones(values, message):
 
 
 def test_a_value_inside_a_group_is_checked():
-    with pytest.raises(SettingsError, match="buffer: 0 is below"):
+    with pytest.raises(SettingsError, match=r"^camera: buffer: 0 is below"):
         Robot.from_dotted({"camera.buffer": 0})
 
 

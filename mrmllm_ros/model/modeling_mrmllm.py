@@ -209,7 +209,9 @@ class MrMllm(PreTrainedModel):
                 other sizes.
         """
         made_for, weights = vars(read_config(source)), read_weights(source)
-        names = ("language_model", "visual_encoder", "detector")
+        names = ["language_model", "visual_encoder", "detector"]
+        # It shows in no shape.
+        names += ["lora_alpha"] if made_for["lora_rank"] else []
         different = [name for name in names if made_for[name] != getattr(self.config, name)]
         own = self.trained_state()
         weights = {k: w for k, w in weights.items() if k in own or not k.startswith("head.")}

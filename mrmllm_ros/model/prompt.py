@@ -202,15 +202,16 @@ def chat(objects: str | None, question: str, examples: bool = True) -> list[dict
     return [{"role": role, "content": content} for role, content in turns]
 
 
-def cited_ids(text: str, count: int) -> tuple[int, ...]:
+def cited_ids(text: str, count: int | None = None) -> tuple[int, ...]:
     """Ids of the objects that an answer cites, in the order of their first citation.
 
     Args:
         text: The answer.
-        count: Number of objects; citations beyond it name nothing and are left out.
+        count: Number of objects; citations beyond it name nothing and are left out. None keeps
+            whatever is cited.
     """
     ids = (int(number) for numbers in CITATION.findall(text) for number in numbers.split(","))
-    return tuple(dict.fromkeys(i for i in ids if 1 <= i <= count))
+    return tuple(dict.fromkeys(i for i in ids if count is None or 1 <= i <= count))
 
 
 def _ask(objects: str | None, question: str) -> str:

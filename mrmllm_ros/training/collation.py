@@ -22,8 +22,6 @@ from mrmllm_ros.training.data.example import Example, QuestionAnswer, Targets
 T = TypeVar("T")
 
 _COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
-# More objects than an answer can cite.
-_ANY = 10**6
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +202,7 @@ def _within(example: Example, listed: int) -> Example:
         example: An example.
         listed: Number of objects that can be cited.
     """
-    kept = (q for q in example.questions if max(cited_ids(q.answer, _ANY), default=0) <= listed)
+    kept = (q for q in example.questions if max(cited_ids(q.answer), default=0) <= listed)
     return replace(example, questions=tuple(kept))
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -34,11 +34,9 @@ from mrmllm_ros.training.data.real_frames import (
 )
 from mrmllm_ros.training.mixture import Batches, Source, again
 from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings
-from mrmllm_ros.training.trainer import Trainer, TrainingError
+from mrmllm_ros.training.trainer import Report, Trainer, TrainingError
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.store import locate
-
-Report = Callable[[str], None]
 
 _FIRST_OF_EVALUATION = 10**9  # far from the scenes that evaluation suites use
 

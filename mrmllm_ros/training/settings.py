@@ -136,6 +136,12 @@ class CocoSettings(Validated):
     annotations: str = setting("", "COCO instances file.")
     views: int = setting(1, "Examples made of each image.", minimum=1, maximum=1000)
 
+    def __post_init__(self) -> None:
+        """See `Validated`; what has a share needs a file."""
+        super().__post_init__()
+        if self.share and not self.annotations:
+            raise SettingsError("annotations: name the COCO instances file, or set share to 0")
+
 
 @dataclass(frozen=True)
 class QuestionsSettings(Validated):
@@ -143,6 +149,12 @@ class QuestionsSettings(Validated):
 
     share: float = setting(0.0, "Part of the steps.", minimum=0.0, maximum=1.0)
     file: str = setting("", "JSON lines with image paths.")
+
+    def __post_init__(self) -> None:
+        """See `Validated`; what has a share needs a file."""
+        super().__post_init__()
+        if self.share and not self.file:
+            raise SettingsError("file: name the file of questions, or set share to 0")
 
 
 @dataclass(frozen=True)

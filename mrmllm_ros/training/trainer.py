@@ -154,6 +154,8 @@ class Trainer:
         settings = self._settings
         for group in self._optimizer.param_groups:
             group["lr"] = settings.learning_rate * self._schedule()
+            # That of this run, and not of the state that it goes on from.
+            group["weight_decay"] = settings.weight_decay
         off = dropped_switches(settings.drop, settings.seed, self.progress.step)
         switches = [name for name in off if name != "perception_prompt"]
         with self._model.without(*switches):

@@ -73,6 +73,15 @@ def test_a_run_that_is_cut_and_resumed_ends_as_one_that_is_not(make_trainer, set
         torch.testing.assert_close(again[name], weight, msg=name)
 
 
+def test_a_resumed_run_decays_weights_as_it_is_told_now(make_trainer, settings):
+    cut = make_trainer(settings)
+    cut._time_is_up = lambda: cut.progress.step == 2
+    cut.run()
+    resumed = make_trainer(replace(settings, weight_decay=0.5))
+    resumed.run()
+    assert {group["weight_decay"] for group in resumed._optimizer.param_groups} == {0.5}
+
+
 def test_a_finished_run_is_not_trained_further(make_trainer, settings):
     first = weights(make_trainer(settings).run())
     second = weights(make_trainer(settings).run())

@@ -19,7 +19,7 @@ from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector
 from mrmllm_ros.perception.images import read_image
-from mrmllm_ros.training.data.errors import DataError, read_text
+from mrmllm_ros.training.data.errors import DataError, are_pixels, read_text
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
 from mrmllm_ros.training.data.targets import match_targets, unreported
@@ -27,8 +27,6 @@ from mrmllm_ros.training.data.views import Shot, View, generator
 
 # An object of which less is left in a view may be found there or not.
 _LEAST_VISIBLE = 0.5
-# No image reaches as far; infinities and what is not a number are not below it either.
-_FAR = 1e6  # pixels
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -243,11 +241,7 @@ def _xyxy(entry: _Entry) -> tuple[float, float, float, float]:
 
 
 def _is_bbox(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 4:
-        return False
-    if not all(type(number) in (int, float) and abs(number) < _FAR for number in value):
-        return False
-    return min(value[2:]) >= 0
+    return are_pixels(value, 4) and min(value[2:]) >= 0
 
 
 def _coco_image(file: _File, boxes: Sequence[_Box]) -> CocoImage:

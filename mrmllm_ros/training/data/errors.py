@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mrmllm_ros.errors import MrmllmError
+
+# No image reaches as far; infinities and what is not a number are not below it either.
+_FAR = 1e6  # pixels
 
 
 class DataError(MrmllmError):
@@ -25,3 +29,10 @@ def read_text(path: Path) -> str:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text in UTF-8: {error}; save it as such") from error
+
+
+def are_pixels(value: Any, count: int) -> bool:
+    """Whether a value is a list of so many numbers that can be pixels of an image."""
+    if not isinstance(value, list) or len(value) != count:
+        return False
+    return all(type(number) in (int, float) and abs(number) < _FAR for number in value)

@@ -30,15 +30,12 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector
 from mrmllm_ros.perception.images import read_image
-from mrmllm_ros.training.data.errors import DataError, read_text
+from mrmllm_ros.training.data.errors import DataError, are_pixels, read_text
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Truth
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
 from mrmllm_ros.training.data.targets import SAME_OBJECT, box_overlaps
 
 FAMILY = "user"
-
-# No image reaches as far; infinities and what is not a number are not below it either.
-_FAR = 1e6  # pixels
 
 _FIELDS = ("image", "question", "answer", "boxes", "truth", "family")
 _PLACEHOLDER = re.compile(r"<(\d+)>")
@@ -150,13 +147,19 @@ def _question(values: Mapping[str, Any], where: str, folder: Path) -> AskedQuest
     answer = _text(values, "answer", where)
     boxes = _boxes(values["boxes"], where) if "boxes" in values else None
     _check_citations(answer, 0 if boxes is None else len(boxes), where)
+    truth = _truth(values.get("truth", {}), where)
+    if truth.cites_answer and not _PLACEHOLDER.search(answer):
+        raise DataError(
+            f'{where}: "cites_answer" needs an answer that cites; write <k> and put the box into '
+            '"boxes"'
+        )
     return AskedQuestion(
         where=where,
         image=image,
         question=_text(values, "question", where, may_be_empty=True),
         answer=answer,
         boxes=boxes,
-        truth=_truth(values.get("truth", {}), where),
+        truth=truth,
         family=_text(values, "family", where) if "family" in values else FAMILY,
     )
 
@@ -184,12 +187,7 @@ def _boxes(value: Any, where: str) -> np.ndarray:
 
 
 def _is_box(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 4:
-        return False
-    if not all(type(number) in (int, float) and abs(number) < _FAR for number in value):
-        return False
-    left, top, right, bottom = value
-    return left < right and top < bottom
+    return are_pixels(value, 4) and value[0] < value[2] and value[1] < value[3]
 
 
 def _check_citations(answer: str, count: int, where: str) -> None:

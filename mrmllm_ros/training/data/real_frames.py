@@ -19,6 +19,7 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detector import Detector, Perception
 from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
 from mrmllm_ros.training.data.targets import (
@@ -90,6 +91,7 @@ def frame_examples(
 
     Raises:
         ImageError: If a source cannot be read.
+        DataError: If one has no frames in its range.
     """
     for shots in batches(_shots(sources, views, seed)):
         clean = detector.detect([shot.clean for shot in shots])
@@ -100,11 +102,15 @@ def frame_examples(
 
 def _shots(sources: Iterable[FrameSource], views: int, seed: int) -> Iterator[Shot]:
     for source in sources:
+        index = None
         for index, frame in source.read():
             for number in range(views):
                 rng = generator(seed, source.name, index, number)
                 clean = View.draw(frame.shape, rng).image(frame)
                 yield Shot.of(clean, _DAMAGED_SHARE, rng)
+        if index is None:
+            last = "the end" if source.last is None else source.last
+            raise DataError(f"{source.path} has no frames from {source.first} to {last}")
 
 
 def _example(shot: Shot, clean: Perception, damaged: Example) -> Example:

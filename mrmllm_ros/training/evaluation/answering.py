@@ -24,7 +24,7 @@ class Reply:
 
     Attributes:
         text: The answer.
-        cited: Ids that it cites.
+        cited: Ids that it cites, those that name nothing included.
     """
 
     text: str
@@ -62,7 +62,7 @@ def reply(
     )
     tokenizer = answerer.model.text.tokenizer
     texts = [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
-    return [Reply(text, cited_ids(text, prefix.listed)) for text in texts]
+    return [Reply(text, cited_ids(text)) for text in texts]
 
 
 def _greedy(

@@ -97,7 +97,7 @@ def pope(
         # Shuffled, so that equals come in no order.
         absent = [absent[i] for i in rng.permutation(len(absent))]
         popular = sorted(absent, key=lambda x: -frequent[x])
-        near = Counter(x for label in labels for x in together.get(label, Counter()).elements())
+        near = Counter(x for label in labels for x in together[label].elements())
         chosen = {
             "random": absent,
             "popular": popular,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -71,7 +72,12 @@ class QuestionFileSuite(Suite):
     def _examples(self) -> Sequence[Example]:
         backbones = self._backbones
         examples = question_examples(
-            self._file, backbones.detector, backbones.visual_encoder, progress=self._progress
+            self._file,
+            backbones.detector,
+            backbones.visual_encoder,
+            # Questions about one image stand or fall together.
+            most_questions=sys.maxsize,
+            progress=self._progress,
         )
         judged = (
             replace(example, questions=tuple(q for q in example.questions if q.truth.is_judged))

@@ -38,7 +38,8 @@ _CANNOT_TELL = re.compile(
     r"|hard to) (?:\w+ )?(?:tell|say|know|determine)\b"
     r"|\b(?:do not|don't) (?:really )?know\b|\b(?:not|un)\s?(?:sure|certain)\b"
     r"|\b(?:cannot|can't|can not) be (?:\w+ )?(?:told|said|known|determined)\b"
-    r"|\b(?:does not|doesn't) (?:say|tell|show (?:whether|if|how|wh\w+))\b"
+    r"|\b(?:does not|doesn't) (?:say|tell)\b"
+    r"|\b(?:does not|doesn't) show (?:whether|if|how|wh(?:at|en|ere|ich|o|om|ose|y))\b"
     r"|\bnobody can (?:tell|say|know)\b|\bno idea\b|\bis (?:not known|unknown)\b"
 )
 # That it cannot be told, or that it is not there, by what was asked.
@@ -56,8 +57,10 @@ _NOT_SEEN = re.compile(
 )
 _SEEN = re.compile(rf"\bi (?:can )?{_SEE}\b|\bthere (?:is|are)\b|\bthere's\b")
 _NOT = re.compile(r"\b(?:is|are|does|do) not\b|\b(?:is|are|does|do)n't\b")
+_SEEN_THAT_NOT = re.compile(rf"\bi (?:can )?{_SEE} that\b.*(?:{_NOT.pattern})")
 
 _METRES = re.compile(r"\d+(?:\.\d+)? m")
+_UNITS = (" m", "m", " metres", " meters", " metre", " meter")
 _OTHER_FORMS = {"middle": ("centre", "center"), "grey": ("gray",)}
 
 
@@ -91,16 +94,18 @@ def polarity(text: str) -> bool | None:
 
     Returns:
         True for yes or that there is one, False for no or that there is none, None where it says
-        neither.
+        neither or that it cannot tell.
     """
     words = _plain(text)
+    if _CANNOT_TELL.search(words):
+        return None
     if verdict := _VERDICT.search(words):
         return verdict[1] == "yes"
     if _YES.match(words):
         return True
     if _NO.match(words) or _NOT_SEEN.search(words) or _NOT_SHOWN.search(words):
         return False
-    if _SEEN.search(words):
+    if _SEEN.search(words) and not _SEEN_THAT_NOT.search(words):
         return True
     return False if _NOT.search(words) else None
 
@@ -192,7 +197,7 @@ def _forms(among: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
 def _forms_of(word: str) -> Iterable[str]:
     if _METRES.fullmatch(word):
         metres = word.removesuffix(" m")
-        return (word, f"{metres}m", f"{metres} metres", f"{metres} meters")
+        return (word, *(f"{m}{unit}" for m in {metres, f"{float(metres):g}"} for unit in _UNITS))
     forms = (word, plural(word), f"{word}s", *_OTHER_FORMS.get(word, ()))
     return (form.lower() for form in forms)
 

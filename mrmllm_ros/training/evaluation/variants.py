@@ -31,9 +31,13 @@ SWITCHES = {
 }
 VARIANTS = (FULL, *SWITCHES, DETECTOR_ALONE, UNTRAINED)
 # What changes answers, and what changes detections.
-OF_ANSWERS = (*(FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED),)
+OF_ANSWERS = (FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED)
 OF_DETECTIONS = (
-    *(FULL, DETECTOR_ALONE, "no query fusion", NO_LANGUAGE_MODEL, "no perception prompt"),
+    FULL,
+    DETECTOR_ALONE,
+    "no query fusion",
+    NO_LANGUAGE_MODEL,
+    "no perception prompt",
 )
 
 

@@ -109,6 +109,10 @@ class TestRefusal:
             ({**GROUNDED, "boxes": [[9, 9, 20]]}, r"box 1 is \[9, 9, 20\]"),
             ({**GROUNDED, "boxes": [[0.1, 0.1, 0.5, 0.9]]}, "shares of the image; .* in pixels"),
             ({**GROUNDED, "boxes": None}, '"boxes" must be a list'),
+            (
+                {**VQA, "truth": {"cites_answer": True}},
+                '"cites_answer" needs an answer that cites',
+            ),
             ({**VQA, "truth": 3}, '"truth" must be an object'),
             ({**VQA, "truth": {"colour": "red"}}, "unknown colour; known are polarity"),
             ({**VQA, "truth": {"number": True}}, "number True; it must be a whole number"),

@@ -12,6 +12,7 @@ from mrmllm_ros.model.generation import Decoding
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, prompt_only
 from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.training.evaluation import answering
 from mrmllm_ros.training.evaluation.answering import reply
 
 QUESTIONS = (
@@ -44,7 +45,18 @@ def test_they_are_the_same_token_for_token(switched_off, make_answerer):
     singly = one_by_one(answerer, reading)
     together = reply(answerer, reading, QUESTIONS, 12)
     assert [each.text for each in together] == [each.text for each in singly]
-    assert [each.cited for each in together] == [each.cited for each in singly]
+    # What names nothing is no evidence for a user, and a mistake here.
+    listed = reading.prefix().listed
+    named = [tuple(i for i in each.cited if 1 <= i <= listed) for each in together]
+    assert named == [each.cited for each in singly]
+
+
+def test_a_citation_of_nothing_is_kept(make_answerer, monkeypatch):
+    answerer = make_answerer()
+    ids = answerer.model.text.tokenizer("The car [1][40] is red.").input_ids
+    monkeypatch.setattr(answering, "_greedy", lambda *arguments: [ids])
+    [replied] = reply(answerer, read(answerer), ["?"], 12)
+    assert replied.cited == (1, 40)
 
 
 def test_they_are_the_same_where_nothing_is_trained(tiny):

@@ -107,6 +107,12 @@ def test_a_small_model_answers_them(write, suite, make_answerer):
     assert set(outcome.statistics) == {"accuracy", "accuracy, count", "accuracy, existence"}
 
 
+def test_questions_about_one_image_stand_or_fall_together(write, suite, make_answerer):
+    lines = [{**JUDGED, "question": f"Is there a zebra by the {n}th tree?"} for n in range(20)]
+    outcome = suite(write(*lines)).run(make_answerer(), FULL, lambda line: None)
+    assert outcome.scenes == 1
+
+
 def test_a_file_of_which_nothing_is_left_is_refused(write, suite, make_answerer):
     with pytest.raises(DataError, match="no question is left"):
         suite(write(CITED)).run(make_answerer(), FULL, lambda line: None)

@@ -9,6 +9,7 @@ import torch
 from making import detector_stub, make_image, make_perception
 
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.prompt import cited_ids
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 from mrmllm_ros.training.data.example import QuestionAnswer, Truth
@@ -181,7 +182,7 @@ def test_the_suites_of_made_up_scenes_run_and_ask_each_variant_once(make_answere
 def test_a_model_that_answers_rightly_is_at_one(monkeypatch):
     scenes = LayoutScenes(4, questions=6)
     right = [
-        Answered(i, item, Reply(item.answer, tuple(item.truth.cited or ())))
+        Answered(i, item, Reply(item.answer, cited_ids(item.answer)))
         for i, example in enumerate(scenes.examples)
         for item in example.questions
     ]

@@ -74,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
         help="how often people change their track id, against a reference",
         description="Counts, over 200 frames of the sample video at 10 frames a second, how often "
         "a person gets another track id (identity switches as of CLEAR MOT), against a reference "
-        "of who walks where that was made by eye.",
+        "of who walks where that was made with a model's help.",
     )
     tracking.add_argument("--params-file", type=Path, metavar="FILE", help="the node's parameters")
     tracking.add_argument("--json", action="store_true", help="print JSON")

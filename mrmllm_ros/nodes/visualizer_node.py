@@ -73,7 +73,7 @@ class VisualizerSettings(Validated):
         live=True,
     )
     novelty_threshold: float = setting(
-        0.75,
+        0.7,
         "Novelty from which on an object is outlined with dashes and called novel.",
         minimum=0.0,
         maximum=1.0,

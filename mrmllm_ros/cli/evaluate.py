@@ -69,20 +69,19 @@ def run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     asked = options.suite or ([] if options.questions else ["all"])
     names = [name for name in SUITES if name in asked or "all" in asked]
-    from mrmllm_ros.training.evaluation.question_file import QuestionFileSuite, require_truths
+    from mrmllm_ros.training.evaluation.question_file import QuestionFileSuite, read_judged
     from mrmllm_ros.training.evaluation.report import evaluate, to_json, to_text
     from mrmllm_ros.training.evaluation.suites import Suites, require_samples
     from mrmllm_ros.training.evaluation.variants import Ablation
 
     require_samples(names)
-    if options.questions:
-        require_truths(options.questions, _progress)
+    questions = read_judged(options.questions, _progress) if options.questions else []
     _progress("loading the models")
     subject = _subject(settings)
     chosen = Suites(subject.backbones, options.scenes, options.frame_step, _progress)
     suites = chosen.of(names)
-    if options.questions:
-        suites.append(QuestionFileSuite(options.questions, subject.backbones, _progress))
+    if questions:
+        suites.append(QuestionFileSuite(questions, subject.backbones, _progress))
     reports = evaluate(suites, Ablation(subject), options.ablate, _progress)
     if options.json:
         checkpoint = settings.trained.checkpoint

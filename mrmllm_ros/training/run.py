@@ -26,7 +26,7 @@ from mrmllm_ros.training.data.coco import coco_examples, read_coco
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.data.question_files import question_examples
+from mrmllm_ros.training.data.question_files import question_examples, read_questions
 from mrmllm_ros.training.data.real_frames import (
     MOST_CANDIDATE_THRESHOLD,
     FrameSource,
@@ -172,7 +172,12 @@ def load_sources(
         sources["coco"] = Source(data.coco.share, again(examples, anew))
     if data.questions.share:
         file = Path(data.questions.file).expanduser()
-        found = question_examples(file, detector, encoder, progress=report)
+        found = question_examples(
+            read_questions(file),
+            detector,
+            encoder,
+            progress=lambda line: report(f"{file}: {line}"),
+        )
         examples = _collected("questions", found, report)
         # They have no targets, so there is nothing to learn from looking at them alone.
         sources["questions"] = Source(data.questions.share, again(examples), has_targets=False)

@@ -74,42 +74,49 @@ class AskedQuestion:
 
 
 def question_examples(
-    file: Path,
+    asked: Sequence[AskedQuestion],
     detector: Detector,
     encoder: VisualEncoder | None,
     *,
     most_questions: int = 16,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Example]:
-    """Make examples of the images of a file, with its questions.
+    """Make examples of images, with the questions about them.
 
     An answer cites what the detector reports: of each box the object that overlaps it best, by
     half or more. A citation without one is left out; where the citation is the answer
     (`cites_answer`), so is the question.
 
     Args:
-        file: Text file with a JSON object in each line; its image paths are relative to it.
+        asked: The questions, as `read_questions` gives them.
         detector: Finds the candidates.
         encoder: Gives the tokens `V_m`, unless it is None.
         most_questions: Most questions of one example; an image with more gives several.
         progress: Told at the end how much was left out, if anything was.
 
-    Returns:
-        Iterator of examples without targets, with features and tokens in half precision in main
-        memory, image by image in the order of their first lines.
+    Yields:
+        Examples without targets, with features and tokens in half precision in main memory, image
+        by image in the order of their first lines.
 
     Raises:
-        DataError: If the file or a line cannot be used, or an image is missing; while iterating,
-            if a box lies outside of its image.
-        ImageError: While iterating, if an image cannot be decoded.
+        DataError: If a box lies outside of its image.
+        ImageError: If an image cannot be decoded.
     """
-    # Read before the first example is asked for, so that faults show at once.
-    asked = read_questions(file)
-    return _examples(file, asked, detector, encoder, most_questions, progress)
+    left_out = _LeftOut()
+    for batch in batches(_by_image(asked).items()):
+        images = [read_image(path) for path, _ in batch]
+        found = perceive(images, detector, encoder)
+        for (_, questions), perceived in zip(batch, found, strict=True):
+            yield from _image_examples(questions, perceived, most_questions, left_out)
+    if progress is not None and left_out.citations:
+        progress(left_out.report())
 
 
 def read_questions(file: Path) -> tuple[AskedQuestion, ...]:
     """Read and check a file; of the images only whether they are there. Blank lines are skipped.
+
+    Args:
+        file: Text file with a JSON object in each line; its image paths are relative to it.
 
     Raises:
         DataError: If the file is missing, a line is wrong or there are none.
@@ -239,30 +246,12 @@ class _LeftOut:
     citations: int = 0
     questions: int = 0
 
-    def report(self, file: Path) -> str:
+    def report(self) -> str:
         text = (
-            f"{file}: {self.citations} of {self.cited} citations left out, the detector reports "
+            f"{self.citations} of {self.cited} citations left out, the detector reports "
             "no object in their boxes"
         )
         return f"{text}; {self.questions} questions with them" if self.questions else text
-
-
-def _examples(
-    file: Path,
-    asked: Sequence[AskedQuestion],
-    detector: Detector,
-    encoder: VisualEncoder | None,
-    most_questions: int,
-    progress: Callable[[str], None] | None,
-) -> Iterator[Example]:
-    left_out = _LeftOut()
-    for batch in batches(_by_image(asked).items()):
-        images = [read_image(path) for path, _ in batch]
-        found = perceive(images, detector, encoder)
-        for (_, questions), perceived in zip(batch, found, strict=True):
-            yield from _image_examples(questions, perceived, most_questions, left_out)
-    if progress is not None and left_out.citations:
-        progress(left_out.report(file))
 
 
 def _by_image(asked: Sequence[AskedQuestion]) -> dict[Path, list[AskedQuestion]]:

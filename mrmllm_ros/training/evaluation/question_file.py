@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,14 +12,18 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
-from mrmllm_ros.training.data.question_files import question_examples, read_questions
+from mrmllm_ros.training.data.question_files import (
+    AskedQuestion,
+    question_examples,
+    read_questions,
+)
 from mrmllm_ros.training.evaluation.accuracy import accuracy_on
 from mrmllm_ros.training.evaluation.outcome import Outcome, Progress, Suite
 from mrmllm_ros.training.evaluation.variants import OF_ANSWERS
 
 
-def require_truths(file: Path, progress: Progress) -> None:
-    """Check that a file can be used, before models are loaded.
+def read_judged(file: Path, progress: Progress) -> list[AskedQuestion]:
+    """Read the questions of a file that say what a right answer is.
 
     Args:
         file: See `data.question_files`.
@@ -30,14 +33,15 @@ def require_truths(file: Path, progress: Progress) -> None:
         DataError: If it is missing, a line is wrong, or no question says what a right answer is.
     """
     asked = read_questions(file)
-    without = sum(not item.truth.is_judged for item in asked)
-    if without == len(asked):
+    judged = [item for item in asked if item.truth.is_judged]
+    if not judged:
         raise DataError(
             f'no question in {file} has a "truth" to measure answers by, such as '
             '{"polarity": true} or {"number": 2}'
         )
-    if without:
+    if without := len(asked) - len(judged):
         progress(f'{file}: {without} of {len(asked)} questions left out, without a "truth"')
+    return judged
 
 
 class QuestionFileSuite(Suite):
@@ -47,15 +51,17 @@ class QuestionFileSuite(Suite):
     title = "your own questions about your own images"
     variants = OF_ANSWERS
 
-    def __init__(self, file: Path, backbones: Backbones, progress: Progress) -> None:
-        """Prepare; nothing is read yet.
+    def __init__(
+        self, asked: Sequence[AskedQuestion], backbones: Backbones, progress: Progress
+    ) -> None:
+        """Prepare; no image is read yet.
 
         Args:
-            file: See `data.question_files`.
+            asked: The questions; see `read_judged`.
             backbones: Perceive the images.
             progress: Called with what is left out.
         """
-        self._file = file
+        self._asked = asked
         self._backbones = backbones
         self._progress = progress
 
@@ -63,27 +69,23 @@ class QuestionFileSuite(Suite):
         """See `Suite.run`.
 
         Raises:
-            DataError: As `question_examples`.
+            DataError: As `question_examples`, or if it leaves out every question.
             ImageError: If an image cannot be decoded.
         """
         return accuracy_on(answerer, self._examples, progress)
 
     @cached_property
     def _examples(self) -> Sequence[Example]:
-        backbones = self._backbones
-        examples = question_examples(
-            self._file,
-            backbones.detector,
-            backbones.visual_encoder,
-            # Questions about one image stand or fall together.
-            most_questions=sys.maxsize,
-            progress=self._progress,
+        examples = list(
+            question_examples(
+                self._asked,
+                self._backbones.detector,
+                self._backbones.visual_encoder,
+                # Questions about one image stand or fall together.
+                most_questions=sys.maxsize,
+                progress=self._progress,
+            )
         )
-        judged = (
-            replace(example, questions=tuple(q for q in example.questions if q.truth.is_judged))
-            for example in examples
-        )
-        kept = [example for example in judged if example.questions]
-        if not kept:
-            raise DataError(f"of {self._file} no question is left that could be measured")
-        return kept
+        if not examples:
+            raise DataError("no question is left that could be measured")
+        return examples

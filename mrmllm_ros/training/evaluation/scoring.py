@@ -197,7 +197,7 @@ def _forms(among: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
 def _forms_of(word: str) -> Iterable[str]:
     if _METRES.fullmatch(word):
         metres = word.removesuffix(" m")
-        return (word, *(f"{m}{unit}" for m in {metres, f"{float(metres):g}"} for unit in _UNITS))
+        return (f"{m}{unit}" for m in {metres, f"{float(metres):g}"} for unit in _UNITS)
     forms = (word, plural(word), f"{word}s", *_OTHER_FORMS.get(word, ()))
     return (form.lower() for form in forms)
 

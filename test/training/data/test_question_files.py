@@ -54,7 +54,9 @@ def ask(write, detector):
 
     def ask(*lines, **options):
         told = []
-        made = question_examples(write(*lines), detector, None, progress=told.append, **options)
+        made = question_examples(
+            read_questions(write(*lines)), detector, None, progress=told.append, **options
+        )
         return [item for example in made for item in example.questions], told
 
     return ask
@@ -131,7 +133,7 @@ class TestRefusal:
 
     def test_faults_show_before_the_first_example(self, tmp_path, detector):
         with pytest.raises(DataError):
-            question_examples(tmp_path / "none.jsonl", detector, None)
+            question_examples(read_questions(tmp_path / "none.jsonl"), detector, None)
 
     def test_a_box_outside_of_its_image_is_refused(self, ask):
         message = "line 1: box 1 is .* outside of the image of 405 x 540"
@@ -142,7 +144,9 @@ class TestRefusal:
 class TestExamples:
     def test_an_image_is_one_example_however_its_lines_are_spread(self, write, detector):
         grey = {**VQA, "image": "grey.png"}
-        street, other = question_examples(write(VQA, grey, GROUNDED), detector, None)
+        street, other = question_examples(
+            read_questions(write(VQA, grey, GROUNDED)), detector, None
+        )
         assert [item.question for item in street.questions] == [
             "Is it raining?",
             "Where is the bus?",
@@ -155,7 +159,7 @@ class TestExamples:
 
     def test_many_questions_are_several_examples(self, write, detector):
         lines = [{**VQA, "question": f"Is this {n}?"} for n in range(5)]
-        made = question_examples(write(*lines), detector, None, most_questions=2)
+        made = question_examples(read_questions(write(*lines)), detector, None, most_questions=2)
         assert [len(example.questions) for example in made] == [2, 2, 1]
 
     def test_what_is_cited_becomes_the_detectors_number(self, ask, reported):

@@ -11,7 +11,7 @@ from making import detector_stub, make_perception
 
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.evaluation.answering import Reply
-from mrmllm_ros.training.evaluation.question_file import QuestionFileSuite, require_truths
+from mrmllm_ros.training.evaluation.question_file import QuestionFileSuite, read_judged
 from mrmllm_ros.training.evaluation.variants import FULL
 
 JUDGED = {
@@ -52,7 +52,8 @@ def suite(tiny):
     detector.detect = lambda images: [make_perception(3) for _ in images]
 
     def suite(file):
-        return QuestionFileSuite(file, replace(tiny, detector=detector), lambda line: None)
+        asked = read_judged(file, lambda line: None)
+        return QuestionFileSuite(asked, replace(tiny, detector=detector), lambda line: None)
 
     return suite
 
@@ -64,25 +65,25 @@ def values(outcome):
 
 def test_questions_without_a_truth_are_counted(write):
     told = []
-    require_truths(write(JUDGED, NOT_JUDGED), told.append)
+    read_judged(write(JUDGED, NOT_JUDGED), told.append)
     assert len(told) == 1
     assert "1 of 2 questions left out" in told[0]
 
 
 def test_nothing_is_told_where_nothing_is_left_out(write):
     told = []
-    require_truths(write(JUDGED, COUNTED), told.append)
+    read_judged(write(JUDGED, COUNTED), told.append)
     assert told == []
 
 
 def test_a_file_without_truths_is_refused_and_the_error_shows_one(write):
     with pytest.raises(DataError, match=r'"truth".*"polarity": true'):
-        require_truths(write(NOT_JUDGED), print)
+        read_judged(write(NOT_JUDGED), print)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match="none"):
-        require_truths(tmp_path / "none.jsonl", print)
+        read_judged(tmp_path / "none.jsonl", print)
 
 
 def test_answers_are_judged_by_family(write, suite, monkeypatch):

@@ -15,7 +15,7 @@ from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetecti
 COLOURS = (
     "black",
     "white",
-    "grey",
+    "gray",
     "red",
     "orange",
     "yellow",
@@ -168,7 +168,7 @@ def _classify(pixels: np.ndarray) -> np.ndarray:
     named[(named == _index("pink")) & (brightness < 110)] = _index("purple")
     chroma = saturation.astype(np.uint16) * brightness // 255
     greyish = (chroma < _GREYISH) | (saturation < _PALE)
-    named[greyish] = _index("grey")
+    named[greyish] = _index("gray")
     named[greyish & (brightness >= _WHITE_FROM)] = _index("white")
     named[brightness < _BLACK_BELOW] = _index("black")
     return named

@@ -9,7 +9,7 @@ from mrmllm_ros.perception.colour import COLOURS, colour_attributes, measure_col
 SHADES = {
     "black": [(10, 10, 12), (38, 36, 40)],
     "white": [(250, 250, 250), (205, 208, 200)],
-    "grey": [(128, 128, 128), (95, 100, 98)],
+    "gray": [(128, 128, 128), (95, 100, 98)],
     "red": [(220, 20, 30), (150, 15, 20)],
     "orange": [(255, 140, 0), (230, 110, 30)],
     "yellow": [(250, 220, 20), (230, 200, 60)],
@@ -119,4 +119,4 @@ def test_only_the_given_names_are_used(image, make_detections):
 def test_a_grey_picture_has_no_hue(bus_image, make_detections):
     grey = cv2.cvtColor(cv2.cvtColor(bus_image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     bus = make_detections(("bus", 0.9, (20, 230, 800, 750)), resolution_wh=(810, 1080))
-    assert measure_colours(grey, bus)[0] in ("", "grey", "black", "white")
+    assert measure_colours(grey, bus)[0] in ("", "gray", "black", "white")

@@ -43,7 +43,7 @@ EMPTY, RANDOM_NAMES = 0.04, 0.25
 COINED = 0.4
 # What a small language model learns last; training shows more of them.
 CROWDS: Mapping[Split, float] = {"train": 0.35, "evaluation": 0.2}
-WITH_COLOURS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.25
+WITH_COLOURS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.45
 # Where there are distances: how often some are unknown, and how many then.
 SOME_WITHOUT, WITHOUT_DISTANCE = 0.3, 0.25
 COLOUR_KNOWN, COLOUR_SEEN, COLOUR_WRONG = 0.8, 0.95, 0.04

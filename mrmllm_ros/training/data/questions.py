@@ -32,11 +32,11 @@ from mrmllm_ros.training.data.nouns import (
     plural_only,
     with_article,
 )
-from mrmllm_ros.training.data.wordings import wording
+from mrmllm_ros.training.data.wordings import british, wording
 
-# What one more than a hair's breadth is, so that no answer hangs on a shaking box: shares of the
-# image (`NEARER` of metres, too), and how many times as big.
-BESIDE, ABOVE, NEARER, BIGGER = 0.08, 0.12, 0.05, 1.4
+# Least differences that count, so that no answer depends on a jittering box: shares of the image
+# (`NEARER` also in meters), ratio of areas, meters between two objects that are compared.
+BESIDE, ABOVE, NEARER, BIGGER, METERS_APART = 0.08, 0.12, 0.05, 1.4, 0.15
 MOST_COUNTED, MOST_PLACES, MOST_ON_SIDE, MOST_GROUPS = 15, 4, 8, 5
 CANNOT_TELL = "I can't tell that from what I see."
 
@@ -59,7 +59,14 @@ _CALLED_OTHERWISE = 0.25
 # How often the only one of its name is told by more than the list says of it.
 _DESCRIBED = 0.2
 # What a small language model learns last; training asks about it once more for each mention.
-HARD = ("position", "relation", "relation", "count", "nearest", "listing", "description")
+HARD = (
+    *("position", "relation", "relation", "count", "nearest", "listing", "description"),
+    *("distance", "distance", "distance"),
+)
+# How often a question is in British spelling; answers are in American spelling.
+_BRITISH = 0.3
+# How often a question about a distance that is not stated is kept: they are all answered alike.
+_UNKNOWN_ASKED = 0.3
 # Tries to find another question of a family before it counts as used up.
 _TRIES = 6
 
@@ -141,6 +148,8 @@ def _another(
             question, answer, truth = form(draw)
         except _NothingToAskError:
             continue
+        if draw.chance(_BRITISH):
+            question = british(question)
         new = QuestionAnswer(question=question, answer=answer, family=family, truth=truth)
         if _key(new) not in made:
             return new
@@ -199,6 +208,23 @@ class _Draw:
     def places(self) -> np.ndarray:
         """(N, 2) the numbers of the prompt's lines, across and down."""
         return prompt.places(self.scene.boxes)
+
+    @cached_property
+    def meters(self) -> np.ndarray:
+        """(N,) stated distances in meters, NaN where unknown."""
+        attributes = self.scene.attributes
+        if not prompt.distances_stated(attributes):
+            return np.full(len(attributes), np.nan)
+        return prompt.how_far(self.scene.boxes[:, 3], attributes)
+
+    @cached_property
+    def ids(self) -> tuple[int, ...]:
+        """Ids of all objects."""
+        return tuple(range(1, len(self.scene.labels) + 1))
+
+    def is_known(self, ids: Iterable[int]) -> bool:
+        """Whether the distance of every one of these objects is stated."""
+        return not any(np.isnan(self.meters[i - 1]) for i in ids)
 
     @cached_property
     def areas(self) -> np.ndarray:
@@ -701,25 +727,31 @@ def _which_bigger(draw: _Draw) -> tuple[str, str, Truth]:
     return question, f"The {word} {_be(draw, i)} {_the(draw, i)}.", truth
 
 
-def _nearest_of_ids(draw: _Draw, ids: Sequence[int]) -> int:
-    """The one that the prompt's order says to be the nearest, if it and all others are in it."""
+def _nearest_of_ids(draw: _Draw, ids: Sequence[int], *, farthest: bool = False) -> int:
+    """The nearest object by the prompt's order, or the farthest, if that order has them all."""
     far = prompt.how_far(draw.scene.boxes[:, 3], draw.scene.attributes)
     if any(np.isnan(far[i - 1]) for i in ids):
         raise _NothingToAskError
-    ranked = sorted(ids, key=lambda i: far[i - 1])
-    if not ranked or (len(ranked) > 1 and far[ranked[1] - 1] - far[ranked[0] - 1] < NEARER):
+    ranked = sorted(ids, key=lambda i: far[i - 1], reverse=farthest)
+    if not ranked or (len(ranked) > 1 and abs(far[ranked[1] - 1] - far[ranked[0] - 1]) < NEARER):
         raise _NothingToAskError
     return ranked[0]
 
 
 def _nearest(draw: _Draw) -> tuple[str, str, Truth]:
-    i = _nearest_of_ids(draw, range(1, len(draw.scene.labels) + 1))
+    i = _nearest_of_ids(draw, draw.ids)
     # The number, which the prompt's order begins with, comes before the name that it leads to.
     return (
         draw.put("nearest"),
         f"The nearest is {_cite([i])}, the {draw.label(i)}.",
         _named(draw, i),
     )
+
+
+def _farthest(draw: _Draw) -> tuple[str, str, Truth]:
+    i = _nearest_of_ids(draw, draw.ids, farthest=True)
+    answer = f"The farthest is {_cite([i])}, the {draw.label(i)}."
+    return draw.put("farthest"), answer, _named(draw, i)
 
 
 def _several(draw: _Draw) -> tuple[str, tuple[int, ...]]:
@@ -737,16 +769,231 @@ def _nearest_of(draw: _Draw) -> tuple[str, str, Truth]:
 
 def _distance(draw: _Draw) -> tuple[str, str, Truth]:
     i, name = draw.referred(by_colour=True, by_side=True)
-    label = draw.label(i)
     question = draw.put("distance", _fields(name))
-    distance = draw.scene.attributes[i - 1].get("distance")
-    if distance is None:
-        answer = f"I can't tell how far {_the(draw, i)} {_be(draw, i)}."
-        return question, answer, Truth(cited=frozenset([i]), unanswerable=True)
-    among = frozenset(a["distance"] for a in draw.scene.attributes if "distance" in a)
-    answer = f"The {label} {_cite([i])} {_be(draw, i)} {distance} away."
-    truth = Truth(mentions=frozenset([distance]), among=among, cited=frozenset([i]))
-    return question, answer, truth
+    if not draw.is_known([i]):
+        return question, *_unknown_distance(draw, [i])
+    return question, f"{_stated(draw, i)}.", _distances_truth(draw, [i])
+
+
+def _distances(draw: _Draw) -> tuple[str, str, Truth]:
+    """How far all of one name are, asked in the plural or as if there were only one."""
+    label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
+    name = "distances" if plural_only(label) or draw.chance() else "distance"
+    question = draw.put(name, _fields(_neutral(draw, label)))
+    if not draw.is_known(ids):
+        return question, *_unknown_distance(draw, ids)
+    pairs = frozenset((i, _meters(draw, i)) for i in ids)
+    truth = replace(_distances_truth(draw, ids), pairs=pairs)
+    return question, f"{_all_stated(draw, ids)}.", truth
+
+
+def _distance_to_nearest(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = _singular_group(draw)
+    i = _nearest_of_ids(draw, ids)
+    question = draw.put("distance_to_nearest", _fields(_neutral(draw, label)))
+    if not draw.is_known([i]):
+        return question, *_unknown_distance(draw, [i])
+    answer = f"The nearest {label} {_cite([i])} is {_meters(draw, i)} away."
+    return question, answer, _distances_truth(draw, [i])
+
+
+def _distance_to_nearest_object(draw: _Draw) -> tuple[str, str, Truth]:
+    i = _nearest_of_ids(draw, draw.ids)
+    question = draw.put("distance_to_nearest", _fields("object"))
+    if not draw.is_known([i]):
+        return question, *_unknown_distance(draw, [i])
+    return question, f"{_nearest_stated(draw, i)}.", _distances_truth(draw, [i])
+
+
+def _closer(draw: _Draw) -> tuple[str, str, Truth]:
+    """Whether one thing is closer than another, or the nearest of its name."""
+    label, ids = _singular_group(draw)
+    other, others = _singular_group(draw)
+    if label == other:
+        raise _NothingToAskError
+    name = draw.pick(["closer", "farther"])
+    question = draw.put(name, _fields(_neutral(draw, label), y=_neutral(draw, other)))
+    for unknown in (ids, others):
+        if prompt.distances_stated(draw.scene.attributes) and not draw.is_known(unknown):
+            return question, *_unknown_distance(draw, unknown)
+    a, b = (_nearest_of_ids(draw, group) for group in (ids, others))
+    is_closer = _is_closer(draw, a, b)
+    holds = is_closer == (name == "closer")
+    verdict = f"the {label} is {'closer' if is_closer else 'farther away'}"
+    answer = f"{_compared(draw, a, b)}: {verdict}, so {'yes' if holds else 'no'}."
+    return question, answer, _polar(holds, a, b)
+
+
+def _compared(draw: _Draw, a: int, b: int) -> str:
+    """`The bus [1] is 6.0 m away and the nearest dog [3] 2.1 m`, or how far down both are."""
+    first, second = (_nearest_named(draw, i) for i in (a, b))
+    if draw.is_known([a, b]):
+        return f"{_capital(first)} is {_meters(draw, a)} away and {second} {_meters(draw, b)}"
+    # Of two things on one floor the one further down in the image is nearer.
+    down_a, down_b = draw.places[[a - 1, b - 1], 1]
+    return f"{_capital(first)} is {down_a}% down and {second} {down_b}%"
+
+
+def _is_closer(draw: _Draw, a: int, b: int) -> bool:
+    """Whether one object is closer than another, where that is clear."""
+    if draw.is_known([a, b]):
+        difference, least = draw.meters[b - 1] - draw.meters[a - 1], METERS_APART
+    else:
+        lower_edges = draw.scene.boxes[:, 3]
+        difference, least = lower_edges[a - 1] - lower_edges[b - 1], ABOVE
+    if abs(difference) < least:
+        raise _NothingToAskError
+    return bool(difference > 0)
+
+
+def _which_closer(draw: _Draw) -> tuple[str, str, Truth]:
+    a, b = draw.pick(list(permutations(draw.singles, 2)))
+    if prompt.distances_stated(draw.scene.attributes) and not draw.is_known([a, b]):
+        raise _NothingToAskError
+    word = draw.pick(["closer", "farther"])
+    i = a if _is_closer(draw, a, b) == (word == "closer") else b
+    question = draw.put(f"which_{word}", _two_fields(draw, a, b))
+    away = f", {_meters(draw, i)} away" if draw.is_known([i]) else ""
+    truth = Truth(
+        mentions=frozenset([draw.label(i)]),
+        among=frozenset([draw.label(a), draw.label(b)]),
+        cited=frozenset([i]),
+        cites_answer=True,
+    )
+    return question, f"The {word} {_be(draw, i)} {_the(draw, i)}{away}.", truth
+
+
+def _existence_within(draw: _Draw) -> tuple[str, str, Truth]:
+    absent = draw.chance(0.1)
+    label, ids = (draw.absent(), ()) if absent else draw.pick(draw.groups_of(1, MOST_COUNTED))
+    holds = _none_missed(draw, label, draw.chance())
+    known = bool(ids) and draw.is_known(ids)
+    i = min(ids, key=lambda i: draw.meters[i - 1], default=0)
+    _, limit = _limit(draw, draw.meters[i - 1] if known else _some_distance(draw), holds)
+    name = label if absent else _neutral(draw, label)
+    question = draw.put("existence_within", _fields(name, limit=limit))
+    if absent:
+        return question, f"No, I do not see {_one(label)}.", _polar(False)
+    if not known:
+        return question, *_unknown_distance(draw, ids)
+    evidence = f"{_capital(_nearest_named(draw, i))} {_be(draw, i)} {_meters(draw, i)} away"
+    return question, f"{evidence}, so {'yes' if holds else 'no'}.", _polar(holds, i)
+
+
+def _any_within(draw: _Draw) -> tuple[str, str, Truth]:
+    """Whether anything, or anybody, is within a distance."""
+    people = [i for i in draw.ids if is_person(draw.label(i))]
+    name, ids = draw.pick([("anything_within", draw.ids), ("anybody_within", people)])
+    holds = draw.chance()
+    if not draw.is_known(ids) or (draw.missed and not holds):
+        raise _NothingToAskError
+    i = _nearest_of_ids(draw, ids)
+    _, limit = _limit(draw, draw.meters[i - 1], holds)
+    answer = f"{_nearest_stated(draw, i)}, so {'yes' if holds else 'no'}."
+    return draw.put(name, {"limit": limit}), answer, _polar(holds, i)
+
+
+def _is_within(draw: _Draw) -> tuple[str, str, Truth]:
+    """Whether an object is within a distance, or beyond it."""
+    i, called = draw.referred(by_colour=True, by_side=True)
+    known, is_near = draw.is_known([i]), draw.chance()
+    _, limit = _limit(draw, draw.meters[i - 1] if known else _some_distance(draw), is_near)
+    name = draw.pick(["is_within", "is_within", "is_beyond"])
+    question = draw.put(name, _fields(called, limit=limit))
+    if not known:
+        return question, *_unknown_distance(draw, [i])
+    holds = is_near == (name == "is_within")
+    return question, f"{_stated(draw, i)}, so {'yes' if holds else 'no'}.", _polar(holds, i)
+
+
+def _count_within(draw: _Draw) -> tuple[str, str, Truth]:
+    label, ids = draw.pick(draw.groups_of(2, MOST_PLACES) or draw.groups_of(1, 1))
+    known = draw.is_known(ids)
+    reference = draw.meters[draw.pick(ids) - 1] if known else _some_distance(draw)
+    meters, limit = _limit(draw, reference, draw.chance())
+    question = draw.put("count_within", _fields(_neutral(draw, label), limit=limit))
+    if not known:
+        return question, *_unknown_distance(draw, ids)
+    distances = draw.meters[[i - 1 for i in ids]]
+    if (np.abs(distances - meters) < NEARER).any():
+        raise _NothingToAskError
+    count = int((distances < meters).sum())
+    answer = f"{_all_stated(draw, ids)}, so {_number_word(count) if count else 'none'}."
+    return question, answer, Truth(number=count, cited=frozenset(ids))
+
+
+def _singular_group(draw: _Draw) -> tuple[str, tuple[int, ...]]:
+    """A label that has a singular, as often as not of several objects, and its ids."""
+    several = draw.groups_of(2, MOST_COUNTED) if draw.chance() else []
+    groups = several or draw.groups_of(1, MOST_COUNTED)
+    return draw.pick([(label, ids) for label, ids in groups if not plural_only(label)])
+
+
+def _meters(draw: _Draw, i: int) -> str:
+    return f"{draw.meters[i - 1]:.1f} m"
+
+
+def _some_distance(draw: _Draw) -> float:
+    return float(draw.rng.uniform(1, 8))
+
+
+def _limit(draw: _Draw, meters: float, is_longer: bool) -> tuple[float, str]:
+    """A distance in meters that is longer or shorter than a given one, and its text."""
+    limit = meters * draw.rng.uniform(*((1.05, 2.0) if is_longer else (0.4, 0.95)))
+    if draw.chance(0.6):
+        limit = float(np.ceil(limit) if is_longer else np.floor(limit))
+    limit = round(limit, 1)
+    if limit <= 0 or abs(limit - meters) < NEARER or (limit > meters) != is_longer:
+        raise _NothingToAskError
+    if limit < 1 and draw.chance():
+        return limit, f"{limit * 100:.0f} {draw.pick(['cm', 'centimeters'])}"
+    unit = "meter" if limit == 1 else "meters"
+    if limit.is_integer() and limit < len(_NUMBERS) and draw.chance(0.4):
+        return limit, f"{_number_word(int(limit))} {unit}"
+    return limit, f"{limit:g} {draw.pick([unit, unit, 'm'])}"
+
+
+def _stated(draw: _Draw, i: int) -> str:
+    """`The dog [3] is 2.1 m away`."""
+    return f"{_capital(_the(draw, i))} {_be(draw, i)} {_meters(draw, i)} away"
+
+
+def _all_stated(draw: _Draw, ids: Sequence[int]) -> str:
+    """`The dogs are [2] 4.0 m, [3] 2.1 m away`, or of one `The dog [3] is 2.1 m away`."""
+    if len(ids) == 1:
+        return _stated(draw, ids[0])
+    each = ", ".join(f"{_cite([i])} {_meters(draw, i)}" for i in ids)
+    return f"The {plural(draw.label(ids[0]))} are {each} away"
+
+
+def _nearest_stated(draw: _Draw, i: int) -> str:
+    """`The nearest is [4], the dog, 2.1 m away`: the number comes first, as in `_nearest`."""
+    return f"The nearest is {_cite([i])}, the {draw.label(i)}, {_meters(draw, i)} away"
+
+
+def _nearest_named(draw: _Draw, i: int) -> str:
+    """`the dog [3]` or, where there are several, `the nearest dog [3]`."""
+    nearest = "nearest " if len(draw.groups[draw.label(i)]) > 1 else ""
+    return f"the {nearest}{draw.label(i)} {_cite([i])}"
+
+
+def _distances_truth(draw: _Draw, ids: Sequence[int]) -> Truth:
+    known = [i for i in draw.ids if draw.is_known([i])]
+    return Truth(
+        mentions=frozenset(_meters(draw, i) for i in ids),
+        among=frozenset(_meters(draw, i) for i in known),
+        cited=frozenset(ids),
+    )
+
+
+def _unknown_distance(draw: _Draw, ids: Sequence[int]) -> tuple[str, Truth]:
+    """The answer about objects of one label none of which has a distance."""
+    if any(draw.is_known([i]) for i in ids) or not draw.chance(_UNKNOWN_ASKED):
+        raise _NothingToAskError
+    label = draw.label(ids[0])
+    name, be = (label, _be(draw, ids[0])) if len(ids) == 1 else (plural(label), "are")
+    answer = f"I can't tell how far the {name} {_cite(ids)} {be}."
+    return answer, Truth(cited=frozenset(ids), unanswerable=True)
 
 
 def _has_colour(draw: _Draw, i: int, colour: str) -> str:
@@ -774,7 +1021,7 @@ def _coloured(draw: _Draw) -> tuple[int, str]:
 
 
 def _unknown_colour(draw: _Draw, i: int) -> tuple[str, Truth]:
-    answer = f"I can't tell the colour of {_the(draw, i)}."
+    answer = f"I can't tell the color of {_the(draw, i)}."
     return answer, Truth(cited=frozenset([i]), unanswerable=True)
 
 
@@ -1019,7 +1266,12 @@ _FAMILIES: dict[str, tuple[Form, ...]] = {
     "position": (_where, _where_all, _is_on_side, _what_on_side),
     "relation": (_relation, _relation, _which_relation),
     "size": (_extreme, _extreme, _bigger, _which_bigger),
-    "nearest": (_nearest, _nearest_of, _distance),
+    "nearest": (_nearest, _nearest, _nearest_of, _nearest_of, _farthest),
+    "distance": (
+        *(_distance, _distances, _distance_to_nearest, _distance_to_nearest_object),
+        *(_closer, _closer, _which_closer, _is_within, _count_within),
+        *(_existence_within, _existence_within, _any_within),
+    ),
     "attribute": (_colour, _colours, _is_colour, _existence_colour, _count_colour, _state),
     "listing": (_listing,),
     "description": (_description,),

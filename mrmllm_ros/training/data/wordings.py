@@ -5,7 +5,8 @@ Some ways are for training, others for evaluation only.
 
 Fields of the templates, for the objects asked about: `x` dog, `xs` dogs, `a_x` a dog, `Is` and
 `Does` the verbs that agree with `x`, `y` a second object; `red_x`, `red_xs` and `a_red_x` the same
-with a colour; `on_side` "on the left", `colour`, `state`, `relation` such as "left of".
+with a colour; `on_side` "on the left", `colour`, `state`, `relation` such as "left of", `limit`
+such as "3.2 meters".
 """
 
 from __future__ import annotations
@@ -256,7 +257,7 @@ _TABLES = {
         {Does_cap} the {x} lie toward the left or toward the right?
         Can you tell me which side of the image the {x} {Is} on?
         In the image, {Is} the {x} left or right?
-        {Is_cap} the {x} leftwards or rightwards of the centre?
+        {Is_cap} the {x} leftwards or rightwards of the center?
         To which side {Is} the {x}, the right or the left?
         Is it on the left or on the right that you see the {x}?
         I'm wondering whether the {x} {Is} on the right or on the left.
@@ -748,7 +749,7 @@ _TABLES = {
         nearest object?
         closest thing to you
         Tell me what is right up close to you, closer than anything else.
-        Which item is the fewest metres away from you?
+        Which item is the fewest meters away from you?
         What is the least far away?
         Could you tell me which object is the nearest, please?
         I need to know what you are closest to.
@@ -819,7 +820,7 @@ _TABLES = {
         Give me the {x} nearest you.
         Which of these {xs} is in closest proximity to you?
         Sort the {xs} by distance and tell me the first.
-        Which {x} is the fewest metres from you?
+        Which {x} is the fewest meters from you?
         I'm looking for the {x} that is nearest to you.
         What {x} do you have closest to you?
         Would you tell me which one of the {xs} is more near to you than the others?
@@ -836,7 +837,7 @@ _TABLES = {
         How far {Is} the {x}?
         What is the distance to the {x}?
         how far is it to the {x}
-        How many metres away {Is} the {x}?
+        How many meters away {Is} the {x}?
         Tell me the distance of the {x}.
         How close {Is} the {x}?
         distance to {x}?
@@ -850,73 +851,73 @@ _TABLES = {
         Let me know the distance between you and the {x}.
         How much distance is there between the {x} and the camera?
         How far would I have to go to get to the {x}?
-        Give me the distance of the {x} in metres.
+        Give me the distance of the {x} in meters.
         Can you measure how far the {x} {Is}?
         Report range to {x}.
         how far {Is} the {x} from here
         How far do you have to drive to reach the {x}?
-        How many metres from the camera {Is} the {x}?
+        How many meters from the camera {Is} the {x}?
         Do you know how distant the {x} {Is}?
         What distance separates you from the {x}?
         Regarding the {x}, how far off would that be?
         Roughly how far {Is} the {x} from where you are?
         How great is the gap between you and the {x}?
-        In metres, how far {Is} the {x}?
+        In meters, how far {Is} the {x}?
         Say how many meters you are from the {x}.
         I'd like the distance to the {x}.
         How far from the robot {Is} the {x}?
         Please tell how long is the way to the {x}.
         What is your distance from the {x}?
-        * How many metres is it from you to the {x}?
+        * How many meters is it from you to the {x}?
         * At what distance {Is} the {x}?
     """,
     "colour": """
-        What colour {Is} the {x}?
-        What is the colour of the {x}?
+        What color {Is} the {x}?
+        What is the color of the {x}?
         what color {Is} the {x}
-        Which colour {Does} the {x} have?
-        Tell me the colour of the {x}.
-        What colour do you see on the {x}?
-        Can you tell the colour of the {x}?
-        * In what colour {Does} the {x} come?
-        * How would you describe the {x}'s colour?
+        Which color {Does} the {x} have?
+        Tell me the color of the {x}.
+        What color do you see on the {x}?
+        Can you tell the color of the {x}?
+        * In what color {Does} the {x} come?
+        * How would you describe the {x}'s color?
     """,
     "colour_worn": """
-        What colour is the {x} wearing?
+        What color is the {x} wearing?
         what color does the {x} wear
-        Which colour are the {x}'s clothes?
-        What colour is the {x} dressed in?
-        What colour are the clothes of the {x}?
-        Tell me the colour that the {x} wears.
-        * In which colour is the {x} clothed?
-        * How would you describe the colour of the {x}'s outfit?
+        Which color are the {x}'s clothes?
+        What color is the {x} dressed in?
+        What color are the clothes of the {x}?
+        Tell me the color that the {x} wears.
+        * In which color is the {x} clothed?
+        * How would you describe the color of the {x}'s outfit?
     """,
     "colours": """
-        What colour are the {xs}?
-        What colours are the {xs}?
+        What color are the {xs}?
+        What colors are the {xs}?
         what color are the {xs}
-        Which colours do the {xs} have?
-        Tell me the colours of the {xs}.
-        What are the colours of the {xs}?
-        * In what colours do the {xs} come?
-        * How would you describe the colours of the {xs}?
+        Which colors do the {xs} have?
+        Tell me the colors of the {xs}.
+        What are the colors of the {xs}?
+        * In what colors do the {xs} come?
+        * How would you describe the colors of the {xs}?
     """,
     "colours_worn": """
-        What colour are the {xs} wearing?
-        What colours are the {xs} wearing?
+        What color are the {xs} wearing?
+        What colors are the {xs} wearing?
         what color do the {xs} wear
-        Which colours are the {xs} dressed in?
-        What colours are the clothes of the {xs}?
-        Tell me the colours that the {xs} wear.
-        * In which colours are the {xs} clothed?
-        * How would you describe the colours that the {xs} have on?
+        Which colors are the {xs} dressed in?
+        What colors are the clothes of the {xs}?
+        Tell me the colors that the {xs} wear.
+        * In which colors are the {xs} clothed?
+        * How would you describe the colors that the {xs} have on?
     """,
     "is_colour": """
         {Is_cap} the {x} {colour}?
         {Is} the {x} {colour}
         {Is_cap} that {x} {colour}?
         {Does_cap} the {x} look {colour}?
-        {Does_cap} the {x} have a {colour} colour?
+        {Does_cap} the {x} have a {colour} color?
         The {x} {Is} {colour}, right?
         Is it true that the {x} {Is} {colour}?
         Tell me if the {x} {Is} {colour}.
@@ -955,7 +956,7 @@ _TABLES = {
     """,
     "described_person": """
         {x} on the grass
-        {x} with the grey hair
+        {x} with the gray hair
         tall {x}
         {x} near the wall
         {x} with the hat
@@ -1193,7 +1194,7 @@ _TABLES = {
         Which of the {xs} is {colour}?
         which {x} is {colour}
         Which one is the {red_x}?
-        Which {x} has the colour {colour}?
+        Which {x} has the color {colour}?
         Show me the {red_x}.
         * Of the {xs}, which is the {colour} one?
         * Find me the {red_x}.
@@ -1487,7 +1488,7 @@ _TABLES = {
         How long has the {x} been here?
         Who invited the {x}?
         Is the {x} allowed to be here?
-        What's the {x}'s favourite food?
+        What's the {x}'s favorite food?
         Where did the {x} go to school?
         What nationality is the {x}?
         Is the {x} related to anyone you know?
@@ -1499,8 +1500,258 @@ _TABLES = {
         * What does the {x} want?
         * When did the {x} get here?
     """,
+    "farthest": """
+        What is farthest?
+        What is farthest from you?
+        Which object is the farthest away?
+        what's the farthest thing
+        What is the most distant object?
+        Which thing is the furthest away?
+        What is the farthest object you see?
+        farthest object?
+        Name what is farthest away.
+        What is furthest from the robot?
+        Which of these things is the most distant?
+        Tell me what is the furthest from the camera.
+        Which object has the greatest distance to you?
+        What lies at the largest distance?
+        What is the last object if you sort by distance?
+        the most distant thing, which is it
+        * Which item is the greatest distance away?
+        * What in the picture is furthest off?
+    """,
+    "distances": """
+        How far away are the {xs}?
+        How far are the {xs}?
+        What are the distances to the {xs}?
+        how far off are the {xs}
+        How far is each {x}?
+        Tell me the distance of each {x}.
+        Give me the distances of all {xs}.
+        How close are the {xs}?
+        At what distances are the {xs}?
+        How many meters away are the {xs}?
+        distance of every {x}?
+        I need the distances to the {xs}.
+        How far is each of the {xs} from you?
+        Report the ranges of the {xs}.
+        In meters, how far are the {xs}?
+        Could you tell me how far away the {xs} are?
+        * How far from here are the {xs}?
+        * What range does each {x} have?
+    """,
+    "distance_to_nearest": """
+        How far away is the nearest {x}?
+        How far is the nearest {x}?
+        What is the distance to the nearest {x}?
+        how far is it to the nearest {x}
+        How close is the nearest {x}?
+        How far is the closest {x}?
+        How far away is the closest {x}?
+        distance to closest {x}?
+        distance to nearest {x}?
+        How many meters is it to the nearest {x}?
+        Tell me how far the closest {x} is.
+        How near is the closest {x}?
+        What distance is the nearest {x} at?
+        How far from you is the nearest {x}?
+        How much distance is there to the closest {x}?
+        Give me the range to the nearest {x}.
+        In meters, how far is the nearest {x}?
+        I need to know how far off the nearest {x} is.
+        The nearest {x}, how far is it?
+        How far do I have to go to the nearest {x}?
+        * At what distance is the nearest {x}?
+        * How many meters away is the {x} closest to you?
+    """,
+    "closer": """
+        Is the {x} closer than the {y}?
+        Is the {x} nearer than the {y}?
+        is the {x} closer than the {y}
+        Is the {x} closer to you than the {y}?
+        Is the {x} nearer to you than the {y}?
+        Is the {x} closer to the camera than the {y}?
+        Is the {x} in front of the {y}?
+        Is the distance to the {x} smaller than to the {y}?
+        Do you reach the {x} before the {y}?
+        Tell me if the {x} is closer than the {y}.
+        Is it true that the {x} is nearer than the {y}?
+        Compared to the {y}, is the {x} closer?
+        I think the {x} is closer than the {y}. Is that so?
+        Is the {x} less far away than the {y}?
+        Could you check whether the {x} is nearer than the {y}, please?
+        Does the {x} have a smaller distance than the {y}?
+        Is there less distance to the {x} than to the {y}?
+        * Would you say the {x} is closer than the {y}?
+        * Is the {x} the nearer one, compared with the {y}?
+    """,
+    "farther": """
+        Is the {x} farther away than the {y}?
+        Is the {x} further away than the {y}?
+        is the {x} farther than the {y}
+        Is the {x} farther from you than the {y}?
+        Is the {x} behind the {y}?
+        Is the {x} more distant than the {y}?
+        Is the distance to the {x} larger than to the {y}?
+        Tell me if the {x} is further away than the {y}.
+        Is it true that the {x} is farther off than the {y}?
+        Compared to the {y}, is the {x} farther away?
+        I think the {x} is farther than the {y}. Is that so?
+        Is the {x} further from the camera than the {y}?
+        Is there more distance to the {x} than to the {y}?
+        * Would you say the {x} is farther away than the {y}?
+        * Is the {x} a greater distance away than the {y}?
+    """,
+    "which_closer": """
+        Which is closer, the {x} or the {y}?
+        What is closer, the {x} or the {y}?
+        Which is nearer, the {x} or the {y}?
+        which one is closer, the {x} or the {y}
+        Which of the two is nearer to you, the {x} or the {y}?
+        Is the {x} or the {y} closer?
+        What do you reach first, the {x} or the {y}?
+        Tell me which is closer: the {x} or the {y}.
+        Between the {x} and the {y}, which is nearer?
+        Is it the {x} or the {y} that is closer to you?
+        Of the {x} and the {y}, which is the closer one?
+        Which has the smaller distance, the {x} or the {y}?
+        What is closer to the camera, the {x} or the {y}?
+        * Which one is less far away, the {x} or the {y}?
+        * Are you closer to the {x} or to the {y}?
+    """,
+    "which_farther": """
+        Which is farther away, the {x} or the {y}?
+        What is further away, the {x} or the {y}?
+        which one is farther, the {x} or the {y}
+        Which of the two is more distant, the {x} or the {y}?
+        Is the {x} or the {y} farther away?
+        Tell me which is further off: the {x} or the {y}.
+        Between the {x} and the {y}, which is farther?
+        Of the {x} and the {y}, which is the more distant one?
+        Which has the larger distance, the {x} or the {y}?
+        What is farther from the camera, the {x} or the {y}?
+        * Which one is the longer way off, the {x} or the {y}?
+        * Are you farther from the {x} or from the {y}?
+    """,
+    "existence_within": """
+        Is there {a_x} within {limit}?
+        Are there {xs} within {limit}?
+        Are there any {xs} within {limit}?
+        any {xs} within {limit}?
+        is there {a_x} within {limit}
+        Do you see {a_x} within {limit}?
+        Are any {xs} closer than {limit}?
+        Is any {x} nearer than {limit}?
+        Is there {a_x} less than {limit} away?
+        Are there any {xs} less than {limit} away?
+        Is there {a_x} in a range of {limit}?
+        Have you got {a_x} within {limit} of you?
+        Are there {xs} at less than {limit}?
+        Tell me if there is {a_x} within {limit}.
+        Check for {xs} within {limit}.
+        Within {limit}, is there {a_x}?
+        Is there {a_x} up to {limit} away?
+        Does any {x} come closer than {limit}?
+        Is there any {x} inside a radius of {limit}?
+        I need to know if {a_x} is within {limit}.
+        * Would there be {a_x} within {limit} of the camera?
+        * Can you spot {xs} nearer than {limit}?
+    """,
+    "anything_within": """
+        Is anything within {limit}?
+        Is there anything within {limit}?
+        Is anything closer than {limit}?
+        Is there anything less than {limit} away?
+        anything within {limit}?
+        Is something nearer than {limit}?
+        Are there any objects within {limit}?
+        Is any object closer than {limit}?
+        Is there something in a range of {limit}?
+        Do you see anything within {limit} of you?
+        Tell me if anything is within {limit}.
+        Is there any obstacle within {limit}?
+        Are there obstacles closer than {limit}?
+        Is something less than {limit} in front of you?
+        * Would there be any object within {limit} of the camera?
+        * Does anything come nearer than {limit}?
+    """,
+    "anybody_within": """
+        Is anybody within {limit}?
+        Is anyone within {limit}?
+        Is somebody closer than {limit}?
+        Is there anybody less than {limit} away?
+        anyone within {limit}?
+        Is someone nearer than {limit}?
+        Is anyone closer than {limit}?
+        Do you see anybody within {limit} of you?
+        Tell me if anyone is within {limit}.
+        Is there somebody in a range of {limit}?
+        Does anybody stand closer than {limit}?
+        Is anybody at less than {limit} from you?
+        * Would there be anyone within {limit} of the camera?
+        * Has someone come nearer than {limit}?
+    """,
+    "is_within": """
+        {Is_cap} the {x} within {limit}?
+        {Is_cap} the {x} closer than {limit}?
+        {Is_cap} the {x} nearer than {limit}?
+        {Is} the {x} within {limit}
+        {Is_cap} the {x} less than {limit} away?
+        {Is_cap} the {x} less than {limit} from you?
+        {Is_cap} the {x} within a range of {limit}?
+        {Is_cap} the distance to the {x} less than {limit}?
+        Tell me if the {x} {Is} within {limit}.
+        {Is_cap} the {x} at most {limit} away?
+        Is it less than {limit} to the {x}?
+        Would you say the {x} {Is} closer than {limit}?
+        {Is_cap} the {x} inside {limit}?
+        I think the {x} {Is} within {limit}. Is that so?
+        * Am I right that the {x} {Is} less than {limit} off?
+        * {Does_cap} the {x} stay within {limit} of you?
+    """,
+    "is_beyond": """
+        {Is_cap} the {x} more than {limit} away?
+        {Is_cap} the {x} farther than {limit}?
+        {Is_cap} the {x} further away than {limit}?
+        {Is} the {x} more than {limit} away
+        {Is_cap} the {x} beyond {limit}?
+        {Is_cap} the {x} at least {limit} away?
+        {Is_cap} the {x} over {limit} from you?
+        {Is_cap} the distance to the {x} more than {limit}?
+        Tell me if the {x} {Is} farther than {limit}.
+        Is it more than {limit} to the {x}?
+        * Am I right that the {x} {Is} more than {limit} off?
+        * Would it be over {limit} to the {x}?
+    """,
+    "count_within": """
+        How many {xs} are within {limit}?
+        How many {xs} are closer than {limit}?
+        How many {xs} do you see within {limit}?
+        how many {xs} within {limit}
+        Count the {xs} within {limit}.
+        How many {xs} are less than {limit} away?
+        How many {xs} are nearer than {limit}?
+        How many {xs} are there in a range of {limit}?
+        What's the number of {xs} within {limit}?
+        Within {limit}, how many {xs} are there?
+        How many of the {xs} are within {limit}?
+        Tell me how many {xs} are closer than {limit}.
+        Number of {xs} less than {limit} away?
+        * Please give me a count of the {xs} within {limit}.
+        * How many {xs} would be nearer than {limit}?
+    """,
 }
 WORDINGS = {name: _table(text) for name, text in _TABLES.items()}
+
+
+_BRITISH_SPELLING = {"color": "colour", "Color": "Colour", "meter": "metre", "gray": "grey"}
+
+
+def british(text: str) -> str:
+    """Spell a text as in British English."""
+    for american, spelling in _BRITISH_SPELLING.items():
+        text = text.replace(american, spelling)
+    return text
 
 
 def wording(name: str, split: Split, choice: float, fields: Mapping[str, str]) -> str:

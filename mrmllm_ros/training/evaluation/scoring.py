@@ -61,7 +61,7 @@ _SEEN_THAT_NOT = re.compile(rf"\bi (?:can )?{_SEE} that\b.*(?:{_NOT.pattern})")
 
 _METRES = re.compile(r"\d+(?:\.\d+)? m")
 _UNITS = (" m", "m", " metres", " meters", " metre", " meter")
-_OTHER_FORMS = {"middle": ("centre", "center"), "grey": ("gray",)}
+_OTHER_FORMS = {"middle": ("centre", "center"), "gray": ("grey",)}
 
 
 def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:

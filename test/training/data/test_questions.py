@@ -92,7 +92,7 @@ def with_distances(*metres):
         ("Which car is nearest?", "The nearest is the car [1]."),
         ("How far away is the dog?", "I can't tell how far the dog [3] is."),
         ("What colour is the dog?", "The dog [3] is brown."),
-        ("What colour is the door?", "I can't tell the colour of the door [5]."),
+        ("What colour is the door?", "I can't tell the color of the door [5]."),
         ("What colour are the cars?", "The cars are [1] red, [6] blue."),
         ("What colour are the people wearing?", "The people wear [2] black, [4] red."),
         ("Is there a red car?", "Yes, I see a red car [1]."),

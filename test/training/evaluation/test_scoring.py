@@ -16,7 +16,7 @@ from mrmllm_ros.training.evaluation.scoring import (
 )
 
 YES, NO = Truth(polarity=True), Truth(polarity=False)
-COLOURED = frozenset(["red", "orange", "grey"])
+COLOURED = frozenset(["red", "orange", "gray"])
 UNANSWERABLE = Truth(unanswerable=True)
 
 
@@ -101,7 +101,7 @@ def test_a_wrong_number_is_wrong():
         ("Six persons.", {"person"}, {"person"}),
         ("I see scarves.", {"car", "scarf"}, {"scarf"}),
         ("In the CENTRE.", set(SIDES), {"middle"}),
-        ("It is gray.", COLOURED, {"grey"}),
+        ("It is grey.", COLOURED, {"gray"}),
         ("I see an orange car [1].", {"orange", "car"}, {"car"}),
         ("I see a man in orange on the left.", {"orange", "man"}, {"man"}),
         ("I see an orange [1] and a car.", {"orange", "car"}, {"orange", "car"}),

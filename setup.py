@@ -29,6 +29,7 @@ setup(
     package_data={
         "mrmllm_ros": ["checkpoints/*/*"],
         "mrmllm_ros.benchmarks": ["*.json"],
+        "mrmllm_ros.training.data.questions": ["*.yaml"],
         "mrmllm_ros.training.evaluation": ["labelled/*.json*"],
         "mrmllm_ros.weights": ["*.txt"],
     },

@@ -21,12 +21,12 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import load_detector
 from mrmllm_ros.settings import SettingsError, read_parameter_file
 from mrmllm_ros.training.collation import Collator, TrainingBatch
-from mrmllm_ros.training.data.asking import with_questions
 from mrmllm_ros.training.data.coco import coco_examples, read_coco
 from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.data.question_files import question_examples, read_questions
+from mrmllm_ros.training.data.questions.question_sampler import with_questions
 from mrmllm_ros.training.data.real_frames import (
     MOST_CANDIDATE_THRESHOLD,
     FrameSource,

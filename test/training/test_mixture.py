@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mrmllm_ros.training.data.asking import with_questions
 from mrmllm_ros.training.data.layouts import layout_example
+from mrmllm_ros.training.data.questions.question_sampler import with_questions
 from mrmllm_ros.training.mixture import Batches, Source, again, dropped_switches
 from mrmllm_ros.training.settings import DropSettings
 

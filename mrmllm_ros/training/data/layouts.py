@@ -18,19 +18,20 @@ from mrmllm_ros.model.configuration_mrmllm import COLOURS
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception, rank
 from mrmllm_ros.training.data.example import Example, Targets
-from mrmllm_ros.training.data.nouns import (
+from mrmllm_ros.training.data.questions.question_sampler import ask
+from mrmllm_ros.training.data.questions.scene import Scene
+from mrmllm_ros.training.data.questions.vocabulary import (
     RAISED,
     STATES,
     Noun,
     SceneKind,
     Split,
-    coined,
     confusable,
+    invented,
     kinds,
     overlap,
     vocabulary,
 )
-from mrmllm_ros.training.data.questions import Scene, ask
 
 THRESHOLD = 0.3
 MOST_CANDIDATES = 24
@@ -179,7 +180,7 @@ def _renamed(stage: _Stage, nouns: list[Noun]) -> list[Noun]:
         while noun.label not in names:
             name = stage.pick(vocabulary("train"))
             if stage.chance(COINED):
-                name = coined(stage.rng, name)
+                name = invented(stage.rng, name)
             if not any(overlap(name, other) for other in names.values()):
                 names[noun.label] = name
     return [replace(noun, label=names[noun.label]) for noun in nouns]
@@ -197,7 +198,7 @@ def _placed(stage: _Stage, noun: Noun, others: Sequence[np.ndarray]) -> _Thing |
             return _Thing(
                 label=noun.label,
                 xyxy=xyxy,
-                distance=stage.kind.reach / scale,
+                distance=stage.kind.distance_m / scale,
                 colour=_colour(stage) if stage.chance(COLOUR_KNOWN) else "",
                 state=stage.pick(pair) if pair else "",
             )

@@ -18,7 +18,8 @@ import numpy as np
 
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Truth
-from mrmllm_ros.training.data.nouns import overlap, plural, plural_only, with_article
+from mrmllm_ros.training.data.questions.grammar import plural, plural_only, with_article
+from mrmllm_ros.training.data.questions.vocabulary import overlap
 from mrmllm_ros.training.evaluation.outcome import (
     Answered,
     Outcome,

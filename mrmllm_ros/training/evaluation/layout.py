@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.data.questions import FAMILIES
+from mrmllm_ros.training.data.questions.families import FAMILIES
 from mrmllm_ros.training.evaluation.accuracy import accuracies
 from mrmllm_ros.training.evaluation.outcome import Answered, Outcome, Progress, Suite, answer_all
 from mrmllm_ros.training.evaluation.variants import OF_ANSWERS

@@ -10,7 +10,8 @@ from functools import lru_cache
 from mrmllm_ros.model.prompt import CITATION
 from mrmllm_ros.perception.colour import COLOURS
 from mrmllm_ros.training.data.example import Truth
-from mrmllm_ros.training.data.nouns import other_words, plural
+from mrmllm_ros.training.data.questions.grammar import plural
+from mrmllm_ros.training.data.questions.vocabulary import other_words
 
 _NUMBERS = {
     word: number

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.training.data.nouns import vocabulary
+from mrmllm_ros.training.data.questions.vocabulary import vocabulary
 from mrmllm_ros.training.evaluation.average_precision import load_library
 from mrmllm_ros.training.evaluation.consistency import EVERY, ConsistencySuite, DamagedFrames
 from mrmllm_ros.training.evaluation.grounding import GroundingSuite

@@ -6,7 +6,12 @@ import pytest
 
 from mrmllm_ros.model.prompt import cited_ids
 from mrmllm_ros.training.data.layouts import MOST_CANDIDATES, MOST_OBJECTS, layout_example
-from mrmllm_ros.training.data.nouns import HELD_OUT_NOUNS, TRAIN_NOUNS, overlap, vocabulary
+from mrmllm_ros.training.data.questions.vocabulary import (
+    HELD_OUT_NOUNS,
+    TRAIN_NOUNS,
+    overlap,
+    vocabulary,
+)
 
 
 @pytest.fixture(scope="module", params=["train", "evaluation"])
@@ -108,10 +113,10 @@ def test_questions_are_about_reported_objects(examples):
 def test_distances_are_known_of_all_or_of_none_and_now_and_then_of_some(examples):
     known = [["distance" in a for a in e.attributes] for e in examples if len(e.attributes) > 3]
     shares = np.array([np.mean(each) for each in known])
-    assert 0.5 < np.mean(shares == 0) < 0.95
+    assert 0.4 < np.mean(shares == 0) < 0.95
     assert np.mean(shares == 1) > 0.05
     some = shares[(shares > 0) & (shares < 1)]
-    assert 0 < len(some) < 0.2 * len(shares)
+    assert 0 < len(some) < 0.25 * len(shares)
 
 
 def test_scenes_differ_in_size(examples):

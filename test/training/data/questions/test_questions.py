@@ -8,11 +8,15 @@ import pytest
 
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids, describe_objects
 from mrmllm_ros.perception.detections import Detections
-from mrmllm_ros.training.data import wordings
-from mrmllm_ros.training.data.nouns import TRAIN_NOUNS
-from mrmllm_ros.training.data.questions import FAMILIES, HARD, Scene, ask
+from mrmllm_ros.training.data.questions import templates
+from mrmllm_ros.training.data.questions.families import FAMILIES
+from mrmllm_ros.training.data.questions.grammar import NUMBERS
+from mrmllm_ros.training.data.questions.question_sampler import ask
+from mrmllm_ros.training.data.questions.scene import Scene
+from mrmllm_ros.training.data.questions.vocabulary import TRAIN_NOUNS
 from mrmllm_ros.training.evaluation.scoring import is_right
 
+OFTEN = [name for name, family in FAMILIES.items() for _ in range(family.extra)]
 EMPTY = Scene(labels=(), boxes=np.zeros((0, 4)), attributes=())
 YARD = Scene(
     labels=("car", "person", "dog", "person", "door", "car"),
@@ -49,9 +53,9 @@ def questions(scene, split="train", draws=40, count=40):
 @pytest.fixture(scope="module", autouse=True)
 def few_wordings():
     """Of all ways to ask the same, so that a few draws show every question."""
-    few = {name: replace(w, train=w.train[:5]) for name, w in wordings.WORDINGS.items()}
+    few = {name: replace(w, train=w.train[:5]) for name, w in templates.TEMPLATES.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wordings, "WORDINGS", few)
+        patch.setattr(templates, "TEMPLATES", few)
         yield
 
 
@@ -60,8 +64,8 @@ def yard():
     return questions(YARD, draws=2500)
 
 
-def with_distances(*metres):
-    given = ({**a, "distance": f"{m:.1f} m"} for a, m in zip(YARD.attributes, metres, strict=True))
+def with_distances(*meters):
+    given = ({**a, "distance": f"{m:.1f} m"} for a, m in zip(YARD.attributes, meters, strict=True))
     return Scene(labels=YARD.labels, boxes=YARD.boxes, attributes=tuple(given))
 
 
@@ -148,19 +152,102 @@ def test_one_thing_on_a_side_is_named_once_and_none_is_nothing():
     assert asked["What is in the middle?"].truth.cited == frozenset()
 
 
-def test_distances_say_what_is_nearest():
-    asked = questions(with_distances(5, 4, 2.1, 6, 8, 9), draws=200)
-    assert asked["What is nearest to you?"].answer == "The nearest is [3], the dog."
-    assert asked["How far away is the dog?"].answer == "The dog [3] is 2.1 m away."
-
-
 def test_what_has_no_distance_among_what_has_is_neither_near_nor_far():
     distances = [{"distance": "5.0 m"}, {}, {"distance": "2.1 m"}, {}, {}, {"distance": "9.0 m"}]
-    asked = questions(Scene(labels=YARD.labels, boxes=YARD.boxes, attributes=tuple(distances)))
+    scene = Scene(labels=YARD.labels, boxes=YARD.boxes, attributes=tuple(distances))
+    asked = questions(scene, draws=300)
     assert "What is nearest to you?" not in asked
     assert "Which person is nearest?" not in asked
     assert asked["Which car is nearest?"].answer == "The nearest is the car [1]."
     assert asked["How far away is the door?"].truth.unanswerable
+
+
+@pytest.fixture(scope="module")
+def ranged_yard():
+    """The yard with distances: cars at 5.0 and 9.0 m, people at 4.0 and 6.0 m, a dog at 2.1 m."""
+    return questions(with_distances(5, 4, 2.1, 6, 8, 9), draws=2500)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("How far away is the nearest person?", "The nearest person [2] is 4.0 m away."),
+        ("How far is the nearest dog?", "The nearest dog [3] is 2.1 m away."),
+        ("How far away is the nearest object?", "The nearest is [3], the dog, 2.1 m away."),
+        ("How far away are the people?", "The people are [2] 4.0 m, [4] 6.0 m away."),
+        ("How far is the person?", "The people are [2] 4.0 m, [4] 6.0 m away."),
+        (
+            "Is the door closer than the dog?",
+            "The door [5] is 8.0 m away and the dog [3] 2.1 m: the door is farther away, so no.",
+        ),
+        (
+            "Is the dog closer than the person?",
+            "The dog [3] is 2.1 m away and the nearest person [2] 4.0 m: the dog is closer, so "
+            "yes.",
+        ),
+        (
+            "Is the door farther away than the car?",
+            "The door [5] is 8.0 m away and the nearest car [1] 5.0 m: the door is farther away, "
+            "so yes.",
+        ),
+        ("Which is closer, the dog or the door?", "The closer is the dog [3], 2.1 m away."),
+        ("What is nearest to you?", "The nearest is [3], the dog."),
+        ("How far away is the dog?", "The dog [3] is 2.1 m away."),
+        ("What is farthest?", "The farthest is [6], the car."),
+    ],
+)
+def test_distances_are_stated_before_they_are_compared(ranged_yard, question, answer):
+    item = ranged_yard[question]
+    assert item.answer == answer
+    assert is_right(answer, item.truth, cited_ids(answer))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "holds"),
+    [
+        (r"(?:Is there a person|Are there people|Are there any people) within (.+)\?", "4.0"),
+        (r"Is anything (?:within|closer than) (.+)\?", "2.1"),
+        (r"Is (?:anybody|anyone) within (.+)\?", "4.0"),
+        (r"Is the dog within (.+)\?", "2.1"),
+    ],
+)
+def test_limits_are_compared_with_the_nearest(ranged_yard, pattern, holds):
+    verdicts = set()
+    for question, item in ranged_yard.items():
+        if found := re.fullmatch(pattern, question):
+            limit = meters(found[1])
+            assert item.truth.polarity == (float(holds) < limit), item
+            assert f"{holds} m away, so {'yes' if item.truth.polarity else 'no'}." in item.answer
+            verdicts.add(item.truth.polarity)
+    assert verdicts == {True, False}
+
+
+def meters(text):
+    """The number of meters in a text such as `three meters` or `50 cm`."""
+    number, unit = text.split()
+    words = {word: value for value, word in enumerate(NUMBERS)}
+    value = float(words.get(number, number))
+    return value / 100 if unit in ("cm", "centimeters", "centimetres") else value
+
+
+def test_objects_within_a_limit_are_counted(ranged_yard):
+    counts = set()
+    for question, item in ranged_yard.items():
+        if found := re.fullmatch(r"How many people are (?:within|closer than) (.+)\?", question):
+            limit = meters(found[1])
+            assert item.truth.number == sum(far < limit for far in (4.0, 6.0)), item
+            assert item.answer.startswith("The people are [2] 4.0 m, [4] 6.0 m away, so ")
+            assert is_right(item.answer, item.truth, cited_ids(item.answer))
+            counts.add(item.truth.number)
+    assert counts == {0, 1, 2}
+
+
+def test_without_distances_the_lower_edge_says_what_is_closer(yard):
+    asked = yard["Is the dog closer than the door?"]
+    assert asked.answer == (
+        "The dog [3] is 75% down and the door [5] 35%: the dog is closer, so yes."
+    )
+    assert yard["How far away is the nearest dog?"].truth.unanswerable
 
 
 def test_what_is_too_close_to_call_is_not_asked():
@@ -282,14 +369,14 @@ def test_all_families_get_their_turn_and_nothing_is_asked_twice():
 
 
 def test_training_asks_more_about_what_is_learnt_last_and_evaluation_does_not():
-    count = len(FAMILIES) + len(HARD)
+    count = len(FAMILIES) + len(OFTEN)
     trained, evaluated = (
         Counter(
             item.family for item in ask(YARD, np.random.default_rng(0), count, split, TRAIN_NOUNS)
         )
         for split in ("train", "evaluation")
     )
-    assert trained == Counter([*FAMILIES, *HARD])
+    assert trained == Counter([*FAMILIES, *OFTEN])
     assert evaluated != trained
 
 
@@ -299,8 +386,8 @@ def test_training_asks_about_it_more_often_however_few_questions_there_are():
         for seed in range(200)
         for item in ask(YARD, np.random.default_rng(seed), 2, "train", TRAIN_NOUNS)
     )
-    hard = np.mean([families[family] for family in HARD])
-    others = np.mean([families[family] for family in FAMILIES if family not in HARD])
+    hard = np.mean([families[family] for family in OFTEN])
+    others = np.mean([families[family] for family in FAMILIES if family not in OFTEN])
     assert hard > 1.5 * others
 
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions about scenes: grammar, templates, families and the sampler."""

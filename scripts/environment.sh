@@ -8,14 +8,26 @@
 
 set -euo pipefail
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-export MRMLLM_HOME="${MRMLLM_HOME:-$HOME/.cache/mrmllm_ros}"
-# Outside of the repository: CMake refuses to export paths of its own source folder.
-venv="$MRMLLM_HOME/venv"
-
 say() { printf '[setup] %s\n' "$*" >&2; }
 step() { printf '[setup %s/4] %s\n' "$1" "$2" >&2; }
 fail() { printf '[setup] error: %s\n' "$*" >&2; exit 2; }
+
+# Services and containers may run without HOME, or as a user without an account.
+find_home() {
+  local home="${HOME:-}"
+  [ -n "$home" ] || home="$(getent passwd "$(id -u)" | cut -d: -f6)" || true
+  if [ -n "$home" ]; then
+    export HOME="$home"
+  elif [ -z "${MRMLLM_HOME:-}" ]; then
+    fail "no home folder: HOME is not set and user id $(id -u) has no account. Set MRMLLM_HOME to a folder for the environment and the models"
+  fi
+}
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+find_home
+export MRMLLM_HOME="${MRMLLM_HOME:-${HOME:-}/.cache/mrmllm_ros}"
+# Outside of the repository: CMake refuses to export paths of its own source folder.
+venv="$MRMLLM_HOME/venv"
 
 ros_is_sourced() { [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; }
 
@@ -89,7 +101,8 @@ install_packages() {
   local arguments=() list
   while read -r list; do arguments+=(-r "$list"); done < <(requirement_lists)
   constraints > "$venv/constraints.txt"
-  "$venv/bin/python" -m pip install --disable-pip-version-check -c "$venv/constraints.txt" \
+  PIP_CACHE_DIR="${PIP_CACHE_DIR:-$MRMLLM_HOME/cache/pip}" \
+    "$venv/bin/python" -m pip install --disable-pip-version-check -c "$venv/constraints.txt" \
     "${arguments[@]}" 2> >(grep -v '^WARNING: Location' >&2) |
     sed -u -n -E 's/^(Collecting|Processing) ([^ ]+).*/[setup]   \2/p; s/^Installing collected.*/[setup]   unpacking/p' >&2 ||
     fail "pip could not install the packages; its message stands above"
@@ -115,6 +128,10 @@ make_venv() {
 enter_venv() {
   export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
   # Nothing that is started from here may talk to the network unless its user says so.
+  eval "$(cd "$root" && python -c 'from mrmllm_ros.environment import print_shell_commands
+print_shell_commands()')"
+  # ROS's logs go there too, unless the user has named a folder.
+  [ -n "${ROS_HOME:-}" ] || export ROS_LOG_DIR="${ROS_LOG_DIR:-$MRMLLM_HOME/cache/ros_log}"
   export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
   # Fast DDS loses images that do not fit into its shared memory.
   export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}"

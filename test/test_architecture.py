@@ -14,10 +14,12 @@ import mrmllm_ros
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = REPOSITORY / "mrmllm_ros"
 
-BASE = {"errors", "settings", "compute", "weights"}
+BASE = {"errors", "environment", "settings", "compute", "weights"}
 # Section 5 of the design: arrows point one way.
 MAY_USE = {
     "errors": set(),
+    "environment": {"errors"},
+    "interrupts": set(),
     "settings": {"errors"},
     "compute": {"errors", "settings"},
     "weights": BASE,
@@ -26,7 +28,7 @@ MAY_USE = {
     "engine": BASE | {"perception", "model"},
     "training": BASE | {"perception", "model"},
     "conversions": BASE | {"perception", "model", "engine"},
-    "nodes": BASE | {"perception", "model", "engine", "conversions"},
+    "nodes": BASE | {"interrupts", "perception", "model", "engine", "conversions"},
 }
 # Commands and measurements may use everything.
 TOP = {"cli", "benchmarks"}

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 import mrmllm_ros
-from mrmllm_ros.cli import benchmark, demo, evaluate, images, models, parameters, train
 from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.interrupts import INTERRUPTED, ending_while_importing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,19 +21,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 for what the user can mend, 130 when interrupted.
     """
+    try:
+        with ending_while_importing():
+            options = _parser().parse_args(arguments)
+            return options.run(options)
+    except MrmllmError as error:
+        print(f"mrmllm: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Loading them takes a while, in which Ctrl-C may come.
+    from mrmllm_ros.cli import benchmark, demo, evaluate, images, models, parameters, train
+
     parser = argparse.ArgumentParser(prog="mrmllm", description=mrmllm_ros.__doc__)
     parser.add_argument("--version", action="version", version=mrmllm_ros.__version__)
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (images, models, parameters, demo, train, evaluate, benchmark):
         command.add_parser(subparsers)
-    options = parser.parse_args(arguments)
-    try:
-        return options.run(options)
-    except MrmllmError as error:
-        print(f"mrmllm: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return parser
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from mrmllm_ros.environment import apply_ros_log
 from mrmllm_ros.errors import MrmllmError
 
 
@@ -12,6 +13,8 @@ class RosMissingError(MrmllmError):
 
 def require_ros() -> None:
     """Check that rclpy and the package's own messages can be imported.
+
+    ROS's logs of the command and the processes that it starts go to the package's home.
 
     Raises:
         RosMissingError: If they cannot.
@@ -25,3 +28,4 @@ def require_ros() -> None:
             f"this command needs ROS 2 and the built package ({error}). Source its workspace "
             "(source install/setup.bash), or use scripts/run mrmllm …"
         ) from error
+    apply_ros_log()

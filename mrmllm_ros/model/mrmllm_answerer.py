@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import Cache
 
+from mrmllm_ros.environment import expand
 from mrmllm_ros.model.answerer import Answer, Answerer, Question, Reading, require_room
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
@@ -57,7 +58,7 @@ class MrMllmSettings(Validated):
         """The checkpoint, its folder opened."""
         if self.checkpoint == EMBEDDED_CHECKPOINT.name:
             return str(EMBEDDED_CHECKPOINT)
-        folder = Path(self.checkpoint).expanduser()
+        folder = expand(self.checkpoint)
         return str(folder) if folder.is_dir() else self.checkpoint
 
     def resolve(self, language_model: str, detector: str, visual_encoder: str) -> MrMllmSettings:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from rclpy.publisher import Publisher
@@ -19,6 +18,7 @@ from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.cameras import pinhole_camera_info
 from mrmllm_ros.conversions.images import image_from_bgr, jpeg_from_bgr
+from mrmllm_ros.environment import expand
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.perception.playback import frames
@@ -113,7 +113,7 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
             self._timer.reset()
 
     def _source(self) -> Iterator[np.ndarray]:
-        return frames(Path(self.settings.path).expanduser())
+        return frames(expand(self.settings.path))
 
     def _frames_once_readable(self) -> Iterator[np.ndarray]:
         """The source from its first readable image on; what comes before that is named.

@@ -5,15 +5,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-# A robot's node neither installs packages nor asks the network for updates. Read on import.
-os.environ.setdefault("YOLO_OFFLINE", "true")
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-os.environ.setdefault("YOLO_VERBOSE", "false")
 
 import cv2
 import numpy as np
@@ -24,6 +18,7 @@ from ultralytics.nn.tasks import WorldModel, YOLOEModel
 from ultralytics.utils import WEIGHTS_DIR
 
 from mrmllm_ros import weights
+from mrmllm_ros.environment import expand
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import (
     Detector,
@@ -170,7 +165,7 @@ def model_path(model: str) -> Path:
         if CATALOG[model].kind != "detector":
             raise DetectorError(f"detector.model: {model} is a {CATALOG[model].kind}")
         return next(weights.locate(model).glob("*.onnx"))
-    path = Path(model).expanduser()
+    path = expand(model)
     if path.suffix not in SUFFIXES:
         raise DetectorError(
             f"detector.model: {model!r} is neither an embedded model "

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from huggingface_hub.errors import StrictDataclassError
 
 from mrmllm_ros.compute import Compute
+from mrmllm_ros.environment import expand
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
@@ -110,7 +111,7 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
         SettingsError: If it cannot be read, or the detector is to keep back what it half believes.
     """
     file = settings.models.params_file
-    values = read_parameter_file(Path(file).expanduser(), "mrmllm_node") if file else {}
+    values = read_parameter_file(expand(file), "mrmllm_node") if file else {}
     chosen = BackboneChoice.from_parameters(values)
     if chosen.detector.least_score > MOST_CANDIDATE_THRESHOLD:
         raise SettingsError(
@@ -161,9 +162,7 @@ def load_sources(
         anew = partial(with_questions, vocabulary=detector.labels, count=count)
         sources["frames"] = Source(data.frames.share, again(examples, anew))
     if data.coco.share:
-        dataset = read_coco(
-            Path(data.coco.images).expanduser(), Path(data.coco.annotations).expanduser()
-        )
+        dataset = read_coco(expand(data.coco.images), expand(data.coco.annotations))
         found = coco_examples(
             dataset, detector, encoder, views=data.coco.views, seed=settings.seed
         )
@@ -171,7 +170,7 @@ def load_sources(
         anew = partial(with_questions, vocabulary=dataset.labels)
         sources["coco"] = Source(data.coco.share, again(examples, anew))
     if data.questions.share:
-        file = Path(data.questions.file).expanduser()
+        file = expand(data.questions.file)
         found = question_examples(
             read_questions(file),
             detector,
@@ -203,7 +202,7 @@ def frame_source(settings: SourceSettings) -> FrameSource:
         DataError: If there is none.
         WeightsError: If it is a sample that has not been fetched.
     """
-    path = Path(settings.path).expanduser()
+    path = expand(settings.path)
     if settings.path in CATALOG and CATALOG[settings.path].kind.startswith("sample"):
         path = locate(settings.path)
         # A folder of photographs is taken as it is, of a video the file.

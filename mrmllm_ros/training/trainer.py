@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch.utils.data import DataLoader
 
+from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.modeling_mrmllm import MrMllm, MrMllmOutput
 from mrmllm_ros.training.collation import TrainingBatch
@@ -80,7 +81,7 @@ class Trainer:
         self._settings = settings
         self._accelerator = accelerator
         self._report = report
-        self._output = Path(settings.output).expanduser()
+        self._output = expand(settings.output)
         self._training = training
         self._evaluation = [batch.to(accelerator.device) for batch in evaluation]
         self._model = model

@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
+from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.store import locate
@@ -33,7 +34,7 @@ def resolve(model: str, kind: str, parameter: str, error: type[MrmllmError]) -> 
         if CATALOG[model].kind != kind:
             raise error(f"{parameter}: {model} is a {CATALOG[model].kind}")
         return str(locate(model))
-    path = Path(model).expanduser()
+    path = expand(model)
     looks_like_path = model.startswith((".", "/", "~"))
     if looks_like_path and not path.is_dir():
         raise error(f"{parameter}: there is no folder {path}")
@@ -75,7 +76,7 @@ def revision(model: str) -> str:
     """
     if model in CATALOG:
         return CATALOG[model].revision
-    if Path(model).expanduser().exists():
+    if expand(model).exists():
         return ""
     config = try_to_load_from_cache(model, "config.json")
     return Path(config).parent.name if isinstance(config, str) else ""

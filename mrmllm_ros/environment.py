@@ -41,6 +41,17 @@ _CACHES = {
 }
 
 
+# Every variable that may be set here.
+VARIABLES = (
+    *NO_CONTACT,
+    *_CACHES,
+    "YOLO_VERBOSE",
+    "HF_HOME",
+    "HF_TOKEN_PATH",
+    "ROS_LOG_DIR",
+)
+
+
 class HomeError(MrmllmError):
     """No home folder is known; the message says which variable or path to set."""
 
@@ -92,8 +103,8 @@ def apply() -> None:
     _set({**NO_CONTACT, "YOLO_VERBOSE": "false"})
     _set({name: str(cache_folder() / folder) for name, folder in _CACHES.items()})
     _apply_hub_cache()
-    if not os.environ.get("HOME"):
-        # ROS's own folder for logs is in there.
+    # Without a folder for its logs ROS does not start.
+    if not (os.environ.get("HOME") and _is_writable(Path(os.environ["HOME"]) / ".ros" / "log")):
         apply_ros_log()
 
 
@@ -133,8 +144,8 @@ def _set(values: dict[str, str]) -> None:
 
 def _is_writable(folder: Path) -> bool:
     """Whether files can be written to a folder that need not exist yet."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)
 
 
 def _temporary_folder() -> Path:

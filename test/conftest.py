@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from mrmllm_ros import environment
 from mrmllm_ros.perception.detections import Detections
 
+environment.apply_ros_log()
 # Before transformers is imported: no test waits for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -114,3 +114,10 @@ def test_no_path_of_a_user_is_expanded_without_that_message():
         path.name for path, text in sources.items() if "expanduser" in text or "Path.home" in text
     }
     assert found == {"environment.py"}
+
+
+def test_the_document_names_every_variable():
+    text = (Path(__file__).parents[1] / "docs" / "security.md").read_text()
+    assert [name for name in environment.VARIABLES if f"`{name}`" not in text] == ["YOLO_VERBOSE"]
+    for name, value in environment.NO_CONTACT.items():
+        assert f"| `{name}` | `{value}` |" in text

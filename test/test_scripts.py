@@ -4,6 +4,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,65 @@ def test_a_workspace_that_is_not_built_is_refused_before_anything_is_set_up(run_
     assert ran.returncode == 2
     assert "--workspace: " in ran.stderr
     assert "prepared" not in ran.stderr
+
+
+@pytest.fixture
+def enter(tmp_path):
+    """Prints the package's home after the set-up step has been read, without HOME.
+
+    The account is what `getent passwd` says of the user; without one it fails.
+    """
+    programs = tmp_path / "programs"
+    programs.mkdir()
+
+    def enter(account="", **variables):
+        getent = programs / "getent"
+        getent.write_text(f"#!/bin/sh\n[ -n '{account}' ] && echo '{account}' || exit 2\n")
+        getent.chmod(0o755)
+        left_out = ("HOME", "MRMLLM_HOME")
+        kept = {name: value for name, value in os.environ.items() if name not in left_out}
+        path = f"{programs}:{os.environ['PATH']}"
+        script = f'source "{SCRIPTS}/environment.sh"; echo "$MRMLLM_HOME"'
+        return subprocess.run(
+            ["bash", "-c", script],
+            capture_output=True,
+            text=True,
+            env={**kept, "PATH": path, **variables},
+        )
+
+    return enter
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": ""}])
+def test_without_home_the_scripts_use_the_users_account(enter, home):
+    ran = enter("robot:x:1000:1000:Robot:/var/lib/robot:/bin/sh", **home)
+    assert (ran.stdout, ran.stderr) == ("/var/lib/robot/.cache/mrmllm_ros\n", "")
+
+
+def test_without_home_and_account_the_scripts_name_the_variable_to_set(enter):
+    ran = enter()
+    assert (ran.returncode, ran.stdout) == (2, "")
+    [line] = ran.stderr.splitlines()
+    assert line.startswith("[setup] error: no home folder: HOME is not set")
+    assert "Set MRMLLM_HOME to a folder" in line
+
+
+def test_without_home_and_account_the_scripts_take_the_variable(enter):
+    ran = enter(MRMLLM_HOME="/data/mrmllm")
+    assert (ran.stdout, ran.stderr) == ("/data/mrmllm\n", "")
+
+
+def test_the_environment_of_the_scripts_keeps_libraries_from_contacting_anybody():
+    printed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from mrmllm_ros import environment as e; e.print_shell_commands()",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    script = 'unset YOLO_OFFLINE; ORT_DISABLE_TELEMETRY=0; eval "$1"; env'
+    ran = subprocess.run(["bash", "-c", script, "", printed], capture_output=True, text=True)
+    assert {"YOLO_OFFLINE=true", "ORT_DISABLE_TELEMETRY=0"} <= set(ran.stdout.splitlines())

@@ -16,6 +16,8 @@ import pytest
 
 from mrmllm_ros import environment
 
+pytestmark = pytest.mark.timeout(600)
+
 TESTS = Path(__file__).parent
 IMAGE = str(Path(importlib.util.find_spec("ultralytics").origin).parent / "assets" / "bus.jpg")
 # Variables that say that this is a test: libraries keep quiet then.
@@ -126,13 +128,11 @@ def test_a_question_about_an_image_writes_nothing_outside_of_the_packages_home(q
     assert question.elsewhere == []
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("watched")
 def test_a_node_looks_no_name_up(node):
     assert node.names == []
 
 
-@pytest.mark.timeout(600)
 def test_a_node_writes_nothing_outside_of_the_packages_home_but_the_logs_of_ros(node):
     left = [name for name in node.home if not name.startswith(".ros/log/")]
     assert left == [".ros", ".ros/log"]

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import mrmllm_ros
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.interrupts import INTERRUPTED, ending_while_importing
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Loading them takes a while, in which Ctrl-C may come.
+    # Here, where Ctrl-C is looked after: loading the commands takes a while.
+    import argparse
+
     from mrmllm_ros.cli import benchmark, demo, evaluate, images, models, parameters, train
 
     parser = argparse.ArgumentParser(prog="mrmllm", description=mrmllm_ros.__doc__)

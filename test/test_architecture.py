@@ -17,6 +17,8 @@ SOURCES = REPOSITORY / "mrmllm_ros"
 BASE = {"errors", "environment", "settings", "compute", "weights"}
 # Section 5 of the design: arrows point one way.
 MAY_USE = {
+    # The package itself.
+    "": {"environment"},
     "errors": set(),
     "environment": {"errors"},
     "interrupts": set(),

@@ -5,9 +5,9 @@ A status is about a window of time, the last `diagnostics.window_s` seconds.
 
 A camera is STALE where no image has come in the window. It is an ERROR that images have come and
 none gave detections. It is a WARNING that some could not be used, that detection failed on
-some, that more than the share `diagnostics.max_dropped` was dropped, that the newest result is
-further from the node's clock than the window is long, or that no fusion pass has come of the
-detections although more than one was due.
+some, that the detector gave invalid objects, that more than the share `diagnostics.max_dropped`
+was dropped, that the newest result is further from the node's clock than the window is long, or
+that no fusion pass has come of the detections although more than one was due.
 
 Questions are an ERROR where all that ended in the window failed, and a WARNING where some failed
 or were refused. What was cancelled has not failed.
@@ -222,6 +222,8 @@ def _camera_status(
         "dropped": str(camera.dropped),
         "unusable": str(camera.unusable),
         "failed": str(camera.failed),
+        "invalid objects": str(camera.invalid),
+        "objects outside the image": str(camera.outside),
         **_latency_values("latency", camera.latency),
         **_latency_values("latency with fusion", camera.enriched_latency),
         "age of the newest result (s)": _seconds(camera.age_s),
@@ -252,6 +254,12 @@ def _result_findings(window: Window[CameraStatistics], last_error: str) -> Itera
             level,
             f"detection failed on {failed} of {images} images {window}; see the node's log "
             f"({last_error})",
+        )
+    if invalid := window.count("invalid"):
+        yield Finding(
+            _WARN,
+            f"{invalid} objects of {window.count('processed')} images were invalid {window} and "
+            f"dropped; export the detector again or take another (detector.model) ({last_error})",
         )
     if level == _ERROR and window.full and not (unusable or failed):
         yield Finding(

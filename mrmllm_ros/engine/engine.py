@@ -31,6 +31,7 @@ from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
 from mrmllm_ros.perception.distances import Distances
 from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.perception.raw_objects import OUTSIDE, describe_dropped
 from mrmllm_ros.perception.tracking import Tracker
 
 T = TypeVar("T")
@@ -225,10 +226,20 @@ class Engine(Generic[T]):
 
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)
+        self._count_dropped(scene)
         self._handlers.on_scene(scene)
         self._images[scene.frame.camera].add("processed", scene.latency_s)
         # Last, so that its thread does not compete with what is done with the scene.
         self._enrichment.offer(scene)
+
+    def _count_dropped(self, scene: Scene) -> None:
+        camera, perception = scene.frame.camera, scene.perception
+        images = self._images[camera]
+        images.add("invalid", count=perception.invalid)
+        images.add("outside", count=perception.dropped.get(OUTSIDE, 0))
+        if perception.invalid:
+            reasons = describe_dropped(perception.dropped)
+            self._last_error = f"invalid objects in an image of camera {camera}: {reasons}"
 
     def _on_enriched(self, enriched: EnrichedScene) -> None:
         self._images[enriched.scene.frame.camera].add("enriched", enriched.latency_s)
@@ -268,6 +279,8 @@ class Engine(Generic[T]):
             latency=tally.latency("processed"),
             enriched_latency=tally.latency("enriched"),
             age_s=None if newest is None else self._memory.age_s(newest),
+            invalid=tally.count("invalid"),
+            outside=tally.count("outside"),
         )
 
     def _question_statistics(self) -> QuestionStatistics:

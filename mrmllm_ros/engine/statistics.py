@@ -41,6 +41,8 @@ class CameraStatistics:
         latency: From taking up an image to its detections; None before the first.
         enriched_latency: From taking up an image to the end of its fusion pass, likewise.
         age_s: Age of the newest detections' image in seconds; None before the first.
+        invalid: Objects that the detector gave with an unusable box, score or class.
+        outside: Objects that it gave outside the image.
     """
 
     received: int
@@ -52,6 +54,8 @@ class CameraStatistics:
     latency: Latency | None
     enriched_latency: Latency | None
     age_s: float | None
+    invalid: int = 0
+    outside: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,15 +104,16 @@ class Tally:
             lambda: deque(maxlen=_WINDOW)
         )
 
-    def add(self, outcome: str, latency_s: float | None = None) -> None:
-        """Count one more.
+    def add(self, outcome: str, latency_s: float | None = None, count: int = 1) -> None:
+        """Count one more, or several.
 
         Args:
             outcome: What has happened.
             latency_s: How long it took in seconds, where that is of interest.
+            count: How often it has happened.
         """
         with self._lock:
-            self._counts[outcome] += 1
+            self._counts[outcome] += count
             if latency_s is not None:
                 self._latencies_s[outcome].append(latency_s)
 

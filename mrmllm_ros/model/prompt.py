@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.raw_objects import printable
 from mrmllm_ros.settings import Validated, setting
 
 GRID = 100
@@ -54,6 +55,9 @@ EXAMPLES = (
     ),
 )
 _LINE = re.compile(r" \[\d+\] .*\d+,\d+$", re.MULTILINE)
+# Brackets are for the numbers of objects.
+_NO_CITATION = str.maketrans("[]", "()")
+_NAMELESS = "object"
 CITATION = re.compile(r"\[(\d{1,6}(?:,\s*\d{1,6})*)\]")
 
 
@@ -99,7 +103,7 @@ def describe_objects(
     shares = _shares(detections)
     known = attributes or [{}] * len(detections)
     orders = 3 if distances_stated(known) else 2
-    labels = [_words(label) for label in detections.labels]
+    labels = [_words(label) or _NAMELESS for label in detections.labels]
     for i, line in enumerate(_lines(labels, known, shares)[: settings.max_objects]):
         counted = f"{labels[i]} 2, " if labels[:i].count(labels[i]) == 1 else ""
         budget -= count_tokens(counted + f"[{i + 1}]" * orders + f"{line}\n")
@@ -254,13 +258,15 @@ def _lines(
     labels: Sequence[str], attributes: Sequence[Mapping[str, str]], shares: np.ndarray
 ) -> list[str]:
     return [
-        " ".join([_words(label, f"[{i}]", *values.values(), side(x)), ",".join(map(str, place))])
+        " ".join(
+            [label, f"[{i}]", *map(_words, values.values()), side(x), ",".join(map(str, place))]
+        )
         for i, (label, values, x, place) in enumerate(
             zip(labels, attributes, centers_x(shares), places(shares), strict=True), start=1
         )
     ]
 
 
-def _words(*texts: str) -> str:
-    # Written on one line, whatever they hold.
-    return " ".join(" ".join(texts).split())
+def _words(text: str) -> str:
+    """Text on one line that holds no number in brackets, which an answer would seem to cite."""
+    return printable(text.translate(_NO_CITATION))

@@ -63,6 +63,8 @@ from mrmllm_ros.nodes.diagnostics import DiagnosticsPublisher
 from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.images import ImageError
+from mrmllm_ros.perception.raw_objects import describe_dropped
+from mrmllm_ros.perception.stamps import StampSequence
 from mrmllm_ros.perception.tracking import Tracker
 from mrmllm_ros.settings import SettingsError, group, setting
 from mrmllm_ros.srv import Query, SetVocabulary
@@ -198,6 +200,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 on_error=self._on_failure,
             ),
         )
+        self._stamps = {camera: StampSequence() for camera in self.settings.cameras}
         self._engine.start()
         for camera in self.settings.cameras:
             self._subscribe(camera)
@@ -330,11 +333,18 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             )
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
-        if nanoseconds(message.header.stamp) == 0:
+        stamp_ns, received_ns = nanoseconds(message.header.stamp), self._now_ns()
+        if stamp_ns == 0:
             self.get_logger().warning(
                 "images carry no stamp: their age counts from their receipt", once=True
             )
-        self._engine.offer(camera, ReceivedImage(camera, message, self._now_ns()))
+        step_ns = self._stamps[camera].advance(stamp_ns or received_ns)
+        if step_ns < 0:
+            self.get_logger().warning(
+                f"stamps of camera {camera!r} jumped back by {-step_ns / 1e9:.1f} s: its tracks "
+                "start over"
+            )
+        self._engine.offer(camera, ReceivedImage(camera, message, received_ns))
 
     def _on_located(self, camera: str, message: DetectionArray) -> None:
         self._engine.measure(camera, nanoseconds(message.header.stamp), distances_of(message))
@@ -350,8 +360,21 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
 
     def _on_scene(self, scene: Scene) -> None:
+        if scene.perception.dropped:
+            self._log_dropped(scene)
         message = detection_array_from_scene(scene, self._models.detector.name)
         self._outputs[scene.frame.camera].detections.publish(message)
+
+    def _log_dropped(self, scene: Scene) -> None:
+        log = self.get_logger()
+        text = (
+            f"dropped objects in an image of camera {scene.frame.camera!r}: "
+            f"{describe_dropped(scene.perception.dropped)}"
+        )
+        if scene.perception.invalid:
+            log.warning(text, throttle_duration_sec=_LOG_PERIOD_S)
+        else:
+            log.info(text, throttle_duration_sec=_LOG_PERIOD_S)
 
     def _on_enriched(self, enriched: EnrichedScene) -> None:
         name = f"{self._models.detector.name}+{self._models.answerer.name}"

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.raw_objects import OUTSIDE, printable
 from mrmllm_ros.settings import Validated, setting
 
 if TYPE_CHECKING:
@@ -98,26 +99,41 @@ class Perception:
         score_threshold: Confidence from which on an object is reported.
         features: (K, d_p) features of each candidate on the detector's device (`V_p` of the
             paper), or None where the model gives none.
+        dropped: Number of objects that were dropped because they are not usable, by reason; see
+            `RawObjects.check`.
     """
 
     candidates: Detections
     score_threshold: float
     features: torch.Tensor | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def ranked(
-        cls, candidates: Detections, score_threshold: float, features: torch.Tensor | None = None
+        cls,
+        candidates: Detections,
+        score_threshold: float,
+        features: torch.Tensor | None = None,
+        dropped: Mapping[str, int] | None = None,
     ) -> Perception:
         """Put candidates into their order, and their features with them.
 
         Args:
             candidates: K objects in any order; equals keep it.
             score_threshold: Confidence from which on an object is reported.
-            features: (K, d_p) features of the candidates, if there are any.
+            features: (K, d_p) features of the candidates, if there are any. Values that are not
+                finite count as zero: fusion would carry them over to all objects.
+            dropped: Number of dropped objects by reason, if there are any.
         """
         order = rank(candidates, score_threshold)
-        ordered = None if features is None else features[order]
-        return cls(candidates.take(order), score_threshold, ordered)
+        if features is not None:
+            features = features[order].nan_to_num(0.0, 0.0, 0.0)
+        return cls(candidates.take(order), score_threshold, features, dropped or {})
+
+    @property
+    def invalid(self) -> int:
+        """Number of dropped objects that show a fault of the model, of whatever reason."""
+        return sum(self.dropped.values()) - self.dropped.get(OUTSIDE, 0)
 
     @property
     def reported(self) -> int:
@@ -203,12 +219,12 @@ class Detector(ABC):
 
 
 def distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Labels without blanks around them and without repetitions.
+    """Labels, each on one line without blanks around it, and without repetitions.
 
     Raises:
         VocabularyError: If there are none, or one is blank.
     """
-    vocabulary = tuple(dict.fromkeys(label.strip() for label in labels))
+    vocabulary = tuple(dict.fromkeys(map(printable, labels)))
     if not all(vocabulary or [""]):
         raise VocabularyError(
             f"the labels {list(labels)} are none at all or hold a blank one; name at least one, "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.perception.stamps import jumps_back
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Distances:
         self._measured[camera] = known | {
             track_id: _Measured(distance_m, stamp_ns)
             for track_id, distance_m in distances_m.items()
+            # A message that a newer one has overtaken.
+            if track_id not in known or known[track_id].stamp_ns <= stamp_ns
         }
 
     def at(self, camera: str, stamp_ns: int) -> dict[str, float]:
@@ -93,9 +96,11 @@ class Distances:
         return replace(detections, distances_m=np.array(metres, np.float32))
 
     def _recent(self, camera: str, stamp_ns: int) -> dict[str, _Measured]:
-        # After a jump back in time, what is from the future is as useless as what is old.
+        # Where the stamp steps back a little, no time has passed; after a jump back, distances
+        # from the future are as useless as old ones.
         return {
             track_id: known
             for track_id, known in self._measured.get(camera, {}).items()
-            if abs(stamp_ns - known.stamp_ns) <= self.max_age_s * 1e9
+            if stamp_ns - known.stamp_ns <= self.max_age_s * 1e9
+            and not jumps_back(stamp_ns, known.stamp_ns)
         }

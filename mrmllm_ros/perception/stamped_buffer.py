@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from mrmllm_ros.perception.stamps import jumps_back
+
 T = TypeVar("T")
 
 
 class StampedBuffer(Generic[T]):
-    """Keeps a bounded number of measurements, oldest first.
+    """Keeps a bounded number of measurements, oldest first by their stamps.
 
-    A stamp before the newest one means that time has jumped back (a simulated clock, a bag that
-    starts again): what is later than it is forgotten.
+    A stamp that steps back a little finds its place among the others. One more than a second
+    before the newest means that time has jumped back (a simulated clock, a bag that restarts):
+    later measurements are dropped. See `jumps_back`.
 
     Example:
         >>> buffer = StampedBuffer()
@@ -41,11 +44,15 @@ class StampedBuffer(Generic[T]):
         Returns:
             Whether time has jumped back.
         """
-        newest = self.newest_ns
-        jumped = newest is not None and stamp_ns < newest
+        jumped = jumps_back(stamp_ns, self.newest_ns)
+        later = {}
         while self._measurements and self.newest_ns >= stamp_ns:
-            self._measurements.popitem()
+            own_ns, own = self._measurements.popitem()
+            later[own_ns] = own
         self._measurements[stamp_ns] = measurement
+        if not jumped:
+            later.pop(stamp_ns, None)
+            self._measurements.update(reversed(later.items()))
         while len(self._measurements) > capacity:
             del self._measurements[next(iter(self._measurements))]
         return jumped

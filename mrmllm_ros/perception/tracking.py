@@ -24,6 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Perception
+from mrmllm_ros.perception.stamps import StampSequence
 from mrmllm_ros.settings import Validated, setting
 
 # Where a detector gives one thing two labels or two boxes, they overlap more than this.
@@ -70,7 +71,10 @@ class Tracker:
 
     An object has an id from the second image on that it is found in. It keeps it through other
     labels and while it is hidden for a short time. Of two boxes that are mostly one, only the
-    surer is tracked. When stamps go back, all starts anew.
+    surer is tracked.
+
+    Where a stamp steps back a little, no time has passed; where it jumps back by more than a
+    second, as with a bag that restarts, all tracks are dropped. See `StampSequence`.
     """
 
     def __init__(self, settings: TrackingSettings, numbers: Iterator[int]) -> None:
@@ -84,7 +88,7 @@ class Tracker:
         self._settings = settings
         self._numbers = numbers
         self._tracks: list[_Track] = []
-        self._stamp_s = -np.inf
+        self._stamps = StampSequence()
 
     def configure(self, settings: TrackingSettings) -> None:
         """Take over other settings, from the next image on."""
@@ -119,11 +123,11 @@ class Tracker:
 
     def _advance_to(self, stamp_s: float) -> None:
         """Move tracks to where their objects should be by now; forget those unseen too long."""
-        if stamp_s < self._stamp_s:
+        step_s = self._stamps.advance(round(stamp_s * 1e9)) / 1e9
+        if step_s < 0:
             self._tracks.clear()
         for track in self._tracks:
-            track.predict(stamp_s - self._stamp_s)
-        self._stamp_s = stamp_s
+            track.predict(step_s)
         remember_s = self._settings.remember_s
         self._tracks = [track for track in self._tracks if track.unseen_s <= remember_s]
 
@@ -163,13 +167,14 @@ class _Track:
         label: The label that it was last seen with.
         unseen_s: Seconds since it was last seen.
         held: Whether it was seen in the image before the present one.
+        seen: Whether it has been seen in the present image.
     """
 
     def __init__(self, xywh: np.ndarray, label: str) -> None:
         self.track_id = ""
         self.label = label
         self.unseen_s = 0.0
-        self.held = True
+        self.held = self.seen = True
         self._motion = np.vstack([xywh, np.zeros(4)]).astype(float)  # position, speed
         self._covariance = np.diag([_MEASUREMENT_VARIANCE, _FIRST_SPEED_VARIANCE])
 
@@ -185,7 +190,7 @@ class _Track:
         self._motion = transition @ self._motion
         self._covariance = transition @ self._covariance @ transition.T
         self._covariance += _ACCELERATION_DENSITY * noise
-        self.held = self.unseen_s == 0
+        self.held, self.seen = self.seen, False
         self.unseen_s += step_s
 
     def correct(self, xywh: np.ndarray, label: str) -> None:
@@ -197,6 +202,7 @@ class _Track:
         self._covariance = self._covariance - np.outer(gain, self._covariance[0])
         self.label = label
         self.unseen_s = 0.0
+        self.seen = True
 
 
 def _match(

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,6 @@ from transformers import (
 )
 
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import (
     Detector,
     DetectorError,
@@ -35,11 +37,14 @@ from mrmllm_ros.perception.detector import (
     Perception,
     VocabularyError,
 )
+from mrmllm_ros.perception.raw_objects import BAD_SCORE, RawObjects, class_labels
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import load_weights, resolve, revision
+from mrmllm_ros.weights.pretrained import ShapeMismatchError, load_weights, resolve, revision
 
 PHRASE_MODELS = ("grounding-dino", "mm-grounding-dino")
 QUERY_MODELS = ("owlvit", "owlv2")
+# The name that transformers gives to a class without one.
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +120,9 @@ class TransformersDetector(Detector):
         settings = self._settings
         outputs = self._model(**self._inputs(images))
         logits, boxes = self._logits(outputs).float(), outputs.pred_boxes.float()
+        # No threshold lets NaN through, and where the best are chosen first NaN is the best.
+        broken = logits.isnan().any(-1)  # (B, Q)
+        logits = logits.masked_fill(broken[..., None], -torch.inf)
         found = self._post_process(
             logits, boxes, settings.least_score, [image.shape[:2] for image in images]
         )
@@ -129,6 +137,7 @@ class TransformersDetector(Detector):
                 objects,
                 image.shape[1::-1],
                 None if states is None else states[i][query["boxes"][:, 0].long()],
+                Counter({BAD_SCORE: int(broken[i].sum())}),
                 settings,
             )
             for i, (image, objects, query) in enumerate(zip(images, found, queries, strict=True))
@@ -145,14 +154,26 @@ class TransformersDetector(Detector):
         if not led_by_texts and type(config) not in MODEL_FOR_OBJECT_DETECTION_MAPPING:
             raise ValueError(f"a model of the type {config.model_type} is no detector known here")
         auto = AutoModelForZeroShotObjectDetection if led_by_texts else AutoModelForObjectDetection
-        model = load_weights(auto, source, dtype=self._compute.dtype, **options)
+        try:
+            model = load_weights(auto, source, dtype=self._compute.dtype, **options)
+        except ShapeMismatchError as error:
+            raise _class_mismatch(error, config) from error
         self._model = model.to(self._compute.device).eval()
         self._processor = AutoImageProcessor.from_pretrained(source, **options)
         self._tokenizer = None
         if led_by_texts:
             self._tokenizer = AutoTokenizer.from_pretrained(source, **options)
         else:
-            self.labels = tuple(dict.fromkeys(config.id2label.values()))
+            self._names = class_labels(config.id2label, config.num_labels)
+            self.labels = tuple(dict.fromkeys(self._names.values()))
+            if all(map(_PLACEHOLDER.fullmatch, self.labels)):
+                logging.getLogger(__name__).warning(
+                    "%s has no names for its %d classes, only %s and the like; add id2label to "
+                    "its config.json",
+                    self.name,
+                    config.num_labels,
+                    self.labels[0],
+                )
         self.revision = revision(source)
 
     def _look_for(self, labels: tuple[str, ...]) -> None:
@@ -165,6 +186,7 @@ class TransformersDetector(Detector):
             {name: value.to(device) for name, value in prompt.inputs.items()},
             None if prompt.share is None else prompt.share.to(device),
         )
+        self._names = dict(enumerate(labels))
 
     def _inputs(self, images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         inputs = self._processor(
@@ -182,7 +204,8 @@ class TransformersDetector(Detector):
         if self._tokenizer is None or self._prompt.share is None:
             return outputs.logits
         probabilities = outputs.logits.float().sigmoid() @ self._prompt.share.T
-        return torch.logit(probabilities)
+        # The shares add up to 1 only as far as floating point goes.
+        return torch.logit(probabilities.clamp(max=1))
 
     def _post_process(
         self,
@@ -203,27 +226,36 @@ class TransformersDetector(Detector):
         found: dict[str, torch.Tensor],
         resolution_wh: tuple[int, int],
         states: torch.Tensor | None,
+        dropped: Counter[str],
         settings: DetectorSettings,
     ) -> Perception:
-        limits = found["boxes"].new_tensor(resolution_wh * 2)
-        boxes = found["boxes"].clamp(min=0).minimum(limits)
-        kept = batched_nms(boxes, found["scores"], found["labels"], settings.iou_threshold)
-        # OWLv2 looks at the padding around an image too.
-        inside = (boxes[kept, 2:] > boxes[kept, :2]).all(dim=1)
-        kept = kept[inside][: settings.max_detections]
-        candidates = Detections(
-            xyxy=boxes[kept].cpu().numpy(),
-            scores=found["scores"][kept].cpu().numpy(),
-            labels=tuple(self._label(int(i)) for i in found["labels"][kept]),
-            resolution_wh=resolution_wh,
+        found = {name: values.cpu() for name, values in found.items()}
+        raw = RawObjects(*(found[name].numpy() for name in ("boxes", "scores", "labels")))
+        checked = raw.check(self._names, resolution_wh)
+        candidates = checked.detections
+        kept = batched_nms(
+            torch.from_numpy(candidates.xyxy),
+            torch.from_numpy(candidates.scores),
+            found["labels"][checked.indices],
+            settings.iou_threshold,
+        )[: settings.max_detections].numpy()
+        features = None if states is None else states[checked.indices[kept]]
+        return Perception.ranked(
+            candidates.take(kept), settings.score_threshold, features, checked.dropped + dropped
         )
-        features = None if states is None else states[kept]
-        return Perception.ranked(candidates, settings.score_threshold, features)
 
-    def _label(self, index: int) -> str:
-        if self._tokenizer is None:
-            return self._model.config.id2label[index]
-        return self.labels[index]
+
+def _class_mismatch(error: ShapeMismatchError, config: PreTrainedConfig) -> ValueError:
+    """The error that gives both counts where the number of classes is what does not fit."""
+    names = config.num_labels
+    for (stored, *_), (expected, *_) in error.shapes.values():
+        # Some families have one more, for no object.
+        if expected - names in (0, 1):
+            return ValueError(
+                f"it gives {stored - (expected - names)} classes and has names for {names} of "
+                "them; correct id2label in its config.json"
+            )
+    return error
 
 
 def _query_states(outputs: Any, queries: int) -> torch.Tensor | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,7 @@ import torch
 import ultralytics
 from ultralytics.nn.backends.base import BaseBackend
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
-from ultralytics.utils import WEIGHTS_DIR
+from ultralytics.utils import WEIGHTS_DIR, ops
 
 from mrmllm_ros import weights
 from mrmllm_ros.environment import expand
@@ -29,6 +32,7 @@ from mrmllm_ros.perception.detector import (
     distinct,
 )
 from mrmllm_ros.perception.mask import Mask
+from mrmllm_ros.perception.raw_objects import BAD_SCORE, RawObjects, class_labels
 from mrmllm_ros.perception.roi_features import pool_boxes
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.pretrained import revision
@@ -41,6 +45,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".onnx", ".pt", ".engine")
 TASKS_WITH_BOXES = ("detect", "segment", "pose")
+
+# Objects that ultralytics keeps of an image, so that bad ones take no place from good ones.
+_MOST_RAW = 300
 
 
 class UltralyticsDetector(Detector):
@@ -59,7 +66,8 @@ class UltralyticsDetector(Detector):
         """Load the model and run it once.
 
         Raises:
-            DetectorError: If the model is missing, of another kind or unreadable.
+            DetectorError: If the model is missing, of another kind or unreadable, or has classes
+                without a name.
             WeightsError: If an embedded model is missing or damaged.
         """
         path = model_path(settings.model)
@@ -83,7 +91,7 @@ class UltralyticsDetector(Detector):
         finally:
             # ultralytics sets it to one less than there are cores, for every model of the process.
             torch.set_num_threads(threads)
-        self.labels = tuple(self._predictor.model.names.values())
+        self.labels = tuple(dict.fromkeys(self._predictor.model.names.values()))
         self.feature_width = 0 if warm_up.features is None else warm_up.features.shape[1]
         if _open_network(self._predictor) is not None:
             self._start_with(settings.initial_labels)
@@ -94,7 +102,8 @@ class UltralyticsDetector(Detector):
         arguments = self._predictor.args
         arguments.conf = settings.least_score
         arguments.iou = settings.iou_threshold
-        arguments.max_det = settings.max_detections
+        arguments.max_det = _MOST_RAW
+        self._predictor.max_detections = settings.max_detections
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
         """See `Detector.detect`."""
@@ -107,9 +116,21 @@ class UltralyticsDetector(Detector):
         ]
 
     def _perception(self, result: Results, feature_maps: list[torch.Tensor]) -> Perception:
-        candidates = _detections(result)
-        features = self._features(candidates, feature_maps) if feature_maps else None
-        return Perception.ranked(candidates, self._score_threshold, features)
+        height, width = result.orig_shape
+        resolution_wh = (width, height)
+        # RT-DETR's boxes come as they are; those of the others are checked already.
+        checked = _raw_objects(result.boxes.data).check(result.names, resolution_wh)
+        indices = checked.indices[: self._predictor.max_detections]
+        candidates = checked.detections.take(np.arange(len(indices)))
+        if result.masks is not None:
+            masks = _masks(result.masks.data[indices], candidates.xyxy, resolution_wh)
+            candidates = replace(candidates, masks=masks)
+        return Perception.ranked(
+            candidates,
+            self._score_threshold,
+            self._features(candidates, feature_maps) if feature_maps else None,
+            result.dropped + checked.dropped,
+        )
 
     def _features(self, candidates: Detections, feature_maps: list[torch.Tensor]) -> torch.Tensor:
         """(K, d_p): of each candidate, all levels of the network side by side."""
@@ -240,17 +261,36 @@ def _task(path: Path) -> str | None:
     return BaseBackend.read_metadata(path).get("task", "detect")
 
 
-def _detections(result: Results) -> Detections:
-    height, width = result.orig_shape
-    boxes = result.boxes.cpu().numpy()
-    xyxy = boxes.xyxy.astype(np.float32)
-    return Detections(
-        xyxy=xyxy,
-        scores=boxes.conf.astype(np.float32).clip(0, 1),
-        labels=tuple(result.names[int(i)] for i in boxes.cls),
-        resolution_wh=(width, height),
-        masks=None if result.masks is None else _masks(result.masks.data, xyxy, (width, height)),
-    )
+def _raw_objects(rows: torch.Tensor, xyxy: torch.Tensor | None = None) -> RawObjects:
+    """Unchecked objects of (N, 6 or more) rows: box, score, class id.
+
+    Args:
+        rows: What ultralytics makes of the network's output.
+        xyxy: (N, 4) boxes in pixels of the image, where those of the rows are in others.
+    """
+    boxes = rows[:, :4] if xyxy is None else xyxy
+    return RawObjects(*(part.cpu().numpy() for part in (boxes, rows[:, 4], rows[:, 5])))
+
+
+def _unclipped(
+    xyxy: torch.Tensor, input_hw: tuple[int, int], image_hw: tuple[int, int]
+) -> torch.Tensor:
+    """(N, 4) boxes of the network's input in pixels of the image, as far as they reach."""
+    corners = xyxy.reshape(-1, 2)
+    # Of a box with centre and size ultralytics does not clip the centre.
+    points = ops.scale_boxes(input_hw, torch.cat([corners, corners], 1), image_hw, xywh=True)
+    return points[:, :2].reshape(-1, 4)
+
+
+def _broken_scores(output: torch.Tensor, classes: int | None) -> list[int]:
+    """Number of objects with a NaN score in each image: no threshold lets them through.
+
+    Args:
+        output: (B, 4 + classes or more, N), or (B, N, 6 or more) where `classes` is None.
+        classes: Number of classes that have a score each.
+    """
+    scores = output[..., 4] if classes is None else output[:, 4 : 4 + classes].amax(1)
+    return scores.isnan().sum(1).tolist()
 
 
 def _masks(
@@ -318,6 +358,8 @@ def _make_predictor(
     class FeaturePredictor(model.task_map[model.task]["predictor"]):
         feature_maps: tuple[torch.Tensor, ...] = ()
         input_wh: tuple[int, int] = (0, 0)
+        max_detections: int = _MOST_RAW
+        named: bool = False
 
         def inference(self, im: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             outputs = super().inference(im, *args, **kwargs)
@@ -331,6 +373,55 @@ def _make_predictor(
         def keep_maps(self, _head: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
             # YOLOE puts its text embeddings behind the maps.
             self.feature_maps = tuple(level for level in inputs[0] if level.ndim == 4)
+
+        def postprocess(self, preds: Any, img: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            output = preds
+            while not isinstance(output, torch.Tensor):
+                output = output[0]
+            classes = self.scored_classes(preds, output)
+            # Counted before: ultralytics changes the output.
+            broken = _broken_scores(output, classes)
+            if not self.named:
+                self.name_classes(classes)
+            results = super().postprocess(preds, img, *args, **kwargs)
+            for result, count in zip(results, broken, strict=True):
+                result.dropped = getattr(result, "dropped", Counter())
+                result.dropped += Counter({BAD_SCORE: count})
+            return results
+
+        def construct_result(
+            self, pred: torch.Tensor, img: torch.Tensor, orig_img: np.ndarray, *args: Any
+        ) -> Results:
+            # Before ultralytics clips an infinite edge to that of the image.
+            boxes = _unclipped(pred[:, :4], img.shape[2:], orig_img.shape[:2])
+            checked = _raw_objects(pred, boxes).check(self.model.names, orig_img.shape[1::-1])
+            kept = pred[checked.indices[: self.max_detections]]
+            result = super().construct_result(kept, img, orig_img, *args)
+            result.dropped = checked.dropped
+            return result
+
+        def scored_classes(self, preds: Any, output: torch.Tensor) -> int | None:
+            """Number of classes that have a score each; None where only the best one has."""
+            end_to_end = getattr(self.model, "end2end", False)
+            if end_to_end or self.scale_fill or output.shape[-1] == 6:
+                return None
+            others = 0
+            if model.task == "segment":
+                protos = preds[0][1] if isinstance(preds[0], tuple) else preds[1]
+                others = protos.shape[1]
+            elif model.task == "pose":
+                others = math.prod(self.model.kpt_shape)
+            return output.shape[1] - 4 - others
+
+        def name_classes(self, classes: int | None) -> None:
+            """Make the names of the classes printable; raise where one is missing."""
+            backend = self.model.backend
+            if classes is None and self.model.format == "pt":
+                classes = backend.model.model[-1].nc
+            # Without names ultralytics makes up 999.
+            named = backend.metadata.get("names") if self.model.format != "pt" else backend.names
+            backend.names = class_labels(backend.names if named else {}, classes)
+            self.named = True
 
     overrides = {
         "mode": "predict",

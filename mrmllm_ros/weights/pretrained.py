@@ -14,6 +14,22 @@ from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.store import locate
 
 
+class ShapeMismatchError(ValueError):
+    """Weights in a file have other shapes than the configuration beside them asks for.
+
+    Attributes:
+        shapes: By name of the weights, their shape in the file and the one asked for.
+    """
+
+    def __init__(self, shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+        name, (stored, expected) = next(iter(shapes.items()))
+        super().__init__(
+            f"its weights do not fit its configuration: {name} has the shape {stored}, expected "
+            f"{expected}"
+        )
+        self.shapes = shapes
+
+
 def resolve(model: str, kind: str, parameter: str, error: type[MrmllmError]) -> str:
     """Where to load a model from.
 
@@ -52,11 +68,21 @@ def load_weights(auto: Any, source: str, besides: str | None = None, **options: 
 
     Raises:
         ValueError: If weights are missing, in whose place transformers would put random ones.
+        ShapeMismatchError: If weights have other shapes than the configuration asks for.
         Exception: Whatever else transformers raises where it cannot load it.
     """
     model, report = auto.from_pretrained(
-        source, use_safetensors=True, output_loading_info=True, **options
+        source,
+        use_safetensors=True,
+        output_loading_info=True,
+        # They are reported below, with their shapes.
+        ignore_mismatched_sizes=True,
+        **options,
     )
+    if mismatched := report["mismatched_keys"]:
+        raise ShapeMismatchError(
+            {name: (tuple(stored), tuple(asked)) for name, stored, asked in sorted(mismatched)}
+        )
     missing = sorted(
         name for name in report["missing_keys"] if besides is None or besides not in name
     )

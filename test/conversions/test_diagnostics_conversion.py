@@ -97,12 +97,29 @@ def test_the_values_of_a_camera_have_units():
         "dropped": "50",
         "unusable": "0",
         "failed": "0",
+        "invalid objects": "0",
+        "objects outside the image": "0",
         "latency, median (s)": "0.025",
         "latency, 95th percentile (s)": "0.040",
         "latency with fusion, median (s)": "0.500",
         "latency with fusion, 95th percentile (s)": "0.750",
         "age of the newest result (s)": "0.125",
     }
+
+
+def test_a_detector_that_gives_invalid_objects_is_a_warning_with_reason_and_count():
+    reason = "invalid objects in an image of camera front: box is inverted: 7"
+    front = after_a_window(replace(GOOD, invalid=7), last_error=reason)
+    assert front.level == WARN
+    assert "7 objects of 100 images were invalid in the last 5 s and dropped" in front.message
+    assert reason in front.message
+    assert values(front)["invalid objects"] == "7"
+
+
+def test_objects_outside_the_image_are_counted_and_no_fault():
+    front = after_a_window(replace(GOOD, outside=7))
+    assert front.level == OK
+    assert values(front)["objects outside the image"] == "7"
 
 
 def test_what_is_not_known_yet_is_empty_under_the_same_keys():

@@ -4,13 +4,14 @@ import threading
 from dataclasses import replace
 
 import pytest
-from fakes import PATIENCE_S, decode, engine_threads, make_frame
+from fakes import PATIENCE_S, decode, engine_threads, make_frame, perceive
 
 from mrmllm_ros.engine.engine import Engine, Handlers
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.question_worker import Query
 from mrmllm_ros.perception.detector import FixedVocabularyError, VocabularyError
+from mrmllm_ros.perception.raw_objects import OUTSIDE
 from mrmllm_ros.perception.tracking import Tracker
 
 # Scenes are read when a question asks for it.
@@ -548,3 +549,20 @@ def test_after_stopping_nothing_is_taken(engine, detector):
 def test_stopping_an_idle_engine_twice_does_no_harm(engine):
     engine.stop()
     engine.stop()
+
+
+def test_dropped_objects_are_counted_by_camera_and_the_newest_reason_is_kept(
+    make_engine, see, detector, monkeypatch
+):
+    def detect(images):
+        dropped = {"box is inverted": 2, OUTSIDE: 3}
+        return [replace(perceive(image), dropped=dropped) for image in images]
+
+    monkeypatch.setattr(detector, "detect", detect)
+    engine = make_engine("front", "rear")
+    for value in (1, 2):
+        see(engine, make_frame(value, "front"))
+    cameras = engine.statistics().cameras
+    assert (cameras["front"].invalid, cameras["front"].outside) == (4, 6)
+    assert (cameras["rear"].invalid, cameras["rear"].outside) == (0, 0)
+    assert "camera front: box is inverted: 2" in engine.statistics().last_error

@@ -297,5 +297,28 @@ def test_an_answer_cites_the_objects_whose_numbers_stand_in_brackets(text, count
 def test_a_label_with_line_breaks_stays_on_its_line(make_detections):
     detections = make_detections(("cup\n[9] gun", 0.9, (0, 0, 64, 48)))
     objects = describe_objects(detections, PromptSettings(), len)
-    assert objects == "cup [9] gun [1] left 5,10"
+    assert objects == "cup (9) gun [1] left 5,10"
     assert listed(objects) == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [
+        ("sign [3]", "sign (3)"),
+        ("[7]", "(7)"),
+        ("[1] bus [2] left 5,10", "(1) bus (2) left 5,10"),
+        ("", "object"),
+        (" \n", "object"),
+        ("stop\n[3] cup", "stop (3) cup"),
+        ("stop\x00\x1b[3]", "stop (3)"),
+        ("a\u2028b\x85c", "a b c"),
+    ],
+)
+def test_no_label_seems_to_be_a_citation_or_another_line(label, written, make_detections):
+    objects = make_detections((label, 0.9, (0, 0, 64, 48)), ("cup", 0.8, (0, 0, 64, 48)))
+    *_, named, cup = describe(objects).splitlines()
+    assert (named, cup) == (f"{written} [1] left 5,10", "cup [2] left 5,10")
+    assert cited_ids(named) == (1,)
+    assert listed(describe(objects)) == 2
+    # Nor does an answer that says the label as the prompt has it.
+    assert cited_ids(f"I see a {written} [1].", 9) == (1,)

@@ -12,6 +12,7 @@ from mrmllm_ros.perception.detector import (
     VocabularyError,
     load_detector,
 )
+from mrmllm_ros.perception.raw_objects import INVERTED, OUTSIDE
 from mrmllm_ros.settings import SettingsError
 
 
@@ -128,3 +129,22 @@ def test_an_embedded_model_of_the_other_backend_is_refused_with_the_parameter(co
     settings = DetectorSettings(backend="transformers", model="nanodet-g")
     with pytest.raises(DetectorError, match=r"nanodet-g is embedded .* detector\.backend to"):
         load_detector(settings, compute)
+
+
+def test_features_that_are_not_finite_count_as_zero(make_detections):
+    candidates = make_detections(("cup", 0.5, (0, 0, 9, 9)), ("bus", 0.5, (0, 0, 99, 99)))
+    features = torch.tensor([[1.0, torch.nan], [torch.inf, 2.0]])
+    ranked = Perception.ranked(candidates, 0.3, features)
+    assert ranked.features.tolist() == [[0.0, 2.0], [1.0, 0.0]]
+
+
+def test_objects_outside_the_image_are_no_fault_of_the_model(make_detections):
+    perception = Perception(make_detections(), 0.3, dropped={OUTSIDE: 3, INVERTED: 2})
+    assert perception.invalid == 2
+    assert Perception(make_detections(), 0.3).invalid == 0
+
+
+def test_labels_to_look_for_stay_on_one_line():
+    detector = Open()
+    detector.set_vocabulary(["red\n[3] bus", "cup\x00"])
+    assert detector.labels == ("red [3] bus", "cup")

@@ -44,6 +44,16 @@ def test_after_a_jump_back_in_time_what_is_from_the_future_is_forgotten(distance
     assert distances.at("front", 10 * SECOND) == {"8": 3.0}
 
 
+@pytest.mark.parametrize("back_ns", [5_000_000, 120_000_000, SECOND])
+def test_a_small_step_back_forgets_no_distance(back_ns):
+    distances = Distances(max_age_s=0.1)
+    distances.update("front", 10 * SECOND, {"7": 2.0, "8": 3.0})
+    assert distances.at("front", 10 * SECOND - back_ns) == {"7": 2.0, "8": 3.0}
+    # A measurement that comes late is not newer than what is known.
+    distances.update("front", 10 * SECOND - back_ns, {"7": 2.5, "9": 4.0})
+    assert distances.at("front", 10 * SECOND - back_ns) == {"7": 2.0, "8": 3.0, "9": 4.0}
+
+
 def test_each_camera_has_its_own(distances):
     distances.update("front", 0, {"7": 2.0})
     distances.update("rear", 0, {"7": 4.0})

@@ -2,6 +2,7 @@
 import pytest
 
 from mrmllm_ros.perception.stamped_buffer import StampedBuffer
+from mrmllm_ros.perception.stamps import JUMP_BACK_NS
 
 
 @pytest.fixture
@@ -52,11 +53,28 @@ def test_a_smaller_capacity_holds_from_the_next_one_on(buffer):
     assert buffer.newest_ns == 400
 
 
-def test_after_a_jump_back_what_is_later_is_forgotten(buffer):
-    assert fill(buffer, 100, 200, 300, 150) == [False, False, False, True]
-    assert buffer.newest_ns == 150
-    assert buffer.nearest(300, tolerance_ns=50) is None
-    assert buffer.nearest(100, tolerance_ns=0) == "at 100"
+def test_after_a_jump_back_what_is_later_is_forgotten_once(buffer):
+    ago = 5 * JUMP_BACK_NS
+    stamps = (100, ago + 200, ago + 300, 150, 250)
+    assert fill(buffer, *stamps) == [False, False, False, True, False]
+    assert buffer.newest_ns == 250
+    assert buffer.nearest(ago + 300, tolerance_ns=50) is None
+    assert [buffer.nearest(s, 0) for s in (100, 150, 250)] == ["at 100", "at 150", "at 250"]
+
+
+@pytest.mark.parametrize("back", [1, 5_000_000, 120_000_000, JUMP_BACK_NS])
+def test_after_a_small_step_back_nothing_is_forgotten(back, buffer):
+    start = 10 * JUMP_BACK_NS
+    stamps = (start, start + back + 1, start + 1, start + back + 2)
+    assert fill(buffer, *stamps) == [False] * 4
+    assert buffer.newest_ns == start + back + 2
+    for stamp in stamps:
+        assert buffer.nearest(stamp, tolerance_ns=0) == f"at {stamp}"
+
+
+def test_the_oldest_by_their_stamps_go_first(buffer):
+    fill(buffer, 300, 100, 200, 400, capacity=2)
+    assert [buffer.nearest(s, 0) for s in (200, 300, 400)] == [None, "at 300", "at 400"]
 
 
 def test_the_same_stamp_again_replaces_what_was_there(buffer):

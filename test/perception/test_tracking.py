@@ -135,6 +135,53 @@ def test_a_jump_back_in_time_starts_anew_with_new_ids(see, tracker):
     assert walk(see, tracker, 0, 3, lambda n: 100) == ["", "2", "2"]
 
 
+def every_fifth(n):
+    """Stamps of 10 images a second, each fifth 5 ms before the one that came before it."""
+    return n / 10 - 0.105 * (n % 5 == 4)
+
+
+def jittered(n):
+    """Stamps up to 120 ms off."""
+    return n / 10 + np.random.default_rng(n).uniform(-0.12, 0.12)
+
+
+def set_back(n):
+    """Stamps of a clock that is set back by 0.9 s once."""
+    return n / 10 - 0.9 * (n >= 20)
+
+
+def doubled(n):
+    """Two images of each stamp."""
+    return n // 2 / 5
+
+
+@pytest.mark.parametrize("stamp_s", [every_fifth, jittered, set_back, doubled])
+def test_stamps_that_step_back_a_little_change_no_id(stamp_s, see, tracker):
+    ids = [see(tracker, 100 + stamp_s(n), walker(5 * n), walker(600 - 5 * n)) for n in range(40)]
+    assert ids == [["", ""], *[ids[1]] * 39]
+    assert sorted(ids[1]) == ["1", "2"]
+
+
+def test_an_object_hidden_while_stamps_step_back_keeps_its_id(see, tracker):
+    for n in range(40):
+        seen = [] if 20 <= n < 26 else [walker(3 * n)]
+        ids = see(tracker, 100 + jittered(n), *seen)
+    assert ids == ["1"]
+
+
+def test_a_doubtful_box_brings_back_no_object_hidden_in_an_image_of_the_same_stamp(see, tracker):
+    walk(see, tracker, 0, 5, lambda n: 100)
+    assert see(tracker, 0.4) == []
+    assert see(tracker, 0.4, walker(100, score=0.1)) == [""]
+
+
+@pytest.mark.parametrize("back_s", [1.01, 5.0, 1e9])
+def test_a_jump_back_of_more_than_a_second_starts_over(back_s, see, tracker):
+    walk(see, tracker, 0, 5, lambda n: 100)
+    jumped = [see(tracker, n / 10 - back_s, walker(100))[0] for n in range(4, 8)]
+    assert jumped == ["", "2", "2", "2"]
+
+
 def test_images_of_one_stamp_are_all_tracked(see, tracker):
     assert [see(tracker, 5.0, walker(100))[0] for _ in range(4)] == ["", "1", "1", "1"]
 

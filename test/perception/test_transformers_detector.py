@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import shutil
 from dataclasses import replace
 
@@ -42,6 +43,7 @@ from mrmllm_ros.perception.detector import (
     VocabularyError,
     load_detector,
 )
+from mrmllm_ros.perception.raw_objects import BAD_SCORE, INVERTED, NO_SIZE, NOT_FINITE, OUTSIDE
 
 QUERIES = 12
 NAMES = {"id2label": {0: "cup", 1: "bus", 2: "door"}}
@@ -511,3 +513,115 @@ def test_a_model_without_the_weights_of_its_head_is_refused(copied, compute):
     model.save_pretrained(copied, state_dict=state)
     with pytest.raises(DetectorError, match=r"no weights for class_labels_classifier\.bias and 1"):
         load_detector(settings_for(copied), compute)
+
+
+NAN, INF = float("nan"), float("inf")
+# Centre and size as shares of the image.
+BAD_BOXES = {
+    "inverted": ((0.5, 0.5, -0.2, 0.2), INVERTED),
+    "without size": ((0.5, 0.5, 0.0, 0.2), NO_SIZE),
+    "NaN": ((0.5, NAN, 0.2, 0.2), NOT_FINITE),
+    "infinite": ((0.5, 0.5, INF, 0.2), NOT_FINITE),
+    "outside": ((1.5, 0.5, 0.2, 0.2), OUTSIDE),
+}
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Gives a detector's network other outputs: `change` gets them before the processor does."""
+
+    def spoil(detector, change):
+        model = detector._model
+
+        class Spoilt:
+            config = model.config
+
+            def __call__(self, **inputs):
+                outputs = model(**inputs)
+                change(outputs)
+                return outputs
+
+        monkeypatch.setattr(detector, "_model", Spoilt())
+
+    return spoil
+
+
+def boxes_with_features(perception):
+    """(K, 4 + d_p) what stays together."""
+    return torch.cat([torch.from_numpy(perception.candidates.xyxy), perception.features], 1)
+
+
+@pytest.mark.parametrize("kind", BAD_BOXES)
+def test_a_bad_box_is_dropped_and_the_others_keep_their_features(kind, tiny, image, spoil):
+    box, reason = BAD_BOXES[kind]
+    [before] = tiny.detect([image])
+
+    def change(outputs):
+        outputs.pred_boxes[:, ::2] = torch.tensor(box)
+
+    spoil(tiny, change)
+    [after] = tiny.detect([image])
+    assert after.dropped[reason] > 0
+    assert 0 < len(after.candidates) < len(before.candidates)
+    differences = boxes_with_features(after)[:, None] - boxes_with_features(before)
+    assert differences.abs().amax(-1).amin(1).max() < 0.01
+
+
+def test_scores_that_are_nan_are_counted_and_cost_no_other(tiny, image, spoil):
+    def change(outputs):
+        outputs.logits[:, 1:4] = NAN
+
+    spoil(tiny, change)
+    [perception] = tiny.detect([image])
+    assert perception.dropped[BAD_SCORE] == 3
+    assert len(perception.candidates) > 0
+    assert len(perception.features) == len(perception.candidates)
+
+
+def test_bad_boxes_take_no_place_from_good_ones(tiny, image, spoil):
+    def change(outputs):
+        worst = outputs.logits.max(-1).values.max(-1).values[0]
+        outputs.pred_boxes[0, 0] = NAN
+        outputs.logits[0, 0] = worst
+
+    spoil(tiny, change)
+    tiny.configure(replace(tiny._settings, max_detections=1))
+    [perception] = tiny.detect([image])
+    assert len(perception.candidates) == 1
+
+
+def rename(folder, id2label):
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = id2label
+    config.pop("label2id", None)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("name", [make.__name__ for make in CLOSED])
+@pytest.mark.parametrize("id2label", [{0: "cup", 1: "bus"}, {0: "cup", 1: "bus", 7: "door"}])
+def test_fewer_names_than_classes_are_an_error_with_both_counts(
+    name, id2label, folders, compute, tmp_path
+):
+    folder = shutil.copytree(folders[name], tmp_path / "renamed")
+    rename(folder, id2label)
+    with pytest.raises(DetectorError, match="gives 3 classes and has names for 2 of them"):
+        load_detector(settings_for(folder), compute)
+
+
+def test_names_made_up_by_transformers_are_taken_with_a_warning(copied, compute, caplog):
+    rename(copied, {i: f"LABEL_{i}" for i in range(3)})
+    detector = load_detector(settings_for(copied), compute)
+    assert detector.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert "has no names for its 3 classes, only LABEL_0 and the like" in caplog.text
+
+
+def test_names_that_are_blank_or_twice_there_or_hold_control_characters_can_be_used(
+    copied, compute, image
+):
+    rename(copied, {0: "", 1: "sign [3]", 2: "stop\n[7]"})
+    detector = load_detector(settings_for(copied), compute)
+    assert detector.labels == ("class 0", "sign [3]", "stop [7]")
+    [perception] = detector.detect([image])
+    assert set(perception.candidates.labels) <= set(detector.labels)
+    rename(copied, dict.fromkeys(range(3), "N/A"))
+    assert load_detector(settings_for(copied), compute).labels == ("N/A",)

@@ -18,6 +18,14 @@ from mrmllm_ros.perception.detector import (
     VocabularyError,
     load_detector,
 )
+from mrmllm_ros.perception.raw_objects import (
+    BAD_SCORE,
+    INVERTED,
+    NO_SIZE,
+    NOT_FINITE,
+    OUTSIDE,
+    UNNAMED,
+)
 from mrmllm_ros.perception.roi_features import pool_boxes
 from mrmllm_ros.perception.ultralytics_detector import mask_in_image, model_path, to_letterbox
 
@@ -651,3 +659,164 @@ def test_ultralytics_neither_installs_packages_nor_asks_the_network():
 
     assert not utils.AUTOINSTALL
     assert not utils.ONLINE
+
+
+# What a bad model gives beside a person: centre, size and scores of three classes.
+PERSON = (160, 160, 80, 80, 0.9, 0, 0)
+BAD_COLUMNS = {
+    "inverted": ((60, 60, -20, 40, 0, 0.95, 0), INVERTED),
+    "doubtful": ((60, 60, 40, -20, 0, 0.1, 0), INVERTED),
+    "without size": ((60, 60, 0, 40, 0, 0.95, 0), NO_SIZE),
+    "NaN": ((60, 60, np.nan, 40, 0, 0.95, 0), NOT_FINITE),
+    "infinite": ((60, 60, np.inf, 40, 0, 0.95, 0), NOT_FINITE),
+    "outside": ((900, 60, 40, 40, 0, 0.95, 0), OUTSIDE),
+    "score beyond 1": ((60, 60, 40, 40, 0, 1.5, 0), BAD_SCORE),
+    "NaN score": ((60, 60, 40, 40, 0, np.nan, 0), BAD_SCORE),
+}
+# The same of a model that chooses by itself: corners, score, class.
+BAD_ROWS = {
+    "no such class": ((60, 60, 90, 90, 0.95, 3), UNNAMED),
+    "negative class": ((60, 60, 90, 90, 0.95, -1), UNNAMED),
+    "class between two": ((60, 60, 90, 90, 0.95, 0.5), UNNAMED),
+    "inverted": ((90, 60, 60, 90, 0.95, 0), INVERTED),
+    "NaN score": ((60, 60, 90, 90, np.nan, 0), BAD_SCORE),
+}
+THREE_NAMES = {0: "person", 1: "dog", 2: "cat"}
+
+
+@pytest.fixture
+def make_constant(tmp_path):
+    """Saves an ONNX model that gives the same for each image: its output, and a feature map."""
+
+    def make(output, names=THREE_NAMES, features=True):
+        # Each cell of the map holds its column and its row.
+        column = np.arange(10, dtype=np.float32)
+        cells = np.stack([np.tile(column, (10, 1)), np.tile(column[:, None], (1, 10))])[None]
+        outputs = {"output0": np.asarray(output, np.float32)[None], "maps": cells}
+        if not features:
+            del outputs["maps"]
+        constants = [
+            onnx.helper.make_node("Constant", [], [key], value=onnx.numpy_helper.from_array(value))
+            for key, value in outputs.items()
+        ]
+        info = onnx.helper.make_tensor_value_info
+        image = info("images", onnx.TensorProto.FLOAT, [1, 3, 320, 320])
+        described = [info(k, onnx.TensorProto.FLOAT, v.shape) for k, v in outputs.items()]
+        graph = onnx.helper.make_graph(constants, "constant", [image], described)
+        opset = [onnx.helper.make_opsetid("", 17)]
+        model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+        metadata = {"task": "detect", "stride": "32", "batch": "1", "imgsz": "[320, 320]"}
+        if names is not None:
+            metadata["names"] = str(names)
+        onnx.helper.set_model_props(model, metadata)
+        onnx.save(model, tmp_path / "constant.onnx")
+        return tmp_path / "constant.onnx"
+
+    return make
+
+
+@pytest.fixture
+def grey():
+    """(320, 640, 3): half as high as the network's input once it fits in."""
+    return np.full((320, 640, 3), 128, np.uint8)
+
+
+def assert_only_the_person(perception, reason):
+    assert perception.candidates.labels == ("person",)
+    # The input's square of 320 shows the image at half its size, 80 pixels down.
+    np.testing.assert_allclose(perception.candidates.xyxy, [(240, 80, 400, 240)], atol=0.01)
+    assert perception.dropped == {reason: 1}
+    # The middle of the person is in the middle of the map.
+    torch.testing.assert_close(perception.features, torch.tensor([[4.5, 4.5]]))
+
+
+@pytest.mark.parametrize("kind", BAD_COLUMNS)
+def test_a_bad_object_is_dropped_and_the_person_keeps_its_own_features(
+    kind, compute, make_constant, grey
+):
+    bad, reason = BAD_COLUMNS[kind]
+    detector = load(compute, model=make_constant(np.transpose([bad, PERSON])), max_detections=1)
+    [perception] = detector.detect([grey])
+    assert_only_the_person(perception, reason)
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_a_bad_object_of_a_model_without_suppression_is_dropped_too(
+    kind, compute, make_constant, grey
+):
+    bad, reason = BAD_ROWS[kind]
+    person = (120, 120, 200, 200, 0.9, 0)
+    detector = load(compute, model=make_constant([bad, person]), max_detections=1)
+    [perception] = detector.detect([grey])
+    assert_only_the_person(perception, reason)
+
+
+def test_boxes_partly_outside_the_image_are_clipped_to_it(compute, make_constant, grey):
+    columns = np.transpose([(0, 160, 80, 9000, 0.9, 0, 0)])
+    [perception] = load(compute, model=make_constant(columns)).detect([grey])
+    np.testing.assert_allclose(perception.candidates.xyxy, [(0, 0, 80, 320)], atol=0.01)
+    assert not perception.dropped
+
+
+@pytest.mark.parametrize(("names", "named"), [({0: "person", 1: "dog"}, 2), (None, 0)])
+def test_classes_without_a_name_are_an_error_with_both_counts(
+    names, named, compute, make_constant
+):
+    path = make_constant(np.transpose([PERSON]), names)
+    match = rf"constant\.onnx cannot be loaded: it gives 3 classes and has names for {named} of"
+    with pytest.raises(DetectorError, match=match):
+        load(compute, model=path)
+
+
+def test_a_pt_model_with_fewer_names_than_classes_is_an_error_with_both_counts(
+    compute, make_model, tmp_path
+):
+    model = ultralytics.YOLO(make_model("yolov8n"))
+    model.model.names = {i: f"thing {i}" for i in range(79)}
+    model.save(tmp_path / "short.pt")
+    with pytest.raises(DetectorError, match=r"gives 80 classes and has names for 79 of them"):
+        load(compute, model=tmp_path / "short.pt")
+
+
+def test_a_segmentation_model_with_fewer_names_than_classes_is_an_error_with_both_counts(
+    compute, segmentation_path, tmp_path
+):
+    model = ultralytics.YOLO(segmentation_path)
+    model.model.names = {i: f"thing {i}" for i in range(79)}
+    model.save(tmp_path / "short.pt")
+    with pytest.raises(DetectorError, match=r"gives 80 classes and has names for 79 of them"):
+        load(compute, model=tmp_path / "short.pt")
+
+
+def test_names_that_are_blank_or_twice_there_or_hold_control_characters_can_be_used(
+    compute, make_constant, grey
+):
+    names = {0: "", 1: "sign [3]", 2: "sign [3]", 3: "stop\n[7]"}
+    columns = np.transpose([(160, 160, 80, 80, 0.9, 0, 0, 0), (60, 160, 40, 40, 0, 0, 0, 0.8)])
+    detector = load(compute, model=make_constant(columns, names))
+    assert detector.labels == ("class 0", "sign [3]", "stop [7]")
+    [perception] = detector.detect([grey])
+    assert perception.candidates.labels == ("class 0", "stop [7]")
+
+
+def test_masks_stay_with_their_objects_where_others_are_dropped(segmenter, bus_image):
+    [before] = segmenter.detect([bus_image])
+    names = segmenter._predictor.model.backend.names
+    gone = before.candidates.labels[0]
+    others = {i if name != gone else 1000: name for i, name in names.items()}
+    segmenter._predictor.model.backend.names = others
+    [after] = segmenter.detect([bus_image])
+    segmenter._predictor.model.backend.names = names
+    assert set(after.dropped) == {UNNAMED}
+    kept = {box.tobytes(): mask for box, mask in _boxes_and_masks(before)}
+    same = 0
+    for box, mask in _boxes_and_masks(after):
+        if (own := kept.get(box.tobytes())) is not None:
+            np.testing.assert_array_equal(mask.inside, own.inside)
+            same += 1
+    assert gone not in after.candidates.labels
+    assert same > 0
+
+
+def _boxes_and_masks(perception):
+    return zip(perception.candidates.xyxy, perception.candidates.masks, strict=True)

@@ -130,7 +130,7 @@ def save_image(path: Path, bgr: np.ndarray) -> None:
         ImageError: If the image cannot be encoded or the file cannot be written.
     """
     try:
-        _write(path.resolve(), encode_image(bgr, path.suffix))
+        _write(Path(os.path.realpath(path)), encode_image(bgr, path.suffix))
     except ImageError as error:
         raise ImageError(f"cannot save {path}: {error}") from error
     except OSError as error:

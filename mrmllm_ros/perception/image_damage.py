@@ -30,6 +30,7 @@ _MAX_EXCESS_BYTES = 16
 _READ_AHEAD = b"\xff\x00" * 8
 # More intervals take too long, and damage in one of them spoils little of the image.
 _MAX_INTERVALS = 160
+_MAX_SIDE = 65500  # libjpeg's limit.
 # Pillow takes larger images for an attack.
 _MAX_PIXELS = 80_000_000
 
@@ -140,7 +141,7 @@ def _jpeg_damage(data: bytes) -> str:
     sizes = list(_interval_sizes(scan))
     if len(intervals) != len(sizes):
         return f"the JPEG data has {len(intervals)} restart intervals in place of {len(sizes)}"
-    if len(sizes) > _MAX_INTERVALS:
+    if len(sizes) > _MAX_INTERVALS or max(map(max, sizes)) > _MAX_SIDE:
         return ""
     for size, interval in zip(sizes, intervals, strict=True):
         if damage := _interval_damage(scan.with_size(size), interval):
@@ -222,7 +223,7 @@ def _interval_damage(header: bytes, coded: bytes) -> str:
     try:
         with Image.open(file) as image:
             # The least work beside reading the codes.
-            image.draft("L", (image.width // 8, image.height // 8))
+            image.draft("L", (1, 1))
             image.load()
     except (OSError, SyntaxError) as error:
         return f"the JPEG data is incomplete or damaged ({error})"

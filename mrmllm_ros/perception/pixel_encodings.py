@@ -100,8 +100,8 @@ def check_encoding(encoding: str) -> None:
             f"driver publish {' or '.join(colors)}"
         )
     raise ImageError(
-        f"encoding {encoding!r} has no colors but measurements such as depth; use the topic of the "
-        "color image (a gray image of 16 bits is mono16)"
+        f"encoding {encoding!r} has no colors but measurements such as depth; use the topic of "
+        "the color image (a gray image of 16 bits is mono16)"
     )
 
 

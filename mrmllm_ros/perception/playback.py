@@ -40,7 +40,7 @@ def named_frames(path: Path) -> Iterator[tuple[Path, np.ndarray]]:
     # Maps and not generators: after a file that cannot be read they go on with the next one.
     if files is None:
         return _video_frames(path)
-    return map(lambda file: (file, read_image(file)), files)
+    return map(_named_image, files)
 
 
 def _image_files(path: Path) -> list[Path] | None:
@@ -53,12 +53,18 @@ def _image_files(path: Path) -> list[Path] | None:
     return [path] if path.suffix.lower() in IMAGE_SUFFIXES else None
 
 
+def _named_image(path: Path) -> tuple[Path, np.ndarray]:
+    return path, read_image(path)
+
+
 def _video_frames(path: Path) -> Iterator[tuple[Path, np.ndarray]]:
     if not path.is_file():
         raise ImageError(f"there is no file or folder {path}")
     capture = cv2.VideoCapture(str(path))
     try:
         available, frame = capture.read()
+        if not available and capture.isOpened():
+            raise ImageError(f"{path} is a video of which OpenCV can decode no image")
         if not available:
             raise ImageError(f"{path} is neither an image nor a video that OpenCV can read")
         while available:

@@ -181,7 +181,7 @@ def test_a_changed_bit_in_a_png_is_damage(share, png):
     at = int(len(png) * share) - 12
     changed = png[:at] + bytes([png[at] ^ 4]) + png[at + 1 :]
     assert find_damage(changed)
-    with pytest.raises(ImageError, match="the image is damaged: .*PNG"):
+    with pytest.raises(ImageError, match=r"the image is damaged: .*PNG"):
         decode_image(changed)
 
 

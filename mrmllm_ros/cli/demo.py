@@ -193,10 +193,9 @@ def _record(source: Source, question: str, response: Query.Response) -> dict[str
 
 def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> str | None:
     """Save the very image that the answer is about; returns its name, None if it does not come."""
-    import cv2
-
     from mrmllm_ros.conversions.headers import nanoseconds
     from mrmllm_ros.perception.annotation import draw_caption
+    from mrmllm_ros.perception.images import save_image
 
     answer = response.answer
     image = client.annotated(nanoseconds(answer.header.stamp), _PICTURE_TIMEOUT_S)
@@ -204,7 +203,7 @@ def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> s
         print("   the annotated picture of this image has not come")
         return None
     caption = [f"Q: {answer.question or '(describe)'}", f"A: {answer.text}"]
-    cv2.imwrite(str(path), draw_caption(image, caption))
+    save_image(path, draw_caption(image, caption))
     print(f"   {path}")
     return path.name
 

@@ -198,20 +198,12 @@ def _print_detections(records: list[dict[str, Any]]) -> None:
 
 
 def _save(path: Path, image: np.ndarray, detections: EnrichedDetections) -> None:
-    import cv2
-
     from mrmllm_ros.perception.annotation import draw_detections
-    from mrmllm_ros.perception.images import ImageError
+    from mrmllm_ros.perception.images import save_image
     from mrmllm_ros.perception.legend import caption
 
     reported = detections.reported
     shown = detections.fused.take(reported)
     captions = map(caption, reported + 1, shown.labels, shown.scores)
-    try:
-        drawn = draw_detections(image, shown, list(captions))
-        saved = cv2.imwrite(str(path), drawn)
-    except cv2.error as error:
-        raise ImageError(f"cannot save {path}: {error.err}") from error
-    if not saved:
-        raise ImageError(f"cannot save {path}: no such folder, or it may not be written")
+    save_image(path, draw_detections(image, shown, list(captions)))
     print(f"saved {path}", file=sys.stderr)

@@ -5,45 +5,61 @@ from __future__ import annotations
 
 import array
 
-import cv2
 import numpy as np
-from cv_bridge import CvBridge, CvBridgeError
+from cv_bridge import CvBridge
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from mrmllm_ros.perception.images import ImageError, decode_image
+from mrmllm_ros.conversions.compressed_images import bgr_from_compressed
+from mrmllm_ros.perception.images import ImageError, encode_image
+from mrmllm_ros.perception.pixel_encodings import (
+    HALF_CHROMA_YUV,
+    PACKED_YUV,
+    PIXEL_ENCODINGS,
+    PixelEncoding,
+    bgr_from_full_chroma_yuv,
+    bgr_from_half_chroma_yuv,
+    bgr_from_packed_yuv,
+    bgr_from_pixels,
+    check_encoding,
+)
 
 _BRIDGE = CvBridge()
+# Every cv_bridge converts these to the same colors; what else one converts differs by version.
+_BRIDGED = frozenset({"bgr8", "rgb8", "bgra8", "rgba8", "mono8"})
 
 
 def bgr_from_image(message: Image) -> np.ndarray:
-    """Decode an image of any colour encoding that cv_bridge knows.
+    """Decode an image of any gray or color encoding, as cv_bridge does it.
 
-    The message is checked first: cv_bridge trusts it. Padding at the end of rows (`step`) is cut
-    off, for not every cv_bridge does so.
+    Padding at the end of rows (`step`) is cut off. `step` of an image in planes is that of the
+    plane of luma.
 
     Returns:
-        (H, W, 3) uint8 in BGR order; it may share the message's memory.
+        (H, W, 3) uint8 in BGR order.
 
     Raises:
-        ImageError: If the image is empty, shorter than it says, or of an unknown encoding.
+        ImageError: If the image is empty, shorter than it says, of an unknown encoding, of one
+            without colors, or of a size that its encoding does not allow.
     """
-    itemsize, rows = _checked_rows(message)
-    packed = Image(
-        height=message.height,
-        width=message.width,
-        encoding=message.encoding,
-        # The order of bytes means nothing where a value is one byte.
-        is_bigendian=message.is_bigendian if itemsize > 1 else 0,
-        step=rows.shape[1],
-    )
-    padded = len(message.data) != rows.size
-    packed.data = array.array("B", rows.tobytes()) if padded else message.data
-    try:
-        return _BRIDGE.imgmsg_to_cv2(packed, "bgr8")
-    except (CvBridgeError, cv2.error, AttributeError, TypeError, ValueError, KeyError) as error:
-        # AttributeError: cv_bridge's wheel on swapped bytes, with NumPy 2.
-        raise ImageError(f"encoding {message.encoding!r} has no colours: {error}") from error
+    encoding = message.encoding
+    check_encoding(encoding)
+    if encoding in _BRIDGED:
+        return _BRIDGE.imgmsg_to_cv2(_packed(message), "bgr8")
+    if encoding in PIXEL_ENCODINGS:
+        return bgr_from_pixels(_pixels(message, PIXEL_ENCODINGS[encoding]), encoding)
+    if encoding in PACKED_YUV:
+        _check_even(message, "width")
+        shape = (message.height, message.width, 2)
+        return bgr_from_packed_yuv(rows_of(message, 2).reshape(shape), encoding)
+    if encoding in HALF_CHROMA_YUV:
+        _check_even(message, "width", "height")
+        half_rows = _plane(message, message.height * 3 // 2, message.width)
+        return bgr_from_half_chroma_yuv(half_rows, encoding)
+    luma = _plane(message, message.height, message.width)
+    start, step = message.step * message.height, 2 * message.step
+    chroma = _plane(message, message.height, 2 * message.width, start, step)
+    return bgr_from_full_chroma_yuv(luma, chroma.reshape(*luma.shape, 2))
 
 
 def bgr_from_message(message: Image | CompressedImage) -> np.ndarray:
@@ -56,7 +72,7 @@ def bgr_from_message(message: Image | CompressedImage) -> np.ndarray:
         ImageError: If the image cannot be used.
     """
     if isinstance(message, CompressedImage):
-        return decode_image(message.data)
+        return bgr_from_compressed(message)
     return bgr_from_image(message)
 
 
@@ -83,10 +99,12 @@ def jpeg_from_bgr(bgr: np.ndarray, header: Header, quality: int) -> CompressedIm
         bgr: (H, W, 3) uint8.
         header: Taken over as it is.
         quality: From 1 to 100.
+
+    Raises:
+        ImageError: If the image is empty or too large for a JPEG.
     """
-    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
-    message.data = array.array("B", encoded.tobytes())
+    message.data = array.array("B", encode_image(bgr, ".jpg", quality))
     return message
 
 
@@ -103,31 +121,76 @@ def rows_of(message: Image, pixel_bytes: int) -> np.ndarray:
     Raises:
         ImageError: If the image is empty or shorter than it says.
     """
+    return _plane(message, message.height, message.width * pixel_bytes)
+
+
+def _plane(
+    message: Image, rows: int, row_bytes: int, start: int = 0, step: int | None = None
+) -> np.ndarray:
+    """Rows of an image's bytes.
+
+    Args:
+        message: Any image.
+        rows: Number of rows.
+        row_bytes: Bytes of a row that belong to pixels.
+        start: Position of the first row.
+        step: Distance from one row to the next; None for that of the message.
+
+    Returns:
+        (rows, row_bytes) uint8, a view of the message's data.
+
+    Raises:
+        ImageError: If the image is empty or shorter than it says.
+    """
+    step = message.step if step is None else step
     if message.width == 0 or message.height == 0:
         raise ImageError(f"the image is empty: {message.width} x {message.height} pixels")
-    row_bytes = message.width * pixel_bytes
-    if message.step < row_bytes:
+    if step < row_bytes:
         raise ImageError(
-            f"step is {message.step} bytes, but {message.width} pixels of {message.encoding} "
+            f"step is {step} bytes, but {message.width} pixels of {message.encoding} "
             f"take {row_bytes}"
         )
     # The last row may lack its padding.
-    needed = message.step * (message.height - 1) + row_bytes
+    needed = start + step * (rows - 1) + row_bytes
     if len(message.data) < needed:
         raise ImageError(
             f"the image has {len(message.data)} bytes, but {message.height} rows of "
             f"{message.step} bytes take {needed}"
         )
-    data = np.frombuffer(message.data, np.uint8)
-    shape, strides = (message.height, row_bytes), (message.step, 1)
-    return np.lib.stride_tricks.as_strided(data, shape, strides, writeable=False)
+    data = np.frombuffer(message.data, np.uint8)[start:]
+    return np.lib.stride_tricks.as_strided(data, (rows, row_bytes), (step, 1), writeable=False)
 
 
-def _checked_rows(message: Image) -> tuple[int, np.ndarray]:
-    """Bytes of a value, and what `rows_of` gives."""
-    try:
-        dtype, channels = _BRIDGE.encoding_to_dtype_with_channels(message.encoding)
-    except (CvBridgeError, TypeError, ValueError, KeyError) as error:
-        raise ImageError(f"unknown encoding {message.encoding!r}") from error
-    itemsize = np.dtype(dtype).itemsize
-    return itemsize, rows_of(message, channels * itemsize)
+def _packed(message: Image) -> Image:
+    """The image without padding, which not every cv_bridge skips, and checked, which none does."""
+    rows = rows_of(message, PIXEL_ENCODINGS[message.encoding].pixel_bytes)
+    packed = Image(
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        # The byte order means nothing where a value is one byte.
+        is_bigendian=0,
+        step=rows.shape[1],
+    )
+    padded = len(message.data) != rows.size
+    packed.data = array.array("B", rows.tobytes()) if padded else message.data
+    return packed
+
+
+def _pixels(message: Image, encoding: PixelEncoding) -> np.ndarray:
+    """(H, W) or (H, W, C) array in the machine's byte order."""
+    rows = np.ascontiguousarray(rows_of(message, encoding.pixel_bytes))
+    stored = encoding.dtype.newbyteorder(">" if message.is_bigendian else "<")
+    values = rows.view(stored).astype(encoding.dtype, copy=False)
+    if encoding.channels == 1:
+        return values
+    return values.reshape(message.height, message.width, encoding.channels)
+
+
+def _check_even(message: Image, *sides: str) -> None:
+    for side in sides:
+        if getattr(message, side) % 2:
+            raise ImageError(
+                f"{message.encoding} stores colors for pairs of pixels, but the {side} is "
+                f"{getattr(message, side)}; choose an even {side} in the camera driver"
+            )

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from rclpy.publisher import Publisher
@@ -21,11 +23,14 @@ from mrmllm_ros.conversions.images import image_from_bgr, jpeg_from_bgr
 from mrmllm_ros.environment import expand
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.perception.playback import named_frames
 from mrmllm_ros.settings import Validated, setting
 
 # How long the log keeps quiet after a failure that it has named before.
 _LOG_PERIOD_S = 5.0
+
+# The file of an image and its (H, W, 3) uint8 pixels in BGR order.
+NamedFrame: TypeAlias = tuple[Path, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,15 @@ class PlayerSettings(Validated):
 class CameraPlayerNode(ManagedNode[PlayerSettings]):
     """Publishes `image_raw`, `camera_info` and `image_raw/compressed`, each image stamped anew.
 
-    An image is compressed only while somebody listens. A file that cannot be read is named and
-    skipped.
+    An image is compressed only while somebody listens; one that cannot be compressed is named
+    once and published raw. A file that cannot be read is named and skipped.
     """
 
     settings_class = PlayerSettings
 
     def __init__(self) -> None:
         super().__init__("camera_player_node")
-        self._frames: Iterator[np.ndarray] = iter(())
+        self._frames: Iterator[NamedFrame] = iter(())
         self._reported: set[str] = set()
         self._outputs: list[Publisher] = []
         self._timer: Timer | None = None
@@ -112,10 +117,10 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
             # Else the next image is still waited for as long as the old rate says.
             self._timer.reset()
 
-    def _source(self) -> Iterator[np.ndarray]:
-        return frames(expand(self.settings.path))
+    def _source(self) -> Iterator[NamedFrame]:
+        return named_frames(expand(self.settings.path))
 
-    def _frames_once_readable(self) -> Iterator[np.ndarray]:
+    def _frames_once_readable(self) -> Iterator[NamedFrame]:
         """The source from its first readable image on; what comes before that is named.
 
         So a source that cannot be played is an error now and not at some later image.
@@ -143,9 +148,9 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
             self.get_logger().info("the end")
             self.deactivate()
         else:
-            self._publish(frame)
+            self._publish(*frame)
 
-    def _next_frame(self) -> np.ndarray | None:
+    def _next_frame(self) -> NamedFrame | None:
         frame = next(self._frames, None)
         if frame is None and self.settings.loop:
             # Kept before it is read from: after an unreadable first file the next one follows.
@@ -162,19 +167,28 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
             self._reported.add(message)
             self.get_logger().error(message)
 
-    def _publish(self, frame: np.ndarray) -> None:
+    def _publish(self, path: Path, frame: np.ndarray) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
         height, width = frame.shape[:2]
         fov = self.settings.horizontal_fov_deg
         self._infos.publish(pinhole_camera_info(header, (width, height), fov))
         self._images.publish(image_from_bgr(frame, header))
         if self._compressed.get_subscription_count():
+            self._publish_compressed(path, frame, header)
+
+    def _publish_compressed(self, path: Path, frame: np.ndarray, header: Header) -> None:
+        try:
             self._compressed.publish(jpeg_from_bgr(frame, header, self.settings.jpeg_quality))
+        except ImageError as error:
+            message = f"cannot compress {path}: {error}"
+            if message not in self._reported:
+                self._reported.add(message)
+                self.get_logger().error(message)
 
 
 def _first_readable(
-    source: Iterator[np.ndarray],
-) -> tuple[np.ndarray | None, list[ImageError]]:
+    source: Iterator[NamedFrame],
+) -> tuple[NamedFrame | None, list[ImageError]]:
     """The next frame that can be read, None if there is none, and why those before it cannot."""
     errors: list[ImageError] = []
     while True:

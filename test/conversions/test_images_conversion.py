@@ -86,13 +86,15 @@ def test_grey_is_spread_over_three_channels(padding, is_bigendian, grey):
     np.testing.assert_array_equal(decoded, np.dstack([grey] * 3))
 
 
-@pytest.mark.parametrize("order", ["rggb", "bggr", "gbrg"])
+@pytest.mark.parametrize("order", ["rggb", "bggr", "gbrg", "grbg"])
 @pytest.mark.parametrize(
     ("colour", "bgr"), [("b", (200, 0, 0)), ("g", (0, 200, 0)), ("r", (0, 0, 200))]
 )
-def test_a_bayer_pattern_gives_the_colour_of_its_cells(order, colour, bgr):
-    cell = np.array([200 if name == colour else 0 for name in order], np.uint8).reshape(2, 2)
-    decoded = bgr_from_message(message(np.tile(cell, (8, 8)), f"bayer_{order}8"))
+@pytest.mark.parametrize(("bits", "dtype", "scale"), [(8, np.uint8, 1), (16, np.uint16, 257)])
+def test_a_bayer_pattern_gives_the_colour_of_its_cells(order, colour, bgr, bits, dtype, scale):
+    cell = np.array([200 * scale if name == colour else 0 for name in order], dtype)
+    pattern = np.tile(cell.reshape(2, 2), (8, 8))
+    decoded = bgr_from_message(message(pattern, f"bayer_{order}{bits}"))
     np.testing.assert_array_equal(decoded[4:12, 4:12], np.broadcast_to(bgr, (8, 8, 3)))
 
 
@@ -186,7 +188,7 @@ def test_an_unknown_encoding_is_named(encoding, picture):
 @pytest.mark.parametrize(("encoding", "dtype"), [("16UC1", np.uint16), ("32FC1", np.float32)])
 def test_depth_is_no_picture_and_is_not_squeezed_into_eight_bits(encoding, dtype):
     depth = np.full((HEIGHT, WIDTH), 1500, dtype)
-    with pytest.raises(ImageError, match=f"'{encoding}' has no colours"):
+    with pytest.raises(ImageError, match=f"'{encoding}' has no colors"):
         bgr_from_message(message(depth, encoding))
 
 

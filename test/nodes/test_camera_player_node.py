@@ -149,3 +149,53 @@ def test_what_cannot_be_played_is_named_and_the_node_stays_up(ros, start_node, m
         assert path in node.log_text()
         assert "Traceback" not in node.log_text()
         node.check()
+
+
+def test_an_image_too_large_for_a_jpeg_is_named_once_and_goes_on_raw(
+    ros, start_node, make_client, folder
+):
+    cv2.imwrite(str(folder / "wide.png"), np.full((2, 65536, 3), 7, np.uint8))
+    client = make_client(NAMESPACE)
+    images = client.subscribe(Image, "image_raw", qos_profile_sensor_data)
+    compressed = client.subscribe(CompressedImage, "image_raw/compressed", qos_profile_sensor_data)
+    with start_node("camera_player_node", NAMESPACE, path=folder, rate_hz=30.0) as node:
+        assert client.spin_until(
+            lambda: sum(image.width == 65536 for image in images) >= 2 and len(compressed) >= 8
+        )
+        node.check()
+        wanted = f"cannot compress {folder}/wide.png: the image has 65536 x 2 pixels"
+        assert node.log_text().count(wanted) == 1
+    assert {int(image.width) for image in images} == {64, 65536}
+    assert values(compressed) == {*VALUES}
+
+
+def test_a_folder_that_becomes_empty_is_named_and_played_again_once_it_is_not(
+    make_node, folder, monkeypatch
+):
+    node = make_node(CameraPlayerNode, path=str(folder), rate_hz=0.01)
+    node.start()
+    published = []
+    monkeypatch.setattr(node, "_publish", lambda path, frame: published.append(path.name))
+    contents = {name: (folder / name).read_bytes() for name in NAMES}
+    for _ in NAMES:
+        node._play()
+    for name in NAMES:
+        (folder / name).unlink()
+    node._play()
+    node._play()
+    assert published == [*NAMES]
+    assert f"the folder {folder} holds no images" in node._reported
+    (folder / NAMES[1]).write_bytes(contents[NAMES[1]])
+    node._play()
+    assert published == [*NAMES, NAMES[1]]
+
+
+def test_a_folder_that_goes_away_is_named_and_the_node_stays_up(make_node, folder):
+    node = make_node(CameraPlayerNode, path=str(folder), rate_hz=0.01)
+    node.start()
+    for name in NAMES:
+        (folder / name).unlink()
+    folder.rmdir()
+    for _ in range(2 * len(NAMES)):
+        node._play()
+    assert f"there is no file or folder {folder}" in node._reported

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.perception.playback import frames, named_frames
 
 
 def uniform(value):
@@ -84,3 +87,42 @@ def test_what_is_neither_image_nor_video_is_named(name, tmp_path):
     (tmp_path / name).write_text("neither")
     with pytest.raises(ImageError, match=rf"{tmp_path}/{name}"):
         next(frames(tmp_path / name))
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ImageError, match=f"cannot play {tmp_path}: Permission denied"):
+        frames(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_named():
+    path = Path("/" + "x" * 300)
+    with pytest.raises(ImageError, match=f"cannot play {path}: File name too long"):
+        frames(path)
+
+
+def test_each_frame_comes_with_its_file(folder, video):
+    assert [path.name for path, _ in named_frames(folder)] == ["a.png", "b.bmp", "c.PNG", "d.jpg"]
+    assert {path for path, _ in named_frames(video)} == {video}
+
+
+def test_a_video_without_frames_is_named(tmp_path):
+    path = tmp_path / "empty.avi"
+    cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48)).release()
+    with pytest.raises(ImageError, match=r"empty\.avi is a video of which"):
+        next(frames(path))
+
+
+def test_a_video_that_is_cut_off_is_played_up_to_there(tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120))
+    noise = np.random.default_rng(0)
+    for _ in range(20):
+        writer.write(noise.integers(0, 256, (120, 160, 3), np.uint8))
+    writer.release()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert 5 < len(list(frames(path))) < 15

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from abc import abstractmethod
@@ -18,15 +19,23 @@ import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy._rclpy_pybind11 import RCLError
+from rclpy._rclpy_pybind11 import RCLError, UnknownROSArgsError
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future, Task
 
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.nodes.parameters import declare_settings, needing_restart, read_settings
+from mrmllm_ros.nodes.parameter_files import explain, warn_of_mistakes
+from mrmllm_ros.nodes.parameters import (
+    declare_settings,
+    initial_value,
+    needing_restart,
+    read_settings,
+)
 from mrmllm_ros.nodes.requests import QUIET_S, pause
 from mrmllm_ros.settings import SettingsError, Validated
 
@@ -76,14 +85,23 @@ class ManagedNode(LifecycleNode, Generic[S]):
         Raises:
             SettingsError: If a parameter's value is refused.
         """
-        super().__init__(name)
+        try:
+            super().__init__(name)
+        except ParameterException as error:
+            # About a parameter of every ROS 2 node; all of those are bools.
+            found = re.search(r"parameter '(?P<name>\w+)'( to '(?P<value>.*?)')?", str(error))
+            given = f"{found['value']}, which is not a bool" if found["value"] else "empty"
+            raise SettingsError(
+                f"parameter {found['name']} is {given}; write true or false"
+            ) from error
         self.autostart: bool = self.declare_parameter(
             "autostart",
-            True,
+            initial_value(self, "autostart", True),
             ParameterDescriptor(
                 description="Configure and activate without waiting for a lifecycle manager.",
                 read_only=True,
             ),
+            ignore_override=True,
         ).value
         declare_settings(self, self.settings_class)
         self.settings = read_settings(self, self.settings_class)
@@ -93,6 +111,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        warn_of_mistakes(self, sys.argv)
 
     @abstractmethod
     def configure(self) -> None:
@@ -243,17 +262,22 @@ def spin(node_class: type[ManagedNode]) -> int:
     rclpy's own signal handler would invalidate it under them.
 
     Returns:
-        Exit status: 0, or 1 if a parameter was refused.
+        Exit status: 0, or 1 if an argument or a parameter was rejected.
     """
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    # What rcl logs of arguments that it rejects is in the error, too.
+    set_logger_level("rcl", LoggingSeverity.FATAL)
+    try:
+        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    except (RCLError, UnknownROSArgsError) as error:
+        return _fail(explain(error))
+    set_logger_level("rcl", LoggingSeverity.UNSET)
     interrupted = Event()
     _on_signals(lambda *_: interrupted.set())
     try:
         node = node_class()
-    except MrmllmError as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+    except (MrmllmError, RCLError, NameValidationException) as error:
         rclpy.shutdown()
-        return 1
+        return _fail(" ".join(str(error).split()))
     node.finalized.add_done_callback(lambda _: interrupted.set())
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -276,6 +300,11 @@ def spin(node_class: type[ManagedNode]) -> int:
     # Raises what a callback raised.
     spinning.result()
     return 0
+
+
+def _fail(reason: str) -> int:
+    print(f"{os.path.basename(sys.argv[0])}: error: {reason}", file=sys.stderr)
+    return 1
 
 
 def _spin_until(ending: Event, executor: Executor, node: ManagedNode) -> None:

@@ -22,8 +22,8 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy._rclpy_pybind11 import RCLError, UnknownROSArgsError
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
-from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future, Task
@@ -283,7 +283,7 @@ def spin(node_class: type[ManagedNode]) -> int:
     executor.add_node(node)
     ending = Event()
     with ThreadPoolExecutor(1, "executor") as threads:
-        spinning = threads.submit(_spin_until, ending, executor, node)
+        spinning = threads.submit(serve, ending, executor, node)
         spinning.add_done_callback(lambda _: interrupted.set())
         try:
             if node.autostart and not interrupted.is_set():
@@ -307,8 +307,14 @@ def _fail(reason: str) -> int:
     return 1
 
 
-def _spin_until(ending: Event, executor: Executor, node: ManagedNode) -> None:
-    """Spin until the event, or until a callback raises; then close the node."""
+def serve(ending: Event, executor: Executor, node: ManagedNode) -> None:
+    """Spin until the event, or until a callback raises; then close the node.
+
+    Args:
+        ending: Set by a task of the executor, which ends its wait for callbacks.
+        executor: Has the node.
+        node: Is closed, but not released.
+    """
     try:
         while not ending.is_set():
             executor.spin_once()

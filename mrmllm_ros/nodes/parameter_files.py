@@ -21,6 +21,7 @@ _FIXES = {
     "No value": 'write "" for an empty text, or leave the key out',
     "should be of same type": "the items of a list are of one type; write texts in quotes",
     "before ros__parameters": "parameters stand below `NODE: ros__parameters:`",
+    "values and not keys": "parameters stand below `NODE: ros__parameters:`",
     "aliasing": "ROS 2 supports no anchors and aliases; repeat the value",
     "opening YAML file": "check that it may be read",
 }
@@ -147,14 +148,14 @@ def _misplaced(sections: dict[str, set[str]], applying: dict[str, set[str]], nam
 
 
 def _unknown(node: Node, own: set[str]) -> Iterator[str]:
-    known = {name for names in parameter_names().values() for name in names}
-    declared = sorted(name for name in node.list_parameters([], 0).names)
+    known = sorted({name for names in parameter_names().values() for name in names})
+    declared = sorted(node.list_parameters([], 0).names)
     for name, override in node._parameter_overrides.items():
         is_empty_group = override.value is None and any(d.startswith(f"{name}.") for d in declared)
         if node.has_parameter(name) or name.startswith("qos_overrides.") or is_empty_group:
             continue
         if name in known and name not in own:
             continue
-        meant = nearest(name, declared)
+        meant = nearest(name, [*declared, *known])
         hint = f"did you mean {meant}?" if meant else "see docs/parameters.md"
         yield f"parameter {name} does not exist and has no effect; {hint}"

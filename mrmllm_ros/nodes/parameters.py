@@ -42,9 +42,7 @@ def declare_settings(node: Node, settings: type[Validated]) -> None:
         value = initial_value(node, name, default)
         constraint.check(f"parameter {name}", value)
         value = list(value) if isinstance(value, tuple) else value
-        node.declare_parameter(
-            name, value, _descriptor(default, constraint), ignore_override=True
-        )
+        node.declare_parameter(name, value, _descriptor(default, constraint), ignore_override=True)
     doubles = {name for name, default, _ in settings.declared() if type(default) is float}
     # Before ROS 2 Iron there is no such callback, and doubles set later need their point.
     if hasattr(node, "add_pre_set_parameters_callback"):

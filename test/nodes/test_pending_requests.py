@@ -1,34 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goals and questions under way when the node ends, over DDS, with an answerer that never ends."""
 
-import signal
-import sys
-from contextlib import contextmanager
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import fakes
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from mrmllm_ros.action import Ask
+from mrmllm_ros.msg import DetectionArray
 from mrmllm_ros.srv import Query
 from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.images import image_from_bgr
-from mrmllm_ros.nodes.processes import ros_arguments, running
-
-NODE = """
-import sys
-sys.path.insert(0, {tests!r})
-import fakes
-from threading import Event
 from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.models import Models
-from mrmllm_ros.nodes.lifecycle import spin
+from mrmllm_ros.nodes.lifecycle import serve
 from mrmllm_ros.nodes.mrmllm_node import MrmllmNode
+
 
 class Endless(fakes.FakeAnswerer):
     def answer(self, reading, question, listener):
@@ -36,17 +30,6 @@ class Endless(fakes.FakeAnswerer):
             Event().wait(0.01)
         return super().answer(reading, question, listener)
 
-stop = Engine.stop
-
-def stop_and_fail(engine):
-    stop(engine)
-    raise RuntimeError("cannot stop")
-
-Models.load = lambda settings: Models(fakes.FakeDetector(), Endless())
-if {fails!r}:
-    Engine.stop = stop_and_fail
-sys.exit(spin(MrmllmNode))
-"""
 
 DEACTIVATE = Transition.TRANSITION_DEACTIVATE
 CLEANUP = Transition.TRANSITION_CLEANUP
@@ -55,8 +38,7 @@ ENDINGS = {
     "deactivate and shut down": [DEACTIVATE, Transition.TRANSITION_INACTIVE_SHUTDOWN],
     "shut down": [Transition.TRANSITION_ACTIVE_SHUTDOWN],
     "fail to deactivate": [DEACTIVATE],
-    "SIGTERM": signal.SIGTERM,
-    "SIGINT": signal.SIGINT,
+    "end of the process": [],
 }
 
 
@@ -89,24 +71,56 @@ class Asker:
         return self.all_accepted() and all(f.done() for f in self.results + self.responses)
 
 
-@pytest.fixture
-def start(tmp_path, make_client):
-    """Function that starts the node, has it see an image and gives process and client."""
-    @contextmanager
-    def start(namespace, fails=False):
-        log = tmp_path / "log"
-        code = NODE.format(tests=str(Path(fakes.__file__).parent), fails=fails)
-        command = [sys.executable, "-c", code, *ros_arguments(namespace=namespace)]
-        with running(command, log) as process:
-            client = make_client(namespace)
-            images = client.node.create_publisher(Image, "image_raw", qos_profile_sensor_data)
-            assert client.spin_until(lambda: images.get_subscription_count() > 0, 90)
-            stamp = client.node.get_clock().now().to_msg()
-            images.publish(image_from_bgr(fakes.make_frame().image, Header(stamp=stamp)))
-            yield process, client
-        assert "Traceback" not in log.read_text()
+class Running:
+    """A node that a thread of its own spins, as in its process."""
 
-    return start
+    def __init__(self):
+        self.node = MrmllmNode()
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._ending = Event()
+        self._threads = ThreadPoolExecutor(1)
+        self._spinning = self._threads.submit(serve, self._ending, self._executor, self.node)
+        self.node.start()
+
+    def end(self):
+        """Have it end as a signal does."""
+        self._executor.create_task(self._ending.set)
+
+    def take_down(self):
+        self.end()
+        self._spinning.result()
+        self._threads.shutdown()
+        self._executor.shutdown()
+        self.node.stop()
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def running(ros, monkeypatch):
+    monkeypatch.setattr(Models, "load", lambda _: Models(fakes.FakeDetector(), Endless()))
+    running = Running()
+    yield running
+    running.take_down()
+
+
+@pytest.fixture
+def client(running, make_client):
+    """A client whose camera the node has just seen an image of."""
+    client = make_client("")
+    scenes = client.subscribe(DetectionArray, "detections")
+    images = client.node.create_publisher(Image, "image_raw", qos_profile_sensor_data)
+    assert client.spin_until(lambda: images.get_subscription_count() > 0)
+    stamp = client.node.get_clock().now().to_msg()
+    message = image_from_bgr(fakes.make_frame().image, Header(stamp=stamp))
+
+    def seen():
+        images.publish(message)
+        client.spin_until(lambda: scenes, 0.5)
+        return scenes
+
+    assert client.spin_until(seen)
+    return client
 
 
 def change_state(client, transition):
@@ -118,41 +132,40 @@ def change_state(client, transition):
     ("ending", "begun"),
     [*((ending, True) for ending in ENDINGS), ("deactivate and clean up", False)],
 )
-def test_every_accepted_goal_gets_a_result_and_every_question_a_response(start, ending, begun):
+def test_every_accepted_goal_gets_a_result_and_every_question_a_response(
+    running, client, monkeypatch, ending, begun
+):
     fails = ending == "fail to deactivate"
-    with start("/test_pending", fails) as (process, client):
-        asker = Asker(client)
-        asker.ask()
-        assert not begun or client.spin_until(asker.all_accepted)
-        if isinstance(ENDINGS[ending], signal.Signals):
-            process.send_signal(ENDINGS[ending])
-        else:
-            for transition in ENDINGS[ending]:
-                assert change_state(client, transition).success != fails
-        assert client.spin_until(asker.all_answered)
-        for result in asker.results:
-            assert not result.result().result.success
-            assert result.result().result.error_message
-        assert all(response.result().error_message for response in asker.responses)
-        if "clean up" not in ending and not fails:
-            assert process.wait(60) == 0
+    if fails:
+        stop = Engine.stop
+        monkeypatch.setattr(Engine, "stop", lambda engine: (stop(engine), 1 / 0))
+    asker = Asker(client)
+    asker.ask()
+    assert not begun or client.spin_until(asker.all_accepted)
+    for transition in ENDINGS[ending]:
+        assert change_state(client, transition).success != fails
+    if "shut down" in ending:
+        assert client.spin_until(running.node.finalized.done)
+    if "clean up" not in ending and not fails:
+        running.end()
+    assert client.spin_until(asker.all_answered)
+    for result in asker.results:
+        assert not result.result().result.success
+        assert result.result().result.error_message
+    assert all(response.result().error_message for response in asker.responses)
 
 
-def test_results_that_are_asked_for_late_are_there_until_the_node_is_cleaned_up(start):
-    with start("/test_late") as (_, client):
-        actions = ActionClient(client.node, Ask, "ask")
-        assert actions.wait_for_server(60)
-        goal = actions.send_goal_async(Ask.Goal(question="Who?", max_age=60.0))
-        assert client.spin_until(goal.done)
-        assert change_state(client, DEACTIVATE).success
-        cleanup = client.call_async(
-            ChangeState,
-            "mrmllm_node/change_state",
-            ChangeState.Request(transition=Transition(id=CLEANUP)),
-        )
-        result = goal.result().get_result_async()
-        assert client.spin_until(lambda: result.done() and cleanup.done())
-        assert result.result().result.error_code == Query.Request.CANCELLED
+def test_a_result_that_is_asked_for_during_cleanup_comes(client):
+    actions = ActionClient(client.node, Ask, "ask")
+    assert actions.wait_for_server(60)
+    goal = actions.send_goal_async(Ask.Goal(question="Who?", max_age=60.0))
+    assert client.spin_until(goal.done)
+    assert change_state(client, DEACTIVATE).success
+    request = ChangeState.Request(transition=Transition(id=CLEANUP))
+    cleanup = client.call_async(ChangeState, "mrmllm_node/change_state", request)
+    result = goal.result().get_result_async()
+    assert client.spin_until(lambda: result.done() and cleanup.done())
+    assert result.result().result.error_code == Query.Request.CANCELLED
 
 
 @pytest.mark.parametrize(

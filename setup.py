@@ -27,7 +27,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["mrmllm_ros*"]),
     package_data={
-        "mrmllm_ros": ["checkpoints/*/*"],
+        "mrmllm_ros": ["checkpoints/*/*", "parameter_names.yaml"],
         "mrmllm_ros.benchmarks": ["*.json"],
         "mrmllm_ros.training.data.questions": ["*.yaml"],
         "mrmllm_ros.training.evaluation": ["labelled/*.json*"],

@@ -16,7 +16,8 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -116,8 +117,10 @@ class Validated:
             raise SettingsError(f"{values!r} is not a group of settings")
         known = {field.name: field for field in dataclasses.fields(cls)}
         if unknown := sorted(str(name) for name in values if name not in known):
+            meant = [near for name in unknown if (near := nearest(name, known))]
+            hint = f"; did you mean {', '.join(meant)}?" if meant else ""
             raise SettingsError(
-                f"unknown setting {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+                f"unknown setting {', '.join(unknown)}{hint}; known: {', '.join(sorted(known))}"
             )
         arguments = {}
         for name, value in values.items():
@@ -170,32 +173,91 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
         SettingsError: If the file is missing or is not a parameter file.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingsError(f"cannot read the parameter file {path}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"cannot read the parameter file {path}: {reason}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} is not a ROS 2 parameter file")
-    sections = list(_sections(content))
+    sections = sections_of(content)
     if not sections and _dotted(content):
         raise SettingsError(f"{path} is not a ROS 2 parameter file: it has no ros__parameters")
     parameters: dict[str, Any] = {}
     for name, values in sections:
-        if name == "/**" or name.rsplit("/", 1)[-1] == node:
-            parameters |= _dotted(values)
+        if name.rsplit("/", 1)[-1] in (node, "*", "**"):
+            parameters |= values
     return parameters
+
+
+def sections_of(content: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Names of nodes, with their namespaces, and their parameters by dotted name.
+
+    Args:
+        content: A parameter file's content.
+
+    Raises:
+        SettingsError: If the parameters of a node are not a group.
+    """
+    return [(name, _dotted(values)) for name, values in _sections(content)]
+
+
+def parameter_names() -> dict[str, list[str]]:
+    """Names of all parameters of every node of the package, by node; needs no ROS."""
+    path = Path(__file__).with_name("parameter_names.yaml")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def unknown_parameters(values: Iterable[str]) -> list[str]:
+    """One line for each name that no node of the package has as a parameter.
+
+    Args:
+        values: Dotted names, such as those of `read_parameter_file`.
+    """
+    every_node = ("use_sim_time", "start_type_description_service")
+    known = [name for names in parameter_names().values() for name in names]
+    unknown = [
+        name
+        for name in values
+        if name not in (*known, *every_node) and not name.startswith("qos_overrides.")
+    ]
+    hints = [(name, nearest(name, known)) for name in unknown]
+    return [
+        f"parameter {name} does not exist and has no effect"
+        + (f"; did you mean {meant}?" if meant else "")
+        for name, meant in hints
+    ]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that was most likely meant; empty if none is alike.
+
+    Args:
+        name: A dotted name.
+        known: Dotted names; of those with the last part of `name` one is preferred.
+    """
+    known = list(known)
+    last = name.rsplit(".", 1)[-1]
+    same = [other for other in known if other.rsplit(".", 1)[-1] == last]
+    found = get_close_matches(name, same, n=1, cutoff=0.0) or get_close_matches(name, known, n=1)
+    if not found:
+        # The group is missing or another one, and the last part is misspelled.
+        parts = {other.rsplit(".", 1)[-1]: other for other in known}
+        found = [parts[part] for part in get_close_matches(last, parts, n=1, cutoff=0.7)]
+    return found[0] if found else ""
 
 
 def _are_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(type(item) is str for item in value)
 
 
-def _sections(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Node names and what stands below their `ros__parameters`, namespaces opened."""
+def _sections(content: Mapping[str, Any], namespace: str = "") -> Iterator[tuple[str, Any]]:
+    """Node names, below their namespaces, and what stands below their `ros__parameters`."""
     for name, entry in content.items():
+        full_name = f"{namespace}/{str(name).lstrip('/')}" if namespace else str(name)
         if isinstance(entry, Mapping) and "ros__parameters" in entry:
-            yield str(name), entry["ros__parameters"]
+            yield full_name, entry["ros__parameters"]
         elif isinstance(entry, Mapping):
-            yield from _sections(entry)
+            yield from _sections(entry, full_name)
 
 
 def _dotted(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -50,6 +50,14 @@ def test_the_page_of_parameters_is_what_the_code_says():
     )
 
 
+def test_the_names_of_parameters_are_those_of_the_code(capsys):
+    assert main(["parameters", "--names"]) == 0
+    names = Path(parameters.__file__).parents[1] / "parameter_names.yaml"
+    assert capsys.readouterr().out == names.read_text(), (
+        "make it again: scripts/run mrmllm parameters --names > mrmllm_ros/parameter_names.yaml"
+    )
+
+
 def test_the_command_prints_the_page(capsys):
     assert main(["parameters"]) == 0
     assert capsys.readouterr().out == parameters.page()

@@ -94,10 +94,11 @@ def test_dotted_names_reach_into_groups():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"nmae": "r2"}, "unknown setting nmae; known: camera, name"),
+        ({"nmae": "r2"}, r"unknown setting nmae; did you mean name\?; known: camera, name"),
         (
             {"camera": {"rate": 5.0, "age": 1}},
-            "camera: unknown setting age, rate; known: buffer, mirrored, rate_hz, transport",
+            r"camera: unknown setting age, rate; did you mean rate_hz\?; "
+            "known: buffer, mirrored, rate_hz, transport",
         ),
     ],
 )
@@ -189,3 +190,24 @@ def test_a_list_of_texts_is_kept_as_a_tuple(names):
 def test_what_is_no_list_of_texts_is_refused(names):
     with pytest.raises(SettingsError, match=r"names: .* is not a list of texts"):
         Rig(names=names)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("score_treshold", "detector.score_threshold"),
+        ("detectr.model", "detector.model"),
+        ("zzz", ""),
+    ],
+)
+def test_a_parameter_that_no_node_has_is_named_with_the_nearest(name, meant):
+    known = ["detector.model", "use_sim_time", "qos_overrides./image_raw.subscription.depth"]
+    [message] = settings.unknown_parameters([*known, name])
+    assert f"parameter {name} does not exist" in message
+    assert meant in message
+
+
+@pytest.mark.parametrize("section", ["/**", "/robot/**", "/robot/*", "/**/robot_node"])
+def test_sections_for_several_nodes_are_for_the_node(write, section):
+    path = write(f"{section}:\n  ros__parameters:\n    name: r2\n")
+    assert read_parameter_file(path, "robot_node") == {"name": "r2"}

@@ -9,6 +9,8 @@ import pkgutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from mrmllm_ros.cli.ros import require_ros
 from mrmllm_ros.settings import Constraint, Validated
 
@@ -23,8 +25,9 @@ _HEAD = """\
 Made by `mrmllm parameters` from the code; a test compares the two.
 
 *Live* parameters change at run time (`ros2 param set`); the others change while the node is
-unconfigured, and say so otherwise. A double needs its decimal point, on the command line and in
-files: `5.0`, not `5`.
+unconfigured, and say so otherwise. A double may be written as a whole number. A value of another
+type ends the node with status 1 and the reason; a name that no node has is logged as a warning,
+with the nearest one that exists.
 
 ## Every node
 
@@ -36,6 +39,11 @@ lifecycle manager. |
 
 Beside these, publishers and subscriptions whose quality of service can be chosen have parameters
 `qos_overrides.<topic>.…`, read when they are made.
+"""
+
+
+_NAMES_HEAD = """\
+# Made by `mrmllm parameters --names`; a test compares it with the code.
 """
 
 
@@ -51,6 +59,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Print every parameter of every node, with type, default, range and whether "
         "it can change at run time, as Markdown. Needs ROS 2.",
     )
+    parser.add_argument(
+        "--names", action="store_true", help="print the names alone, by node, as YAML"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -59,13 +70,22 @@ def page() -> str:
     return "\n".join([_HEAD, *(_section(name, node.settings_class) for name, node in nodes())])
 
 
+def names() -> str:
+    """Names of all parameters by node, as YAML; what `settings.parameter_names` reads."""
+    declared = {
+        name: ["autostart", *(setting for setting, _, _ in node.settings_class.declared())]
+        for name, node in nodes()
+    }
+    return f"{_NAMES_HEAD}{yaml.safe_dump(declared)}"
+
+
 def nodes() -> Iterator[tuple[str, type[ManagedNode]]]:
     """Name and class of every node of the package, by name."""
     import mrmllm_ros.nodes
     from mrmllm_ros.nodes.lifecycle import ManagedNode
 
-    names = [module.name for module in pkgutil.iter_modules(mrmllm_ros.nodes.__path__)]
-    for name in sorted(name for name in names if name.endswith("_node")):
+    modules = [module.name for module in pkgutil.iter_modules(mrmllm_ros.nodes.__path__)]
+    for name in sorted(name for name in modules if name.endswith("_node")):
         module = importlib.import_module(f"mrmllm_ros.nodes.{name}")
         [node] = [
             value
@@ -77,9 +97,9 @@ def nodes() -> Iterator[tuple[str, type[ManagedNode]]]:
         yield name, node
 
 
-def _run(_: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     require_ros()
-    print(page(), end="")
+    print(names() if options.names else page(), end="")
     return 0
 
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrmllm_ros.settings import SettingsError, read_parameter_file
+from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
 
 if TYPE_CHECKING:
     from mrmllm_ros.engine.models import Settings
@@ -49,6 +50,8 @@ def model_settings(
     from mrmllm_ros.engine.models import Settings
 
     values = read_parameter_file(options.params_file, _NODE) if options.params_file else {}
+    for message in unknown_parameters(values):
+        print(f"mrmllm: warning: {options.params_file}: {message}", file=sys.stderr)
     if options.device:
         values["compute.device"] = options.device
     if options.checkpoint is not None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from abc import abstractmethod
@@ -15,16 +16,27 @@ from threading import Event
 from typing import Generic, TypeVar
 
 import rclpy
+from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import SingleThreadedExecutor
+from rclpy._rclpy_pybind11 import RCLError, UnknownROSArgsError
+from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future, Task
 
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.nodes.parameters import declare_settings, needing_restart, read_settings
+from mrmllm_ros.nodes.parameter_files import explain, warn_of_mistakes
+from mrmllm_ros.nodes.parameters import (
+    declare_settings,
+    initial_value,
+    needing_restart,
+    read_settings,
+)
+from mrmllm_ros.nodes.requests import QUIET_S, pause
 from mrmllm_ros.settings import SettingsError, Validated
 
 S = TypeVar("S", bound=Validated)
@@ -56,11 +68,13 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     After a failure, whichever it was, the node has let go of everything and is unconfigured.
     Sub-classes load in `configure`, start in `activate`, stop in `deactivate` and let go in
-    `release`. The last two must work whatever has been done before, and twice.
+    `release`. The last two must work whatever has been done before, and twice. Between them comes
+    `drain`, which sub-classes with services of their own override.
 
     Attributes:
         settings: The current settings.
         autostart: Whether the node configures and activates itself.
+        finalized: Done once the node has been shut down for good.
     """
 
     settings_class: type[S]
@@ -71,21 +85,33 @@ class ManagedNode(LifecycleNode, Generic[S]):
         Raises:
             SettingsError: If a parameter's value is refused.
         """
-        super().__init__(name)
+        try:
+            super().__init__(name)
+        except ParameterException as error:
+            # About a parameter of every ROS 2 node; all of those are bools.
+            found = re.search(r"parameter '(?P<name>\w+)'( to '(?P<value>.*?)')?", str(error))
+            given = f"{found['value']}, which is not a bool" if found["value"] else "empty"
+            raise SettingsError(
+                f"parameter {found['name']} is {given}; write true or false"
+            ) from error
         self.autostart: bool = self.declare_parameter(
             "autostart",
-            True,
+            initial_value(self, "autostart", True),
             ParameterDescriptor(
                 description="Configure and activate without waiting for a lifecycle manager.",
                 read_only=True,
             ),
+            ignore_override=True,
         ).value
         declare_settings(self, self.settings_class)
         self.settings = read_settings(self, self.settings_class)
+        self.finalized = Future()
         self._configured = False
+        self._releasing: Task | None = None
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        warn_of_mistakes(self, sys.argv)
 
     @abstractmethod
     def configure(self) -> None:
@@ -102,6 +128,9 @@ class ManagedNode(LifecycleNode, Generic[S]):
     @abstractmethod
     def release(self) -> None:
         """Let go of all that `configure` made."""
+
+    async def drain(self) -> None:
+        """Wait, bounded in time, until every request that was taken has been answered."""
 
     def reconfigure(self) -> None:
         """Take over `settings` after a live parameter has changed."""
@@ -130,9 +159,9 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     @_explained("clean up")
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything."""
-        self.release()
+        """Let go of everything, once requests have been answered."""
         self._configured = False
+        self._begin_release()
         return super().on_cleanup(state)
 
     @_explained("shut down")
@@ -144,8 +173,9 @@ class ManagedNode(LifecycleNode, Generic[S]):
     @_explained("recover")
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of everything after a transition that failed; the node is unconfigured then."""
-        self.stop()
         self._configured = False
+        self.deactivate()
+        self._begin_release()
         return super().on_error(state)
 
     def start(self) -> None:
@@ -156,22 +186,56 @@ class ManagedNode(LifecycleNode, Generic[S]):
         except RCLError as error:
             self.get_logger().warning(f"autostart leaves off, somebody else has begun: {error}")
 
+    async def close(self) -> None:
+        """Stop working and answer what is still to be answered, in whatever state."""
+        try:
+            self.deactivate()
+        finally:
+            await self.drain()
+            # The last response, such as that of the transition, is on its way.
+            await pause(self, QUIET_S)
+
     def stop(self) -> None:
         """Stop working and let go of everything, in whatever state."""
         self.deactivate()
         self.release()
 
-    def _on_change_state(
+    def _begin_release(self) -> None:
+        if self.executor is None:
+            # Nothing spins the node, so nobody can be answered.
+            self.release()
+        else:
+            self._releasing = self.executor.create_task(self._release_when_drained)
+
+    async def _release_when_drained(self) -> None:
+        await self.drain()
+        try:
+            self.release()
+        except Exception as error:
+            # It would end the executor, and the node with it.
+            self.get_logger().error(f"cannot clean up: {error!r}")
+
+    async def _on_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
+        await self._released()
         try:
-            return self._change_state(request, response)
+            response = self._change_state(request, response)
         except RCLError as error:
             # rclpy raises where the transition does not fit the state, and leaves the caller
             # without a response.
             self.get_logger().error(f"refused: {error}")
             response.success = False
-            return response
+        await self._released()
+        if self._state_machine.current_state[0] == State.PRIMARY_STATE_FINALIZED:
+            self.finalized.set_result(None)
+        return response
+
+    async def _released(self) -> None:
+        """Wait until a release that has begun is over."""
+        if self._releasing is not None:
+            await self._releasing
+            self._releasing = None
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
@@ -191,28 +255,35 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
 
 def spin(node_class: type[ManagedNode]) -> int:
-    """Run a node until SIGINT or SIGTERM, which also end the loading of models.
+    """Run a node until it is shut down, or until SIGINT or SIGTERM, which also end loading.
 
     The executor has a thread of its own. So the node answers while it loads, and the context
-    stays valid until every thread of the node has ended; rclpy's own signal handler would
-    invalidate it under them.
+    stays valid until every thread of the node has ended and every request has been answered;
+    rclpy's own signal handler would invalidate it under them.
 
     Returns:
-        Exit status: 0, or 1 if a parameter was refused.
+        Exit status: 0, or 1 if an argument or a parameter was rejected.
     """
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    # What rcl logs of arguments that it rejects is in the error, too.
+    set_logger_level("rcl", LoggingSeverity.FATAL)
+    try:
+        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    except (RCLError, UnknownROSArgsError) as error:
+        return _fail(explain(error))
+    set_logger_level("rcl", LoggingSeverity.UNSET)
     interrupted = Event()
     _on_signals(lambda *_: interrupted.set())
     try:
         node = node_class()
-    except MrmllmError as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+    except (MrmllmError, RCLError, NameValidationException) as error:
         rclpy.shutdown()
-        return 1
+        return _fail(" ".join(str(error).split()))
+    node.finalized.add_done_callback(lambda _: interrupted.set())
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    ending = Event()
     with ThreadPoolExecutor(1, "executor") as threads:
-        spinning = threads.submit(executor.spin)
+        spinning = threads.submit(serve, ending, executor, node)
         spinning.add_done_callback(lambda _: interrupted.set())
         try:
             if node.autostart and not interrupted.is_set():
@@ -220,14 +291,37 @@ def spin(node_class: type[ManagedNode]) -> int:
                     node.start()
             interrupted.wait()
         finally:
-            # Else its thread would be waited for without end.
-            executor.shutdown()
+            # As a task, which ends the wait for callbacks; to wake the executor does not.
+            executor.create_task(ending.set)
+    executor.shutdown()
     node.stop()
     node.destroy_node()
     rclpy.shutdown()
     # Raises what a callback raised.
     spinning.result()
     return 0
+
+
+def _fail(reason: str) -> int:
+    print(f"{os.path.basename(sys.argv[0])}: error: {reason}", file=sys.stderr)
+    return 1
+
+
+def serve(ending: Event, executor: Executor, node: ManagedNode) -> None:
+    """Spin until the event, or until a callback raises; then close the node.
+
+    Args:
+        ending: Set by a task of the executor, which ends its wait for callbacks.
+        executor: Has the node.
+        node: Is closed, but not released.
+    """
+    try:
+        while not ending.is_set():
+            executor.spin_once()
+    finally:
+        closing = executor.create_task(node.close)
+        executor.spin_until_future_complete(closing)
+        closing.result()
 
 
 @contextmanager

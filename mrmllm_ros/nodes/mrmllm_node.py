@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecyclePublisher
@@ -62,6 +62,7 @@ from mrmllm_ros.nodes.detection_output import (
 from mrmllm_ros.nodes.diagnostics import DiagnosticsPublisher
 from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.nodes.requests import Requests, TrackedActionServer
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.perception.raw_objects import describe_dropped
 from mrmllm_ros.perception.stamps import StampSequence
@@ -142,12 +143,14 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def __init__(self) -> None:
         super().__init__("mrmllm_node")
         self._models: Models | None = None
+        self._has_loaded = False
         self._entities = ExitStack()
         self._engine: Engine[ReceivedImage] | None = None
         # What is there while the node is active.
         self._active = ExitStack()
         self._track_numbers = itertools.count(1)
         self._asked: dict[bytes, PendingAnswer] = {}
+        self._requests = Requests()
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
@@ -163,14 +166,17 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._labels = LabelOutput(self, vision_msgs=self.settings.vision_msgs)
         self._entities.callback(self._labels.destroy)
         # Reentrant: while one question waits for its answer, images and other questions come in.
-        self._make_service(Query, "query", self._on_query)
-        self._make_service(SetVocabulary, "set_vocabulary", self._on_set_vocabulary)
+        self._requests = Requests()
+        tracked = self._requests.tracked
+        self._make_service(Query, "query", tracked(self._on_query))
+        self._make_service(SetVocabulary, "set_vocabulary", tracked(self._on_set_vocabulary))
         self._make_service(SetBool, "enable", self._on_enable)
-        ask = ActionServer(
+        ask = TrackedActionServer(
             self,
             Ask,
             "ask",
             self._on_ask,
+            self._requests,
             callback_group=ReentrantCallbackGroup(),
             cancel_callback=self._on_cancel,
             goal_service_qos_profile=_REQUESTS,
@@ -217,6 +223,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._stop_engine()
         self._unload()
 
+    async def drain(self) -> None:
+        """See `ManagedNode.drain`."""
+        await self._requests.finish(self)
+
     def release(self) -> None:
         """See `ManagedNode.release`."""
         self._entities.close()
@@ -230,6 +240,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     def _load(self) -> None:
         settings = self.settings
+        self._has_loaded = True
         self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
         self._models = Models.load(settings)
         self._device = Compute.from_settings(settings.compute).device
@@ -247,8 +258,11 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             self._log_statistics(engine.statistics())
 
     def _unload(self) -> None:
-        self._models = None
-        free_memory()
+        # To free memory takes a second on a busy machine, and whoever shuts the node down waits.
+        if self._has_loaded:
+            self._models = None
+            free_memory()
+            self._has_loaded = False
 
     def _topic(self, camera: str, name: str) -> str:
         return name if len(self.settings.cameras) == 1 else f"{camera}/{name}"

@@ -20,7 +20,7 @@ from mrmllm_ros.model.mrmllm_answerer import MrMllmSettings
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import load_detector
-from mrmllm_ros.settings import SettingsError, read_parameter_file
+from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
 from mrmllm_ros.training.collation import Collator, TrainingBatch
 from mrmllm_ros.training.data.coco import coco_examples, read_coco
 from mrmllm_ros.training.data.errors import DataError
@@ -112,6 +112,8 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
     """
     file = settings.models.params_file
     values = read_parameter_file(expand(file), "mrmllm_node") if file else {}
+    if unknown := unknown_parameters(values):
+        raise SettingsError(f"{file}: {'; '.join(unknown)}")
     chosen = BackboneChoice.from_parameters(values)
     if chosen.detector.least_score > MOST_CANDIDATE_THRESHOLD:
         raise SettingsError(

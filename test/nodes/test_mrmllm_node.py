@@ -477,7 +477,12 @@ def test_killed_in_mid_answer_it_starts_clean_and_ends_with_status_0(
         camera = Camera(make_client(namespace))
         camera.see(np.ascontiguousarray(bus_image[:, ::-1]))
         assert camera.ask(max_new_tokens=4).success
+        pending = camera.client.call_async(
+            Query, "query", Query.Request(question="", max_age=60.0, max_new_tokens=2000)
+        )
         node.process.terminate()
+        assert camera.client.spin_until(pending.done)
+        assert pending.result().error_message
         assert node.process.wait(30) == 0
 
 

@@ -170,9 +170,9 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
         SettingsError: If the file is missing or is not a parameter file.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingsError(f"cannot read the parameter file {path}: {error}") from error
+        content = read_yaml(path)
+    except SettingsError as error:
+        raise SettingsError(f"cannot read the parameter file {error}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} is not a ROS 2 parameter file")
     sections = list(_sections(content))
@@ -183,6 +183,24 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
         if name == "/**" or name.rsplit("/", 1)[-1] == node:
             parameters |= _dotted(values)
     return parameters
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file in UTF-8, whatever the locale.
+
+    Raises:
+        SettingsError: If it is missing or not YAML; the message is one line that begins with the
+            path and names the line of a fault.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: its values are nested too deeply") from error
+    except (ValueError, yaml.YAMLError) as error:
+        # Of several lines, with the place in the file.
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def _are_texts(value: Any) -> bool:

@@ -198,8 +198,10 @@ def read_yaml(path: Path) -> Any:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except RecursionError as error:
         raise SettingsError(f"{path}: its values are nested too deeply") from error
+    except yaml.MarkedYAMLError as error:
+        place = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise SettingsError(f"{path}{place}: {error.problem}") from error
     except (ValueError, yaml.YAMLError) as error:
-        # Of several lines, with the place in the file.
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
 
 

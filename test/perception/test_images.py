@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import array
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.perception.images import ImageError, decode_image, read_image
+from mrmllm_ros.perception.images import ImageError, decode_image, read_image, write_image
 
 
 @pytest.fixture
@@ -75,3 +77,36 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
 
 def test_a_user_can_mend_it():
     assert issubclass(ImageError, MrmllmError)
+
+
+@pytest.mark.parametrize("name", ["a.png", os.fsdecode(b"caf\xe9.PNG")])
+def test_an_image_is_written_under_any_name(name, picture, tmp_path):
+    write_image(tmp_path / name, picture)
+    np.testing.assert_array_equal(read_image(tmp_path / name), picture)
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "reason"),
+    [
+        ("a.xyz", 30, r"a\.xyz: .*extension; let the name end in \.png"),
+        ("a", 30, r"let the name end in \.png"),
+        ("a.jpg", 70_000, r"a\.jpg: 70000 x 1 pixels do not fit into the format \.jpg"),
+        ("none/a.png", 30, r"a\.png: No such file or directory"),
+        (".png/..", 30, "cannot save"),
+    ],
+)
+def test_an_image_that_cannot_be_written_is_named_with_the_reason(path, width, reason, tmp_path):
+    with pytest.raises(ImageError, match=reason):
+        write_image(tmp_path / path, np.zeros((1, width, 3), np.uint8))
+
+
+def test_a_full_disk_is_the_reason_that_is_given(picture, tmp_path):
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    with pytest.raises(ImageError, match=r"full\.png: No space left on device"):
+        write_image(tmp_path / "full.png", picture)
+
+
+def test_an_error_can_be_encoded_whatever_the_file_is_called():
+    with pytest.raises(ImageError) as raised:
+        read_image(Path(os.fsdecode(b"caf\xe9.png")))
+    assert str(raised.value).encode("utf-8").startswith(b"cannot read the image caf\\udce9.png")

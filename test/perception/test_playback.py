@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import cv2
 import numpy as np
 import pytest
 
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.perception.playback import frames, image_files, readable_frames
 
 
 def uniform(value):
@@ -84,3 +86,29 @@ def test_what_is_neither_image_nor_video_is_named(name, tmp_path):
     (tmp_path / name).write_text("neither")
     with pytest.raises(ImageError, match=rf"{tmp_path}/{name}"):
         next(frames(tmp_path / name))
+
+
+def test_unreadable_images_of_a_folder_are_told_and_left_out(folder):
+    (folder / "a.png").write_text("no image")
+    (folder / "e.png").symlink_to("nowhere.png")
+    told = []
+    played = [round(float(frame.mean()), -1) for frame in readable_frames(folder, told.append)]
+    assert played == [20, 30, 40]
+    assert [name in str(error) for name, error in zip(("a.png", "e.png"), told, strict=True)]
+
+
+def test_an_unreadable_file_on_its_own_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ImageError, match=r"a\.png"):
+        list(readable_frames(tmp_path / "a.png", lambda error: None))
+
+
+def test_folders_are_no_images_whatever_their_names(folder):
+    (folder / "e.png").mkdir()
+    assert [file.name for file in image_files(folder)] == ["a.png", "b.bmp", "c.PNG", "d.jpg"]
+
+
+def test_a_video_whose_name_is_not_utf8_is_refused_for_opencv_would_crash(video):
+    path = video.rename(video.with_name(os.fsdecode(b"caf\xe9.avi")))
+    with pytest.raises(ImageError, match=r"caf\\udce9\.avi: .* must be UTF-8"):
+        list(frames(path))

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mrmllm_ros.training.data.asking import with_questions
 
 from mrmllm_ros import weights
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.training.data.errors import DataError, Skipped
 from mrmllm_ros.training.data.questions.grammar import plural
+from mrmllm_ros.training.data.questions.question_sampler import with_questions
 from mrmllm_ros.training.data.real_frames import FrameSource, frame_examples
 from mrmllm_ros.training.data.targets import (
     SURE_FROM,

@@ -173,10 +173,9 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
         SettingsError: If the file is missing or is not a parameter file.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"cannot read the parameter file {path}: {reason}") from error
+        content = read_yaml(path)
+    except SettingsError as error:
+        raise SettingsError(f"cannot read the parameter file {error}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} is not a ROS 2 parameter file")
     sections = sections_of(content)
@@ -244,6 +243,26 @@ def nearest(name: str, known: Iterable[str]) -> str:
         parts = {other.rsplit(".", 1)[-1]: other for other in known}
         found = [parts[part] for part in get_close_matches(last, parts, n=1, cutoff=0.7)]
     return found[0] if found else ""
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file in UTF-8, whatever the locale.
+
+    Raises:
+        SettingsError: If it is missing or not YAML; the message is one line that begins with the
+            path and names the line of a fault.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: its values are nested too deeply") from error
+    except yaml.MarkedYAMLError as error:
+        place = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise SettingsError(f"{path}{place}: {error.problem}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def _are_texts(value: Any) -> bool:

@@ -41,7 +41,7 @@ from mrmllm_ros.nodes.processes import (
     ros_arguments,
     running,
 )
-from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.perception.playback import readable_frames
 from mrmllm_ros.perception.ultralytics_detector import model_path, quantization
 from mrmllm_ros.settings import read_parameter_file
 from mrmllm_ros.srv import Query
@@ -55,6 +55,7 @@ _WARM_UP = 3
 _PAUSE_S = 0.03
 _RESULT_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 180.0
+_MOST_FRAMES, _MOST_BYTES = 200, 2**30
 
 
 @dataclass
@@ -161,7 +162,7 @@ def run(options: Options) -> dict[str, object]:
         MrmllmError: If the models or the video are missing, or the node ends early.
     """
     source = options.video or locate("vtest") / "vtest.avi"
-    images = list(islice(frames(source), 200))
+    images = _load(source, options.progress)
     arguments = ros_arguments(params_file=options.params_file, namespace=NAMESPACE)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "mrmllm_node.log"
@@ -181,6 +182,18 @@ def run(options: Options) -> dict[str, object]:
         finally:
             client.destroy_node()
             rclpy.try_shutdown()
+
+
+def _load(source: Path, progress: Callable[[str], None]) -> list[np.ndarray]:
+    """The first frames, as many as are needed and fit into some memory."""
+    images: list[np.ndarray] = []
+    for image in readable_frames(source, lambda error: progress(f"skipped: {error}")):
+        images.append(image)
+        if len(images) == _MOST_FRAMES or sum(i.nbytes for i in images) >= _MOST_BYTES:
+            break
+    if not images:
+        raise BenchmarkError(f"no image in {source} can be read; name another one with --video")
+    return images
 
 
 def wait_until_active(client: Client, process: Popen[bytes], log: Path) -> None:

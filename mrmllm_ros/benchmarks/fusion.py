@@ -21,7 +21,7 @@ from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detector import Perception, load_detector
-from mrmllm_ros.perception.playback import frames
+from mrmllm_ros.perception.playback import frames, readable_frames
 from mrmllm_ros.weights import locate
 
 # A frame of the sample video with more than fifty candidates at the lowest threshold.
@@ -53,7 +53,10 @@ class Options:
     def frame(self) -> np.ndarray:
         """(H, W, 3) uint8 in BGR order."""
         if self.image is not None:
-            return next(iter(frames(self.image)))
+            images = readable_frames(self.image, lambda e: self.progress(f"skipped: {e}"))
+            if (image := next(images, None)) is None:
+                raise BenchmarkError(f"no image in {self.image} can be read; name another one")
+            return image
         video = frames(locate("vtest") / "vtest.avi")
         return next(islice(video, _SAMPLE_FRAME, None))
 

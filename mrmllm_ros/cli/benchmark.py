@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrmllm_ros.cli.arguments import positive_float, positive_int
+from mrmllm_ros.cli.output import print_progress
 from mrmllm_ros.cli.ros import require_ros
 from mrmllm_ros.cli.settings import add_model_options, model_settings
 from mrmllm_ros.nodes.processes import interruptible
@@ -128,7 +128,7 @@ def _camera(options: argparse.Namespace) -> int:
                 video=options.video,
                 frames=options.frames,
                 flood_s=options.flood_s,
-                progress=_progress,
+                progress=print_progress,
             )
         )
     return _show(figures, options)
@@ -145,7 +145,7 @@ def _cameras(options: argparse.Namespace) -> int:
                 cameras=options.cameras,
                 rate_hz=options.rate_hz,
                 seconds=options.seconds,
-                progress=_progress,
+                progress=print_progress,
             )
         )
     return _show(figures, options)
@@ -156,7 +156,9 @@ def _lifecycle(options: argparse.Namespace) -> int:
     from mrmllm_ros.benchmarks import lifecycle
 
     with interruptible():
-        figures = lifecycle.run(lifecycle.Options(options.params_file, options.cycles, _progress))
+        figures = lifecycle.run(
+            lifecycle.Options(options.params_file, options.cycles, print_progress)
+        )
     return _show(figures, options)
 
 
@@ -175,17 +177,13 @@ def _enrich(options: argparse.Namespace) -> int:
 def _tracking(options: argparse.Namespace) -> int:
     from mrmllm_ros.benchmarks import tracking
 
-    return _show(tracking.run(options.params_file, _progress), options)
+    return _show(tracking.run(options.params_file, print_progress), options)
 
 
 def _fusion_options(options: argparse.Namespace) -> FusionOptions:
     from mrmllm_ros.benchmarks.fusion import Options
 
-    return Options(model_settings(options), options.image, options.rounds, _progress)
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    return Options(model_settings(options), options.image, options.rounds, print_progress)
 
 
 def _show(figures: dict[str, Any], options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrmllm_ros.cli.output import make_folder, print_error
 from mrmllm_ros.cli.ros import require_ros
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.nodes.processes import (
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     require_ros()
     import rclpy
 
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
     records: list[dict[str, Any]] = []
     rclpy.init()
     try:
@@ -192,10 +193,10 @@ def _record(source: Source, question: str, response: Query.Response) -> dict[str
 
 
 def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> str | None:
-    """Save the very image that the answer is about; returns its name, None if it does not come."""
+    """Save the very image that the answer is about; returns its name, None without one."""
     from mrmllm_ros.conversions.headers import nanoseconds
     from mrmllm_ros.perception.annotation import draw_caption
-    from mrmllm_ros.perception.images import save_image
+    from mrmllm_ros.perception.images import ImageError, save_image
 
     answer = response.answer
     image = client.annotated(nanoseconds(answer.header.stamp), _PICTURE_TIMEOUT_S)
@@ -203,7 +204,11 @@ def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> s
         print("   the annotated picture of this image has not come")
         return None
     caption = [f"Q: {answer.question or '(describe)'}", f"A: {answer.text}"]
-    save_image(path, draw_caption(image, caption))
+    try:
+        save_image(path, draw_caption(image, caption))
+    except ImageError as error:
+        print_error(error)
+        return None
     print(f"   {path}")
     return path.name
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrmllm_ros.cli.arguments import positive_int
+from mrmllm_ros.cli.output import PARTLY, print_error, print_progress
 from mrmllm_ros.cli.settings import add_model_options, model_settings
 from mrmllm_ros.settings import SettingsError
 
@@ -65,29 +65,36 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the figures of the suites."""
+    """Print the figures of the suites; 1 if some of the questions could not be measured."""
     settings = _settings(options)
     asked = options.suite or ([] if options.questions else ["all"])
     names = [name for name in SUITES if name in asked or "all" in asked]
+    from mrmllm_ros.training.data.errors import Skipped
     from mrmllm_ros.training.evaluation.question_file import QuestionFileSuite, read_judged
     from mrmllm_ros.training.evaluation.report import evaluate, to_json, to_text
     from mrmllm_ros.training.evaluation.suites import Suites, require_samples
     from mrmllm_ros.training.evaluation.variants import Ablation
 
     require_samples(names)
-    questions = read_judged(options.questions, _progress) if options.questions else []
-    _progress("loading the models")
+    skipped = Skipped(f"questions of {options.questions}", print_progress)
+    questions = (
+        read_judged(options.questions, print_progress, skipped) if options.questions else []
+    )
+    print_progress("loading the models")
     subject = _subject(settings)
-    chosen = Suites(subject.backbones, options.scenes, options.frame_step, _progress)
+    chosen = Suites(subject.backbones, options.scenes, options.frame_step, print_progress)
     suites = chosen.of(names)
     if questions:
-        suites.append(QuestionFileSuite(questions, subject.backbones, _progress))
-    reports = evaluate(suites, Ablation(subject), options.ablate, _progress)
+        suites.append(QuestionFileSuite(questions, subject.backbones, print_progress, skipped))
+    reports = evaluate(suites, Ablation(subject), options.ablate, print_progress)
     if options.json:
         checkpoint = settings.trained.checkpoint
         print(json.dumps({"checkpoint": checkpoint, "suites": to_json(reports)}))
     else:
         print(to_text(reports))
+    if skipped.count:
+        print_error(skipped)
+        return PARTLY
     return 0
 
 
@@ -115,7 +122,3 @@ def _subject(settings: Settings) -> Subject:
         prompt=settings.prompt,
         load_language_model=lambda: LanguageModel.load(settings.language_model, compute),
     )
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -5,13 +5,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrmllm_ros.cli.output import (
+    FAILED,
+    PARTLY,
+    ProgressLine,
+    make_folder,
+    print_error,
+    print_progress,
+)
 from mrmllm_ros.cli.settings import add_model_options, model_settings
+from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -21,16 +34,26 @@ if TYPE_CHECKING:
     from mrmllm_ros.model.answerer import Answerer, Question, Reading
     from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
+_Detect = Callable[[list["np.ndarray"]], list["EnrichedDetections"]]
+
 
 def add_parser(subparsers: Any) -> None:
     """Register both commands."""
     detect = subparsers.add_parser("detect", help="find the objects in images")
     detect.add_argument(
-        "--image", required=True, nargs="+", type=Path, metavar="FILE", help="image files"
+        "--image",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="image files, and folders of images",
     )
     _add_options(detect)
     detect.add_argument(
-        "--save", type=Path, metavar="FILE", help="save the annotated image (of one image)"
+        "--save",
+        type=Path,
+        metavar="PATH",
+        help="save the annotated image as this file; of several images, into this folder",
     )
     detect.set_defaults(run=run_detect, max_new_tokens=None)
     ask = subparsers.add_parser("ask", help="ask questions about an image")
@@ -43,25 +66,76 @@ def add_parser(subparsers: Any) -> None:
     ask.set_defaults(run=run_ask)
 
 
-def run_detect(options: argparse.Namespace) -> int:
-    """Print the objects in images: after fusion where there is a checkpoint."""
-    if options.save and len(options.image) > 1:
-        raise SettingsError("--save takes one image; leave out the others")
-    from mrmllm_ros.perception.images import read_image
+class DetectionError(MrmllmError):
+    """Inference fails on an image; the message names the image and the reason."""
 
-    images = [read_image(path) for path in options.image]
+
+@dataclass
+class _Failures:
+    """Images or questions without a result: each is named at once, all are counted.
+
+    Attributes:
+        noun: Name of what is counted, in the plural.
+        counts: Number of failures by what could not be done.
+    """
+
+    noun: str
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, done: str, error: Exception) -> None:
+        """Count a failure and print its reason.
+
+        Args:
+            done: What could not be done, such as `read`.
+            error: Why not.
+        """
+        self.counts[done] += 1
+        print_error(error)
+
+    def close(self, total: int) -> int:
+        """Print a closing line, if there is more to it than one failure of one; exit status."""
+        if not self.counts:
+            return 0
+        if total > 1:
+            (done, count), *others = self.counts.items()
+            line = f"{count} of {total} {self.noun} could not be {done}"
+            print_error(line + "".join(f", {n} could not be {done}" for done, n in others))
+        return PARTLY if self.counts.total() < total else FAILED
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An image file, and where its annotated copy goes, if anywhere."""
+
+    path: Path
+    save_to: Path | None = None
+
+
+def run_detect(options: argparse.Namespace) -> int:
+    """Print the objects in images: after fusion where there is a checkpoint.
+
+    Images are read, looked at and reported batch by batch. One that gives no result is named, and
+    the others go on.
+    """
     settings = _settings(options)
-    detect = _detection(settings)
-    size = settings.compute.batch_size
-    for start in range(0, len(images), size):
-        batch = slice(start, start + size)
-        for path, image, detections in zip(
-            options.image[batch], images[batch], detect(images[batch]), strict=True
-        ):
-            _report(path, detections, options.json)
-            if options.save:
-                _save(options.save, image, detections)
-    return 0
+    failures = _Failures("images")
+    inputs = [_Input(path) for path in _image_paths(options.image, failures)]
+    total = len(inputs) + failures.counts.total()
+    if options.save:
+        inputs = _with_targets(inputs, options.save)
+    detect: _Detect | None = None
+    done = 0
+    with ProgressLine(len(inputs), "images") as progress:
+        images = _readable(inputs, failures, progress)
+        while batch := list(islice(images, settings.compute.batch_size)):
+            # Not before: where no image can be read, nobody waits for the models.
+            detect = detect or _detection(settings)
+            _run_batch(batch, detect, options.json, failures, progress)
+            done += len(batch)
+            progress.show(done)
+            # Given up before the next images are read.
+            batch.clear()
+    return failures.close(total)
 
 
 def run_ask(options: argparse.Namespace) -> int:
@@ -78,10 +152,14 @@ def run_ask(options: argparse.Namespace) -> int:
     perceptions = models.detector.detect([image])
     [reading] = models.answerer.read([image], perceptions)
     asked = settings.question
-    for text in options.questions:
+    failures = _Failures("questions")
+    for text in map(_as_unicode, options.questions):
         question = Question(text, Decoding(asked.max_new_tokens, asked.temperature))
-        _ask(models.answerer, reading, question, options.json)
-    return 0
+        try:
+            _ask(models.answerer, reading, question, options.json)
+        except MrmllmError as error:
+            failures.add("answered", error)
+    return failures.close(len(options.questions))
 
 
 def detections_to_json(
@@ -116,10 +194,117 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _settings(options: argparse.Namespace) -> Settings:
     limit = options.max_new_tokens
-    return model_settings(options, {"question.max_new_tokens": limit} if limit else {})
+    return model_settings(options, {} if limit is None else {"question.max_new_tokens": limit})
 
 
-def _detection(settings: Settings) -> Callable[[list[np.ndarray]], list[EnrichedDetections]]:
+def _as_unicode(argument: str) -> str:
+    """An argument of the command line as text; bytes in it that are not UTF-8 become U+FFFD."""
+    return os.fsencode(argument).decode("utf-8", errors="replace")
+
+
+def _image_paths(paths: Sequence[Path], failures: _Failures) -> Iterator[Path]:
+    """The files among paths, and those in the folders among them."""
+    from mrmllm_ros.perception.images import ImageError
+    from mrmllm_ros.perception.playback import image_files
+
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+            continue
+        try:
+            yield from image_files(path)
+        except ImageError as error:
+            failures.add("read", error)
+
+
+def _with_targets(inputs: Sequence[_Input], save: Path) -> list[_Input]:
+    """Inputs with the file that each annotated image goes to.
+
+    Raises:
+        SettingsError: If `save` is a file for several images, or an image would be overwritten.
+        OutputError: If the folder cannot be written to.
+    """
+    from mrmllm_ros.perception.playback import IMAGE_SUFFIXES
+
+    if save.suffix and not os.path.isdir(save):
+        if len(inputs) > 1:
+            raise SettingsError(
+                f"--save takes one image as the file {save}, and there are {len(inputs)}; name a "
+                "folder"
+            )
+        if not os.path.isdir(save.parent):
+            raise SettingsError(f"--save: there is no folder {save.parent}; make it first")
+        return [_Input(each.path, save) for each in inputs]
+    make_folder(save)
+    originals = {os.path.realpath(each.path) for each in inputs}
+    targets: dict[Path, Path] = {}
+    for number, each in enumerate(inputs, start=1):
+        suffix = each.path.suffix
+        target = save / f"{each.path.stem}{suffix if suffix.lower() in IMAGE_SUFFIXES else '.png'}"
+        # Of one name in several folders, or given twice.
+        while target in targets:
+            target = target.with_stem(f"{target.stem}_{number}")
+        if os.path.realpath(target) in originals:
+            raise SettingsError(f"--save {save} would overwrite {target}; name another folder")
+        targets[target] = each.path
+    return [_Input(path, target) for target, path in targets.items()]
+
+
+def _readable(
+    inputs: Iterable[_Input], failures: _Failures, progress: ProgressLine
+) -> Iterator[tuple[_Input, np.ndarray]]:
+    from mrmllm_ros.perception.images import ImageError, read_image
+
+    for each in inputs:
+        try:
+            image = read_image(each.path)
+        except ImageError as error:
+            progress.clear()
+            failures.add("read", error)
+            continue
+        yield each, image
+
+
+def _run_batch(
+    batch: Sequence[tuple[_Input, np.ndarray]],
+    detect: _Detect,
+    as_json: bool,
+    failures: _Failures,
+    progress: ProgressLine,
+) -> None:
+    """Detect, print and save."""
+    from mrmllm_ros.perception.images import ImageError
+
+    results = _detected(batch, detect)
+    progress.clear()
+    for (each, image), detections in zip(batch, results, strict=True):
+        if isinstance(detections, MrmllmError):
+            failures.add("looked at", detections)
+            continue
+        _report(each.path, detections, as_json)
+        if each.save_to:
+            try:
+                _save(each.save_to, image, detections)
+            except ImageError as error:
+                failures.add("saved", error)
+
+
+def _detected(
+    batch: Sequence[tuple[_Input, np.ndarray]], detect: _Detect
+) -> list[EnrichedDetections | DetectionError]:
+    """The objects in each image, or why there is no result."""
+    try:
+        return [*detect([image for _, image in batch])]
+    # Libraries raise all kinds of errors, and one image must not cost the others their results.
+    except Exception as error:
+        if len(batch) > 1:
+            return [found for each in batch for found in _detected([each], detect)]
+        [(each, _)] = batch
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return [DetectionError(f"inference failed on {each.path}: {reason}")]
+
+
+def _detection(settings: Settings) -> _Detect:
     """What detects: the fusion model where there is a checkpoint, else the detector alone."""
     from mrmllm_ros.perception.enriched_detections import EnrichedDetections
 
@@ -147,6 +332,7 @@ def _report(path: Path, detections: EnrichedDetections, as_json: bool) -> None:
     else:
         print(f"{path}:")
         _print_detections(records)
+        sys.stdout.flush()
 
 
 def _ask(answerer: Answerer, reading: Reading, question: Question, as_json: bool) -> None:
@@ -206,4 +392,4 @@ def _save(path: Path, image: np.ndarray, detections: EnrichedDetections) -> None
     shown = detections.fused.take(reported)
     captions = map(caption, reported + 1, shown.labels, shown.scores)
     save_image(path, draw_detections(image, shown, list(captions)))
-    print(f"saved {path}", file=sys.stderr)
+    print_progress(f"saved {path}")

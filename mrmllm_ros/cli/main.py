@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mrmllm_ros
+from mrmllm_ros.cli import output
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.interrupts import INTERRUPTED, ending_while_importing
 
 if TYPE_CHECKING:
     import argparse
+
+# As a shell reports a program that SIGPIPE has ended.
+_READER_GONE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,15 +26,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of the command line, without the program's name.
 
     Returns:
-        0 on success, 2 for what the user can mend, 130 when interrupted.
+        0 on success, 1 where part of the input gave no result, 2 for what the user can fix, 130
+        when interrupted, 141 when nobody reads the output any more.
     """
+    output.escape_unencodable()
     try:
-        with ending_while_importing():
-            options = _parser().parse_args(arguments)
-            return options.run(options)
-    except MrmllmError as error:
-        print(f"mrmllm: error: {error}", file=sys.stderr)
-        return 2
+        try:
+            with ending_while_importing():
+                options = _parser().parse_args(arguments)
+                return options.run(options)
+        except MrmllmError as error:
+            output.print_error(error)
+            return output.FAILED
+        finally:
+            output.flush()
+    except BrokenPipeError:
+        return _READER_GONE
+    except OSError as error:
+        output.print_error(_reason(error))
+        return output.FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -47,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (images, models, parameters, demo, train, evaluate, benchmark):
         command.add_parser(subparsers)
     return parser
+
+
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"cannot read or write: {reason}"
+    return f"cannot use {error.filename}: {reason}"
 
 
 if __name__ == "__main__":

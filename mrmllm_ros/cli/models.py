@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 
+from mrmllm_ros.cli.output import print_progress
 from mrmllm_ros.weights import store
 from mrmllm_ros.weights.catalog import CATALOG, PROFILES
 from mrmllm_ros.weights.sources import megabytes
@@ -49,12 +49,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _fetch(args: argparse.Namespace) -> int:
     profiles = args.profile or ([] if args.names else ["embedded"])
     names = [*args.names, *(name for profile in profiles for name in PROFILES[profile])]
-    store.fetch(list(dict.fromkeys(names)), _report)
+    store.fetch(list(dict.fromkeys(names)), print_progress)
     return 0
-
-
-def _report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from mrmllm_ros.cli.output import make_folder, print_progress
+from mrmllm_ros.environment import expand
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     settings = TrainingSettings.read(options.config)
     given = {"output": options.output, "time_limit_minutes": options.time_limit_minutes}
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+    # Before hours of training, and not at the first checkpoint.
+    make_folder(expand(settings.output))
     from mrmllm_ros.training.run import train
     from mrmllm_ros.training.trainer import start
 
@@ -50,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
     def report(line: str) -> None:
         if accelerator.is_main_process:
-            print(line, file=sys.stderr, flush=True)
+            print_progress(line)
 
     checkpoint = train(settings, accelerator, report)
     if accelerator.is_main_process:

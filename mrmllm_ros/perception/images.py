@@ -80,9 +80,9 @@ def read_image(path: Path) -> np.ndarray:
     try:
         return decode_image(path.read_bytes())
     except OSError as error:
-        raise ImageError(f"cannot read the image {path}: {error.strerror}") from error
+        raise ImageError(f"cannot read the image {printable(path)}: {error.strerror}") from error
     except ImageError as error:
-        raise ImageError(f"cannot read the image {path}: {error}") from error
+        raise ImageError(f"cannot read the image {printable(path)}: {error}") from error
 
 
 def encode_image(bgr: np.ndarray, suffix: str, quality: int | None = None) -> bytes:
@@ -132,9 +132,9 @@ def save_image(path: Path, bgr: np.ndarray) -> None:
     try:
         _write(Path(os.path.realpath(path)), encode_image(bgr, path.suffix))
     except ImageError as error:
-        raise ImageError(f"cannot save {path}: {error}") from error
+        raise ImageError(f"cannot save {printable(path)}: {error}") from error
     except OSError as error:
-        raise ImageError(f"cannot save {path}: {error.strerror}") from error
+        raise ImageError(f"cannot save {printable(path)}: {error.strerror}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -150,3 +150,11 @@ def _write(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def printable(path: Path) -> str:
+    """Write a path for messages: bytes in it that are not UTF-8 become escape sequences.
+
+    Loggers and OpenCV take texts in UTF-8 only.
+    """
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

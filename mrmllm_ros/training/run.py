@@ -23,7 +23,7 @@ from mrmllm_ros.perception.detector import load_detector
 from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
 from mrmllm_ros.training.collation import Collator, TrainingBatch
 from mrmllm_ros.training.data.coco import coco_examples, read_coco
-from mrmllm_ros.training.data.errors import DataError
+from mrmllm_ros.training.data.errors import DataError, Skipped
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.layouts import layout_example
 from mrmllm_ros.training.data.question_files import question_examples, read_questions
@@ -158,26 +158,36 @@ def load_sources(
             encoder,
             data.frames.views,
             settings.seed,
+            _prefixed(report, "frames"),
         )
         examples = _collected("frames", found, report)
         count = data.frames.questions
         anew = partial(with_questions, vocabulary=detector.labels, count=count)
         sources["frames"] = Source(data.frames.share, again(examples, anew))
     if data.coco.share:
-        dataset = read_coco(expand(data.coco.images), expand(data.coco.annotations))
+        dataset = read_coco(
+            expand(data.coco.images), expand(data.coco.annotations), _prefixed(report, "coco")
+        )
         found = coco_examples(
-            dataset, detector, encoder, views=data.coco.views, seed=settings.seed
+            dataset,
+            detector,
+            encoder,
+            views=data.coco.views,
+            seed=settings.seed,
+            progress=_prefixed(report, "coco"),
         )
         examples = _collected("coco", found, report)
         anew = partial(with_questions, vocabulary=dataset.labels)
         sources["coco"] = Source(data.coco.share, again(examples, anew))
     if data.questions.share:
         file = expand(data.questions.file)
+        skipped = Skipped(f"questions of {file}", _prefixed(report, "questions"))
         found = question_examples(
-            read_questions(file),
+            read_questions(file, skipped),
             detector,
             encoder,
             progress=lambda line: report(f"{file}: {line}"),
+            skipped=skipped,
         )
         examples = _collected("questions", found, report)
         # They have no targets, so there is nothing to learn from looking at them alone.
@@ -223,6 +233,10 @@ def frame_source(settings: SourceSettings) -> FrameSource:
 def _layout(settings: TrainingSettings, number: int) -> Example:
     layout = settings.data.layout
     return layout_example(number % (layout.scenes or 2**31), "train", layout.questions)
+
+
+def _prefixed(report: Report, source: str) -> Report:
+    return lambda line: report(f"{source}: {line}")
 
 
 def _collected(name: str, examples: Iterable[Example], report: Report) -> list[Example]:

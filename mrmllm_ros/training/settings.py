@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mrmllm_ros.compute import ComputeSettings
 from mrmllm_ros.model.configuration_mrmllm import PERCEPTION_OUTPUTS
 from mrmllm_ros.model.language_model import LanguageModelSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
 from mrmllm_ros.perception.detector import DetectorSettings
-from mrmllm_ros.settings import SettingsError, Validated, group, setting
+from mrmllm_ros.settings import SettingsError, Validated, group, read_yaml, setting
 
 
 @dataclass(frozen=True)
@@ -246,12 +244,10 @@ class TrainingSettings(Validated):
                 the file.
         """
         try:
-            values = yaml.safe_load(path.read_text()) or {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise SettingsError(
-                f"cannot read the training configuration {path}: {error}"
-            ) from error
+            values = read_yaml(path)
+        except SettingsError as error:
+            raise SettingsError(f"cannot read the training configuration {error}") from error
         try:
-            return cls.from_mapping(values)
+            return cls.from_mapping({} if values is None else values)
         except SettingsError as error:
             raise SettingsError(f"{path}: {error}") from error

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 
 from mrmllm_ros.environment import expand
@@ -102,7 +103,7 @@ class Trainer:
             The folder of the checkpoint.
 
         Raises:
-            TrainingError: If the loss is no number any more.
+            TrainingError: If the loss is no number any more, or the run cannot be saved.
         """
         settings, progress = self._settings, self.progress
         loader = DataLoader(
@@ -285,10 +286,19 @@ class Trainer:
             "progress": vars(self.progress),
             "run": self._run_of(),
         }
-        self._output.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self._output / f"{_STATE}.new")
-        os.replace(self._output / f"{_STATE}.new", self._output / _STATE)
-        write_checkpoint(self._model, folder)
+        try:
+            self._output.mkdir(parents=True, exist_ok=True)
+            torch.save(state, self._output / f"{_STATE}.new")
+            os.replace(self._output / f"{_STATE}.new", self._output / _STATE)
+            write_checkpoint(self._model, folder)
+        # PyTorch and safetensors raise errors of their own where a disk is full.
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise TrainingError(
+                f"cannot save step {self.progress.step} to {self._output}: {reason}. Check the "
+                "folder and the space left, and run the same command again: it goes on from the "
+                "last state"
+            ) from error
         self._report(f"saved {folder}, after step {self.progress.step}")
         return folder
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark runs and counts rightly; what it measures is no matter here."""
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
 from mrmllm_ros.benchmarks import camera
+from mrmllm_ros.benchmarks.fusion import BenchmarkError
 from mrmllm_ros.nodes.processes import ProcessError
 
 
@@ -38,3 +41,20 @@ def test_a_node_that_cannot_start_is_an_error_and_not_a_long_wait(monkeypatch, t
     monkeypatch.setattr(camera, "_START_TIMEOUT_S", 15.0)
     with pytest.raises(ProcessError, match="/nowhere/model"):
         camera.run(camera.Options(params_file=parameters, progress=lambda line: None))
+
+
+def test_of_a_folder_the_readable_images_are_taken_as_far_as_memory_allows(tmp_path, monkeypatch):
+    for name in "abcd":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((10, 10, 3), np.uint8))
+    (tmp_path / "b.png").write_text("no image")
+    told = []
+    assert len(camera._load(tmp_path, told.append)) == 3
+    assert len(told) == 1
+    monkeypatch.setattr(camera, "_MOST_BYTES", 600)
+    assert len(camera._load(tmp_path, told.append)) == 2
+
+
+def test_a_folder_without_a_readable_image_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(BenchmarkError, match=r"no image in .* can be read"):
+        camera._load(tmp_path, lambda line: None)

@@ -104,6 +104,18 @@ def test_own_questions_are_measured_alone_or_beside_suites(asked, questions):
     assert asked["suites"][1].name == "questions"
 
 
+def test_questions_that_cannot_be_measured_are_counted_at_the_end(asked, questions, capsys):
+    line = json.loads(questions.read_text())
+    lines = [line, {**line, "image": "none.png"}]
+    questions.write_text("\n".join(map(json.dumps, lines)))
+    assert main(["evaluate", "--questions", str(questions)]) == 1
+    printed = capsys.readouterr()
+    assert "accuracy  0.500" in printed.out
+    named, *_, counted = printed.err.splitlines()
+    assert "line 2: there is no image" in named
+    assert counted == f"mrmllm: error: 1 of 2 questions of {questions} cannot be used"
+
+
 def test_own_questions_are_checked_before_models_are_loaded(asked, tmp_path, capsys):
     assert main(["evaluate", "--questions", str(tmp_path / "none.jsonl")]) == 2
     assert "none.jsonl" in capsys.readouterr().err

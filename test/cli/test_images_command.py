@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mrmllm detect` and `mrmllm ask`, with the real models on a real photograph."""
 
+import io
 import json
+import os
+import weakref
 from types import SimpleNamespace
 
 import cv2
@@ -11,7 +14,8 @@ import pytest
 from mrmllm_ros.cli import images
 from mrmllm_ros.cli.main import main
 from mrmllm_ros.engine.models import Models
-from mrmllm_ros.model.answerer import Reading
+from mrmllm_ros.model.answerer import PromptTooLongError, Reading
+from mrmllm_ros.perception import images as images_module
 from mrmllm_ros.perception.detector import Perception
 from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
 
@@ -65,7 +69,7 @@ def fusion(enriched, monkeypatch, tmp_path):
     file.write_text(
         "/**:\n  ros__parameters:\n    mrmllm: {checkpoint: there}\n    compute: {batch_size: 2}\n"
     )
-    return SimpleNamespace(options=["--params-file", str(file)], batches=loaded)
+    return SimpleNamespace(options=["--params-file", str(file)], batches=loaded, models=models)
 
 
 def test_detect_finds_the_bus_and_at_least_three_people(bus_file, capsys):
@@ -171,6 +175,51 @@ def test_several_images_cannot_be_saved_as_one(bus_file, zidane_file, tmp_path, 
     assert not saved.exists()
 
 
+def test_several_annotated_images_are_saved_into_a_folder(
+    bus_file, zidane_file, bus_image, tmp_path, fusion
+):
+    out = tmp_path / "new" / "out"
+    paths = [str(path) for path in (bus_file, zidane_file, bus_file)]
+    assert main(["detect", "--image", *paths, "--save", str(out), *fusion.options]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["bus.png", "bus_3.png", "zidane.png"]
+    assert cv2.imread(str(out / "bus_3.png")).shape == bus_image.shape
+
+
+def test_the_images_themselves_are_never_overwritten_by_annotated_ones(
+    bus_file, zidane_file, tmp_path, capsys, fusion
+):
+    before = bus_file.read_bytes()
+    arguments = ["--image", str(bus_file), str(zidane_file), "--save", str(tmp_path)]
+    assert main(["detect", *arguments, *fusion.options]) == 2
+    assert f"would overwrite {bus_file}" in capsys.readouterr().err
+    assert bus_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["nowhere/a.png", "file/a.png", "file", "file/out"])
+def test_a_place_that_cannot_be_saved_to_is_refused_before_models_are_loaded(
+    place, bus_file, tmp_path, capsys, fusion, monkeypatch
+):
+    monkeypatch.setattr(Models, "load", None)
+    (tmp_path / "file").touch()
+    arguments = ["--image", str(bus_file), "--save", str(tmp_path / place)]
+    assert main(["detect", *arguments, *fusion.options]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert str((tmp_path / place).parent) in line
+
+
+def test_an_image_that_cannot_be_saved_is_counted_and_the_others_are_saved(
+    bus_file, zidane_file, tmp_path, capsys, fusion
+):
+    out = tmp_path / "out"
+    (out / "bus.png").mkdir(parents=True)
+    arguments = ["--image", str(bus_file), str(zidane_file), "--save", str(out)]
+    assert main(["detect", *arguments, *fusion.options]) == 1
+    printed = capsys.readouterr()
+    assert f"cannot save {out / 'bus.png'}: Is a directory" in printed.err
+    assert printed.err.splitlines()[-1] == "mrmllm: error: 1 of 2 images could not be saved"
+    assert (out / "zidane.png").is_file()
+
+
 def test_detect_saves_the_annotated_image(bus_file, bus_image, tmp_path):
     saved = tmp_path / "annotated.png"
     assert main(["detect", "--image", str(bus_file), "--save", str(saved)]) == 0
@@ -223,14 +272,93 @@ def test_ask_says_that_an_answer_was_cut(bus_file, capsys):
     assert "(cut here: --max-new-tokens allows more)" in capsys.readouterr().out
 
 
-def test_of_several_images_an_unreadable_one_is_named_before_any_is_looked_at(
-    bus_file, tmp_path, capsys
+def test_of_several_images_an_unreadable_one_is_named_and_counted_and_the_others_go_on(
+    bus_file, tmp_path, capsys, fusion
 ):
-    missing = tmp_path / "missing.png"
-    assert main(["detect", "--image", str(bus_file), str(missing)]) == 2
+    missing, text = tmp_path / "missing.png", tmp_path / "text.png"
+    text.write_text("no image")
+    paths = [missing, bus_file, text, bus_file, bus_file, bus_file]
+    assert main(["detect", "--image", *map(str, paths), "--json", *fusion.options]) == 1
     printed = capsys.readouterr()
-    assert str(missing) in printed.err
-    assert printed.out == ""
+    assert [json.loads(line)["image"] for line in printed.out.splitlines()] == [str(bus_file)] * 4
+    first, second, last = printed.err.splitlines()
+    assert first == f"mrmllm: error: cannot read the image {missing}: No such file or directory"
+    assert str(text) in second
+    assert last == "mrmllm: error: 2 of 6 images could not be read"
+
+
+def test_where_no_image_can_be_read_no_model_is_loaded(tmp_path, capsys, fusion, monkeypatch):
+    monkeypatch.setattr(Models, "load", None)
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert main(["detect", "--image", *paths, *fusion.options]) == 2
+    assert "2 of 2 images could not be read" in capsys.readouterr().err
+
+
+def test_results_come_and_images_are_given_up_before_the_next_are_read(
+    bus_file, capsys, fusion, monkeypatch
+):
+    read, alive = images_module.read_image, []
+    printed = []
+
+    def watched(path):
+        printed.append(len(capsys.readouterr().out.splitlines()))
+        assert sum(reference() is not None for reference in alive) < 2
+        image = read(path)
+        alive.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(images_module, "read_image", watched)
+    assert main(["detect", "--image", *[str(bus_file)] * 6, "--json", *fusion.options]) == 0
+    assert printed == [0, 0, 2, 0, 2, 0]
+
+
+def test_a_folder_stands_for_its_images_and_an_unusable_one_is_counted(
+    bus_file, zidane_file, tmp_path, capsys, fusion
+):
+    empty = tmp_path / "empty.png"
+    empty.mkdir()
+    assert main(["detect", "--image", str(empty), str(tmp_path), "--json", *fusion.options]) == 1
+    printed = capsys.readouterr()
+    images = [json.loads(line)["image"] for line in printed.out.splitlines()]
+    assert images == [str(bus_file), str(zidane_file)]
+    assert f"the folder {empty} holds no images" in printed.err
+    assert "1 of 3 images could not be read" in printed.err
+
+
+def test_a_model_that_fails_on_one_image_costs_no_other_its_result(
+    bus_file, zidane_file, capsys, fusion, monkeypatch
+):
+    detect = fusion.models.detector.detect
+
+    def fails_on_wide(batch):
+        if any(image.shape[1] > image.shape[0] for image in batch):
+            raise RuntimeError("too wide\nfor this model")
+        return detect(batch)
+
+    monkeypatch.setattr(fusion.models.detector, "detect", fails_on_wide)
+    paths = [str(path) for path in (bus_file, zidane_file, bus_file)]
+    assert main(["detect", "--image", *paths, "--json", *fusion.options]) == 1
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    first, last = printed.err.splitlines()
+    assert f"inference failed on {zidane_file}: RuntimeError: too wide for this model" in first
+    assert last == "mrmllm: error: 1 of 3 images could not be looked at"
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.png"), "caf\u00e9.png"])
+def test_any_file_name_is_printed_and_saved_whatever_the_encoding(
+    name, bus_image, tmp_path, fusion, monkeypatch
+):
+    path = tmp_path / name
+    path.write_bytes(cv2.imencode(".png", bus_image)[1])
+    for options in ([], ["--json"]):
+        written = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+        saved = ["--save", str(tmp_path / "out")]
+        assert main(["detect", "--image", str(path), *options, *saved, *fusion.options]) == 0
+        line = written.getvalue().decode("ascii").splitlines()[0]
+        assert (json.loads(line)["image"] == str(path)) if options else ("caf\\" in line)
+    assert (tmp_path / "out" / name).is_file()
 
 
 @pytest.mark.parametrize("command", [["detect"], ["ask", "Is there a bus?"]])
@@ -275,3 +403,23 @@ def test_a_checkpoint_for_an_answerer_that_takes_none_is_refused(bus_file, tmp_p
     options = ["--image", str(bus_file), "--params-file", str(file), "--checkpoint", "embedded"]
     assert main(["ask", *options, "Is there a bus?"]) == 2
     assert "--checkpoint" in capsys.readouterr().err
+
+
+def test_a_question_that_cannot_be_answered_costs_no_other_its_answer(bus_file, capsys, fusion):
+    asked = []
+
+    def answer(reading, question, listener):
+        asked.append(question.text)
+        raise PromptTooLongError("it is too long")
+
+    fusion.models.answerer.answer = answer
+    questions = ["Is there a bus?", os.fsdecode(b"Is caf\xe9 open?")]
+    assert main(["ask", "--image", str(bus_file), *fusion.options, *questions]) == 2
+    assert "2 of 2 questions could not be answered" in capsys.readouterr().err
+    # Bytes that are not UTF-8 are no text for a tokenizer.
+    assert asked == ["Is there a bus?", "Is caf\ufffd open?"]
+
+
+def test_no_answer_can_have_no_tokens(bus_file, capsys):
+    assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "0", "Is it dark?"]) == 2
+    assert "max_new_tokens: 0 is below the minimum of 1" in capsys.readouterr().err

@@ -117,3 +117,32 @@ def test_two_processes_train_together_whatever_has_a_loss(tmp_path, bus_file):
     assert done.returncode == 0, done.stderr
     assert "step 3 of 3" in done.stderr
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").is_file()
+
+
+def test_an_output_that_is_a_file_is_refused_before_models_are_loaded(tmp_path, capsys):
+    (tmp_path / "training.yaml").write_text("steps: 3\n")
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "inner"):
+        options = ["--config", str(tmp_path / "training.yaml"), "--output", str(output)]
+        assert main(["train", *options]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert str(output) in line
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"steps: 3\nmodel: {lora_rank: [\n", "line 3"),
+        (b"\xff\xfe\x00", "can't decode byte 0xff"),
+        (b"[" * 5000, "nested too deeply"),
+    ],
+)
+def test_a_damaged_configuration_is_one_line_that_names_the_place(
+    content, fault, tmp_path, capsys
+):
+    file = tmp_path / "training.yaml"
+    file.write_bytes(content)
+    assert main(["train", "--config", str(file)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert str(file) in line
+    assert fault in line

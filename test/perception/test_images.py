@@ -203,3 +203,15 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "damaged.jpg").write_bytes(data[:middle] + data[middle + 2000 :])
     with pytest.raises(ImageError, match=r"cannot read the image .*/damaged\.jpg: .* is damaged"):
         read_image(tmp_path / "damaged.jpg")
+
+
+def test_an_image_is_saved_under_a_name_that_is_not_utf8(picture, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.PNG")
+    save_image(path, picture)
+    np.testing.assert_array_equal(read_image(path), picture)
+
+
+def test_an_error_can_be_encoded_whatever_the_file_is_called():
+    with pytest.raises(ImageError) as raised:
+        read_image(Path(os.fsdecode(b"caf\xe9.png")))
+    assert str(raised.value).encode("utf-8").startswith(b"cannot read the image caf\\udce9.png")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.perception.playback import frames, named_frames
+from mrmllm_ros.perception.playback import frames, image_files, named_frames, readable_frames
 
 
 def uniform(value):
@@ -94,14 +95,14 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", str(folder))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(ImageError, match=f"cannot play {tmp_path}: Permission denied"):
+    with pytest.raises(ImageError, match=f"cannot read the folder {tmp_path}: Permission denied"):
         frames(tmp_path)
 
 
 def test_a_name_that_no_file_can_have_is_named():
     path = Path("/" + "x" * 300)
-    with pytest.raises(ImageError, match=f"cannot play {path}: File name too long"):
-        frames(path)
+    with pytest.raises(ImageError, match=f"there is no file or folder {path}"):
+        next(frames(path))
 
 
 def test_each_frame_comes_with_its_file(folder, video):
@@ -126,3 +127,29 @@ def test_a_video_that_is_cut_off_is_played_up_to_there(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     assert 5 < len(list(frames(path))) < 15
+
+
+def test_unreadable_images_of_a_folder_are_told_and_left_out(folder):
+    (folder / "a.png").write_text("no image")
+    (folder / "e.png").symlink_to("nowhere.png")
+    told = []
+    played = [round(float(frame.mean()), -1) for frame in readable_frames(folder, told.append)]
+    assert played == [20, 30, 40]
+    assert [name in str(error) for name, error in zip(("a.png", "e.png"), told, strict=True)]
+
+
+def test_an_unreadable_file_on_its_own_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ImageError, match=r"a\.png"):
+        list(readable_frames(tmp_path / "a.png", lambda error: None))
+
+
+def test_folders_are_no_images_whatever_their_names(folder):
+    (folder / "e.png").mkdir()
+    assert [file.name for file in image_files(folder)] == ["a.png", "b.bmp", "c.PNG", "d.jpg"]
+
+
+def test_a_video_whose_name_is_not_utf8_is_refused_for_opencv_would_crash(video):
+    path = video.rename(video.with_name(os.fsdecode(b"caf\xe9.avi")))
+    with pytest.raises(ImageError, match=r"caf\\udce9\.avi: .* must be UTF-8"):
+        list(frames(path))

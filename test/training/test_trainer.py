@@ -136,6 +136,14 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_fix(make_trainer, settin
         trainer.run()
 
 
+def test_a_run_that_cannot_be_saved_is_one_error_with_the_reason(make_trainer, settings, tmp_path):
+    (tmp_path / "state.pt.new").symlink_to("/dev/full")
+    trainer = make_trainer(replace(settings, output=str(tmp_path)))
+    with pytest.raises(TrainingError, match=r"cannot save step \d+ to .*\. Check the folder") as e:
+        trainer.run()
+    assert len(str(e.value).splitlines()) == 1
+
+
 def test_progress_names_step_time_and_every_part(make_trainer, settings, make_batches):
     lines = []
     _, _, batches = make_batches(settings)

@@ -6,9 +6,10 @@ https://cocodataset.org/#format-data, "object detection"; masks are not used.
 
 from __future__ import annotations
 
-import json
+import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,15 @@ from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector
-from mrmllm_ros.perception.images import read_image
-from mrmllm_ros.training.data.errors import DataError, are_pixels, read_text
+from mrmllm_ros.perception.images import ImageError, read_image
+from mrmllm_ros.training.data.errors import (
+    DataError,
+    Skipped,
+    are_pixels,
+    is_unicode,
+    parse_json,
+    read_text,
+)
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
 from mrmllm_ros.training.data.targets import match_targets, unreported
@@ -38,12 +46,14 @@ class CocoImage:
         path: The image file.
         truth: The labelled objects.
         crowds: Regions with any number of objects that are not labelled one by one.
+        unsure: Labels of objects whose box cannot be used: there may be more of these.
     """
 
     name: str
     path: Path
     truth: Detections
     crowds: Detections
+    unsure: frozenset[str] = field(default=frozenset())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,12 +79,14 @@ def coco_examples(
     views: int = 1,
     seed: int = 0,
     damaged_share: float = 0.5,
+    progress: Callable[[str], None] | None = None,
 ) -> Iterator[Example]:
     """Make examples of labelled images.
 
     Each is of a part of an image, perhaps mirrored and damaged, without questions. The candidates
     are what the detector finds there, the targets are the labels. The same arguments give the same
-    examples.
+    examples. An image that cannot be decoded, or of another size than the annotations say, is
+    skipped; the examples of the others do not depend on it.
 
     Args:
         dataset: The labelled images.
@@ -83,43 +95,64 @@ def coco_examples(
         views: How many examples are made of each image.
         seed: Of all that is random.
         damaged_share: How many of the examples are damaged, from 0 to 1.
+        progress: Called with a line for each image that is skipped.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
 
     Raises:
-        DataError: If an image has another size than the annotations say.
-        ImageError: If an image cannot be decoded.
+        DataError: If more than half of the images are skipped.
     """
-    for shots in batches(_shots(dataset, views, seed, damaged_share)):
+    skipped = Skipped(f"images of {dataset.file}", progress)
+    for shots in batches(_shots(dataset, views, seed, damaged_share, skipped)):
         found = perceive([item.shot.damaged for item in shots], detector, encoder)
         for item, perceived in zip(shots, found, strict=True):
             yield _example(item, perceived, frozenset(dataset.labels), detector.labels)
 
 
-def read_coco(images: Path, annotations: Path) -> CocoDataset:
+def read_coco(
+    images: Path, annotations: Path, progress: Callable[[str], None] | None = None
+) -> CocoDataset:
     """Read and check the annotations; of the images only whether they are there.
+
+    An image that is missing or badly described is skipped, and an annotation with a bad box or of
+    nothing that is listed.
 
     Args:
         images: Folder that the file names in the annotations are relative to.
         annotations: JSON file with COCO's instances.
+        progress: Called with a line for each entry that is skipped.
 
     Raises:
-        DataError: If a file is missing or an entry is wrong.
+        DataError: If a file is missing or not in this format, a category is wrong, or more than
+            half of the images or of the annotations are skipped.
     """
-    if not images.is_dir():
+    if not os.path.isdir(images):
         raise DataError(f"there is no folder {images}; name the one that holds the images")
     content = _parse(annotations)
-    names = _index(annotations, content, "categories", _category)
-    files = _index(annotations, content, "images", lambda entry: _image(entry, images))
+    names = _labels(annotations, content)
+    files = _files(annotations, content, images, progress)
     boxes: dict[Any, list[_Box]] = {key: [] for key in files}
-    for entry in _entries(annotations, content, "annotations"):
-        key = entry.reference("image_id", files, "images")
-        label = names[entry.reference("category_id", names, "categories")]
-        boxes[key].append(_Box(label, _xyxy(entry), bool(entry.values.get("iscrowd"))))
+    unsure: dict[Any, set[str]] = defaultdict(set)
+    entries = _entries(annotations, content, "annotations")
+    skipped = Skipped(f"annotations of {annotations}", progress)
+    for entry in entries:
+        try:
+            key = entry.reference("image_id", files, "images")
+            label = names[entry.reference("category_id", names, "categories")]
+            if not _is_bbox(entry.values.get("bbox")):
+                unsure[key].add(label)
+            boxes[key].append(_Box(label, _xyxy(entry), bool(entry.values.get("iscrowd"))))
+        except DataError as error:
+            skipped.add(error)
+    skipped.close(len(entries))
     return CocoDataset(
         file=annotations,
-        images=tuple(_coco_image(files[key], boxes[key]) for key in files),
+        images=tuple(
+            _coco_image(file, boxes[key], frozenset(unsure[key]))
+            for key, file in files.items()
+            if file is not None
+        ),
         labels=tuple(dict.fromkeys(names.values())),
     )
 
@@ -145,14 +178,30 @@ class _Entry:
     """An entry of a list and what messages call it."""
 
     where: str
-    values: Mapping[str, Any]
+    content: Any
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Its fields."""
+        if not isinstance(self.content, dict):
+            raise DataError(f"{self.where} is {self.content!r}; it must be an object with fields")
+        return self.content
 
     def field(self, name: str, types: tuple[type, ...], wanted: str) -> Any:
         """A field of one of these types; `wanted` says in words what it must be."""
         value = self.values.get(name)
-        if type(value) not in types:
+        if type(value) not in types or (isinstance(value, str) and not is_unicode(value)):
             raise DataError(f'{self.where} has {name} {value!r}; "{name}" must be {wanted}')
         return value
+
+    def new_id(self, known: Mapping[Any, Any]) -> int | str:
+        """Its id, which no earlier entry has."""
+        key = self.field("id", (int, str), "a number or text that no other has")
+        if key in known:
+            raise DataError(
+                f"{self.where} has the id {key!r} of an earlier one; give each its own"
+            )
+        return key
 
     def reference(self, name: str, known: Mapping[Any, Any], part: str) -> Any:
         """The id of an entry of another list."""
@@ -167,7 +216,7 @@ class _Entry:
 
 def _parse(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(read_text(path))
+        content = parse_json(read_text(path))
     except ValueError as error:
         raise DataError(
             f"{path} is not JSON: {error}; export the annotations again, as COCO JSON"
@@ -180,33 +229,37 @@ def _parse(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _entries(path: Path, content: Mapping[str, Any], part: str) -> Iterator[_Entry]:
+def _entries(path: Path, content: Mapping[str, Any], part: str) -> list[_Entry]:
     entries = content.get(part)
     if not isinstance(entries, list) or not entries:
         raise DataError(f'{path} has no {part}: it needs a list "{part}" with at least one entry')
-    for index, entry in enumerate(entries):
-        where = f"{path}: {part}[{index}]"
-        if not isinstance(entry, dict):
-            raise DataError(f"{where} is {entry!r}; it must be an object with fields")
-        yield _Entry(where, entry)
+    return [_Entry(f"{path}: {part}[{index}]", entry) for index, entry in enumerate(entries)]
 
 
-def _index(
-    path: Path,
-    content: Mapping[str, Any],
-    part: str,
-    parse: Callable[[_Entry], Any],
-) -> dict[Any, Any]:
-    """What `parse` makes of each entry, by the entry's id."""
-    found: dict[Any, Any] = {}
-    for entry in _entries(path, content, part):
-        key = entry.field("id", (int, str), "a number or text that no other has")
-        if key in found:
-            raise DataError(
-                f"{entry.where} has the id {key!r} of an earlier one; give each its own"
-            )
-        found[key] = parse(entry)
-    return found
+def _labels(path: Path, content: Mapping[str, Any]) -> dict[Any, str]:
+    """Names of the categories, by id."""
+    names: dict[Any, str] = {}
+    for entry in _entries(path, content, "categories"):
+        names[entry.new_id(names)] = _category(entry)
+    return names
+
+
+def _files(
+    path: Path, content: Mapping[str, Any], folder: Path, progress: Callable[[str], None] | None
+) -> dict[Any, _File | None]:
+    """The images, by id; None for one that is skipped."""
+    files: dict[Any, _File | None] = {}
+    entries = _entries(path, content, "images")
+    skipped = Skipped(f"images of {path}", progress)
+    for entry in entries:
+        try:
+            key = entry.new_id(files)
+            files[key] = None
+            files[key] = _image(entry, folder)
+        except DataError as error:
+            skipped.add(error)
+    skipped.close(len(entries))
+    return files
 
 
 def _category(entry: _Entry) -> str:
@@ -219,7 +272,7 @@ def _category(entry: _Entry) -> str:
 def _image(entry: _Entry, folder: Path) -> _File:
     name = entry.field("file_name", (str,), f"the image's path within {folder}")
     path = folder / name
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(
             f"{entry.where}: there is no image {path}; check the images folder and file_name"
         )
@@ -244,12 +297,12 @@ def _is_bbox(value: Any) -> bool:
     return are_pixels(value, 4) and min(value[2:]) >= 0
 
 
-def _coco_image(file: _File, boxes: Sequence[_Box]) -> CocoImage:
+def _coco_image(file: _File, boxes: Sequence[_Box], unsure: frozenset[str]) -> CocoImage:
     objects, crowds = (
         _detections([box for box in boxes if box.is_crowd == is_crowd], file.resolution_wh)
         for is_crowd in (False, True)
     )
-    return CocoImage(name=file.name, path=file.path, truth=objects, crowds=crowds)
+    return CocoImage(name=file.name, path=file.path, truth=objects, crowds=crowds, unsure=unsure)
 
 
 def _detections(boxes: Sequence[_Box], resolution_wh: tuple[int, int]) -> Detections:
@@ -277,14 +330,19 @@ class _LabelledShot:
     truth: Detections
     partial: Detections
     crowds: Detections
+    unsure: frozenset[str]
 
 
 def _shots(
-    dataset: CocoDataset, views: int, seed: int, damaged_share: float
+    dataset: CocoDataset, views: int, seed: int, damaged_share: float, skipped: Skipped
 ) -> Iterator[_LabelledShot]:
     for item in dataset.images:
-        image = read_image(item.path)
-        _check_size(image, item, dataset.file)
+        try:
+            image = read_image(item.path)
+            _check_size(image, item, dataset.file)
+        except (ImageError, DataError) as error:
+            skipped.add(error)
+            continue
         for number in range(views):
             rng = generator(seed, item.name, number)
             view = View.draw(image.shape, rng)
@@ -292,8 +350,13 @@ def _shots(
             crowds, rests = _within(item.crowds, view)
             shot = Shot.of(view.image(image), damaged_share, rng)
             yield _LabelledShot(
-                shot=shot, truth=truth, partial=partial, crowds=_joined(crowds, rests)
+                shot=shot,
+                truth=truth,
+                partial=partial,
+                crowds=_joined(crowds, rests),
+                unsure=item.unsure,
             )
+    skipped.close(len(dataset.images))
 
 
 def _check_size(image: np.ndarray, item: CocoImage, annotations: Path) -> None:
@@ -346,11 +409,18 @@ def _example(
         measure_colours(item.shot.clean, item.truth),
         doubtful=item.partial,
         regions=item.crowds,
-        # Nobody labelled what has these names: that none is there is not known.
-        unjudged=np.array([label not in labels for label in candidates.labels], bool),
+        # Not all of these names are labelled: that none is there is not known.
+        unjudged=np.array(
+            [label not in labels or label in item.unsure for label in candidates.labels], bool
+        ),
         novelty=item.shot.novelty,
     )
     missed = unreported(item.truth, perceived.perception.detections)
-    # What is there in part or in any number, and what nobody looked for.
-    unsure = {*item.partial.labels, *item.crowds.labels, *(set(vocabulary) - labels)}
+    # What is there in part, in any number or somewhere, and what nobody looked for.
+    unsure = {
+        *item.partial.labels,
+        *item.crowds.labels,
+        *item.unsure,
+        *(set(vocabulary) - labels),
+    }
     return replace(stored(perceived), targets=targets, missed=missed | unsure)

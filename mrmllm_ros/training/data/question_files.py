@@ -17,6 +17,7 @@ question it is.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,8 +30,15 @@ from mrmllm_ros.model.prompt import CITATION
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.detector import Detector
-from mrmllm_ros.perception.images import read_image
-from mrmllm_ros.training.data.errors import DataError, are_pixels, read_text
+from mrmllm_ros.perception.images import ImageError, read_image
+from mrmllm_ros.training.data.errors import (
+    DataError,
+    Skipped,
+    are_pixels,
+    is_unicode,
+    parse_json,
+    read_text,
+)
 from mrmllm_ros.training.data.example import Example, QuestionAnswer, Truth
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
 from mrmllm_ros.training.data.targets import SAME_OBJECT, box_overlaps
@@ -80,6 +88,7 @@ def question_examples(
     *,
     most_questions: int = 16,
     progress: Callable[[str], None] | None = None,
+    skipped: Skipped | None = None,
 ) -> Iterator[Example]:
     """Make examples of images, with the questions about them.
 
@@ -92,52 +101,73 @@ def question_examples(
         detector: Finds the candidates.
         encoder: Gives the tokens `V_m`, unless it is None.
         most_questions: Most questions of one example; an image with more gives several.
-        progress: Told at the end how much was left out, if anything was.
+        progress: Told at the end how many citations were left out, if any were.
+        skipped: Gets the questions about images that cannot be decoded, and those with a box
+            outside of their image, beside those that `read_questions` has skipped; closed at the
+            end.
 
     Yields:
         Examples without targets, with features and tokens in half precision in main memory, image
         by image in the order of their first lines.
 
     Raises:
-        DataError: If a box lies outside of its image.
-        ImageError: If an image cannot be decoded.
+        DataError: If more than half of all questions are skipped.
     """
     left_out = _LeftOut()
-    for batch in batches(_by_image(asked).items()):
-        images = [read_image(path) for path, _ in batch]
-        found = perceive(images, detector, encoder)
-        for (_, questions), perceived in zip(batch, found, strict=True):
-            yield from _image_examples(questions, perceived, most_questions, left_out)
+    skipped = skipped or Skipped("questions")
+    total = len(asked) + skipped.count
+    for batch in batches(_readable(_by_image(asked), skipped)):
+        found = perceive([image for _, image in batch], detector, encoder)
+        for (questions, _), perceived in zip(batch, found, strict=True):
+            fitting = _fitting(questions, perceived.perception.detections, skipped)
+            yield from _image_examples(fitting, perceived, most_questions, left_out)
+    skipped.close(total)
     if progress is not None and left_out.citations:
         progress(left_out.report())
 
 
-def read_questions(file: Path) -> tuple[AskedQuestion, ...]:
+def read_questions(file: Path, skipped: Skipped | None = None) -> tuple[AskedQuestion, ...]:
     """Read and check a file; of the images only whether they are there. Blank lines are skipped.
 
     Args:
         file: Text file with a JSON object in each line; its image paths are relative to it.
+        skipped: Gets the questions about images that are not there.
 
     Raises:
-        DataError: If the file is missing, a line is wrong or there are none.
+        DataError: If the file is missing, a line is wrong, there are none, or the images of more
+            than half of the questions are missing.
     """
     lines = read_text(file).split("\n")
     numbered = [(f"{file}, line {n}", line) for n, line in enumerate(lines, start=1)]
-    asked = tuple(
+    asked = [
         _question(_parse(line, where), where, file.parent)
         for where, line in numbered
         if line.strip()
-    )
+    ]
     if not asked:
         raise DataError(f'{file} holds no questions; write one {{"image": …}} object a line')
-    return asked
+    skipped = skipped or Skipped("questions")
+    kept = []
+    for item in asked:
+        if os.path.isfile(item.image):
+            kept.append(item)
+        else:
+            skipped.add(
+                f"{item.where}: there is no image {item.image}; give its path relative to "
+                f"{file.parent}"
+            )
+    skipped.require_most(len(asked))
+    return tuple(kept)
 
 
 def _parse(line: str, where: str) -> Mapping[str, Any]:
     try:
-        values = json.loads(line)
+        values = parse_json(line)
     except ValueError as error:
-        raise DataError(f"{where} is not JSON: {error}; write one object a line") from error
+        # Its own line number is that within this line.
+        is_syntax = isinstance(error, json.JSONDecodeError)
+        fault = f"{error.msg}, column {error.colno}" if is_syntax else error
+        raise DataError(f"{where} is not JSON: {fault}; write one object a line") from error
     if not isinstance(values, dict):
         raise DataError(f"{where} is not an object; write {{...}} with {', '.join(_FIELDS[:3])}")
     if unknown := sorted(set(values) - set(_FIELDS)):
@@ -149,8 +179,6 @@ def _parse(line: str, where: str) -> Mapping[str, Any]:
 
 def _question(values: Mapping[str, Any], where: str, folder: Path) -> AskedQuestion:
     image = folder / _text(values, "image", where)
-    if not image.is_file():
-        raise DataError(f"{where}: there is no image {image}; give its path relative to {folder}")
     answer = _text(values, "answer", where)
     boxes = _boxes(values["boxes"], where) if "boxes" in values else None
     _check_citations(answer, 0 if boxes is None else len(boxes), where)
@@ -175,6 +203,8 @@ def _text(values: Mapping[str, Any], field: str, where: str, *, may_be_empty: bo
     value = values.get(field)
     if not isinstance(value, str) or not (value.strip() or may_be_empty):
         raise DataError(f'{where} has the {field} {value!r}; "{field}" must be a text')
+    if not is_unicode(value):
+        raise DataError(f"{where} has the {field} {value!r}, with half of a character; remove it")
     return value.strip()
 
 
@@ -261,6 +291,40 @@ def _by_image(asked: Sequence[AskedQuestion]) -> dict[Path, list[AskedQuestion]]
     return groups
 
 
+def _readable(
+    by_image: Mapping[Path, list[AskedQuestion]], skipped: Skipped
+) -> Iterator[tuple[list[AskedQuestion], np.ndarray]]:
+    """The questions about each image that can be decoded, and the image."""
+    for path, questions in by_image.items():
+        try:
+            image = read_image(path)
+        except ImageError as error:
+            skipped.add(f"{questions[0].where}: {error}", len(questions))
+            continue
+        yield questions, image
+
+
+def _fitting(
+    asked: Sequence[AskedQuestion], reported: Detections, skipped: Skipped
+) -> list[AskedQuestion]:
+    """The questions whose boxes lie in their image."""
+    width, height = reported.resolution_wh
+    fitting = []
+    for item in asked:
+        boxes = np.zeros((0, 4)) if item.boxes is None else item.boxes
+        # A box may end between pixels.
+        outside = ((boxes < -1) | (boxes > np.array([width, height] * 2) + 1)).any(axis=1)
+        if outside.any():
+            number = int(outside.argmax()) + 1
+            skipped.add(
+                f"{item.where}: box {number} is {boxes[number - 1].tolist()}, outside of the "
+                f"image of {width} x {height} pixels; it must be {_BOX}"
+            )
+        else:
+            fitting.append(item)
+    return fitting
+
+
 def _image_examples(
     asked: Sequence[AskedQuestion], perceived: Example, most: int, left_out: _LeftOut
 ) -> Iterator[Example]:
@@ -275,7 +339,7 @@ def _grounded(
     item: AskedQuestion, reported: Detections, left_out: _LeftOut
 ) -> QuestionAnswer | None:
     """The question with the ids of objects for its boxes."""
-    ids = {} if item.boxes is None else _ids(item, item.boxes, reported)
+    ids = {} if item.boxes is None else _ids(item.boxes, reported)
     numbers = [int(number) for number in _PLACEHOLDER.findall(item.answer)]
     missing = sum(number not in ids for number in numbers)
     left_out.cited += len(numbers)
@@ -302,17 +366,8 @@ def _cite(answer: str, ids: Mapping[int, int]) -> str:
     return re.sub(rf"(\s*){_PLACEHOLDER.pattern}", citation, answer).strip()
 
 
-def _ids(item: AskedQuestion, boxes: np.ndarray, reported: Detections) -> dict[int, int]:
+def _ids(boxes: np.ndarray, reported: Detections) -> dict[int, int]:
     """Of each box, by its number, the id of the object in it; none for two, best pairs first."""
-    width, height = reported.resolution_wh
-    # A box may end between pixels.
-    outside = ((boxes < -1) | (boxes > np.array([width, height] * 2) + 1)).any(axis=1)
-    if outside.any():
-        number = int(outside.argmax()) + 1
-        raise DataError(
-            f"{item.where}: box {number} is {boxes[number - 1].tolist()}, outside of the image of "
-            f"{width} x {height} pixels; it must be {_BOX}"
-        )
     overlaps = box_overlaps(boxes, reported.xyxy)
     ids: dict[int, int] = {}
     while overlaps.size and overlaps.max() >= SAME_OBJECT:

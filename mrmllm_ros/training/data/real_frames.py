@@ -8,7 +8,8 @@ what it finds in the same image once that is damaged, and learns to see through 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.perception.colour import measure_colours
 from mrmllm_ros.perception.detector import Detector, Perception
-from mrmllm_ros.perception.playback import frames
-from mrmllm_ros.training.data.errors import DataError
+from mrmllm_ros.perception.images import ImageError, read_image
+from mrmllm_ros.perception.playback import frames, image_files
+from mrmllm_ros.training.data.errors import DataError, Skipped
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.perceiving import batches, perceive, stored
 from mrmllm_ros.training.data.targets import (
@@ -54,17 +56,31 @@ class FrameSource:
     last: int | None = None
     step: int = 1
 
-    def read(self) -> Iterator[tuple[int, np.ndarray]]:
+    def read(self, skipped: Skipped | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Read the frames.
 
-        Returns:
-            Iterator of indices and (H, W, 3) uint8 arrays in BGR order.
+        Args:
+            skipped: Gets the images of a folder that cannot be read; they keep their indices.
+
+        Yields:
+            Indices and (H, W, 3) uint8 arrays in BGR order.
 
         Raises:
             ImageError: If the source cannot be read.
         """
+        skipped = skipped or Skipped("images")
         stop = None if self.last is None else self.last + 1
-        return islice(enumerate(frames(self.path)), self.first, stop, self.step)
+        if not os.path.isdir(self.path):
+            yield from islice(enumerate(frames(self.path)), self.first, stop, self.step)
+            return
+        files = enumerate(image_files(self.path))
+        for index, file in islice(files, self.first, stop, self.step):
+            try:
+                image = read_image(file)
+            except ImageError as error:
+                skipped.add(error)
+                continue
+            yield index, image
 
 
 def frame_examples(
@@ -73,10 +89,12 @@ def frame_examples(
     encoder: VisualEncoder | None = None,
     views: int = 1,
     seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Iterator[Example]:
     """Make examples of real frames, a fifth of them without damage, all without questions.
 
-    The same arguments give the same examples.
+    The same arguments give the same examples. An image that cannot be read is skipped; the
+    examples of the others do not depend on it.
 
     Args:
         sources: Where the frames are taken from.
@@ -85,30 +103,38 @@ def frame_examples(
         encoder: Gives the tokens `V_m` of the damaged image, unless it is None.
         views: How many examples are made of each frame.
         seed: Of all that is random.
+        progress: Called with a line for each image that is skipped.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
 
     Raises:
         ImageError: If a source cannot be read.
-        DataError: If one has no frames in its range.
+        DataError: If one has no frames in its range, or more than half of its images are skipped.
     """
-    for shots in batches(_shots(sources, views, seed)):
+    for shots in batches(_shots(sources, views, seed, progress)):
         clean = detector.detect([shot.clean for shot in shots])
         damaged = perceive([shot.damaged for shot in shots], detector, encoder)
         for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
             yield _example(shot, sure, perceived)
 
 
-def _shots(sources: Iterable[FrameSource], views: int, seed: int) -> Iterator[Shot]:
+def _shots(
+    sources: Iterable[FrameSource],
+    views: int,
+    seed: int,
+    progress: Callable[[str], None] | None,
+) -> Iterator[Shot]:
     for source in sources:
-        index = None
-        for index, frame in source.read():
+        skipped, count = Skipped(f"images of {source.path}", progress), 0
+        for index, frame in source.read(skipped):
+            count += 1
             for number in range(views):
                 rng = generator(seed, source.name, index, number)
                 clean = View.draw(frame.shape, rng).image(frame)
                 yield Shot.of(clean, _DAMAGED_SHARE, rng)
-        if index is None:
+        skipped.close(count + skipped.count)
+        if not count:
             last = "the end" if source.last is None else source.last
             raise DataError(f"{source.path} has no frames from {source.first} to {last}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.training.data.errors import DataError
+from mrmllm_ros.training.data.errors import DataError, Skipped
 from mrmllm_ros.training.data.example import Example
 from mrmllm_ros.training.data.question_files import (
     AskedQuestion,
@@ -22,17 +22,20 @@ from mrmllm_ros.training.evaluation.outcome import Outcome, Progress, Suite
 from mrmllm_ros.training.evaluation.variants import OF_ANSWERS
 
 
-def read_judged(file: Path, progress: Progress) -> list[AskedQuestion]:
+def read_judged(
+    file: Path, progress: Progress, skipped: Skipped | None = None
+) -> list[AskedQuestion]:
     """Read the questions of a file that say what a right answer is.
 
     Args:
         file: See `data.question_files`.
         progress: Called with how many questions cannot be measured, if any.
+        skipped: Gets the questions about images that are not there.
 
     Raises:
         DataError: If it is missing, a line is wrong, or no question says what a right answer is.
     """
-    asked = read_questions(file)
+    asked = read_questions(file, skipped)
     judged = [item for item in asked if item.truth.is_judged]
     if not judged:
         raise DataError(
@@ -52,7 +55,11 @@ class QuestionFileSuite(Suite):
     variants = OF_ANSWERS
 
     def __init__(
-        self, asked: Sequence[AskedQuestion], backbones: Backbones, progress: Progress
+        self,
+        asked: Sequence[AskedQuestion],
+        backbones: Backbones,
+        progress: Progress,
+        skipped: Skipped | None = None,
     ) -> None:
         """Prepare; no image is read yet.
 
@@ -60,8 +67,11 @@ class QuestionFileSuite(Suite):
             asked: The questions; see `read_judged`.
             backbones: Perceive the images.
             progress: Called with what is left out.
+            skipped: Gets the questions about images that cannot be used, beside those that
+                `read_judged` has skipped.
         """
         self._asked = asked
+        self._skipped = skipped
         self._backbones = backbones
         self._progress = progress
 
@@ -70,7 +80,6 @@ class QuestionFileSuite(Suite):
 
         Raises:
             DataError: As `question_examples`, or if it leaves out every question.
-            ImageError: If an image cannot be decoded.
         """
         return accuracy_on(answerer, self._examples, progress)
 
@@ -84,6 +93,7 @@ class QuestionFileSuite(Suite):
                 # Questions about one image stand or fall together.
                 most_questions=sys.maxsize,
                 progress=self._progress,
+                skipped=self._skipped,
             )
         )
         if not examples:

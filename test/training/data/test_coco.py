@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import re
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.training.data.coco import coco_examples, read_coco
 from mrmllm_ros.training.data.errors import DataError
 
@@ -93,24 +93,12 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            ('{"images": [', r"instances.json is not JSON: .*export"),
+            ('{"images": [', r"instances.json is not JSON: .*line 1.*export"),
+            ("[" * 100_000, r"instances.json is not JSON: .*nested too deeply"),
             ([], "not a COCO file"),
             ({}, 'no categories: it needs a list "categories"'),
             ({**content(), "images": []}, "has no images"),
             ({**content(), "annotations": []}, "has no annotations"),
-            ({**content(), "annotations": [3]}, r"annotations\[0\] is 3"),
-            (wrong("annotations", 1, image_id=9), r"annotations\[1\] \(id 2\) .* image_id 9"),
-            (wrong("annotations", 1, category_id=[]), r'category_id \[\].* "categories" has; add'),
-            (wrong("annotations", 2, bbox=[1, 2, 3]), r"annotations\[2\].*\[left, top, width"),
-            (wrong("annotations", 2, bbox=[1, 2, -3, 4]), "width and height not below 0"),
-            (wrong("annotations", 2, bbox=[1, 2, 3, float("nan")]), "has the bbox .*nan"),
-            (wrong("annotations", 2, bbox=[1, 2, "3", 4]), "has the bbox"),
-            (wrong("annotations", 2, bbox=None), "has the bbox None"),
-            (wrong("images", 1, id=7), r"images\[1\] has the id 7 of an earlier one"),
-            (wrong("images", 1, id=None), r'"id" must be a number or text'),
-            (wrong("images", 1, file_name="none.png"), r"images\[1\]: there is no image .*none"),
-            (wrong("images", 1, width=None), '"width" must be in whole pixels'),
-            (wrong("images", 1, height=0), "has the size 160 x 0"),
             (wrong("categories", 0, name=" "), r"categories\[0\] has a blank name"),
         ],
     )
@@ -124,16 +112,90 @@ class TestRefusal:
         with pytest.raises(DataError, match=r"there is no folder .*none"):
             read_coco(tmp_path / "none", write(content()))
 
-    def test_another_size_is_refused(self, images, write, detector):
-        path = write(wrong("images", 0, width=540, height=405))
-        with pytest.raises(DataError, match=r"street.png is 405 x 540 .* says 540 x 405"):
-            list(coco_examples(read_coco(images, path), detector, None))
 
-    def test_what_is_no_image_is_refused(self, images, write, detector):
-        (images / "text.png").write_text("no image")
-        path = write(wrong("images", 1, file_name="text.png"))
-        with pytest.raises(ImageError, match=r"text\.png"):
-            list(coco_examples(read_coco(images, path), detector, None))
+class TestSkipping:
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            (wrong("annotations", 1, image_id=9), r"annotations\[1\] \(id 2\) .* image_id 9"),
+            (wrong("annotations", 1, category_id=[]), r'category_id \[\].* "categories" has; add'),
+            (wrong("annotations", 2, bbox=[1, 2, 3]), r"annotations\[2\].*\[left, top, width"),
+            (wrong("annotations", 2, bbox=[1, 2, -3, 4]), "width and height not below 0"),
+            (wrong("annotations", 2, bbox=[1, 2, 3, float("nan")]), "has the bbox .*nan"),
+            (wrong("annotations", 2, bbox=[1, 2, "3", 4]), "has the bbox"),
+            (wrong("annotations", 2, bbox=None), "has the bbox None"),
+            ({**content(), "annotations": [3, *content()["annotations"]]}, r"\[0\] is 3"),
+        ],
+    )
+    def test_a_wrong_annotation_is_named_and_counted(self, images, write, values, message):
+        told = []
+        dataset = read_coco(images, write(values), told.append)
+        assert sum(len(image.truth) for image in dataset.images) >= 3
+        named, counted = told
+        assert re.search(message, named)
+        assert re.search(r"1 of [45] annotations of .* are skipped", counted)
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            (wrong("images", 1, id=7), r"images\[1\] has the id 7 of an earlier one"),
+            (wrong("images", 1, id=None), r'"id" must be a number or text'),
+            (wrong("images", 1, file_name="none.png"), r"images\[1\]: there is no image .*none"),
+            (wrong("images", 1, file_name="x" * 300), r"images\[1\]: there is no image"),
+            (wrong("images", 1, width=None), '"width" must be in whole pixels'),
+            (wrong("images", 1, height=0), "has the size 160 x 0"),
+        ],
+    )
+    def test_a_wrong_image_is_named_and_counted(self, images, write, values, message):
+        told = []
+        [street] = read_coco(images, write(values), told.append).images
+        assert len(street.truth) == 4
+        named, counted = told
+        assert re.search(message, named)
+        assert re.search(r"1 of 2 images of .* are skipped", counted)
+
+    def test_annotations_of_a_skipped_image_go_with_it(self, images, write):
+        values = wrong("images", 0, file_name="none.png")
+        told = []
+        [grey] = read_coco(images, write(values), told.append).images
+        assert (grey.name, len(told)) == ("grey.png", 2)
+
+    @pytest.mark.parametrize("part", ["images", "annotations"])
+    def test_where_most_are_wrong_the_file_is(self, images, write, part):
+        values = content()
+        for entry in values[part]:
+            entry |= {"file_name": "none.png", "bbox": None}
+        with pytest.raises(DataError, match=r"(2 of 2|4 of 4) .* more than half; the first: .*"):
+            read_coco(images, write(values))
+
+    @pytest.mark.parametrize("damage", ["no image", "another size", "empty"])
+    def test_an_image_that_cannot_be_used_leaves_the_others_as_they_are(
+        self, images, write, detector, damage
+    ):
+        broken = {"no image": b"no image", "empty": b""}
+        (images / "broken.png").write_bytes(
+            broken.get(damage, (images / "yard" / "street.png").read_bytes())
+        )
+        values, told = content(), []
+        expected = list(coco_examples(read_coco(images, write(values)), detector, None))
+        entry = {"id": 9, "file_name": "broken.png", "width": 160, "height": 120}
+        values["images"].insert(0, entry)
+        dataset = read_coco(images, write(values))
+        made = list(coco_examples(dataset, detector, None, progress=told.append))
+        assert [e.targets.labels for e in made] == [e.targets.labels for e in expected]
+        named, counted = told
+        assert "broken.png" in named
+        assert "1 of 3 images" in counted
+
+    def test_an_object_without_a_box_may_be_anywhere(self, images, write, detector):
+        path = write(wrong("annotations", 1, bbox=None))
+        [street, _] = coco_examples(read_coco(images, path), detector, None, damaged_share=0.0)
+        labels, scores = street.perception.candidates.labels, street.targets.scores
+        people = scores[[label == "person" for label in labels]]
+        # One person may be any candidate, so none of the others is known to be wrong.
+        assert not (people == 0).any()
+        assert np.isnan(people).any()
+        assert "person" in street.missed
 
 
 class TestExamples:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import re
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mrmllm_ros.training.data.errors import DataError
+from mrmllm_ros.training.data.errors import DataError, Skipped
 from mrmllm_ros.training.data.example import Truth
 from mrmllm_ros.training.data.question_files import question_examples, read_questions
 
@@ -100,7 +101,9 @@ class TestRefusal:
             ("{", "line 2 is not JSON"),
             ("[]", "line 2 is not an object"),
             ({**VQA, "anwser": "x"}, "line 2 has the unknown anwser; known are image"),
-            ({**VQA, "image": "none.png"}, "line 2: there is no image .*none.png; .* relative"),
+            ("[" * 100_000, "line 2 is not JSON: .*nested too deeply"),
+            ('{"image": ', "line 2 is not JSON: .*column 11"),
+            ({**VQA, "answer": "half \ud83d"}, "line 2 has the answer .*half of a character"),
             ({**VQA, "answer": " "}, "line 2 has the answer ' '"),
             ({**VQA, "question": None}, "line 2 has the question None"),
             ({**VQA, "answer": "A bus <1>."}, 'cites <1>, but "boxes" has 0'),
@@ -135,10 +138,40 @@ class TestRefusal:
         with pytest.raises(DataError):
             question_examples(read_questions(tmp_path / "none.jsonl"), detector, None)
 
-    def test_a_box_outside_of_its_image_is_refused(self, ask):
-        message = "line 1: box 1 is .* outside of the image of 405 x 540"
+    def test_where_most_questions_cannot_be_used_the_file_is_wrong(self, write, detector):
+        missing = {**VQA, "image": "none.png"}
+        with pytest.raises(DataError, match=r"2 of 3 .*half; the first: .*line 1: there is no im"):
+            read_questions(write(missing, missing, VQA))
+        outside = {**GROUNDED, "boxes": [[10, 115, 390, 600]]}
+        asked = read_questions(write(outside))
+        message = r"1 of 1 .* line 1: box 1 is .* outside of the image of 405 x 540"
         with pytest.raises(DataError, match=message):
-            ask({**GROUNDED, "boxes": [[10, 115, 390, 600]]})
+            list(question_examples(asked, detector, None))
+
+
+class TestSkipping:
+    def test_questions_that_cannot_be_used_are_named_and_counted(self, write, folder, detector):
+        (folder / "text.png").write_text("no image")
+        told = []
+        skipped = Skipped("questions", told.append)
+        lines = [
+            {**VQA, "image": "none.png"},
+            VQA,
+            {**VQA, "image": "text.png"},
+            {**VQA, "image": "text.png", "question": "Is it dark?"},
+            GROUNDED,
+            {**GROUNDED, "boxes": [[10, 115, 390, 600]]},
+            *[{**VQA, "question": f"Is this {n}?"} for n in range(2)],
+        ]
+        asked = read_questions(write(*lines), skipped)
+        made = question_examples(asked, detector, None, skipped=skipped)
+        questions = [item.question for example in made for item in example.questions]
+        assert questions == ["Is it raining?", "Where is the bus?", "Is this 0?", "Is this 1?"]
+        missing, unreadable, outside, counted = told
+        assert re.search(r"line 1: there is no image .*none.png; .* relative", missing)
+        assert re.search(r"line 3: cannot read the image .*text.png", unreadable)
+        assert re.search(r"line 6: box 1 is .* outside of the image of 405 x 540", outside)
+        assert counted == "4 of 8 questions cannot be used and are skipped"
 
 
 class TestExamples:

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mrmllm_ros.training.data.asking import with_questions
 
 from mrmllm_ros import weights
 from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.training.data.errors import DataError
+from mrmllm_ros.training.data.errors import DataError, Skipped
 from mrmllm_ros.training.data.questions.grammar import plural
+from mrmllm_ros.training.data.questions.question_sampler import with_questions
 from mrmllm_ros.training.data.real_frames import FrameSource, frame_examples
 from mrmllm_ros.training.data.targets import (
     SURE_FROM,
@@ -42,6 +42,24 @@ class TestSource:
         assert [(index, image[0, 0, 0]) for index, image in source.read()] == [
             (index, index) for index in expected
         ]
+
+    def test_an_unreadable_image_is_named_and_the_others_keep_their_indices(self, folder):
+        (folder / "2.png").write_text("no image")
+        told = []
+        skipped = Skipped("images", told.append)
+        source = FrameSource(name="numbers", path=folder)
+        assert [(i, image[0, 0, 0]) for i, image in source.read(skipped)] == [
+            (index, index) for index in (0, 1, 3, 4, 5)
+        ]
+        [named] = told
+        assert "2.png" in named
+
+    def test_where_most_images_are_unreadable_the_folder_is_wrong(self, folder, detector):
+        for index in range(4):
+            (folder / f"{index}.png").write_text("no image")
+        source = FrameSource(name="numbers", path=folder)
+        with pytest.raises(DataError, match=r"4 of 6 images of .* more than half; .*0\.png"):
+            list(frame_examples([source], detector))
 
     def test_a_missing_video_is_an_error(self, tmp_path):
         with pytest.raises(ImageError):

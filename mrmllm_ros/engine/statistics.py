@@ -41,6 +41,7 @@ class CameraStatistics:
         latency: From taking up an image to its detections; None before the first.
         enriched_latency: From taking up an image to the end of its fusion pass, likewise.
         age_s: Age of the newest detections' image in seconds; None before the first.
+        last_error: Newest reason why an image gave no detections; empty where there was none.
     """
 
     received: int
@@ -52,6 +53,7 @@ class CameraStatistics:
     latency: Latency | None
     enriched_latency: Latency | None
     age_s: float | None
+    last_error: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ from mrmllm_ros.settings import SettingsError, Validated
 
 S = TypeVar("S", bound=Validated)
 
+# Exit status of a node that has refused its parameters, with which it cannot start ever.
+REFUSED = 2
 
 Transition = Callable[["ManagedNode", LifecycleState], TransitionCallbackReturn]
 
@@ -198,7 +200,7 @@ def spin(node_class: type[ManagedNode]) -> int:
     invalidate it under them.
 
     Returns:
-        Exit status: 0, or 1 if a parameter was refused.
+        Exit status: 0, or `REFUSED` if a parameter was refused.
     """
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     interrupted = Event()
@@ -208,7 +210,7 @@ def spin(node_class: type[ManagedNode]) -> int:
     except MrmllmError as error:
         print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
         rclpy.shutdown()
-        return 1
+        return REFUSED
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     with ThreadPoolExecutor(1, "executor") as threads:

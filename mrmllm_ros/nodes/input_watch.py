@@ -27,6 +27,8 @@ _LOADING_S = 60.0
 # Topics listed as alternatives to one that has no publisher.
 _MOST_TOPICS = 5
 
+# Name that the middleware gives a node that it does not know, such as one without ROS.
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
 _COMPRESSED = "/compressed"
 _TWINS = {Image: CompressedImage, CompressedImage: Image}
 
@@ -243,6 +245,8 @@ def _matches(endpoint: TopicEndpointInfo, source: Source) -> bool:
 
 
 def _full_name(endpoint: TopicEndpointInfo) -> str:
+    if endpoint.node_name == _UNKNOWN:
+        return "an unknown node"
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 

@@ -116,14 +116,16 @@ def test_ages_and_limits_are_told_from_each_other_and_from_zero(memory, clock):
 def test_an_image_that_has_just_come_with_an_old_stamp_is_a_matter_of_clocks(memory, clock):
     memory.put(make_scene(stamp_ns=NOW_NS - 86_400 * S, received_ns=NOW_NS))
     clock.advance(0.5)
-    with pytest.raises(QueryError, match=r"is stamped 86400\.5 s before the .* use_sim_time") as error:
+    with pytest.raises(
+        QueryError, match=r"is stamped 86400\.5 s before the .* use_sim_time"
+    ) as error:
         fresh_now(memory, max_age_s=2.0)
     assert error.value.code is ErrorCode.STALE_IMAGE
 
 
 def test_an_image_from_the_future_is_not_called_old(memory, clock):
     memory.put(make_scene(stamp_ns=NOW_NS + 100 * S, received_ns=NOW_NS))
-    with pytest.raises(QueryError, match="is stamped 100 s after .* synchronize the clocks"):
+    with pytest.raises(QueryError, match=r"is stamped 100 s after .* synchronize the clocks"):
         fresh_now(memory, max_age_s=2.0)
 
 
@@ -136,7 +138,7 @@ def test_a_simulated_clock_that_has_no_time_is_the_reason_and_not_the_camera():
 
 def test_errors_say_where_the_images_should_come_from(clock):
     memory = SceneMemory(["front"], clock, lambda camera: f"/{camera}/image has no publisher")
-    with pytest.raises(QueryError, match="camera 'front'; /front/image has no publisher$"):
+    with pytest.raises(QueryError, match=r"camera 'front'; /front/image has no publisher$"):
         fresh_now(memory)
     memory.put(make_scene())
     clock.advance(5)

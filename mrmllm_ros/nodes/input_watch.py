@@ -24,6 +24,7 @@ _PERIOD_S = 1.0
 _REPEAT_S = 30.0
 # Models may take a minute to load, and nobody publishes their results before.
 _LOADING_S = 60.0
+_START = "mrmllm_node publishes it once it has loaded its models: check its log and namespace"
 # Topics listed as alternatives to one that has no publisher.
 _MOST_TOPICS = 5
 
@@ -170,7 +171,7 @@ class InputWatch:
         watched.warned_s = now_s
         self._node.get_logger().warning(
             f"no {watched.name} for {rounded(silent_s)} s: "
-            f"{explain_silence(self._node, watched.source)}"
+            f"{explain_silence(self._node, watched.source, _START if watched.results else '')}"
         )
 
     def _check_clock(self) -> None:
@@ -201,17 +202,18 @@ def has_matching_publisher(node: Node, source: Source) -> bool:
     return any(_matches(endpoint, source) for endpoint in endpoints)
 
 
-def explain_silence(node: Node, source: Source) -> str:
+def explain_silence(node: Node, source: Source, start: str = "") -> str:
     """Say which publishers a topic has, why their messages do not come, and what to do.
 
     Args:
         node: Knows the graph.
         source: Where nothing comes from.
+        start: What to do where there is no publisher; empty suggests other topics.
     """
     topic = source.topic
     endpoints = node.get_publishers_info_by_topic(topic)
     if not endpoints:
-        return f"{topic} has no publisher; {_alternatives(node, source)}"
+        return f"{topic} has no publisher; {start or _alternatives(node, source)}"
     wanted = type_name(source.message_type)
     same_type = [endpoint for endpoint in endpoints if endpoint.topic_type == wanted]
     if not same_type:

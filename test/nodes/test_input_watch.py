@@ -77,6 +77,13 @@ class Watched:
 def watched(make_client, monkeypatch):
     client, log = make_client(NAMESPACE), Log()
     monkeypatch.setattr(client.node, "get_logger", lambda: log)
+    published = input_watch._published
+    # Whatever else runs in the same domain.
+    monkeypatch.setattr(
+        input_watch,
+        "_published",
+        lambda node: {k: v for k, v in published(node).items() if k.startswith(NAMESPACE)},
+    )
     watched = Watched(client, log)
     # Only the tests look at the inputs.
     watched.watch.destroy()

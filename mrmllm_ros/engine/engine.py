@@ -19,7 +19,7 @@ from mrmllm_ros.engine.question_worker import (
     QuestionWorker,
     SceneAnswer,
 )
-from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory, check_the_camera
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory, see_the_driver
 from mrmllm_ros.engine.statistics import (
     CameraStatistics,
     EngineStatistics,
@@ -57,7 +57,7 @@ class Handlers(Generic[T]):
     on_answer: Callable[[SceneAnswer], None]
     on_unusable: Callable[[str, ImageError], None]
     on_error: Callable[[Exception], None]
-    explain: Callable[[str], str] = check_the_camera
+    explain: Callable[[str], str] = see_the_driver
 
 
 class Engine(Generic[T]):

@@ -77,9 +77,9 @@ class EnrichedScene:
     latency_s: float
 
 
-def check_the_camera(_: str) -> str:
+def see_the_driver(_: str) -> str:
     """Explain nothing about a camera without a new image."""
-    return "check the camera"
+    return "see its driver"
 
 
 class SceneMemory:
@@ -89,7 +89,7 @@ class SceneMemory:
         self,
         cameras: Sequence[str],
         now_ns: Callable[[], int],
-        explain: Callable[[str], str] = check_the_camera,
+        explain: Callable[[str], str] = see_the_driver,
     ) -> None:
         """Start with nothing seen.
 
@@ -225,8 +225,8 @@ class SceneMemory:
             )
         return (
             f"the newest image of camera {camera!r} is {age} old and at most "
-            f"{rounded(max_age_s, 6)} s is asked for; {self._explain(camera)}, or ask with a "
-            "larger max_age"
+            f"{rounded(max_age_s, 6)} s is asked for; ask with a larger max_age, or check the "
+            f"camera: {self._explain(camera)}"
         )
 
     def age_s(self, scene: Scene) -> float:

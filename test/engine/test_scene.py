@@ -142,7 +142,9 @@ def test_errors_say_where_the_images_should_come_from(clock):
         fresh_now(memory)
     memory.put(make_scene())
     clock.advance(5)
-    with pytest.raises(QueryError, match="; /front/image has no publisher, or ask with a larger"):
+    with pytest.raises(
+        QueryError, match=r"larger max_age, or check the camera: /front/image has no publisher$"
+    ):
         fresh_now(memory)
 
 

@@ -11,7 +11,6 @@ from rcl_interfaces.msg import (
     IntegerRange,
     ParameterDescriptor,
 )
-from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -32,10 +31,7 @@ def declare_settings(node: Node, settings: type[Validated]) -> None:
             node.declare_parameter(name, value, _descriptor(default, constraint))
         except Exception as error:
             # rclpy has an exception for each way that an override can be wrong.
-            is_integer = type(default) is float and isinstance(
-                error, InvalidParameterTypeException
-            )
-            hint = "; write whole numbers with a decimal point" if is_integer else ""
+            hint = "; write whole numbers with a decimal point" if type(default) is float else ""
             raise SettingsError(f"parameter {name}: {error}{hint}") from error
 
 

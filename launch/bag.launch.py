@@ -17,6 +17,7 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from launch import LaunchContext, LaunchDescription
+from mrmllm_ros.nodes.launch_arguments import existing_path, positive_number
 from mrmllm_ros.nodes.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
@@ -47,28 +48,18 @@ def arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def bag_path(context: LaunchContext) -> Path:
-    """The bag.
-
-    Raises:
-        RuntimeError: If there is none.
-    """
-    bag = Path(context.launch_configurations["bag"]).expanduser()
-    if not bag.exists():
-        raise RuntimeError(f"bag: there is no {bag}")
-    return bag
-
-
 def check(context: LaunchContext) -> None:
     """End before anything has been started where the bag cannot be played."""
     require_packages("ros2bag")
-    bag_path(context)
+    existing_path("bag", context.launch_configurations["bag"])
+    for argument in ("rate", "delay_s"):
+        positive_number(argument, context.launch_configurations[argument])
 
 
 def playback(context: LaunchContext) -> list[ExecuteProcess]:
     """`ros2 bag play` with a clock."""
     arguments = context.launch_configurations
-    command = ["ros2", "bag", "play", str(bag_path(context))]
+    command = ["ros2", "bag", "play", str(existing_path("bag", arguments["bag"]))]
     command += ["--clock", "100", "--disable-keyboard-controls"]
     command += ["--rate", arguments["rate"], "--delay", arguments["delay_s"]]
     if arguments["loop"] == "true":

@@ -4,13 +4,25 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+from mrmllm_ros.nodes.camera_player_node import PlayerSettings
+from mrmllm_ros.nodes.launch_arguments import (
+    check_topic,
+    end_if_refused,
+    existing_path,
+    positive_number,
+)
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
@@ -39,6 +51,16 @@ def arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
+def check(context: LaunchContext) -> None:
+    """End before anything has been started where the player's arguments cannot be used."""
+    values = context.launch_configurations
+    existing_path("path", values["path"])
+    PlayerSettings(rate_hz=positive_number("rate_hz", values["rate_hz"]))
+    for argument in ("image", "camera_info"):
+        # It plays one camera, so nothing stands for a name.
+        check_topic(argument, values[argument])
+
+
 def player() -> Node:
     """The camera's place is taken by this node."""
     return Node(
@@ -47,6 +69,7 @@ def player() -> Node:
         output="screen",
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=2.0,
+        on_exit=end_if_refused,
         sigterm_timeout=LaunchConfiguration("sigterm_timeout", default="30"),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         remappings=[
@@ -69,4 +92,5 @@ def generate_launch_description() -> LaunchDescription:
     )
     in_namespace = GroupAction([PushRosNamespace(LaunchConfiguration("namespace")), player()])
     # Included first, it also declares the arguments and sets the environment for the player.
-    return LaunchDescription([*arguments(), mrmllm, in_namespace])
+    checked = OpaqueFunction(function=check)
+    return LaunchDescription([*arguments(), checked, mrmllm, in_namespace])

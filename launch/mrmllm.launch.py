@@ -21,8 +21,16 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription
+from mrmllm_ros.nodes.launch_arguments import (
+    camera_names,
+    check_device,
+    check_image,
+    check_namespace,
+    check_topic,
+    end_if_refused,
+    existing_file,
+)
 from mrmllm_ros.nodes.packages import require_packages
-from mrmllm_ros.settings import read_parameter_file
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 RVIZ = SHARE / "config" / "mrmllm.rviz"
@@ -32,6 +40,15 @@ RESPAWN_DELAY_S = 2.0
 # From SIGINT to SIGTERM: with the 5 s of launch itself a busy processor does not let go of the
 # models in time.
 END_TIMEOUT_S = "30"
+
+# Topics of a node that looks at one camera's results, and the arguments that name them.
+TOPICS = {
+    "image_raw": "image",
+    "camera_info": "camera_info",
+    "depth/image_raw": "depth",
+    "depth/camera_info": "depth_camera_info",
+    "points": "points",
+}
 
 
 def switch(name: str, default: str, description: str) -> DeclareLaunchArgument:
@@ -143,23 +160,18 @@ def chosen(context: LaunchContext, parameter: str, argument: str) -> dict[str, s
     return {parameter: value} if value else {}
 
 
-def parameter_file(context: LaunchContext) -> Path:
-    """The parameter file; launch itself would go on without it."""
-    path = Path(context.launch_configurations["params_file"]).expanduser()
-    if not path.is_file():
-        raise RuntimeError(f"params_file: there is no file {path}")
-    return path
-
-
-def camera_names(context: LaunchContext, file: Path) -> list[str]:
-    """Those of the argument, or else those of the parameter file, or else the one default."""
-    if named := context.launch_configurations["cameras"]:
-        names = [name.strip() for name in named.split(",")]
-    else:
-        names = read_parameter_file(file, "mrmllm_node").get("cameras", ["camera"])
-    if len(names) > 1 and "{camera}" not in context.launch_configurations["image"]:
-        raise RuntimeError("image: write {camera} where the topics of several cameras differ")
-    return names
+def check(context: LaunchContext) -> None:
+    """End before anything has been started where an argument cannot be used."""
+    values = context.launch_configurations
+    if values["rviz"] == "true":
+        require_packages("rviz2")
+    cameras = camera_names(values["cameras"], existing_file("params_file", values["params_file"]))
+    check_image(values["image"], cameras)
+    for argument in TOPICS.values():
+        for camera in cameras:
+            check_topic(argument, topic(context, argument, camera))
+    check_namespace(values["namespace"])
+    check_device(values["device"])
 
 
 def topic(context: LaunchContext, argument: str, camera: str) -> str:
@@ -169,10 +181,8 @@ def topic(context: LaunchContext, argument: str, camera: str) -> str:
 
 def nodes(context: LaunchContext) -> list[Node]:
     """`mrmllm_node` for all cameras, and for each camera what looks at its results."""
-    if context.launch_configurations["rviz"] == "true":
-        require_packages("rviz2")
-    file = parameter_file(context)
-    cameras = camera_names(context, file)
+    file = existing_file("params_file", context.launch_configurations["params_file"])
+    cameras = camera_names(context.launch_configurations["cameras"], file)
     # What is about one of several cameras is in a namespace of its name.
     namespaces = {camera: camera if len(cameras) > 1 else "" for camera in cameras}
     perception = node(
@@ -209,6 +219,7 @@ def node(context: LaunchContext, executable: str, parameters: list, **options: A
         output="screen",
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY_S,
+        on_exit=end_if_refused,
         sigterm_timeout=LaunchConfiguration("sigterm_timeout", default=END_TIMEOUT_S),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         **options,
@@ -217,14 +228,7 @@ def node(context: LaunchContext, executable: str, parameters: list, **options: A
 
 def remappings(context: LaunchContext, camera: str) -> list[tuple[str, str]]:
     """Where a node that looks at one camera's results finds what is not in its namespace."""
-    names = {
-        "image_raw": "image",
-        "camera_info": "camera_info",
-        "depth/image_raw": "depth",
-        "depth/camera_info": "depth_camera_info",
-        "points": "points",
-    }
-    return [(name, topic(context, argument, camera)) for name, argument in names.items()]
+    return [(name, topic(context, argument, camera)) for name, argument in TOPICS.items()]
 
 
 def sim_time(context: LaunchContext) -> dict[str, bool]:
@@ -253,4 +257,5 @@ def generate_launch_description() -> LaunchDescription:
     in_namespace = GroupAction(
         [PushRosNamespace(LaunchConfiguration("namespace")), OpaqueFunction(function=nodes)]
     )
-    return LaunchDescription([*arguments(), *shared_memory_for_images(), in_namespace])
+    checked = OpaqueFunction(function=check)
+    return LaunchDescription([*arguments(), checked, *shared_memory_for_images(), in_namespace])

@@ -12,7 +12,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+from mrmllm_ros.nodes.launch_arguments import existing_path
 from mrmllm_ros.nodes.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
@@ -44,6 +45,12 @@ def arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
+def check(context: LaunchContext) -> None:
+    """End before anything has been started where the camera cannot be."""
+    require_packages("usb_cam", "image_proc")
+    existing_path("video_device", context.launch_configurations["video_device"])
+
+
 def camera() -> list[Node]:
     """Publishes image_raw, camera_info and image_rect in the namespace /camera."""
     driver = Node(
@@ -71,6 +78,6 @@ def generate_launch_description() -> LaunchDescription:
     mrmllm = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
     )
-    needed = OpaqueFunction(function=lambda _: require_packages("usb_cam", "image_proc"))
     # Included before the camera, it also sets the camera's environment.
-    return LaunchDescription([needed, *arguments(), mrmllm, *camera()])
+    checked = OpaqueFunction(function=check)
+    return LaunchDescription([*arguments(), checked, mrmllm, *camera()])

@@ -33,6 +33,7 @@ from mrmllm_ros.engine.statistics import (
     Latency,
     QuestionStatistics,
 )
+from mrmllm_ros.errors import rounded
 from mrmllm_ros.settings import Validated, setting
 
 S = TypeVar("S", CameraStatistics, QuestionStatistics)
@@ -81,6 +82,8 @@ class Condition:
         enrich_rate_hz: Most fusion passes a second.
         models: Names of the models by what they do.
         device: Where they run.
+        inputs: Where each camera's images should come from and what to check, by its name.
+        waits_for_clock: Whether time is taken from `/clock` and none has come.
     """
 
     statistics: EngineStatistics
@@ -89,6 +92,8 @@ class Condition:
     enrich_rate_hz: float
     models: Mapping[str, str]
     device: DeviceUse
+    inputs: Mapping[str, str]
+    waits_for_clock: bool
 
 
 class Finding(NamedTuple):
@@ -192,7 +197,7 @@ class Window(Generic[S]):
         return self.count(outcome) / self.seconds
 
     def __str__(self) -> str:
-        return f"in the last {self.seconds:.0f} s"
+        return f"in the last {rounded(self.seconds, 2)} s"
 
 
 def _camera_status(
@@ -205,18 +210,20 @@ def _camera_status(
     if not condition.enabled:
         findings = [Finding(_OK, "switched off; the service enable switches it on")]
     elif not window.count("received"):
-        findings = [Finding(_STALE, _no_image(window))]
+        findings = [Finding(_STALE, _no_image(window, condition.inputs[name]))]
     else:
         findings = [
-            Finding(_OK, f"{received_hz:.1f} images and {processed_hz:.1f} results a second"),
-            *_result_findings(window, condition.statistics.last_error),
+            Finding(
+                _OK, f"{rounded(received_hz)} images and {rounded(processed_hz)} results a second"
+            ),
+            *_result_findings(window),
             *_speed_findings(window, condition, settings),
         ]
     camera = window.now
     values = {
-        "camera rate (Hz)": f"{received_hz:.1f}",
-        "processed rate (Hz)": f"{processed_hz:.1f}",
-        "fusion rate (Hz)": f"{window.rate_hz('enriched'):.1f}",
+        "camera rate (Hz)": rounded(received_hz),
+        "processed rate (Hz)": rounded(processed_hz),
+        "fusion rate (Hz)": rounded(window.rate_hz("enriched")),
         "received": str(camera.received),
         "processed": str(camera.processed),
         "dropped": str(camera.dropped),
@@ -231,16 +238,13 @@ def _camera_status(
     return status(f"camera {name}", findings, values, hardware_id=name)
 
 
-def _no_image(window: Window[CameraStatistics]) -> str:
-    when = str(window) if window.now.received else "yet"
-    return (
-        f"no image has come {when}; check that the camera publishes on the node's image topic "
-        "(ros2 topic hz, ros2 topic info --verbose)"
-    )
+def _no_image(window: Window[CameraStatistics], source: str) -> str:
+    return f"no image has come {window if window.now.received else 'yet'}; {source}"
 
 
-def _result_findings(window: Window[CameraStatistics], last_error: str) -> Iterator[Finding]:
+def _result_findings(window: Window[CameraStatistics]) -> Iterator[Finding]:
     """Whether images give results at all."""
+    last_error = window.now.last_error
     images, unusable, failed = map(window.count, ("received", "unusable", "failed"))
     level = _WARN if window.count("processed") else _ERROR
     if unusable:
@@ -286,8 +290,11 @@ def _speed_findings(
     if age_s is not None and age_s > settings.window_s:
         yield Finding(
             _WARN,
-            f"the newest result's image is stamped {age_s:.1f} s away from the node's clock; "
-            "synchronise the clocks, or set use_sim_time where a bag is played",
+            "the node's clock stands at 0: use_sim_time is true and no time has come on /clock; "
+            "play the bag with --clock, or set use_sim_time to false"
+            if condition.waits_for_clock
+            else f"the newest result's image is stamped {rounded(age_s)} s away from the node's "
+            "clock; synchronize the clocks, or set use_sim_time where a bag is played",
         )
     due = condition.enrich_rate_hz * window.seconds / len(condition.statistics.cameras)
     if due > 1 and window.full and not window.count("enriched"):
@@ -345,8 +352,8 @@ def _device_findings(device: DeviceUse) -> Iterator[Finding]:
     if device.total_bytes and device.used_bytes > _ALMOST_FULL * device.total_bytes:
         yield Finding(
             _WARN,
-            f"the memory of {device.name} is {device.used_bytes / device.total_bytes:.0%} full; "
-            "take smaller models or lower question.parallel",
+            f"{_mebibytes(device.used_bytes)} of the {_mebibytes(device.total_bytes)} MiB of "
+            f"memory of {device.name} are used; take smaller models or lower question.parallel",
         )
 
 
@@ -358,7 +365,7 @@ def _latency_values(name: str, latency: Latency | None) -> dict[str, str]:
 
 
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else rounded(value)
 
 
 def _mebibytes(count: int | None) -> str:

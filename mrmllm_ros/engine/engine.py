@@ -19,7 +19,7 @@ from mrmllm_ros.engine.question_worker import (
     QuestionWorker,
     SceneAnswer,
 )
-from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory, see_the_driver
 from mrmllm_ros.engine.statistics import (
     CameraStatistics,
     EngineStatistics,
@@ -48,6 +48,8 @@ class Handlers(Generic[T]):
         on_answer: Gets each answer.
         on_unusable: Gets the camera and what is wrong with each image that cannot be decoded.
         on_error: Gets each failure of a model or a handler; the engine goes on.
+        explain: Says of a camera without a new image where its images should come from, and what
+            to do.
     """
 
     decode: Callable[[T], Frame]
@@ -56,6 +58,7 @@ class Handlers(Generic[T]):
     on_answer: Callable[[SceneAnswer], None]
     on_unusable: Callable[[str, ImageError], None]
     on_error: Callable[[Exception], None]
+    explain: Callable[[str], str] = see_the_driver
 
 
 class Engine(Generic[T]):
@@ -88,10 +91,11 @@ class Engine(Generic[T]):
         self._trackers = trackers
         self._distances = Distances(settings.distance_max_age_s)
         cameras = tuple(trackers)
-        self._memory = SceneMemory(cameras, now_ns)
+        self._memory = SceneMemory(cameras, now_ns, handlers.explain)
         self._images = {camera: Tally() for camera in cameras}
         self._asked = Tally()
         self._last_error = ""
+        self._image_errors: dict[str, str] = {}
         enricher = Enricher(models.answerer, self._memory, self._on_enriched)
         self._perception = PerceptionWorker(
             models.detector,
@@ -253,7 +257,9 @@ class Engine(Generic[T]):
             self._asked.add("cancelled" if error.code is ErrorCode.CANCELLED else "failed")
 
     def _on_image_error(self, camera: str, error: Exception) -> None:
-        self._memory.fail(camera, str(error) if isinstance(error, MrmllmError) else repr(error))
+        reason = str(error) if isinstance(error, MrmllmError) else repr(error)
+        self._memory.fail(camera, reason)
+        self._image_errors[camera] = reason
         if isinstance(error, ImageError):
             self._images[camera].add("unusable")
             self._last_error = f"unusable image of camera {camera}: {error}"
@@ -281,6 +287,7 @@ class Engine(Generic[T]):
             age_s=None if newest is None else self._memory.age_s(newest),
             invalid=tally.count("invalid"),
             outside=tally.count("outside"),
+            last_error=self._image_errors.get(camera, ""),
         )
 
     def _question_statistics(self) -> QuestionStatistics:

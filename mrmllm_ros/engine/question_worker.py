@@ -19,6 +19,7 @@ from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.settings import Validated, setting
 
 MAX_NEW_TOKENS = 4096
+_SLOW = "the models being at work; ask for fewer tokens, or use a faster model or device"
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,7 @@ class QuestionWorker:
             pending.settle(QueryError(ErrorCode.INVALID_REQUEST, str(error)))
             return
         except Exception as error:
-            pending.settle(QueryError(ErrorCode.INTERNAL, f"the answer failed: {error}"))
+            pending.settle(QueryError(ErrorCode.INTERNAL, f"the answer failed: {error!r}"))
             raise
         if pending.settle(answer):
             self._handlers.on_answer(answer)
@@ -310,6 +311,10 @@ class QuestionWorker:
         def should_stop() -> bool:
             return pending.settled or time.monotonic() > deadline_s
 
+        if should_stop():
+            raise self._too_late(
+                "all of which it waited for its turn; ask less often, or raise question.parallel"
+            )
         max_age_s = query.max_age_s or settings.max_age_s
         scene = self._memory.fresh(
             self._memory.camera(query.camera),
@@ -317,10 +322,15 @@ class QuestionWorker:
             min(time.monotonic() + settings.image_timeout_s, deadline_s),
             should_stop,
         )
+        if scene is None:
+            raise self._too_late(
+                "waiting for an image that is new enough; check the camera, or ask with a larger "
+                "max_age"
+            )
         if isinstance(scene, Scene):
             scene = self._enricher.enrich(scene, max_age_s)
-        if scene is None or should_stop():
-            raise self._too_late()
+        if should_stop():
+            raise self._too_late(_SLOW)
         answer = self._answerer.answer(
             scene.reading,
             Question(
@@ -330,7 +340,7 @@ class QuestionWorker:
             Listener(pending.hand_on, should_stop),
         )
         if should_stop():
-            raise self._too_late()
+            raise self._too_late(_SLOW)
         ended_s = time.monotonic()
         return SceneAnswer(
             query=query,
@@ -340,10 +350,9 @@ class QuestionWorker:
             latency_s=ended_s - pending.submitted_s,
         )
 
-    def _too_late(self) -> QueryError:
+    def _too_late(self, reason: str) -> QueryError:
         """For the deadline; who has cancelled has an answer already and does not see this."""
         return QueryError(
             ErrorCode.DEADLINE_EXCEEDED,
-            f"no answer within {self.settings.deadline_s:g} s (question.deadline_s); ask for "
-            "fewer tokens, or use a faster model or device",
+            f"no answer within {self.settings.deadline_s:g} s (question.deadline_s), {reason}",
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.errors import rounded
 from mrmllm_ros.perception.detector import Perception
 
 if TYPE_CHECKING:
@@ -76,18 +77,31 @@ class EnrichedScene:
     latency_s: float
 
 
+def see_the_driver(_: str) -> str:
+    """Explain nothing about a camera without a new image."""
+    return "see its driver"
+
+
 class SceneMemory:
     """The newest scene of each camera, and the newest that has been enriched."""
 
-    def __init__(self, cameras: Sequence[str], now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        now_ns: Callable[[], int],
+        explain: Callable[[str], str] = see_the_driver,
+    ) -> None:
         """Start with nothing seen.
 
         Args:
             cameras: Names of the cameras.
             now_ns: The clock of the images' stamps, in nanoseconds.
+            explain: Says of a camera without a new image where its images should come from, and
+                what to do.
         """
         self._cameras = tuple(cameras)
         self._now_ns = now_ns
+        self._explain = explain
         self._scenes: dict[str, Scene] = {}
         self._enriched: dict[str, EnrichedScene] = {}
         self._failures: dict[str, str] = {}
@@ -179,18 +193,40 @@ class SceneMemory:
         if scene is None:
             raise QueryError(
                 ErrorCode.NO_IMAGE,
-                f"no image has come from camera {camera!r}; check that it publishes on the "
-                "node's image topic"
+                f"no image has come from camera {camera!r}; {self._explain(camera)}"
                 if failure is None
                 else f"no image of camera {camera!r} could be used, the newest because: {failure}",
             )
-        raise QueryError(
-            ErrorCode.STALE_IMAGE,
-            f"the newest image of camera {camera!r} is {self.age_s(scene):.1f} s old and at most "
-            f"{max_age_s:.1f} s is asked for; check the camera, or ask with a larger max_age"
-            if failure is None
-            else f"the newest image of camera {camera!r} that could be used is "
-            f"{self.age_s(scene):.1f} s old; later ones could not, the last because: {failure}",
+        raise QueryError(ErrorCode.STALE_IMAGE, self._why_stale(scene.frame, max_age_s, failure))
+
+    def _why_stale(self, frame: Frame, max_age_s: float, failure: str | None) -> str:
+        now_ns, camera = self._now_ns(), frame.camera
+        away_s = (now_ns - frame.captured_ns) / 1e9
+        received_s = (now_ns - frame.received_ns) / 1e9
+        # Six digits, for the age may be hardly more than what is asked for.
+        age = f"{rounded(abs(away_s), 6)} s"
+        if now_ns == 0:
+            return (
+                "the node's clock stands at 0: use_sim_time is true and no time has come on "
+                "/clock; play the bag with --clock, start the simulator, or set use_sim_time to "
+                "false"
+            )
+        if failure is not None:
+            return (
+                f"the newest image of camera {camera!r} that could be used is {age} old; later "
+                f"ones could not, the last because: {failure}"
+            )
+        if away_s < 0 or 0 <= received_s <= max_age_s:
+            return (
+                f"the newest image of camera {camera!r} is stamped {age} "
+                f"{'before' if away_s > 0 else 'after'} the time of the node's clock, and at most "
+                f"{rounded(max_age_s, 6)} s is asked for; synchronize the clocks, or set "
+                "use_sim_time where a bag or a simulator gives the time"
+            )
+        return (
+            f"the newest image of camera {camera!r} is {age} old and at most "
+            f"{rounded(max_age_s, 6)} s is asked for; ask with a larger max_age, or check the "
+            f"camera: {self._explain(camera)}"
         )
 
     def age_s(self, scene: Scene) -> float:

@@ -43,6 +43,7 @@ class CameraStatistics:
         age_s: Age of the newest detections' image in seconds; None before the first.
         invalid: Objects that the detector gave with an unusable box, score or class.
         outside: Objects that it gave outside the image.
+        last_error: Newest reason why an image gave no detections; empty where there was none.
     """
 
     received: int
@@ -56,6 +57,7 @@ class CameraStatistics:
     age_s: float | None
     invalid: int = 0
     outside: int = 0
+    last_error: str = ""
 
 
 @dataclass(frozen=True)

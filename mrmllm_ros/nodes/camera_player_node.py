@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from mrmllm_ros.conversions.cameras import pinhole_camera_info
 from mrmllm_ros.conversions.images import image_from_bgr, jpeg_from_bgr
 from mrmllm_ros.environment import expand
+from mrmllm_ros.nodes.input_watch import InputWatch
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.perception.playback import named_frames
@@ -28,6 +29,9 @@ from mrmllm_ros.settings import Validated, setting
 
 # How long the log keeps quiet after a failure that it has named before.
 _LOG_PERIOD_S = 5.0
+
+# With use_sim_time nothing is played before /clock has a time.
+_CLOCK_TIMEOUT_S = 5.0
 
 # The file of an image and its (H, W, 3) uint8 pixels in BGR order.
 NamedFrame: TypeAlias = tuple[Path, np.ndarray]
@@ -72,6 +76,7 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
         self._reported: set[str] = set()
         self._outputs: list[Publisher] = []
         self._timer: Timer | None = None
+        self._watch: InputWatch | None = None
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
@@ -94,10 +99,15 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
         self._timer = self.create_timer(1 / self.settings.rate_hz, self._play)
+        # It has no inputs but the clock.
+        self._watch = InputWatch(self, _CLOCK_TIMEOUT_S)
         self.get_logger().info(f"playing {self.settings.path} on {self._images.topic_name}")
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
+        if self._watch is not None:
+            self._watch.destroy()
+            self._watch = None
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -11,7 +12,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from mrmllm_ros.settings import setting
+from mrmllm_ros.settings import SettingsError, setting
 
 # Best effort takes what the camera offers, reliable or not.
 _NEWEST = QoSProfile(
@@ -19,6 +20,22 @@ _NEWEST = QoSProfile(
     depth=1,
     reliability=qos_profile_sensor_data.reliability,
 )
+
+# A name in a ROS topic.
+_CAMERA = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def check_camera_names(names: Sequence[str]) -> None:
+    """Check the names of cameras, which become parts of topic names.
+
+    Raises:
+        SettingsError: If there is none, one is given twice, or one cannot stand in a topic's name.
+    """
+    if not names or len(set(names)) < len(names) or not all(map(_CAMERA.fullmatch, names)):
+        raise SettingsError(
+            f"cameras: {list(names)} must be at least one name, each another one of letters, "
+            "digits and underscores that does not begin with a digit"
+        )
 
 
 def image_transport_setting() -> str:

@@ -41,6 +41,8 @@ from mrmllm_ros.settings import SettingsError, Validated
 
 S = TypeVar("S", bound=Validated)
 
+# Exit status of a node that has refused its parameters, with which it cannot start ever.
+REFUSED = 2
 
 Transition = Callable[["ManagedNode", LifecycleState], TransitionCallbackReturn]
 
@@ -262,7 +264,7 @@ def spin(node_class: type[ManagedNode]) -> int:
     rclpy's own signal handler would invalidate it under them.
 
     Returns:
-        Exit status: 0, or 1 if an argument or a parameter was rejected.
+        Exit status: 0, or `REFUSED` if an argument or a parameter was rejected.
     """
     # What rcl logs of arguments that it rejects is in the error, too.
     set_logger_level("rcl", LoggingSeverity.FATAL)
@@ -304,7 +306,7 @@ def spin(node_class: type[ManagedNode]) -> int:
 
 def _fail(reason: str) -> int:
     print(f"{os.path.basename(sys.argv[0])}: error: {reason}", file=sys.stderr)
-    return 1
+    return REFUSED
 
 
 def serve(ending: Event, executor: Executor, node: ManagedNode) -> None:

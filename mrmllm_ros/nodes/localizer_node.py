@@ -24,9 +24,10 @@ from mrmllm_ros.conversions.point_clouds import (
     cloud_from_objects,
     points_from_cloud,
 )
-from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.errors import MrmllmError, rounded
 from mrmllm_ros.msg import DetectionArray
 from mrmllm_ros.nodes.detection_output import DetectionOutput, vision_msgs_setting
+from mrmllm_ros.nodes.input_watch import InputWatch, input_timeout_setting
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.nodes.transforms import TransformError, Transforms
 from mrmllm_ros.perception.depth import DepthImage, Depths, PointCloud
@@ -81,6 +82,7 @@ class LocalizerSettings(Validated):
         maximum=1000.0,
         live=True,
     )
+    input_timeout_s: float = input_timeout_setting()
     vision_msgs: bool = vision_msgs_setting()
 
 
@@ -102,6 +104,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._entities = ExitStack()
         self._inputs: list[Subscription] = []
         self._transforms: Transforms | None = None
+        self._watch: InputWatch | None = None
         self.unlocated = self.unpaired = self.unusable = 0
 
     def configure(self) -> None:
@@ -131,9 +134,17 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             self._subscribe(CameraInfo, "camera_info", self._on_camera_info),
             *self._subscribe_to_depth(),
         ]
+        detections, infos, measured, *_ = self._inputs
+        self._watch = InputWatch(self, self.settings.input_timeout_s)
+        self._watch.add("enriched_detections", detections, results=True)
+        self._watch.add("camera_info", infos, once=True)
+        self._watch.add(self.settings.source, measured)
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
+        if self._watch is not None:
+            self._watch.destroy()
+            self._watch = None
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -144,6 +155,11 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
     def release(self) -> None:
         """See `ManagedNode.release`."""
         self._entities.close()
+
+    def reconfigure(self) -> None:
+        """See `ManagedNode.reconfigure`."""
+        if self._watch is not None:
+            self._watch.timeout_s = self.settings.input_timeout_s
 
     def _subscribe_to_depth(self) -> list[Subscription]:
         if self.settings.source == "points":
@@ -219,8 +235,8 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         if measured is None:
             self.unpaired += 1
             self.get_logger().warning(
-                f"no depth came within {tolerance_s} s of an image ({self.unpaired} so far); "
-                "check its stamps, stamp_tolerance_s and buffered_depths",
+                f"no objects located ({self.unpaired} images so far): "
+                f"{self._why_unpaired(stamp_ns)}",
                 throttle_duration_sec=_LOG_PERIOD_S,
             )
             return [None] * len(message.detections)
@@ -239,11 +255,32 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             )
         return locations
 
+    def _why_unpaired(self, stamp_ns: int) -> str:
+        name = "points" if self.settings.source == "points" else "depth/image_raw"
+        topic = self.resolve_topic_name(name)
+        newest_ns = self._depths.newest_ns
+        if newest_ns is None:
+            return f"nothing has come on {topic}"
+        tolerance_s = self.settings.stamp_tolerance_s
+        return (
+            f"no message of {topic} is stamped within {rounded(tolerance_s)} s of the image; the "
+            f"newest is {rounded(abs(newest_ns - stamp_ns) / 1e9, 6)} s "
+            f"{'older' if newest_ns < stamp_ns else 'newer'}; check the stamps, "
+            "stamp_tolerance_s and buffered_depths"
+        )
+
     def _camera_matrix(self, resolution_wh: tuple[int, int]) -> np.ndarray:
         if self._camera_info is None:
             topic = self.resolve_topic_name("camera_info")
             raise CameraInfoError(f"no camera_info has come on {topic}")
-        return camera_matrix(self._camera_info, resolution_wh)
+        return self._matrix("camera_info", self._camera_info, resolution_wh)
+
+    def _matrix(self, topic: str, info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarray:
+        """`camera_matrix`, whose errors get the topic's name."""
+        try:
+            return camera_matrix(info, resolution_wh)
+        except CameraInfoError as error:
+            raise CameraInfoError(f"{self.resolve_topic_name(topic)}: {error}") from error
 
     def _depths_from(
         self, measured: Image | PointCloud2, frame_id: str, matrix: np.ndarray
@@ -263,9 +300,10 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             )
         depth = depth_from_image(measured)
         # Without a camera info of its own it is taken to be registered to the colour image.
+        topic = "camera_info" if self._depth_info is None else "depth/camera_info"
         info = self._depth_info or self._camera_info
         height, width = depth.shape
-        return DepthImage(depth, camera_matrix(info, (width, height)), matrix, limit_m)
+        return DepthImage(depth, self._matrix(topic, info, (width, height)), matrix, limit_m)
 
 
 def _silhouettes(detections: Detections) -> list[np.ndarray | None]:

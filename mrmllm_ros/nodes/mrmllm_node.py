@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import sys
 import time
 import traceback
@@ -60,23 +59,25 @@ from mrmllm_ros.nodes.detection_output import (
     vision_msgs_setting,
 )
 from mrmllm_ros.nodes.diagnostics import DiagnosticsPublisher
-from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
+from mrmllm_ros.nodes.image_input import (
+    check_camera_names,
+    image_transport_setting,
+    subscribe_to_images,
+)
+from mrmllm_ros.nodes.input_watch import InputWatch, input_timeout_setting, waits_for_clock
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.nodes.requests import Requests, TrackedActionServer
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.perception.raw_objects import describe_dropped
 from mrmllm_ros.perception.stamps import StampSequence
 from mrmllm_ros.perception.tracking import Tracker
-from mrmllm_ros.settings import SettingsError, group, setting
+from mrmllm_ros.settings import group, setting
 from mrmllm_ros.srv import Query, SetVocabulary
 
 T = TypeVar("T")
 
 # Of requests that come at once, those beyond the depth would be lost without a word.
 _REQUESTS = QoSProfile(depth=1000)
-
-# A name in a ROS topic.
-_CAMERA = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # How long the log keeps quiet after a failure that may come with every image.
 _LOG_PERIOD_S = 5.0
@@ -92,6 +93,7 @@ class MrmllmSettings(Settings):
         "topics in a namespace of its name.",
     )
     image_transport: str = image_transport_setting()
+    input_timeout_s: float = input_timeout_setting()
     vision_msgs: bool = vision_msgs_setting()
     diagnostics: DiagnosticsSettings = group(DiagnosticsSettings)
 
@@ -102,12 +104,7 @@ class MrmllmSettings(Settings):
             SettingsError: If a value is refused.
         """
         super().__post_init__()
-        names = self.cameras
-        if not names or len(set(names)) < len(names) or not all(map(_CAMERA.fullmatch, names)):
-            raise SettingsError(
-                f"cameras: {list(names)} must be at least one name, each another one of letters, "
-                "digits and underscores that does not begin with a digit"
-            )
+        check_camera_names(self.cameras)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,10 +201,13 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 on_answer=self._on_answer,
                 on_unusable=self._on_unusable,
                 on_error=self._on_failure,
+                explain=self._explain_silence,
             ),
         )
         self._stamps = {camera: StampSequence() for camera in self.settings.cameras}
         self._engine.start()
+        self._watch = InputWatch(self, self.settings.input_timeout_s)
+        self._active.callback(self._watch.destroy)
         for camera in self.settings.cameras:
             self._subscribe(camera)
         self._publish_labels()
@@ -236,6 +236,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         """See `ManagedNode.reconfigure`."""
         if self._engine is not None:
             self._engine.configure(self.settings)
+            self._watch.timeout_s = self.settings.input_timeout_s
             self._publish_labels()
 
     def _load(self) -> None:
@@ -274,6 +275,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             partial(self._on_image, camera),
             self._topic(camera, "image_raw"),
         )
+        self._watch.add(_input_name(camera), images)
         located = self.create_subscription(
             DetectionArray,
             self._topic(camera, "detections_3d"),
@@ -311,6 +313,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
         self._entities.callback(self.destroy_service, service)
 
+    def _explain_silence(self, camera: str) -> str:
+        return self._watch.explain(_input_name(camera))
+
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
@@ -334,6 +339,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 "answerer": f"{answerer.name} ({answerer.state})",
             },
             device=DeviceUse.of(self._device),
+            inputs={camera: self._explain_silence(camera) for camera in self.settings.cameras},
+            waits_for_clock=waits_for_clock(self),
         )
 
     def _statuses(self) -> list[DiagnosticStatus]:
@@ -406,7 +413,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     def _on_failure(self, error: Exception) -> None:
         self.get_logger().error(
-            f"a model failed: {_trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
+            f"processing failed: {_trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
         )
 
     async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
@@ -502,6 +509,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         response.message = f"perception is {'on' if request.data else 'off'}"
         self.get_logger().info(response.message)
         return response
+
+
+def _input_name(camera: str) -> str:
+    return f"image of camera {camera!r}"
 
 
 def _trace(error: Exception) -> str:

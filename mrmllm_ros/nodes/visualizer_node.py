@@ -29,10 +29,14 @@ from mrmllm_ros.conversions.markers import (
 )
 from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.nodes.image_input import image_transport_setting, subscribe_to_images
+from mrmllm_ros.nodes.input_watch import InputWatch, input_timeout_setting
 from mrmllm_ros.nodes.lifecycle import ManagedNode, spin
 from mrmllm_ros.perception.annotation import draw_caption, draw_detections
 from mrmllm_ros.perception.images import ImageError
 from mrmllm_ros.settings import Validated, setting
+
+# Detections in a row without their image that are no fault: images may be lost.
+_MOST_UNMATCHED = 10
 
 # How long the log keeps quiet after a failure that may come with every image.
 _LOG_PERIOD_S = 5.0
@@ -43,6 +47,7 @@ class VisualizerSettings(Validated):
     """Parameters of `visualizer_node`."""
 
     image_transport: str = image_transport_setting()
+    input_timeout_s: float = input_timeout_setting()
     buffered_images: int = setting(
         30,
         "Images kept until their detections come.",
@@ -96,6 +101,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         super().__init__("visualizer_node")
         self._outputs: list = []
         self._inputs: list = []
+        self._watch: InputWatch | None = None
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
@@ -111,14 +117,29 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         self._answer: Answer | None = None
         self._plane_updates, self._box_updates = MarkerUpdates(), MarkerUpdates()
         self._answer_updates = MarkerUpdates()
+        self._unmatched = 0
+        images = subscribe_to_images(self, self.settings.image_transport, self._on_image)
+        self._image_topic = images.topic_name
+        infos = self.create_subscription(
+            CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data
+        )
+        self._info_topic = infos.topic_name
+        detections = self.create_subscription(
+            DetectionArray, "enriched_detections", self._on_detections, QoSProfile(depth=5)
+        )
+        self._watch = InputWatch(self, self.settings.input_timeout_s)
+        self._watch.add("image", images)
+        self._watch.add(
+            "camera_info, without which there are no markers on the image plane",
+            infos,
+            once=True,
+            wanted=self._markers.get_subscription_count,
+        )
+        self._watch.add("enriched_detections", detections, results=True)
         self._inputs = [
-            subscribe_to_images(self, self.settings.image_transport, self._on_image),
-            self.create_subscription(
-                CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data
-            ),
-            self.create_subscription(
-                DetectionArray, "enriched_detections", self._on_detections, QoSProfile(depth=5)
-            ),
+            images,
+            infos,
+            detections,
             self.create_subscription(
                 DetectionArray, "detections_3d", self._on_detections_3d, QoSProfile(depth=5)
             ),
@@ -127,6 +148,9 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
+        if self._watch is not None:
+            self._watch.destroy()
+            self._watch = None
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -136,6 +160,11 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         for publisher in self._outputs:
             self.destroy_lifecycle_publisher(publisher)
         self._outputs = []
+
+    def reconfigure(self) -> None:
+        """See `ManagedNode.reconfigure`."""
+        if self._watch is not None:
+            self._watch.timeout_s = self.settings.input_timeout_s
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         stamp_ns = nanoseconds(message.header.stamp)
@@ -154,7 +183,8 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             self._camera_info = message
             return
         self.get_logger().warning(
-            "camera_info says that the camera is not calibrated: no markers on the image plane",
+            f"{self._info_topic} says that the camera is not calibrated: no markers on the image "
+            "plane",
             once=True,
         )
 
@@ -176,17 +206,36 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         if self._has_image_plane():
             with self._reporting_camera_info():
                 self._outline(message)
-        image = self._images.get(nanoseconds(message.header.stamp))
-        if image is None or not self._annotated.get_subscription_count():
+        if not self._annotated.get_subscription_count():
             return
+        image = self._images.get(nanoseconds(message.header.stamp))
+        if image is None:
+            self._report_unmatched()
+            return
+        self._unmatched = 0
         try:
             drawn = self._draw(bgr_from_message(image), message)
         except (ImageError, ValueError) as error:
-            self.get_logger().error(f"cannot draw: {error}", throttle_duration_sec=_LOG_PERIOD_S)
+            self.get_logger().error(
+                f"cannot draw into an image of {self._image_topic}: {error}",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
             return
         if caption := self._caption():
             drawn = draw_caption(drawn, caption)
         self._annotated.publish(image_from_bgr(drawn, image.header))
+
+    def _report_unmatched(self) -> None:
+        """Warn of detections in a row whose images are not there; of no image the watch warns."""
+        self._unmatched += 1
+        if self._images and self._unmatched >= _MOST_UNMATCHED:
+            self.get_logger().warning(
+                f"nothing drawn: none of the last {self._unmatched} messages of detections has "
+                f"the stamp of one of the {len(self._images)} images kept of "
+                f"{self._image_topic}; remap image_raw to the images that mrmllm_node takes, or "
+                "raise buffered_images",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
 
     def _has_image_plane(self) -> bool:
         """Whether the image plane is known and somebody wants to see what is on it."""
@@ -199,7 +248,8 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             yield
         except CameraInfoError as error:
             self.get_logger().warning(
-                f"no markers on the image plane: {error}", throttle_duration_sec=_LOG_PERIOD_S
+                f"no markers on the image plane: {self._info_topic}: {error}",
+                throttle_duration_sec=_LOG_PERIOD_S,
             )
 
     def _outline(self, message: DetectionArray) -> None:

@@ -362,7 +362,8 @@ def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
     monotonic.seconds += 61
     answerer.gate.allow()
     assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
-    assert "no answer within 60 s (question.deadline_s)" in str(pending.future.exception())
+    error = str(pending.future.exception())
+    assert "no answer within 60 s (question.deadline_s), the models being at work" in error
     assert answerer.tokens == 2
     assert answers.empty()
 
@@ -374,6 +375,8 @@ def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, ans
     after = worker.submit(Query("after"))
     answerer.gate.open()
     assert code_of(waiting) is ErrorCode.DEADLINE_EXCEEDED
+    assert "waited for its turn" in str(waiting.future.exception())
+    assert "faster model" not in str(waiting.future.exception())
     answer_of(after)
     assert answerer.started.next() == "after"
 
@@ -381,7 +384,10 @@ def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, ans
 def test_waiting_for_an_image_ends_at_the_deadline(make_worker, clock):
     settings = QuestionSettings(image_timeout_s=3600.0, deadline_s=0.1)
     worker = make_worker(settings, memory=SceneMemory(["front"], clock))
-    assert code_of(worker.submit(Query("?"))) is ErrorCode.DEADLINE_EXCEEDED
+    pending = worker.submit(Query("?"))
+    assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
+    assert "waiting for an image that is new enough" in str(pending.future.exception())
+    assert "faster model" not in str(pending.future.exception())
 
 
 def test_an_answerer_that_raises_is_reported_and_the_next_question_works(worker, answerer, errors):

@@ -29,6 +29,7 @@ from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
 from mrmllm_ros.srv import Query
 
 from launch import LaunchContext
+from mrmllm_ros.settings import SettingsError
 from mrmllm_ros.weights import locate
 
 pytestmark = pytest.mark.skipif(shutil.which("ros2") is None, reason="there is no command ros2")
@@ -142,9 +143,75 @@ def test_cameras_of_the_parameter_file_are_launched(tmp_path):
     assert {"/mrmllm/left/visualizer_node", "/mrmllm/right/visualizer_node"} < set(nodes)
 
 
-def test_several_cameras_on_one_topic_are_refused():
-    with pytest.raises(RuntimeError, match=r"image: write \{camera\}"):
-        started(include("mrmllm", cameras="front,rear", image="/image"))
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"cameras": "fro-nt"}, r"cameras: \['fro-nt'\]"),
+        ({"cameras": "front,front"}, r"cameras: \['front', 'front'\]"),
+        ({"cameras": ","}, r"cameras: \['', ''\]"),
+        ({"cameras": "front,"}, r"cameras: \['front', ''\]"),
+        ({"cameras": " "}, r"cameras: \[''\]"),
+        ({"cameras": "2nd"}, r"cameras: \['2nd'\]"),
+        ({"cameras": "front,rear", "image": "/image"}, r"image: '/image' .* write \{camera\}"),
+        ({"cameras": "front,rear", "image": "{camera}/rgb"}, "image: .* begin it with /"),
+        ({"image": "/{cam}/rgb"}, r"image: '/\{cam\}/rgb' is not a topic: unknown substitution"),
+        ({"image": "/a//b"}, "image: '/a//b' is not a topic"),
+        ({"camera_info": ""}, "camera_info: '' is not a topic"),
+        ({"depth": "a b"}, "depth: 'a b' is not a topic"),
+        ({"depth_camera_info": "/2nd"}, "depth_camera_info: '/2nd' is not a topic"),
+        ({"points": "/points/"}, "points: '/points/' is not a topic"),
+        ({"namespace": "a-b"}, "namespace: 'a-b'"),
+        ({"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda, cuda:N"),
+        ({"device": "cuda:x"}, "device: 'cuda:x'"),
+        ({"params_file": "/nowhere.yaml"}, "params_file: there is no file /nowhere.yaml"),
+        ({"profile": "none"}, "profile"),
+        ({"image_transport": "theora"}, "image_transport"),
+        ({"use_sim_time": "yes"}, "use_sim_time"),
+        ({"log_level": "loud"}, "log_level"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_refused_with_its_name(arguments, reason):
+    with pytest.raises((SettingsError, RuntimeError), match=reason):
+        started(include("mrmllm", **arguments))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("/**:\n  ros__parameters:\n    cameras: front\n", "cameras: 'front' is not a list"),
+        ("/**:\n  ros__parameters:\n    cameras: [1, 2]\n", "is not a list of texts"),
+        ("/**:\n  ros__parameters:\n    cameras: []\n", r"cameras: \[\]"),
+        ("/**:\n  ros__parameters:\n    cameras: [a-b]\n", r"cameras: \['a-b'\]"),
+        ("cameras: [front]\n", "no ros__parameters"),
+        ("cameras: [front\n", "cannot read the parameter file"),
+    ],
+)
+def test_a_parameter_file_that_cannot_be_used_is_refused(content, reason, tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=reason):
+        started(include("mrmllm", params_file=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"path": "/nowhere"}, "path: there is no /nowhere"),
+        ({"path": ""}, "path: there is no path"),
+        ({"rate_hz": "abc"}, "rate_hz: 'abc' is not a number"),
+        ({"rate_hz": "0"}, "rate_hz: 0 is not a number above 0"),
+        ({"rate_hz": "-1"}, "rate_hz: -1 "),
+        ({"rate_hz": "nan"}, "rate_hz: nan "),
+        ({"rate_hz": "9999"}, "rate_hz: 9999.0 is above the maximum"),
+        ({"loop": "maybe"}, "loop"),
+        ({"image": "/{camera}/rgb"}, "image: "),
+        ({"camera_info": ""}, "camera_info: "),
+        ({"cameras": "front,rear"}, r"image: .* write \{camera\}"),
+    ],
+)
+def test_an_argument_of_the_demo_that_cannot_be_used_is_refused(arguments, reason, tmp_path):
+    with pytest.raises((SettingsError, RuntimeError), match=reason):
+        started(include("demo", **({"path": str(tmp_path)} | arguments)))
 
 
 def test_rviz_shows_the_topics_of_the_namespace(every_package):
@@ -182,21 +249,28 @@ def test_nothing_of_ours_reaches_the_nodes_of_an_including_file():
         pytest.fail("their node was not started")
 
 
-def test_the_demo_plays_where_the_others_listen():
-    nodes = started(include("demo", path="a.mp4", image="/eye", namespace="first"))
+def test_the_demo_plays_where_the_others_listen(tmp_path):
+    nodes = started(include("demo", path=str(tmp_path), image="/eye", namespace="first"))
     assert nodes["/first/camera_player_node"]["image_raw"] == "/eye"
     assert nodes["/first/mrmllm_node"]["image_raw"] == "/eye"
 
 
 @pytest.mark.parametrize(
-    ("file", "driver", "image"),
+    ("file", "driver", "image", "arguments"),
     [
-        ("usb_cam", "/camera/usb_cam_node_exe", "/camera/image_rect"),
-        ("realsense", "/realsense2_camera_node", "/camera/color/image_rect"),
+        (
+            "usb_cam",
+            "/camera/usb_cam_node_exe",
+            "/camera/image_rect",
+            {"video_device": "/dev/null"},
+        ),
+        ("realsense", "/realsense2_camera_node", "/camera/color/image_rect", {}),
     ],
 )
-def test_an_example_joins_camera_rectification_and_rviz(file, driver, image, every_package):
-    nodes = started(include(file))
+def test_an_example_joins_camera_rectification_and_rviz(
+    file, driver, image, arguments, every_package
+):
+    nodes = started(include(file, **arguments))
     assert driver in nodes
     assert f"{image.rpartition('/')[0]}/rectify_node" in nodes
     assert nodes["/mrmllm/mrmllm_node"]["image_raw"] == image
@@ -231,9 +305,24 @@ def test_a_bag_is_played_with_its_clock(every_package, tmp_path):
     assert [node.node_executable for node in nodes] == ["mrmllm_node", "visualizer_node"]
 
 
-def test_a_bag_that_is_missing_is_refused(every_package):
-    with pytest.raises(RuntimeError, match="bag: there is no /nowhere"):
-        started(include("bag", bag="/nowhere"))
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"bag": "/nowhere"}, "bag: there is no /nowhere"),
+        ({"rate": "fast"}, "rate: 'fast' is not a number"),
+        ({"rate": "0"}, "rate: 0 is not a number above 0"),
+        ({"delay_s": "-1"}, "delay_s: -1 is not a number above 0"),
+        ({"loop": "twice"}, "loop"),
+    ],
+)
+def test_a_bag_that_cannot_be_played_is_refused(arguments, reason, every_package, tmp_path):
+    with pytest.raises((SettingsError, RuntimeError), match=reason):
+        started(include("bag", **({"bag": str(tmp_path)} | arguments)))
+
+
+def test_a_usb_camera_that_is_not_there_is_refused(every_package):
+    with pytest.raises(SettingsError, match="video_device: there is no /nowhere"):
+        started(include("usb_cam", video_device="/nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -252,9 +341,29 @@ def test_a_package_that_is_missing_ends_the_launch_with_its_name(package, argume
         assert_launch_ends_with(f"not installed: {package}", arguments)
 
 
-def test_a_parameter_file_that_is_missing_ends_the_launch_with_its_name():
-    arguments = ["mrmllm.launch.py", "params_file:=/nowhere.yaml"]
-    assert_launch_ends_with("there is no file /nowhere.yaml", arguments)
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("there is no file /nowhere.yaml", ["mrmllm.launch.py", "params_file:=/nowhere.yaml"]),
+        ("cameras: ['fro-nt']", ["mrmllm.launch.py", "cameras:=fro-nt"]),
+        ("path: there is no /nowhere", ["demo.launch.py", "path:=/nowhere"]),
+    ],
+)
+def test_what_cannot_be_launched_ends_with_the_reason_before_it_has_begun(message, arguments):
+    assert_launch_ends_with(message, arguments)
+
+
+def test_a_node_that_refuses_its_parameters_ends_the_launch_though_it_is_to_respawn(tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text("/**/visualizer_node:\n  ros__parameters:\n    answer_s: -7.0\n")
+    command = ["ros2", "launch", "mrmllm_ros", "mrmllm.launch.py", "respawn:=true"]
+    launched = subprocess.run(
+        [*command, f"params_file:={file}"], capture_output=True, text=True, timeout=300
+    )
+    printed = launched.stdout + launched.stderr
+    assert launched.returncode != 0
+    assert "answer_s" in printed
+    assert re.search(r"visualizer_node-\d refused its parameters", printed)
 
 
 def assert_launch_ends_with(message, arguments):

@@ -244,7 +244,7 @@ def test_detections_do_not_wait_for_depth_for_ever(feed):
 def test_depth_of_another_time_is_none_and_the_detections_still_come(feed):
     check_nothing_located(
         feed,
-        "no depth came within 0.05 s of an image",
+        "/depth/image_raw is stamped within 0.05 s of the image; the newest is 0.1 s newer",
         lambda feed: [with_hole(feed, offset_ns=100_000_000)],
     )
 
@@ -292,7 +292,15 @@ def test_an_image_that_is_not_depth_is_refused(feed):
 
 def test_sizes_of_another_shape_are_refused(feed):
     reason = "640 x 360 pixels and the image has 160 x 120"
-    check_nothing_located(feed, reason, lambda feed: [with_hole(feed)], info_size=(640, 360))
+    topic = f"{NAMESPACE}/camera_info: camera_info is about"
+    check_nothing_located(
+        feed, f"{topic} {reason}", lambda feed: [with_hole(feed)], info_size=(640, 360)
+    )
+
+
+def test_a_camera_info_of_the_depth_that_does_not_fit_is_named_by_its_topic(feed):
+    reason = f"{NAMESPACE}/depth/camera_info: camera_info is about 640 x 360 pixels"
+    check_nothing_located(feed, reason, lambda feed: [with_hole(feed)], depth_info=(640, 360))
 
 
 def test_it_goes_on_after_having_been_deactivated(feed):

@@ -66,6 +66,7 @@ def test_every_camera_the_questions_and_the_models_have_a_status(start, make_cli
         "mrmllm_node: questions": DiagnosticStatus.OK,
         "mrmllm_node: models": DiagnosticStatus.OK,
     }
+    assert "; /rear/image_raw has no publisher; " in reports[-1].status[1].message
     node.trigger_deactivate()
     client.spin_until(lambda: False, 0.2)
     reports.clear()

@@ -46,7 +46,7 @@ def write(tmp_path):
 
 def assert_rejected(result, *parts):
     status, log = result
-    assert status == 1
+    assert status == 2
     assert log.startswith("node: error: ")
     assert log.count("\n") == 1, log
     for part in parts:

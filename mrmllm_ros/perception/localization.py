@@ -45,7 +45,7 @@ _BORDER = 0.02  # of the image: a side nearer to its border is taken to touch it
 
 _STEP = 0.025  # relative difference of depths
 _BANDS = 16  # rows or columns of the box in which depths are compared with those beside it
-_STRAY = 0.004  # share of the samples that does not yet fill a step
+_STRAY = 0.0015  # share of the samples that does not yet fill a step
 _DISTINCT = 0.5  # contrast of a sample from which on it does not belong to the surroundings
 _LEAST_DISTINCT = 0.2  # share of an object's samples that must be distinct to find its width
 
@@ -254,7 +254,10 @@ def _contrast(region: _Region, strips: Sequence[DepthSamples]) -> np.ndarray:
             )
             for strip in beside
         ]
-        ratio = np.mean(there, 0) / np.maximum(here, 1e-3)
+        # Bands beside each other, for rows of a lidar are not quite those of the image.
+        padded = np.pad(np.mean(there, 0), ((1, 1), (0, 0)))
+        highest = np.maximum.reduce([padded[:-2], padded[1:-1], padded[2:]])
+        ratio = highest / np.maximum(here, 1e-3)
         alike = np.maximum(alike, ratio[own_bands, steps].clip(0, 1))
     return 1 - alike
 
@@ -272,16 +275,15 @@ def _steps(depths: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _frequencies(bands: np.ndarray, steps: np.ndarray, count: int) -> np.ndarray:
-    """(_BANDS, count), share of each step in each band, averaged with the bands and steps beside."""
+    """(_BANDS, count), share of each step and its two neighbors in each band."""
     table = np.bincount(bands * count + steps, minlength=_BANDS * count).reshape(_BANDS, count)
-    padded = np.pad(table, 1)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    smooth = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    return smooth / np.maximum(rows.sum(1, keepdims=True), 1)
+    padded = np.pad(table, ((0, 0), (1, 1)))
+    smooth = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return smooth / np.maximum(table.sum(1, keepdims=True), 1)
 
 
 def _layers(region: _Region, weights: np.ndarray, contrast: np.ndarray) -> list[_Layer]:
-    """Runs of steps that enough distinct samples fill; one empty step between does not end a run."""
+    """Runs of steps that enough distinct samples fill, over gaps of one empty step."""
     depths, inside = region.samples.depths, region.inside
     steps, count = _steps(depths, depths[inside])
     numbers = np.bincount(steps, inside * contrast, count)

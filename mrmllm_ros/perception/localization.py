@@ -389,6 +389,9 @@ def _extent(
     extra = int(np.ceil(inaccuracy * in_box))
     count = in_box + 2 * extra
     parts = (np.floor((places - start) / width).astype(int) + extra).clip(0, count - 1)
+    if axis == 0:
+        # Ground beside the object is as deep as another part of it.
+        own = own & (np.abs(depths / _usual(depths, parts, own, count)[parts] - 1) <= _JUMP)
     held = np.bincount(parts[own], minlength=count)
     filled = held > _LEAST_FILLED * np.median(held[held > 0])
     reached = np.flatnonzero(filled[extra : count - extra]) + extra
@@ -418,6 +421,15 @@ def _extent(
         extent[index] = measured + (edges[index] - edge) / focal * depth
     overlap = max(0.0, min(end, edges[1]) - max(start, edges[0]))
     return extent, overlap / (max(end, edges[1]) - min(start, edges[0]))
+
+
+def _usual(depths: np.ndarray, parts: np.ndarray, own: np.ndarray, count: int) -> np.ndarray:
+    """(count,), median depth of an object in each part; NaN where it has none."""
+    order = np.lexsort((depths[own], parts[own]))
+    numbers, starts, counts = np.unique(parts[own][order], return_index=True, return_counts=True)
+    medians = np.full(count, np.nan)
+    medians[numbers] = depths[own][order][starts + counts // 2]
+    return medians
 
 
 def _ending(

@@ -197,12 +197,13 @@ def test_objects_get_poses_and_sizes_and_keep_all_else(feed):
         expected = detections(result.header)
         for found, sent in zip(result.detections, expected.detections, strict=True):
             found.has_pose, found.pose, found.size = sent.has_pose, sent.pose, sent.size
+            found.distance = sent.distance
         assert result == expected
         assert cloud.header.frame_id == FRAME
         points = np.frombuffer(cloud.data, [("xyz", "3f4"), ("id", "u4")])
         assert set(points["id"]) == {1}
         np.testing.assert_allclose(points["xyz"][:, 2], SCREEN_M, atol=1e-3)
-    assert "too little depth for 1 of 2 objects" in feed.log()
+    assert "no certain depth for 1 of 2 objects" in feed.log()
 
 
 def test_a_smaller_depth_image_is_scaled(feed):

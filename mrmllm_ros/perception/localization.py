@@ -45,7 +45,6 @@ _BORDER = 0.02  # of the image: a side nearer to its border is taken to touch it
 
 _STEP = 0.025  # relative difference of depths
 _BANDS = 16  # rows or columns of the box in which depths are compared with those beside it
-_GAP = 4  # steps between two filled ones of the same layer: a side seen at a flat angle has gaps
 _STRAY = 0.0015  # share of the samples that does not yet fill a step
 _DISTINCT = 0.5  # contrast of a sample from which on it does not belong to the surroundings
 _LEAST_DISTINCT = 0.2  # share of an object's samples that must be distinct to find its width
@@ -284,15 +283,12 @@ def _frequencies(bands: np.ndarray, steps: np.ndarray, count: int) -> np.ndarray
 
 
 def _layers(region: _Region, weights: np.ndarray, contrast: np.ndarray) -> list[_Layer]:
-    """Runs of steps that enough distinct samples fill, over small gaps."""
+    """Runs of steps that enough distinct samples fill, over gaps of one empty step."""
     depths, inside = region.samples.depths, region.inside
     steps, count = _steps(depths, depths[inside])
     numbers = np.bincount(steps, inside * contrast, count)
     filled = numbers > min(_STRAY * np.count_nonzero(inside), max(numbers.max() - 1, 0))
-    places = np.flatnonzero(filled)
-    for before, after in zip(places, places[1:], strict=False):
-        if after - before <= _GAP:
-            filled[before:after] = True
+    filled[1:-1] |= filled[:-2] & filled[2:]
     runs = np.cumsum(np.diff(filled, prepend=False)) * filled
     distinct = contrast >= _DISTINCT
     shares = weights * contrast / weights.sum()

@@ -421,7 +421,7 @@ def test_poses_and_points_are_in_the_target_frame(ros, start_node, make_client):
     camera.transform.rotation = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
     with start_node("localizer_node", namespace, target_frame="base") as node:
         broadcaster.sendTransform(camera)
-        feed, ask_until = feed_with_target(client, node)
+        _, ask_until = feed_with_target(client, node)
         result, cloud = ask_until(lambda result: result.detections[0].has_pose)
         assert result.header.frame_id == cloud.header.frame_id == "base"
         screen, corner = result.detections

@@ -415,7 +415,11 @@ def _extent(
         measured = sign * np.percentile(sign * points[members], _TAILS[1])
         measured += sign * pitch / 2 / focal * depth
         beyond = range(last + sign, limit, sign)
-        ending = side if is_endless else _ending(places, depths, parts, beyond, depth, sign)
+        ending = (
+            side
+            if is_endless
+            else _ending(places[~own], depths[~own], parts[~own], beyond, depth, sign)
+        )
         ending -= 0 if is_endless else sign * pitch / 2
         edges[index] = np.clip(side, *sorted((edge, ending)))
         extent[index] = measured + (edges[index] - edge) / focal * depth

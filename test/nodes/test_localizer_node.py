@@ -126,7 +126,7 @@ class Feed:
             header = self.publish(make_depths, **options)
             if self.client.spin_until(
                 lambda header=header: all(
-                    arrived and arrived[-1].header == header
+                    arrived and arrived[-1].header.stamp == header.stamp
                     for arrived in (self.results, self.clouds)
                 ),
                 3.0,

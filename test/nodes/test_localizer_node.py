@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.cameras import camera_matrix, pinhole_camera_info
-from mrmllm_ros.conversions.locations import distances_of
+from mrmllm_ros.conversions.locations import distances_of, matrix_from_quaternion
 from mrmllm_ros.conversions.point_clouds import cloud_from_objects
 from mrmllm_ros.perception.depth import DepthImage
 
@@ -431,7 +431,10 @@ def test_poses_and_points_are_in_the_target_frame(ros, start_node, make_client):
         )
         # Along the axes of the camera, whose rotation is that of the pose.
         np.testing.assert_allclose((size.x, size.y), (0.4, 0.3), rtol=0.1)
-        assert screen.pose.orientation == camera.transform.rotation
+        turned, wanted = (
+            matrix_from_quaternion(q) for q in (screen.pose.orientation, camera.transform.rotation)
+        )
+        np.testing.assert_allclose(turned, wanted, atol=1e-6)
         assert distances_of(result) == {"7": pytest.approx(SCREEN_M, abs=0.02)}
         assert not corner.has_pose
         points = np.frombuffer(cloud.data, [("xyz", "3f4"), ("id", "u4")])["xyz"]

@@ -2,7 +2,7 @@
 """Detections and answers as markers for RViz.
 
 Lengths are metres in the frame of the image, the camera's optical one (REP 103: x to the right, y
-downwards, z forward).
+downwards, z forward), and those of boxes in space in the frame of `detections_3d`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mrmllm_ros.conversions.cameras import (
     projection,
     region_size,
 )
+from mrmllm_ros.conversions.locations import distance_of, matrix_from_quaternion
 from mrmllm_ros.msg import Answer, Detection, DetectionArray
 from mrmllm_ros.perception.depth import pinhole
 from mrmllm_ros.perception.legend import caption, dashes, label_colour
@@ -34,6 +35,7 @@ _PLANE_LINE = 0.004
 _PLANE_TEXT = 0.03
 _BOX_LINE_M = 0.01
 _BOX_TEXT_M = 0.1
+_UPRIGHT = 0.7  # cosine of the angle between a box's y axis and the vertical
 
 _ANSWER_COLUMNS = 60
 _WHITE = ColorRGBA(r=0.95, g=0.95, b=0.95, a=1.0)
@@ -141,9 +143,9 @@ def box_markers(detections: DetectionArray, novelty_threshold: float) -> list[Ma
         lines = _lines("boxes_3d", detections, detection, edges, novelty_threshold)
         lines.pose, lines.scale.x = detection.pose, _BOX_LINE_M
         text = detection_caption(detection, novelty_threshold)
-        text += f"\n{np.linalg.norm(position):.1f} m"
-        above = (0.0, _reach_up(detection.pose, size) + _BOX_TEXT_M, 0.0)
-        label = _text("labels_3d", detections.header, text, position - above, _BOX_TEXT_M)
+        text += f"\n{distance_of(detection):.1f} m"
+        above = position + _above(detection.pose, size, _BOX_TEXT_M)
+        label = _text("labels_3d", detections.header, text, above, _BOX_TEXT_M)
         label.id, label.color = lines.id, lines.color
         markers += [lines, label]
     return markers
@@ -248,11 +250,15 @@ def _to_plane(pixels: np.ndarray, matrix: np.ndarray, distance_m: float) -> np.n
     return np.column_stack([metres, np.full(len(metres), distance_m)])
 
 
-def _reach_up(pose: Pose, size: np.ndarray) -> float:
-    """How far a box reaches from its centre along the frame's y axis."""
-    q = pose.orientation
-    y_axis = (2 * (q.x * q.y + q.w * q.z), 1 - 2 * (q.x**2 + q.z**2), 2 * (q.y * q.z - q.w * q.x))
-    return float(np.abs(y_axis) @ size / 2)
+def _above(pose: Pose, size: np.ndarray, margin_m: float) -> np.ndarray:
+    """(3,), from a box's center to a place above it.
+
+    Up is against the y axis, as in a camera's frame, unless the box says that it is along z: a box
+    that the camera sees upright has its y axis along -z in a frame of the robot or the map.
+    """
+    rotation = matrix_from_quaternion(pose.orientation)
+    up = np.array((0, 0, 1) if rotation[2, 1] < -_UPRIGHT else (0, -1, 0))
+    return up * (np.abs(up @ rotation) @ size / 2 + margin_m)
 
 
 def _vector(message: Point | Vector3) -> np.ndarray:

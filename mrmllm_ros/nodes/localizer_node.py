@@ -13,6 +13,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.cameras import CameraInfoError, camera_matrix
 from mrmllm_ros.conversions.depth import depth_from_image
@@ -83,6 +84,11 @@ class LocalizerSettings(Validated):
         live=True,
     )
     input_timeout_s: float = input_timeout_setting()
+    target_frame: str = setting(
+        "",
+        "Frame of the published poses and points, by tf2 at the time of the image; empty keeps "
+        "the frame of the image.",
+    )
     vision_msgs: bool = vision_msgs_setting()
 
 
@@ -126,7 +132,8 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._camera_info: CameraInfo | None = None
         self._depth_info: CameraInfo | None = None
         self.unlocated = self.unpaired = self.unusable = 0
-        self._transforms = Transforms(self) if self.settings.source == "points" else None
+        needs_transforms = self.settings.source == "points" or self.settings.target_frame
+        self._transforms = Transforms(self) if needs_transforms else None
         self._inputs = [
             self.create_subscription(
                 DetectionArray, "enriched_detections", self._on_detections, QoSProfile(depth=10)
@@ -209,7 +216,9 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         return is_complete or has_jumped_back or len(self._waiting) > _MOST_WAITING
 
     def _publish(self, message: DetectionArray) -> None:
+        to_frame: np.ndarray | None = None
         try:
+            to_frame = self._to_target_frame(message.header)
             locations = self._locate(message)
         except (MrmllmError, ValueError) as error:
             self.unusable += 1
@@ -220,12 +229,29 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             locations = [None] * len(message.detections)
         objects = list(zip(message.detections, locations, strict=True))
         for detection, location in objects:
-            set_location(detection, location)
-        self._detections.publish(message)
+            set_location(detection, location, to_frame)
         points = {d.id: location.points for d, location in objects if location is not None}
+        if to_frame is not None:
+            message.header.frame_id = self.settings.target_frame
+            rotation, translation = to_frame[:3, :3].T, to_frame[:3, 3]
+            points = {
+                i: (own @ rotation + translation).astype(np.float32) for i, own in points.items()
+            }
+        self._detections.publish(message)
         self.unlocated += len(objects) - len(points)
         if self._points.get_subscription_count():
             self._points.publish(cloud_from_objects(message.header, points))
+
+    def _to_target_frame(self, header: Header) -> np.ndarray | None:
+        """(4, 4), from the frame of an image to `target_frame`; None where that is the same.
+
+        Raises:
+            TransformError: If the transform at the time of the image is not known.
+        """
+        target = self.settings.target_frame
+        if not target or target == header.frame_id:
+            return None
+        return self._transforms.matrix(target, header.frame_id, header.stamp)
 
     def _locate(self, message: DetectionArray) -> list[Location | None]:
         """Where each object is, as far as that can be told."""
@@ -244,12 +270,12 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         matrix = self._camera_matrix(boxes.resolution_wh)
         depths = self._depths_from(measured, message.header.frame_id, matrix)
         locations = [
-            localize(depths, matrix, xyxy, mask, self.settings.min_points)
+            localize(depths, matrix, xyxy, mask, self.settings.min_points, boxes.resolution_wh)
             for xyxy, mask in zip(boxes.xyxy, _silhouettes(boxes), strict=True)
         ]
         if missing := locations.count(None):
             self.get_logger().info(
-                f"too little depth for {missing} of {len(locations)} objects "
+                f"no certain depth for {missing} of {len(locations)} objects "
                 f"({self.unlocated + missing} so far)",
                 throttle_duration_sec=_LOG_PERIOD_S,
             )

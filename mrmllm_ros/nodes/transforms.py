@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from mrmllm_ros.conversions.debian import debian_package
+from mrmllm_ros.conversions.locations import matrix_from_quaternion
 from mrmllm_ros.errors import MrmllmError
 
 
@@ -41,8 +42,8 @@ class Transforms:
             return np.eye(4)
         if self._listener is None:
             raise TransformError(
-                f"the points are in the frame {source!r} and the image in {target!r}; publish "
-                f"them in {target!r}, or apt install {debian_package('tf2_ros_py')}"
+                f"no transform from the frame {source!r} to {target!r} without tf2: "
+                f"apt install {debian_package('tf2_ros_py')}, or publish in {target!r}"
             )
         try:
             found = self._buffer.lookup_transform(target, source, Time.from_msg(stamp))
@@ -63,11 +64,8 @@ class Transforms:
 
 def matrix_from_transform(transform: Transform) -> np.ndarray:
     """(4, 4) float64, the homogeneous matrix of a transform."""
-    translation, rotation = transform.translation, transform.rotation
-    x, y, z, w = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    translation = transform.translation
     matrix = np.eye(4)
-    # Rodrigues' formula for a unit quaternion.
-    matrix[:3, :3] += 2 * (w * cross + cross @ cross)
+    matrix[:3, :3] = matrix_from_quaternion(transform.rotation)
     matrix[:3, 3] = translation.x, translation.y, translation.z
     return matrix

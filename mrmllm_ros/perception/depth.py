@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # More of a region adds time and no accuracy.
-_MOST_SAMPLES = 20_000
+_MOST_SAMPLES = 32_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -385,3 +385,15 @@ def test_an_empty_question_asks_for_a_description(array, camera_info):
 
 def test_an_array_without_a_header_is_shown_all_the_same():
     assert box_markers(DetectionArray(), NOVEL_FROM) == []
+
+
+def test_a_label_in_the_frame_of_a_robot_is_above_its_box_and_says_the_distance(array_3d):
+    bus = array_3d.detections[0]
+    # The camera's axes seen from a robot: x right is -y, y down is -z, z forward is x.
+    bus.pose.orientation = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
+    bus.distance = 7.25
+    _, label = box_markers(array_3d, NOVEL_FROM)
+    assert label.text.endswith("\n7.2 m")
+    position, center = label.pose.position, bus.pose.position
+    assert (position.x, position.y) == (center.x, center.y)
+    assert position.z > center.z + bus.size.y / 2

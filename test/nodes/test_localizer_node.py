@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
@@ -17,6 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from mrmllm_ros.conversions.cameras import camera_matrix, pinhole_camera_info
+from mrmllm_ros.conversions.locations import distances_of, matrix_from_quaternion
 from mrmllm_ros.conversions.point_clouds import cloud_from_objects
 from mrmllm_ros.perception.depth import DepthImage
 
@@ -124,7 +126,7 @@ class Feed:
             header = self.publish(make_depths, **options)
             if self.client.spin_until(
                 lambda header=header: all(
-                    arrived and arrived[-1].header == header
+                    arrived and arrived[-1].header.stamp == header.stamp
                     for arrived in (self.results, self.clouds)
                 ),
                 3.0,
@@ -197,12 +199,13 @@ def test_objects_get_poses_and_sizes_and_keep_all_else(feed):
         expected = detections(result.header)
         for found, sent in zip(result.detections, expected.detections, strict=True):
             found.has_pose, found.pose, found.size = sent.has_pose, sent.pose, sent.size
+            found.distance = sent.distance
         assert result == expected
         assert cloud.header.frame_id == FRAME
         points = np.frombuffer(cloud.data, [("xyz", "3f4"), ("id", "u4")])
         assert set(points["id"]) == {1}
         np.testing.assert_allclose(points["xyz"][:, 2], SCREEN_M, atol=1e-3)
-    assert "too little depth for 1 of 2 objects" in feed.log()
+    assert "no certain depth for 1 of 2 objects" in feed.log()
 
 
 def test_a_smaller_depth_image_is_scaled(feed):
@@ -399,3 +402,60 @@ def test_points_of_the_camera_frame_locate_objects(ros, start_node, make_client)
             for sec in range(31, 60)
         ), node.log_text()
         assert not results[-1].detections[0].has_pose
+
+
+def feed_with_target(client, node):
+    """A feed, and a function that publishes until a condition on the newest result holds."""
+    feed = Feed(client, node)
+
+    def ask_until(holds):
+        for _ in range(30):
+            result, cloud = feed.ask(lambda feed: [with_hole(feed)])
+            if holds(result):
+                return result, cloud
+        raise AssertionError(feed.log())
+
+    return feed, ask_until
+
+
+def test_poses_and_points_are_in_the_target_frame(ros, start_node, make_client):
+    tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
+    namespace = f"{NAMESPACE}_target"
+    client = make_client(namespace)
+    broadcaster = tf2_ros.StaticTransformBroadcaster(client.node)
+    # The camera looks along x of the base, 0.2 m before and 1 m above its origin.
+    camera = TransformStamped(header=Header(frame_id="base"), child_frame_id=FRAME)
+    camera.transform.translation = Vector3(x=0.2, z=1.0)
+    camera.transform.rotation = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
+    with start_node("localizer_node", namespace, target_frame="base") as node:
+        broadcaster.sendTransform(camera)
+        _, ask_until = feed_with_target(client, node)
+        result, cloud = ask_until(lambda result: result.detections[0].has_pose)
+        assert result.header.frame_id == cloud.header.frame_id == "base"
+        screen, corner = result.detections
+        position, size = screen.pose.position, screen.size
+        np.testing.assert_allclose(
+            (position.x, position.y, position.z), (SCREEN_M + 0.2, 0, 1.0), atol=0.02
+        )
+        # Along the axes of the camera, whose rotation is that of the pose.
+        np.testing.assert_allclose((size.x, size.y), (0.4, 0.3), rtol=0.1)
+        turned, wanted = (
+            matrix_from_quaternion(q) for q in (screen.pose.orientation, camera.transform.rotation)
+        )
+        np.testing.assert_allclose(turned, wanted, atol=1e-6)
+        assert distances_of(result) == {"7": pytest.approx(SCREEN_M, abs=0.02)}
+        assert not corner.has_pose
+        points = np.frombuffer(cloud.data, [("xyz", "3f4"), ("id", "u4")])["xyz"]
+        np.testing.assert_allclose(points[:, 0], SCREEN_M + 0.2, atol=1e-3)
+
+
+def test_an_unknown_target_frame_leaves_the_header_and_no_pose(ros, start_node, make_client):
+    namespace = f"{NAMESPACE}_no_target"
+    client = make_client(namespace)
+    with start_node("localizer_node", namespace, target_frame="nowhere") as node:
+        feed, ask_until = feed_with_target(client, node)
+        result, cloud = ask_until(lambda _: "no transform from" in feed.log())
+        assert result.header.frame_id == cloud.header.frame_id == FRAME
+        assert [d.has_pose for d in result.detections] == [False, False]
+        assert cloud.width == 0
+        assert "'nowhere'" in feed.log()

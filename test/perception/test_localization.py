@@ -282,3 +282,191 @@ def test_a_box_that_reaches_beyond_the_image_is_that_of_what_can_be_seen():
 def test_a_cloud_without_points_holds_nothing():
     cloud = PointCloud(np.zeros((0, 3), np.float32), MATRIX)
     assert localize(cloud, MATRIX, np.array([0, 0, 640, 480])) is None
+
+
+# Boxes and depths as detectors and sensors give them. A pose is right if its center is within 2 %
+# of the distance or 2 cm. It is wrong, that of something else, if its middle across or its nearest
+# surface is off by more than a twentieth of the distance.
+FIGURE_SHAPES = {
+    "ball": lambda x, z: sphere((x, 0.85, z), 0.15),
+    "box": lambda x, z: cuboid((x, 0.75, z), (0.5, 0.5, 0.2)),
+    "person": lambda x, z: np.minimum(
+        sphere((x, -0.58, z), 0.12), cuboid((x, 0.25, z), (0.5, 1.45, 0.25))
+    ),
+    "screen": lambda x, z: cuboid((x, -0.1, z), (0.6, 0.4, 0.02)),
+    "bus": lambda x, z: cuboid((x, -0.5, z + 4), (2.5, 3.0, 8.0)),
+}
+SCENES = [
+    (name, x, z)
+    for name, far in (("ball", 4), ("box", 5), ("person", 12), ("screen", 4), ("bus", 9))
+    for x, z in ((0.1, far / 2), (0.1, far), (-0.35, far))
+]
+
+
+def is_wrong(location, seen):
+    distance = np.linalg.norm(seen.center)
+    across = np.abs(location.center - seen.center)[:2].max()
+    fronts = [each.center[2] - each.size[2] / 2 for each in (location, seen)]
+    return max(across, abs(np.subtract(*fronts))) > max(0.05 * distance, 0.05)
+
+
+def is_right(location, seen):
+    distance = np.linalg.norm(seen.center)
+    return np.linalg.norm(location.center - seen.center) <= max(0.02 * distance, 0.02)
+
+
+def look(name, x, z, *others):
+    """An object at a share of the view's half width, and what is to be seen with it."""
+    shape = FIGURE_SHAPES[name](x * z * WIDTH / 2 / FOCAL, z)
+    return Seen.of(shape), (shape, *others, wall(z + (14 if name == "bus" else 6)), floor())
+
+
+def loosened(box, shares):
+    """A box with each side moved outwards by a share of the width or height."""
+    moved = box + np.array(shares) * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
+    return moved.clip(0, [WIDTH, HEIGHT] * 2)
+
+
+def report(title, found):
+    """Check poses, of which None are those that are not given, and print the figures."""
+    given = [(location, seen) for location, seen in found if location is not None]
+    right, wrong = (sum(f(*pair) for pair in given) for f in (is_right, is_wrong))
+    none = len(found) - len(given)
+    print(f"{title}: {len(found)} boxes, {right} right, {wrong} wrong, {none} none")
+    return right / len(found), wrong
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.6])
+@pytest.mark.parametrize("loose", ["jittered", "too small", "too large"])
+def test_loose_boxes(loose, missing):
+    rng = np.random.default_rng(0)
+    found = []
+    for name, x, z in SCENES:
+        seen, depths = look(name, x, z)
+        measured = image(*depths, missing=missing)
+        for _ in range(2 if loose == "jittered" else 1):
+            shares = {"too small": [-0.08] * 4, "too large": [0.08] * 4}.get(
+                loose, 0.04 * rng.normal(size=4)
+            )
+            box = loosened(seen.box, shares)
+            found.append((localize(measured, MATRIX, box), seen))
+    right, wrong = report(f"{loose}, {missing:.0%} missing", found)
+    assert right >= 0.8
+    assert not wrong
+
+
+@pytest.mark.parametrize("inset", [0, 4])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_objects_across_the_border_of_the_image(side, inset):
+    found = []
+    for name, _, z in SCENES:
+        seen, depths = look(name, {"left": -1, "right": 1}[side], z)
+        box = seen.box.copy()
+        box[0 if side == "left" else 2] += inset if side == "left" else -inset
+        found.append((localize(image(*depths), MATRIX, box), seen))
+    right, wrong = report(f"{side} border, {inset} pixels inside", found)
+    assert right >= 0.9
+    assert not wrong
+
+
+def test_a_bus_at_the_border_is_not_where_a_person_stands_before_it():
+    bus, person = cuboid((-3.4, -0.5, 10), (2.5, 3, 8)), cuboid((-1.9, 0.15, 4), (0.5, 1.7, 0.3))
+    seen = Seen.of(bus)
+    for inset in (0, 2, 4, 8):
+        box = seen.box + np.array([inset, 0, 0, 0])
+        location = localize(image(bus, person, wall(25), floor()), MATRIX, box)
+        assert location is None or not is_wrong(location, seen)
+
+
+COVERS = {
+    "post": lambda x, z: cuboid((x, 0.3, 0.75 * z), (0.12, 3, 0.05)),
+    "table": lambda x, z: cuboid((x, 0.8, 0.75 * z), (4, 0.5, 0.05)),
+    "person": lambda x, z: cuboid((x + 0.3, 0.15, 0.7 * z), (0.4, 1.7, 0.3)),
+}
+
+
+@pytest.mark.parametrize("cover", COVERS)
+def test_partial_cover(cover):
+    found = []
+    for name, x, z in SCENES:
+        occluder = COVERS[cover](0.75 * x * z * WIDTH / 2 / FOCAL, z)
+        seen, depths = look(name, x, z, occluder)
+        visible = seen.mask & (occluder > depths[0])
+        if np.count_nonzero(visible) > 0.4 * np.count_nonzero(seen.mask):
+            found.append((localize(image(*depths, missing=0.6), MATRIX, seen.box), seen))
+    right, wrong = report(f"{cover} before it", found)
+    assert right >= 0.85
+    assert not wrong
+
+
+@pytest.mark.parametrize("behind_m", [0.5, 1.0, 2.0])
+def test_a_wall_close_behind(behind_m):
+    found = []
+    for name, x, z in SCENES:
+        depth = 8.0 if name == "bus" else 0.0
+        seen, depths = look(name, x, z, wall(z + depth + behind_m))
+        found.append((localize(image(*depths), MATRIX, seen.box), seen))
+    right, wrong = report(f"wall {behind_m} m behind", found)
+    assert right >= 0.85
+    assert not wrong
+
+
+def lidar(depths, rings):
+    """What a lidar of that many rings over 30 degrees and 0.2 degrees a step sees of a scene."""
+    elevations = np.deg2rad(np.linspace(-15, 15, rings))
+    azimuths = np.deg2rad(np.arange(-31, 31, 0.2))
+    elevation, azimuth = np.meshgrid(elevations, azimuths)
+    columns = np.tan(azimuth) * FOCAL + MATRIX[0, 2]
+    rows = -np.tan(elevation) / np.cos(azimuth) * FOCAL + MATRIX[1, 2]
+    columns, rows = (np.round(places).astype(int).ravel() for places in (columns, rows))
+    seen = (columns >= 0) & (columns < WIDTH) & (rows >= 0) & (rows < HEIGHT)
+    depth = np.minimum.reduce(depths)[rows[seen], columns[seen]]
+    return (
+        PointCloud(RAYS[rows[seen], columns[seen]] * depth[:, None], MATRIX),
+        rows[seen],
+        columns[seen],
+    )
+
+
+@pytest.mark.parametrize("rings", [16, 64])
+def test_rings_of_a_lidar(rings):
+    found = []
+    for name, x, z in SCENES:
+        seen, depths = look(name, x, z)
+        cloud, *_ = lidar(depths, rings)
+        found.append((localize(cloud, MATRIX, seen.box), seen))
+    right, wrong = report(f"{rings} rings", found)
+    assert right >= 0.75
+    assert not wrong
+
+
+@pytest.mark.parametrize("loose", [-0.08, 0.0, 0.08])
+def test_an_object_between_the_rings_of_a_lidar_has_no_pose(loose):
+    tried = 0
+    for height in np.arange(-0.3, 0.9, 0.03):
+        shape = sphere((0.3, height, 6), 0.08)
+        depths = (shape, wall(9), floor())
+        seen = Seen.of(shape)
+        cloud, rows, columns = lidar(depths, 16)
+        if seen.mask[rows, columns].any():
+            continue
+        tried += 1
+        assert localize(cloud, MATRIX, loosened(seen.box, [loose] * 4), min_points=3) is None
+    assert tried > 5
+
+
+def test_an_object_that_the_sensor_does_not_measure_has_no_pose():
+    shape = cuboid((0.2, 0.15, 3), (0.5, 1.7, 0.3))
+    seen = Seen.of(shape)
+    depth = np.minimum(wall(5), floor())
+    depth[seen.mask] = np.nan
+    for loose in (0.0, 0.04, 0.08):
+        depths = DepthImage(depth.astype(np.float32), MATRIX, MATRIX)
+        assert localize(depths, MATRIX, loosened(seen.box, [loose] * 4)) is None
+
+
+def test_a_bus_across_the_border_is_found_with_its_far_end():
+    bus = cuboid((-3.4, -0.5, 10), (2.5, 3, 8))
+    seen = Seen.of(bus)
+    depths = image(bus, wall(25), floor())
+    check(localize(depths, MATRIX, seen.box, resolution_wh=(WIDTH, HEIGHT)), seen)

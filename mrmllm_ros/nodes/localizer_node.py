@@ -36,6 +36,7 @@ from mrmllm_ros.perception.detections import Detections
 from mrmllm_ros.perception.localization import Location, localize
 from mrmllm_ros.perception.mask import Mask
 from mrmllm_ros.perception.stamped_buffer import StampedBuffer
+from mrmllm_ros.perception.stamps import jumps_back
 from mrmllm_ros.settings import Validated, setting
 
 # Detections for which no depth of their time has come yet; more are given up.
@@ -212,7 +213,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         """Whether no depth nearer in time is still to come, or to be waited for."""
         stamp_ns, newest_ns = nanoseconds(message.header.stamp), self._depths.newest_ns
         is_complete = newest_ns is not None and newest_ns >= stamp_ns
-        has_jumped_back = stamp_ns > nanoseconds(self._waiting[-1].header.stamp)
+        has_jumped_back = jumps_back(nanoseconds(self._waiting[-1].header.stamp), stamp_ns)
         return is_complete or has_jumped_back or len(self._waiting) > _MOST_WAITING
 
     def _publish(self, message: DetectionArray) -> None:

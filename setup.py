@@ -29,8 +29,8 @@ setup(
     package_data={
         "mrmllm_ros": ["checkpoints/*/*", "parameter_names.yaml"],
         "mrmllm_ros.benchmarks": ["*.json"],
-        "mrmllm_ros.training.data.questions": ["*.yaml"],
-        "mrmllm_ros.training.evaluation": ["labelled/*.json*"],
+        "mrmllm_ros.datasets.questions": ["*.yaml"],
+        "mrmllm_ros.evaluation": ["labelled/*.json*"],
         "mrmllm_ros.weights": ["*.txt"],
     },
     python_requires=">=3.10",

@@ -17,8 +17,8 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from launch import LaunchContext, LaunchDescription
-from mrmllm_ros.nodes.launch_arguments import existing_path, positive_number
-from mrmllm_ros.nodes.packages import require_packages
+from mrmllm_ros.ros.nodes.launch_arguments import existing_path, positive_number
+from mrmllm_ros.ros.nodes.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 

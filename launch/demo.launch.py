@@ -16,8 +16,8 @@ from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
-from mrmllm_ros.nodes.camera_player_node import PlayerSettings
-from mrmllm_ros.nodes.launch_arguments import (
+from mrmllm_ros.ros.nodes.camera_player_node import PlayerSettings
+from mrmllm_ros.ros.nodes.launch_arguments import (
     check_topic,
     end_if_refused,
     existing_path,

@@ -21,7 +21,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription
-from mrmllm_ros.nodes.launch_arguments import (
+from mrmllm_ros.ros.nodes.launch_arguments import (
     camera_names,
     check_device,
     check_image,
@@ -30,7 +30,7 @@ from mrmllm_ros.nodes.launch_arguments import (
     end_if_refused,
     existing_file,
 )
-from mrmllm_ros.nodes.packages import require_packages
+from mrmllm_ros.ros.nodes.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 RVIZ = SHARE / "config" / "mrmllm.rviz"

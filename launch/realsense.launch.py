@@ -12,7 +12,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mrmllm_ros.nodes.packages import require_packages
+from mrmllm_ros.ros.nodes.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 

@@ -13,8 +13,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from mrmllm_ros.nodes.launch_arguments import existing_path
-from mrmllm_ros.nodes.packages import require_packages
+from mrmllm_ros.ros.nodes.launch_arguments import existing_path
+from mrmllm_ros.ros.nodes.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 

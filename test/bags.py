@@ -12,8 +12,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from mrmllm_ros.conversions.headers import nanoseconds
-from mrmllm_ros.conversions.images import image_from_bgr
+from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.image_messages import image_from_bgr
 
 
 def write_bag(path, images, *, start_ns, period_ns, frame_id):

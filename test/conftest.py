@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mrmllm_ros import environment
-from mrmllm_ros.perception.detections import Detections
+from mrmllm_ros.detection.detections import Detections
 
 environment.apply_ros_log()
 # Before transformers is imported: no test waits for a model hub.
@@ -46,7 +46,7 @@ def compute():
 @pytest.fixture(scope="session")
 def detector(compute):
     """The embedded detector."""
-    from mrmllm_ros.perception.detector import DetectorSettings, load_detector
+    from mrmllm_ros.detection.detector import DetectorSettings, load_detector
 
     return load_detector(DetectorSettings(), compute)
 

@@ -8,12 +8,12 @@ from threading import Condition
 
 import numpy as np
 
+from mrmllm_ros.answering.answerer import Answer, Answerer, Reading
+from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detector import Detector, Perception
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
+from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
-from mrmllm_ros.model.answerer import Answer, Answerer, Reading
-from mrmllm_ros.perception.detections import Detections
-from mrmllm_ros.perception.detector import Detector, Perception
-from mrmllm_ros.perception.enriched_detections import EnrichedDetections
-from mrmllm_ros.perception.images import ImageError
 
 # Only ever waited for by a test that fails.
 PATIENCE_S = 10.0

@@ -12,7 +12,7 @@ from mrmllm_ros.msg import DetectionArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
-from mrmllm_ros.nodes.processes import node_command, ros_arguments, running
+from mrmllm_ros.ros.nodes.processes import node_command, ros_arguments, running
 
 _TIMEOUT_S = 400.0
 

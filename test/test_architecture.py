@@ -25,16 +25,20 @@ MAY_USE = {
     "settings": {"errors"},
     "compute": {"errors", "settings"},
     "weights": BASE,
-    "perception": BASE,
-    "model": BASE | {"perception"},
-    "engine": BASE | {"perception", "model"},
-    "training": BASE | {"perception", "model"},
-    "conversions": BASE | {"perception", "model", "engine"},
-    "nodes": BASE | {"interrupts", "perception", "model", "engine", "conversions"},
+    "detection": BASE,
+    "localization": BASE | {"detection"},
+    "model": BASE | {"detection", "localization"},
+    "answering": BASE | {"detection", "localization", "model"},
+    "engine": BASE | {"detection", "localization", "model", "answering"},
+    "datasets": BASE | {"detection", "localization", "model"},
+    "training": BASE | {"detection", "localization", "model", "datasets"},
+    "evaluation": BASE
+    | {"detection", "localization", "model", "answering", "datasets", "training"},
+    "ros": BASE | {"interrupts", "detection", "localization", "model", "answering", "engine"},
 }
 # Commands and measurements may use everything.
 TOP = {"cli", "benchmarks"}
-ROS_PARTS = {"conversions", "nodes"}
+ROS_PARTS = {"ros"}
 # The generated half of our own package.
 GENERATED = {"mrmllm_ros.msg", "mrmllm_ros.srv", "mrmllm_ros.action"}
 ROS_PACKAGES = {
@@ -103,7 +107,7 @@ def is_ros(name):
 def test_the_modules_are_found():
     assert mrmllm_ros.__name__ in ROS_FREE
     assert {"mrmllm_ros.settings", "mrmllm_ros.engine.engine"} <= set(ROS_FREE)
-    assert "mrmllm_ros.nodes.mrmllm_node" not in ROS_FREE
+    assert "mrmllm_ros.ros.nodes.mrmllm_node" not in ROS_FREE
     assert {part_of(name) for name in ROS_FREE} - {""} <= set(MAY_USE), (
         "a new part: add it to the design and to MAY_USE"
     )
@@ -122,9 +126,9 @@ def test_a_module_uses_only_the_parts_that_its_own_may_use(module):
 
 
 # Small nodes load these and must not pay for a network.
-LIGHT = [f"mrmllm_ros.perception.{name}" for name in ("detections", "annotation", "playback")]
+LIGHT = [f"mrmllm_ros.detection.{name}" for name in ("detections", "annotation", "playback")]
 # AGPL-3.0: loaded only when it is chosen.
-ULTRALYTICS = "mrmllm_ros.perception.ultralytics_detector"
+ULTRALYTICS = "mrmllm_ros.detection.ultralytics_detector"
 IMPORTABLE = [
     *LIGHT,
     *sorted({*ROS_FREE, "mrmllm_ros.cli.main"} - {*LIGHT, ULTRALYTICS}),

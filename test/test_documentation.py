@@ -10,9 +10,9 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 he
 
 from rcl_interfaces.msg import ParameterType
 
-from mrmllm_ros.cli import parameters
+from mrmllm_ros.cli import parameters_command as parameters
 from mrmllm_ros.cli.main import main
-from mrmllm_ros.engine.errors import ErrorCode
+from mrmllm_ros.engine.query_errors import ErrorCode
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = (DOCS.parent / "README.md").read_text()

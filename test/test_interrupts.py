@@ -30,7 +30,7 @@ PROGRAMS = {
         [sys.executable, "-m", "mrmllm_ros.cli.main", "detect", "--image", "image.jpg"],
     ),
     **{
-        node: ("rclpy", [sys.executable, "-m", f"mrmllm_ros.nodes.{node}"])
+        node: ("rclpy", [sys.executable, "-m", f"mrmllm_ros.ros.nodes.{node}"])
         for node in ("mrmllm_node", "camera_player_node", "localizer_node", "visualizer_node")
     },
     "installed node": ("rclpy", [sys.executable, "executable"]),

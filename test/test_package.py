@@ -57,7 +57,7 @@ def test_pip_builds_a_wheel_with_the_command_and_without_tests(tmp_path):
         assert "mrmllm = mrmllm_ros.cli.main:main" in archive.read(entry_points).decode()
     assert "mrmllm_ros/model/prompt.py" in names
     for file in ("instances.json", "questions.jsonl"):
-        assert f"mrmllm_ros/training/evaluation/labelled/{file}" in names
+        assert f"mrmllm_ros/evaluation/labelled/{file}" in names
     assert not [n for n in names if n.startswith("test")]
 
 
@@ -93,7 +93,7 @@ def test_colcon_build_without_symlinks_installs_all_that_a_robot_needs(tmp_path)
         assert (share / file).is_file(), file
     script = (
         f"source {tmp_path}/install/setup.bash && cd / && mrmllm --version && "
-        "python3 -c 'import mrmllm_ros.msg, mrmllm_ros.nodes; print(mrmllm_ros.nodes.__file__)'"
+        "python3 -c 'import mrmllm_ros.msg, mrmllm_ros.ros.nodes as nodes; print(nodes.__file__)'"
     )
     used = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert used.returncode == 0, used.stderr

@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from mrmllm_ros.model.vlm_answerer import INSTRUCTION
+from mrmllm_ros.answering.vlm_answerer import INSTRUCTION
 
 SPECIAL = ["<pad>", "<|end|>", "<|user|>", "<|answer|>", "<image>"]
 TEMPLATE = (

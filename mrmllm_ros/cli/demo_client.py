@@ -13,9 +13,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from mrmllm_ros.conversions.headers import nanoseconds
-from mrmllm_ros.conversions.images import bgr_from_image
 from mrmllm_ros.msg import DetectionArray
+from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.image_messages import bgr_from_image
 from mrmllm_ros.srv import Query
 
 _KEPT_IMAGES = 300

@@ -53,7 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     # Here, where Ctrl-C is looked after: loading the commands takes a while.
     import argparse
 
-    from mrmllm_ros.cli import benchmark, demo, evaluate, images, models, parameters, train
+    from mrmllm_ros.cli import benchmark_command as benchmark
+    from mrmllm_ros.cli import demo_command as demo
+    from mrmllm_ros.cli import evaluate_command as evaluate
+    from mrmllm_ros.cli import image_commands as images
+    from mrmllm_ros.cli import models_command as models
+    from mrmllm_ros.cli import parameters_command as parameters
+    from mrmllm_ros.cli import train_command as train
 
     parser = argparse.ArgumentParser(prog="mrmllm", description=mrmllm_ros.__doc__)
     parser.add_argument("--version", action="version", version=mrmllm_ros.__version__)

@@ -8,10 +8,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
+from mrmllm_ros.detection.images import ImageError
+from mrmllm_ros.detection.raw_objects import OUTSIDE, describe_dropped
+from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.metrics import (
+    CameraStatistics,
+    EngineStatistics,
+    QuestionStatistics,
+    Tally,
+)
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.perception_worker import PerceptionHandlers, PerceptionWorker
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_worker import (
     PendingAnswer,
     Query,
@@ -20,19 +30,9 @@ from mrmllm_ros.engine.question_worker import (
     SceneAnswer,
 )
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory, see_the_driver
-from mrmllm_ros.engine.statistics import (
-    CameraStatistics,
-    EngineStatistics,
-    QuestionStatistics,
-    Tally,
-)
 from mrmllm_ros.engine.text_check import check_labels
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.perception.detector import FixedVocabularyError, Perception
-from mrmllm_ros.perception.distances import Distances
-from mrmllm_ros.perception.images import ImageError
-from mrmllm_ros.perception.raw_objects import OUTSIDE, describe_dropped
-from mrmllm_ros.perception.tracking import Tracker
+from mrmllm_ros.localization.distances import Distances
 
 T = TypeVar("T")
 

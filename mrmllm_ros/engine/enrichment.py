@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 
+from mrmllm_ros.answering.answerer import Answerer
 from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
-from mrmllm_ros.model.answerer import Answerer
 
 # So that a rate that is changed takes effect soon.
 _LOOKS_AT_RATE_S = 0.5

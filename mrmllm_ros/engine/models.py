@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mrmllm_ros.answering.answerer import Answerer
+from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.answering.vlm_answerer import VlmAnswerer, VlmSettings
 from mrmllm_ros.compute import Compute, ComputeSettings
+from mrmllm_ros.detection.detector import Detector, DetectorSettings, load_detector
+from mrmllm_ros.detection.tracker import TrackingSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
-from mrmllm_ros.model.answerer import Answerer
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.checkpoint import MrMllmSettings, read_config
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
-from mrmllm_ros.model.modeling_mrmllm import read_config
-from mrmllm_ros.model.mrmllm_answerer import MrMllmAnswerer, MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
-from mrmllm_ros.model.vlm_answerer import VlmAnswerer, VlmSettings
-from mrmllm_ros.perception.detector import Detector, DetectorSettings, load_detector
-from mrmllm_ros.perception.tracking import TrackingSettings
 from mrmllm_ros.settings import Validated, group, setting
 
 

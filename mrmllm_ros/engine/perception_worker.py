@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import Frame, Scene
-from mrmllm_ros.perception.detector import Detector, Perception
 
 T = TypeVar("T")
 

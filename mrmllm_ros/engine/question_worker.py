@@ -10,12 +10,12 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from threading import Condition, Thread
 
+from mrmllm_ros.answering.answerer import Answer, Answerer, PromptTooLongError, Question
+from mrmllm_ros.answering.generation import Decoding, Listener
 from mrmllm_ros.engine.enrichment import Enricher
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.engine.text_check import check_question
-from mrmllm_ros.model.answerer import Answer, Answerer, PromptTooLongError, Question
-from mrmllm_ros.model.generation import Decoding, Listener
 from mrmllm_ros.settings import Validated, setting
 
 MAX_NEW_TOKENS = 4096

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.detection.detector import Perception
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.errors import rounded
-from mrmllm_ros.perception.detector import Perception
 
 if TYPE_CHECKING:
     # What shows or converts scenes need not load the models' libraries.
-    from mrmllm_ros.model.answerer import Reading
+    from mrmllm_ros.answering.answerer import Reading
 
 
 @dataclass(frozen=True, eq=False)

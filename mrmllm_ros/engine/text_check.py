@@ -6,7 +6,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 
 # More than any label of LVIS has, and more labels than there are in it.
 MAX_LABEL_LENGTH = 100

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.visual_encoder import VisualEncoder
-from mrmllm_ros.perception.detector import Detector
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import PretrainedConfig
 
-from mrmllm_ros.perception.colour import COLOURS
+from mrmllm_ros.detection.colors import COLOURS
 
 PERCEPTION_OUTPUTS = ("score", "label", "box", "attribute", "novelty")
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +15,13 @@ from jinja2 import TemplateError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.model.generation import forget_decoding, special_token_blanker
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.pretrained import load_weights, resolve, revision
 
@@ -162,3 +164,30 @@ class LanguageModel:
         if not texts:
             return torch.zeros(0, self.width, dtype=self.model.dtype, device=self.model.device)
         return torch.stack([self._embedded[text] for text in texts])
+
+
+def forget_decoding(model: PreTrainedModel) -> None:
+    """Keep of a model's own settings which tokens end a text, and nothing else.
+
+    Many bring penalties and ways of drawing tokens, which would stand behind `Decoding`.
+
+    Args:
+        model: Any model that `generate` runs.
+    """
+    own = model.generation_config
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id
+    )
+
+
+def special_token_blanker(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
+    """A function that blanks special tokens out of a text.
+
+    Nothing that a user asks or a label holds may end a turn or stand for an image.
+    """
+    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if not tokens:
+        return lambda text: text
+    longest_first = sorted(tokens, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return lambda text: pattern.sub(" ", text)

@@ -19,28 +19,26 @@ from typing import Any
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
-from safetensors.torch import load_file
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel
-from transformers.utils import cached_file
 
-from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.detection.roi_features import pool_tokens
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.box_embedding import BoxEmbedding
+from mrmllm_ros.model.checkpoint import (
+    CheckpointError,
+    check_backbones,
+    read_config,
+    read_weights,
+)
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import QueryTokens
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene
-from mrmllm_ros.perception.roi_features import pool_tokens
 
-_WEIGHTS = "model.safetensors"
 # In the place of a text's index: what all texts see, and what none does.
 _SHARED, _NOWHERE = -2, -1
-
-
-class CheckpointError(MrmllmError):
-    """A checkpoint cannot be read or was made for other backbones; the message says which."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +120,7 @@ class MrMllm(PreTrainedModel):
             CheckpointError: If the configuration is for other backbones.
         """
         super().__init__(config)
-        _check_backbones(config, backbones)
+        check_backbones(config, backbones)
         if config.has_queries:
             boxes = BoxEmbedding(config.box_frequencies, config.fusion_width)
             self.object_queries = ObjectQueries(config, boxes)
@@ -459,36 +457,6 @@ class MrMllm(PreTrainedModel):
             module.start_as_identity()
 
 
-def read_config(source: str | Path) -> MrMllmConfig:
-    """The configuration of a checkpoint, which says what backbones it needs.
-
-    Raises:
-        CheckpointError: If there is none or it is damaged.
-    """
-    with _reading(source):
-        return MrMllmConfig.from_pretrained(source)
-
-
-def read_weights(source: str | Path) -> dict[str, torch.Tensor]:
-    """The trained weights of a checkpoint, by name.
-
-    Raises:
-        CheckpointError: If there are none or they are damaged.
-    """
-    with _reading(source):
-        return load_file(cached_file(source, _WEIGHTS))
-
-
-@contextmanager
-def _reading(source: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        # A missing, a damaged and a foreign folder each fail in their own way.
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"the checkpoint {source} cannot be read: {reason}") from error
-
-
 def _shapes(weights: dict[str, torch.Tensor]) -> set[tuple[str, tuple[int, ...]]]:
     return {(name, tuple(weight.shape)) for name, weight in weights.items()}
 
@@ -517,33 +485,3 @@ def _with_adapters(language_model: PreTrainedModel, config: MrMllmConfig) -> Pre
         r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear"
     )
     return inject_adapter_in_model(adapters, language_model)
-
-
-def _check_backbones(config: MrMllmConfig, backbones: Backbones) -> None:
-    needed = ["language_model"]
-    needed += ["visual_encoder"] if config.needs_image else []
-    needed += ["detector"] if config.has_queries and config.detector else []
-    for field in needed:
-        kind = field.replace("_", " ")
-        wanted = (getattr(config, field), getattr(config, f"{field}_revision"))
-        backbone = getattr(backbones, field)
-        if backbone is None:
-            raise CheckpointError(f"the {kind} {_named(*wanted)} is needed and not loaded")
-        given = (backbone.name, backbone.revision)
-        same_state = "" in (wanted[1], given[1]) or wanted[1] == given[1]
-        if wanted[0] != given[0] or not same_state:
-            raise CheckpointError(
-                f"made for the {kind} {_named(*wanted)}, not for {_named(*given)}; name the right "
-                f"one with the parameter {field}.model, or another checkpoint"
-            )
-    detector_width = backbones.detector.feature_width
-    if "detector" in needed and detector_width != config.perception_width:
-        raise CheckpointError(
-            f"made for features of width {config.perception_width}, and the detector "
-            f"{backbones.detector.name!r} gives {detector_width or 'none'}; name the file that it "
-            "was trained with by the parameter detector.model"
-        )
-
-
-def _named(name: str, revision: str) -> str:
-    return f"{name!r}, revision {revision}" if revision else repr(name)

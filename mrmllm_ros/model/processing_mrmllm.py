@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from mrmllm_ros.detection.colors import measure_colours
+from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detector import Perception
+from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.language_model import LanguageModel
@@ -22,10 +26,6 @@ from mrmllm_ros.model.prompt import (
     listed,
     stated_distances,
 )
-from mrmllm_ros.perception.colour import measure_colours
-from mrmllm_ros.perception.detections import Detections
-from mrmllm_ros.perception.detector import Perception
-from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
 
 # Stand for what comes later while a conversation is written in the chat format. Private-use
 # characters, so that no template trims or changes them.

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrmllm_ros.perception.detections import Detections
-from mrmllm_ros.perception.raw_objects import printable
+from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.raw_objects import printable
 from mrmllm_ros.settings import Validated, setting
 
 GRID = 100

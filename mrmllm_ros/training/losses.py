@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from mrmllm_ros.model.modeling_mrmllm import MrMllmOutput
 from mrmllm_ros.model.perception_head import PerceptionOutput
-from mrmllm_ros.training.collation import TargetBatch, TrainingBatch
-from mrmllm_ros.training.settings import LossSettings
+from mrmllm_ros.training.collator import TargetBatch, TrainingBatch
+from mrmllm_ros.training.training_settings import LossSettings
 
 _EPSILON = 1e-6
 

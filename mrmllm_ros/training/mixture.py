@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch.utils.data import Dataset
 
-from mrmllm_ros.training.collation import Collator, TrainingBatch
-from mrmllm_ros.training.data.example import Example
-from mrmllm_ros.training.settings import DropSettings
+from mrmllm_ros.datasets.example import Example
+from mrmllm_ros.training.collator import Collator, TrainingBatch
+from mrmllm_ros.training.training_settings import DropSettings
 
 # Several things are drawn from one seed and step.
 _READ, _LOOK, _SWITCHES, _LOOK_SWITCHES = range(4)

@@ -12,30 +12,30 @@ from accelerate import Accelerator
 from huggingface_hub.errors import StrictDataclassError
 
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.environment import expand
-from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.modeling_mrmllm import MrMllm
-from mrmllm_ros.model.mrmllm_answerer import MrMllmSettings
-from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
-from mrmllm_ros.model.visual_encoder import VisualEncoder
-from mrmllm_ros.perception.detector import load_detector
-from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
-from mrmllm_ros.training.collation import Collator, TrainingBatch
-from mrmllm_ros.training.data.coco import coco_examples, read_coco
-from mrmllm_ros.training.data.errors import DataError, Skipped
-from mrmllm_ros.training.data.example import Example
-from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.data.question_files import question_examples, read_questions
-from mrmllm_ros.training.data.questions.question_sampler import with_questions
-from mrmllm_ros.training.data.real_frames import (
+from mrmllm_ros.datasets.coco import coco_examples, read_coco
+from mrmllm_ros.datasets.data_errors import DataError, Skipped
+from mrmllm_ros.datasets.example import Example
+from mrmllm_ros.datasets.question_files import question_examples, read_questions
+from mrmllm_ros.datasets.questions.question_sampler import with_questions
+from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.datasets.video import (
     MOST_CANDIDATE_THRESHOLD,
     FrameSource,
     frame_examples,
 )
+from mrmllm_ros.detection.detector import load_detector
+from mrmllm_ros.environment import expand
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.checkpoint import MrMllmSettings
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
+from mrmllm_ros.model.visual_encoder import VisualEncoder
+from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
+from mrmllm_ros.training.collator import Collator, TrainingBatch
 from mrmllm_ros.training.mixture import Batches, Source, again
-from mrmllm_ros.training.settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.training.trainer import Report, Trainer, TrainingError
+from mrmllm_ros.training.training_settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.store import locate
 

@@ -21,10 +21,10 @@ from torch.utils.data import DataLoader
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.modeling_mrmllm import MrMllm, MrMllmOutput
-from mrmllm_ros.training.collation import TrainingBatch
+from mrmllm_ros.training.collator import TrainingBatch
 from mrmllm_ros.training.losses import losses, total
 from mrmllm_ros.training.mixture import Batches, dropped_switches
-from mrmllm_ros.training.settings import TrainingSettings
+from mrmllm_ros.training.training_settings import TrainingSettings
 
 Report = Callable[[str], None]
 

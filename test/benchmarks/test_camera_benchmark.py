@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
-from mrmllm_ros.benchmarks import camera
-from mrmllm_ros.benchmarks.fusion import BenchmarkError
-from mrmllm_ros.nodes.processes import ProcessError
+from mrmllm_ros.benchmarks import camera_benchmark as camera
+from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
+from mrmllm_ros.ros.nodes.processes import ProcessError
 
 
 def test_it_measures_on_the_real_node_and_accounts_for_every_image():

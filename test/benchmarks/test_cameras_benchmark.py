@@ -7,8 +7,8 @@ import pytest
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
-from mrmllm_ros.benchmarks import cameras
-from mrmllm_ros.benchmarks.fusion import BenchmarkError
+from mrmllm_ros.benchmarks import cameras_benchmark as cameras
+from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 
 
 def test_every_camera_gets_detections_and_is_counted():

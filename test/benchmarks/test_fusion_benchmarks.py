@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mrmllm_ros.benchmarks import answer, enrich
-from mrmllm_ros.benchmarks.fusion import BenchmarkError, Fusion, Options
+from mrmllm_ros.benchmarks import answer_benchmark as answer
+from mrmllm_ros.benchmarks import enrich_benchmark as enrich
+from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError, Fusion, Options
 from mrmllm_ros.engine.models import Settings
 
 

@@ -6,8 +6,8 @@ import pytest
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
-from mrmllm_ros.benchmarks import lifecycle
-from mrmllm_ros.benchmarks.fusion import BenchmarkError
+from mrmllm_ros.benchmarks import lifecycle_benchmark as lifecycle
+from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 
 
 def test_what_the_node_holds_is_compared_and_neither_threads_nor_topics_grow():

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrmllm_ros.benchmarks import tracking
-from mrmllm_ros.benchmarks.fusion import BenchmarkError
-from mrmllm_ros.benchmarks.tracking import Reference, SwitchCounter
+from mrmllm_ros.benchmarks import tracking_benchmark as tracking
+from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
+from mrmllm_ros.benchmarks.tracking_benchmark import Reference, SwitchCounter
 
 ANN, BOB = np.array([0, 0, 40, 100]), np.array([100, 0, 140, 100])
 

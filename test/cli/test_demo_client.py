@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mrmllm_ros.cli.demo_client import DemoClient
-from mrmllm_ros.conversions.images import image_from_bgr
+from mrmllm_ros.ros.conversions.image_messages import image_from_bgr
 
 HEADER = Header(stamp=Time(sec=7), frame_id="camera")
 STAMP_NS = 7_000_000_000

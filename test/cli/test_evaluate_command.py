@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.cli import evaluate
+from mrmllm_ros.cli import evaluate_command as evaluate
 from mrmllm_ros.cli.main import main
-from mrmllm_ros.training.evaluation import report, suites, variants
-from mrmllm_ros.training.evaluation.report import Figure, SuiteReport, VariantReport
-from mrmllm_ros.training.evaluation.statistics import Interval
+from mrmllm_ros.evaluation import ablations as variants
+from mrmllm_ros.evaluation import report, suites
+from mrmllm_ros.evaluation.report import Figure, SuiteReport, VariantReport
+from mrmllm_ros.evaluation.statistics import Interval
 from mrmllm_ros.weights import WeightsError
 
 REPORT = SuiteReport(

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.cli import images
+from mrmllm_ros.answering.answerer import PromptTooLongError, Reading
+from mrmllm_ros.cli import image_commands as images
 from mrmllm_ros.cli.main import main
+from mrmllm_ros.detection import images as images_module
+from mrmllm_ros.detection.detector import Perception
+from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
 from mrmllm_ros.engine.models import Models
-from mrmllm_ros.model.answerer import PromptTooLongError, Reading
-from mrmllm_ros.perception import images as images_module
-from mrmllm_ros.perception.detector import Perception
-from mrmllm_ros.perception.enriched_detections import Attribute, EnrichedDetections
 
 RECORD = {
     "id",
@@ -237,7 +237,7 @@ def test_the_annotated_image_shows_what_is_reported_and_nothing_else(
         drawn.extend(zip(captions, detections.labels, strict=True))
         return image
 
-    monkeypatch.setattr("mrmllm_ros.perception.annotation.draw_detections", draw)
+    monkeypatch.setattr("mrmllm_ros.detection.annotation.draw_detections", draw)
     saved = str(tmp_path / "annotated.png")
     assert main(["detect", "--image", str(bus_file), "--save", saved, *fusion.options]) == 0
     assert [(text[:3], label) for text, label in drawn] == [("[1]", "bus"), ("[3]", "forklift")]

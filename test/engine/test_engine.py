@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from fakes import PATIENCE_S, decode, engine_threads, make_frame, perceive
 
+from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
+from mrmllm_ros.detection.raw_objects import OUTSIDE
+from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.engine import Engine, Handlers
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
 from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_worker import Query
-from mrmllm_ros.perception.detector import FixedVocabularyError, VocabularyError
-from mrmllm_ros.perception.raw_objects import OUTSIDE
-from mrmllm_ros.perception.tracking import Tracker
 
 # Scenes are read when a question asks for it.
 SETTINGS = Settings.from_mapping(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from mrmllm_ros.engine.statistics import Tally
+from mrmllm_ros.engine.metrics import Tally
 
 
 @pytest.fixture

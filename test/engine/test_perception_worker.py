@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from fakes import PATIENCE_S, Inbox, brightness, decode, make_frame, perceive
 
+from mrmllm_ros.detection.detector import FixedVocabularyError
+from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.engine.perception_worker import PerceptionHandlers, PerceptionWorker
-from mrmllm_ros.perception.detector import FixedVocabularyError
-from mrmllm_ros.perception.images import ImageError
 
 CAMERAS = ("front", "left", "rear")
 

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 from fakes import PATIENCE_S, Inbox, make_enriched, make_scene
 
+from mrmllm_ros.answering.answerer import PromptTooLongError
 from mrmllm_ros.engine import question_worker
 from mrmllm_ros.engine.enrichment import Enricher
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_worker import (
     MAX_NEW_TOKENS,
     PendingAnswer,
@@ -21,7 +22,6 @@ from mrmllm_ros.engine.question_worker import (
     QuestionWorker,
 )
 from mrmllm_ros.engine.scene import SceneMemory
-from mrmllm_ros.model.answerer import PromptTooLongError
 from mrmllm_ros.settings import SettingsError
 
 SETTINGS = QuestionSettings(max_new_tokens=3, max_age_s=2.0, image_timeout_s=0.0, parallel=1)

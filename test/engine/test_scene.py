@@ -5,7 +5,7 @@ import time
 import pytest
 from fakes import NOW_NS, PATIENCE_S, Inbox, make_enriched, make_frame, make_scene
 
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.scene import SceneMemory
 
 S = 1_000_000_000

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from mrmllm_ros.engine.errors import ErrorCode, QueryError
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.text_check import check_labels, check_question
 
 

@@ -77,7 +77,7 @@ def started(entity):
 @pytest.fixture
 def every_package(monkeypatch):
     """As on a machine where all packages are installed."""
-    monkeypatch.setattr("mrmllm_ros.nodes.packages.get_package_prefix", lambda name: "/opt")
+    monkeypatch.setattr("mrmllm_ros.ros.nodes.packages.get_package_prefix", lambda name: "/opt")
 
 
 @pytest.mark.parametrize("file", FILES)

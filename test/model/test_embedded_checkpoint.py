@@ -6,18 +6,18 @@ import re
 import numpy as np
 import pytest
 
-from mrmllm_ros.model import prompt
-from mrmllm_ros.model.answerer import Question
-from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.generation import Decoding, Listener
-from mrmllm_ros.model.mrmllm_answerer import (
+from mrmllm_ros.answering.answerer import Question
+from mrmllm_ros.answering.generation import Decoding, Listener
+from mrmllm_ros.answering.mrmllm_answerer import (
     AUTO,
     EMBEDDED_CHECKPOINT,
     MrMllmAnswerer,
     MrMllmSettings,
 )
+from mrmllm_ros.datasets.corruptions import damage
+from mrmllm_ros.model import prompt
+from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
-from mrmllm_ros.training.data.damage import damage
 
 MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
 SILENT = Listener(lambda text: None, lambda: False)

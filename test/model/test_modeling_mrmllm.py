@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn.utils.rnn import pad_sequence
 
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.checkpoint import CheckpointError
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
-from mrmllm_ros.model.modeling_mrmllm import CheckpointError, MrMllm
+from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings
 

@@ -6,6 +6,9 @@ import pytest
 import torch
 from making import LABELS, PERCEPTION_WIDTH, make_image, make_perception, tiny_llama
 
+from mrmllm_ros.detection.detector import Perception
+from mrmllm_ros.detection.enriched_detections import Attribute
+from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import (
@@ -17,9 +20,6 @@ from mrmllm_ros.model.processing_mrmllm import (
     stated_attributes,
 )
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
-from mrmllm_ros.perception.detector import Perception
-from mrmllm_ros.perception.enriched_detections import Attribute
-from mrmllm_ros.perception.mask import Mask
 
 OBJECTS = (
     "No objects.",

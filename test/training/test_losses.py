@@ -7,9 +7,9 @@ import torch
 
 from mrmllm_ros.model.configuration_mrmllm import PERCEPTION_OUTPUTS
 from mrmllm_ros.model.perception_head import PerceptionOutput
-from mrmllm_ros.training.collation import TargetBatch
+from mrmllm_ros.training.collator import TargetBatch
 from mrmllm_ros.training.losses import losses, perception_losses, total
-from mrmllm_ros.training.settings import LossSettings, TrainingSettings
+from mrmllm_ros.training.training_settings import LossSettings, TrainingSettings
 
 NAN = math.nan
 

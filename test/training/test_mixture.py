@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mrmllm_ros.training.data.layouts import layout_example
-from mrmllm_ros.training.data.questions.question_sampler import with_questions
+from mrmllm_ros.datasets.questions.question_sampler import with_questions
+from mrmllm_ros.datasets.synthetic import layout_example
 from mrmllm_ros.training.mixture import Batches, Source, again, dropped_switches
-from mrmllm_ros.training.settings import DropSettings
+from mrmllm_ros.training.training_settings import DropSettings
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def test_the_generators_of_read_and_looked_at_examples_differ():
 
 
 def test_real_batches_hold_tensors(make_batches):
-    from mrmllm_ros.training.settings import TrainingSettings
+    from mrmllm_ros.training.training_settings import TrainingSettings
 
     _, _, batches = make_batches(TrainingSettings(batch_size=2))
     read, looked_at = batches[0]

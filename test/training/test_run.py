@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
+from mrmllm_ros.datasets.data_errors import DataError
 from mrmllm_ros.training import run
-from mrmllm_ros.training.data.errors import DataError
 from mrmllm_ros.training.run import frame_source
-from mrmllm_ros.training.settings import SourceSettings
+from mrmllm_ros.training.training_settings import SourceSettings
 from mrmllm_ros.weights import WeightsError
 
 

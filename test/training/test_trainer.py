@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
-from mrmllm_ros.training.settings import DropSettings, LossSettings, TrainingSettings
 from mrmllm_ros.training.trainer import Trainer, TrainingError, exact_answers, start
+from mrmllm_ros.training.training_settings import DropSettings, LossSettings, TrainingSettings
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mrmllm_ros.settings import SettingsError
-from mrmllm_ros.training.settings import SourceSettings, TrainingSettings
+from mrmllm_ros.training.training_settings import SourceSettings, TrainingSettings
 
 REPOSITORY = Path(__file__).parents[2]
 

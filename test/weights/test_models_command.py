@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mrmllm_ros.cli import models
+from mrmllm_ros.cli import models_command as models
 from mrmllm_ros.cli.main import main
 from mrmllm_ros.weights import store
 from mrmllm_ros.weights.catalog import PROFILES
@@ -69,7 +69,7 @@ def test_list_as_json_is_read_by_programs(home, capsys):
 
 def test_the_command_loads_no_heavy_library():
     code = (
-        "import sys; import mrmllm_ros.cli.models; "
+        "import sys; import mrmllm_ros.cli.models_command; "
         "print([m for m in ('torch', 'transformers', 'onnx', 'numpy') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

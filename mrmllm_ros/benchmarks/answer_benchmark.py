@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast an answer comes, against plain generation by the untouched language model.
+
+The same frame, objects and question go in turns through
+
+* plain: `generate` of a language model of its own on the whole prompt;
+* warm: the fusion model, the frame's pass being done;
+* cold: the fusion model, the frame's pass being part of what is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mrmllm_ros.answering.answerer import Question
+from mrmllm_ros.answering.generation import Decoding, Listener, generate_text
+from mrmllm_ros.benchmarks.fusion_benchmark import (
+    BenchmarkError,
+    Fusion,
+    Options,
+    cache_mib,
+    milliseconds,
+    ratio,
+    wait_for,
+    weights_mib,
+)
+from mrmllm_ros.compute import Compute
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.processing_mrmllm import stated_attributes
+from mrmllm_ros.model.prompt import chat, describe_objects
+
+QUESTION = Question("Describe the scene.", Decoding(max_new_tokens=32))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How one answer came.
+
+    Attributes:
+        first_s: From the question to the first token.
+        latency_s: From the question to the last token.
+        tokens: Their number.
+    """
+
+    first_s: float
+    latency_s: float
+    tokens: int
+
+    @property
+    def tokens_per_s(self) -> float:
+        """After the first token."""
+        return (self.tokens - 1) / (self.latency_s - self.first_s)
+
+
+def run(options: Options, objects: int = 10) -> dict[str, object]:
+    """Measure.
+
+    Args:
+        options: Models, frame and rounds.
+        objects: Number of objects in the prompt.
+
+    Raises:
+        BenchmarkError: If there are too few objects, or answers too short to measure.
+    """
+    options.progress("loading the untouched language model")
+    settings = options.settings
+    compute = Compute.from_settings(settings.compute)
+    untouched = LanguageModel.load(settings.language_model, compute)
+    options.progress("loading the fusion model")
+    fusion = Fusion.load(options)
+    perception = fusion.perception(objects)
+    stated = stated_attributes(fusion.image, perception.detections)
+    text = describe_objects(perception.detections, settings.prompt, untouched.count_tokens, stated)
+    examples = fusion.answerer.model.config.prompt_examples
+    prompt = untouched.tokenize(untouched.render(chat(text, QUESTION.text, examples)))
+    [reading] = fusion.answerer.read([fusion.image], [perception])
+
+    def plain(listener: Listener) -> None:
+        inputs = {"input_ids": prompt[None]}
+        generate_text(untouched.model, untouched.tokenizer, inputs, QUESTION.decoding, listener)
+
+    def warm(listener: Listener) -> None:
+        fusion.answerer.answer(reading, QUESTION, listener)
+
+    def cold(listener: Listener) -> None:
+        [read] = fusion.answerer.read([fusion.image], [perception])
+        fusion.answerer.answer(read, QUESTION, listener)
+
+    timings = _in_turns({"plain": plain, "warm": warm, "cold": cold}, options, compute.device)
+    return {
+        "objects": objects,
+        "prompt_tokens": len(prompt),
+        "tokens_read_of_the_frame": reading.prefix().attention_mask.shape[1],
+        "trained": bool(settings.trained.checkpoint),
+        **{name: _figures(of_one) for name, of_one in timings.items()},
+        "ratio_to_plain": {
+            name: _ratios(timings[name], timings["plain"]) for name in ("warm", "cold")
+        },
+        "memory_mib": {
+            "plain_weights": weights_mib(untouched.model),
+            "our_weights": weights_mib(fusion.answerer.model),
+            "one_frame_read": cache_mib(reading.prefix().cache),
+        },
+    }
+
+
+def _in_turns(
+    kinds: Mapping[str, Callable[[Listener], None]], options: Options, device: torch.device
+) -> dict[str, list[Timing]]:
+    timings: dict[str, list[Timing]] = {name: [] for name in kinds}
+    for step in range(options.rounds + 1):
+        for name, answer in kinds.items():
+            timing = _time(answer, device)
+            # The first round warms up.
+            if step:
+                timings[name].append(timing)
+        options.progress(f"round {step} of {options.rounds}")
+    return timings
+
+
+def _time(answer: Callable[[Listener], None], device: torch.device) -> Timing:
+    arrivals: list[float] = []
+
+    def on_token() -> bool:
+        wait_for(device)
+        arrivals.append(time.perf_counter())
+        return False
+
+    wait_for(device)
+    started = time.perf_counter()
+    answer(Listener(lambda text: None, on_token))
+    if len(arrivals) < 3:
+        raise BenchmarkError(f"an answer of {len(arrivals)} tokens is too short to measure")
+    return Timing(arrivals[0] - started, arrivals[-1] - started, len(arrivals))
+
+
+def _figures(timings: list[Timing]) -> dict[str, object]:
+    return {
+        "time_to_first_token_ms": milliseconds([t.first_s for t in timings]),
+        "latency_ms": milliseconds([t.latency_s for t in timings]),
+        "tokens_per_s": round(float(np.median([t.tokens_per_s for t in timings])), 2),
+        "tokens": timings[0].tokens,
+    }
+
+
+def _ratios(ours: list[Timing], plain: list[Timing]) -> dict[str, float]:
+    return {
+        "time_to_first_token": ratio([t.first_s for t in ours], [t.first_s for t in plain]),
+        "tokens_per_s": ratio([t.tokens_per_s for t in ours], [t.tokens_per_s for t in plain]),
+    }

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the fusion pass costs by number of objects, against plain passes of the language model.
+
+The fusion pass is all that happens to a frame after detection: visual encoder, query fusion,
+language model over the frame's tokens (after a preamble that has been read once), perception head.
+It is compared, in turns, with one plain forward pass of the language model over as many tokens as
+the fusion pass reads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from mrmllm_ros.benchmarks.fusion_benchmark import (
+    BenchmarkError,
+    Fusion,
+    Options,
+    milliseconds,
+    ratio,
+    wait_for,
+)
+
+
+def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, object]:
+    """Measure.
+
+    Args:
+        options: Models, frame and rounds.
+        counts: Numbers of objects.
+
+    Raises:
+        BenchmarkError: If the frame has too few objects, or the checkpoint no such pass.
+    """
+    options.progress("loading the fusion model")
+    fusion = Fusion.load(options)
+    if not fusion.answerer.model.config.perceives_by_reading:
+        raise BenchmarkError(
+            "no perception head needs the language model, which so reads frames for questions "
+            "only; set mrmllm.head_reads to true, or measure random weights with --checkpoint ''"
+        )
+    figures = {}
+    for count in counts:
+        options.progress(f"{count} objects")
+        figures[f"{count} objects"] = _measure(fusion, count, options.rounds)
+    return {"trained": bool(options.settings.trained.checkpoint), **figures}
+
+
+def _measure(fusion: Fusion, count: int, rounds: int) -> dict[str, object]:
+    perception = fusion.perception(count)
+    [reading] = fusion.answerer.read([fusion.image], [perception])
+    tokens = reading.prefix().attention_mask.shape[1] - fusion.answerer.preamble_length
+    language_model = fusion.answerer.model.language_model
+    ids = torch.ones((1, tokens), dtype=torch.int64, device=language_model.device)
+
+    def enrich() -> None:
+        fusion.answerer.read([fusion.image], [perception])
+
+    @torch.inference_mode()
+    def plain() -> None:
+        language_model(ids, use_cache=True, logits_to_keep=1)
+
+    passes: dict[str, list[float]] = {"enrich": [], "plain": []}
+    for step in range(rounds + 1):
+        for name, run_pass in (("enrich", enrich), ("plain", plain)):
+            seconds = _time(run_pass, language_model.device)
+            # The first round warms up.
+            if step:
+                passes[name].append(seconds)
+    return {
+        "tokens": tokens,
+        "enrich_ms": milliseconds(passes["enrich"]),
+        "plain_forward_ms": milliseconds(passes["plain"]),
+        "ratio": ratio(passes["enrich"], passes["plain"]),
+    }
+
+
+def _time(run_pass: Callable[[], None], device: torch.device) -> float:
+    wait_for(device)
+    started = time.perf_counter()
+    run_pass()
+    wait_for(device)
+    return time.perf_counter() - started

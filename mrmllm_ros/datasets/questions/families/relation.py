@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How two objects lie in relation to each other."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from mrmllm_ros.datasets.example import Truth
+from mrmllm_ros.datasets.questions.grammar import capital
+from mrmllm_ros.datasets.questions.phrases import be, polar, the, two_fields
+from mrmllm_ros.datasets.questions.scene_draw import ABOVE, Form, SceneDraw
+from mrmllm_ros.model import prompt
+
+# Least distance across, as a share of the image, between two objects that are compared.
+BESIDE = 0.08
+# The columns of `prompt.places`.
+_AXES = ("across", "down")
+# The column that decides a relation, and the phrase for it.
+_RELATED = {
+    "left of": (0, "further left"),
+    "right of": (0, "further right"),
+    "above": (1, "above"),
+    "below": (1, "below"),
+}
+
+
+def _relation(draw: SceneDraw) -> tuple[str, str, Truth]:
+    a, b, words = _related(draw)
+    true, false = words
+    holds = draw.chance()
+    fields = two_fields(draw, a, b, relation=true if holds else false)
+    return (
+        draw.phrase("relation", fields),
+        f"{_placed(draw, a, b, true)}, so {'yes' if holds else 'no'}.",
+        polar(holds, a, b),
+    )
+
+
+def _which_relation(draw: SceneDraw) -> tuple[str, str, Truth]:
+    a, b, words = _related(draw)
+    first, second = words if draw.chance() else words[::-1]
+    fields = two_fields(draw, a, b, relation=f"{first.removesuffix(' of')} or {second}")
+    told = frozenset(word.removesuffix(" of") for word in words)
+    return (
+        draw.phrase("which_relation", fields),
+        f"{_placed(draw, a, b, words[0])}.",
+        Truth(
+            mentions=frozenset([words[0].removesuffix(" of")]), among=told, cited=frozenset([a, b])
+        ),
+    )
+
+
+def _related(draw: SceneDraw) -> tuple[int, int, tuple[str, str]]:
+    """Two objects, how the first one is to the other, and how it is not."""
+    beside = draw.chance()
+    # Of two things on one floor the higher one in the image is the one further up or away.
+    boxes = draw.scene.boxes
+    places = prompt.centers_x(boxes) if beside else boxes[:, 3]
+    margin = BESIDE if beside else ABOVE
+    pairs = [
+        (a, b)
+        for a, b in permutations(draw.singles, 2)
+        if abs(places[a - 1] - places[b - 1]) > margin
+    ]
+    a, b = draw.pick(pairs)
+    words = ("left of", "right of") if beside else ("above", "below")
+    return a, b, words if places[a - 1] < places[b - 1] else words[::-1]
+
+
+def _placed(draw: SceneDraw, a: int, b: int, relation: str) -> str:
+    """`The dog [3] is 85% across and the door [5] 50%: the dog is further right`.
+
+    Numbers that have been copied from the list are easily compared.
+    """
+    axis, how = _RELATED[relation]
+    of_a, of_b = draw.places[[a - 1, b - 1], axis]
+    verb = be(draw, a)
+    where = f"{the(draw, a)} {verb} {of_a}% {_AXES[axis]} and {the(draw, b)} {of_b}%"
+    return f"{capital(where)}: the {draw.label(a)} {verb} {how}"
+
+
+FORMS: tuple[Form, ...] = (_relation, _relation, _which_relation)
+# Training asks these more often: a small language model learns them last.
+EXTRA = 2

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detections and answers drawn into images."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mrmllm_ros.detection.captions import dashes, label_colour
+from mrmllm_ros.detection.detections import Detections
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DARK, _LIGHT = (24, 24, 24), (240, 240, 240)
+_MASK_OPACITY = 0.35
+_PADDING = 3  # pixels around the text of a label
+
+
+def draw_detections(
+    image: np.ndarray,
+    detections: Detections,
+    captions: Sequence[str],
+    novel: Sequence[bool] | None = None,
+) -> np.ndarray:
+    """Draw each object's mask, box and caption, one colour for each label.
+
+    Where there is no room for a caption, only its first word is written.
+
+    Args:
+        image: (H, W, 3) uint8 in BGR order; it is left as it is.
+        detections: N objects in that image.
+        captions: N texts, those that matter most first.
+        novel: N answers to whether an object is novel; such a one is outlined with dashes.
+
+    Returns:
+        (H, W, 3) uint8 in BGR order.
+
+    Raises:
+        ValueError: If there are more or fewer captions or answers than objects.
+    """
+    novel = [False] * len(detections) if novel is None else novel
+    if not len(detections) == len(captions) == len(novel):
+        raise ValueError(
+            f"{len(captions)} captions and {len(novel)} answers to whether an object is novel, "
+            f"but {len(detections)} objects"
+        )
+    drawn = image.copy()
+    colours = [_bgr(label) for label in detections.labels]
+    # What is small is not hidden by what is large.
+    for i in np.argsort(-detections.areas, kind="stable"):
+        if detections.masks is not None:
+            part = drawn[detections.masks[i].region]
+            _tint(part, detections.masks[i].inside, colours[i])
+        _outline(drawn, detections.xyxy[i], colours[i], novel[i])
+    _write_labels(drawn, detections.xyxy, captions, colours)
+    return drawn
+
+
+def draw_caption(image: np.ndarray, lines: list[str]) -> np.ndarray:
+    """Write lines of text into a dark bar below an image.
+
+    Args:
+        image: (H, W, 3) uint8 in BGR order; it is left as it is.
+        lines: The text; long lines are wrapped, and what the font lacks becomes a question mark.
+
+    Returns:
+        (H + bar, W, 3) uint8 in BGR order.
+    """
+    width = image.shape[1]
+    scale = max(0.4, width / 1600)
+    line_height = round(34 * scale)
+    columns = max(20, int(width / (19 * scale)))
+    wrapped = [part for line in lines for part in textwrap.wrap(line, columns)]
+    bar = np.full((line_height * len(wrapped) + line_height // 2, width, 3), 32, np.uint8)
+    for row, text in enumerate(wrapped, start=1):
+        origin = (line_height // 3, row * line_height)
+        cv2.putText(bar, text, origin, _FONT, scale, (240, 240, 240), 1, cv2.LINE_AA)
+    return np.vstack([image, bar])
+
+
+def _bgr(label: str) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * channel) for channel in label_colour(label))
+    return blue, green, red
+
+
+def _tint(part: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int]) -> None:
+    if inside.size:
+        solid = np.full_like(part, colour)
+        mixed = cv2.addWeighted(part, 1 - _MASK_OPACITY, solid, _MASK_OPACITY, 0)
+        cv2.copyTo(mixed, inside.astype(np.uint8), part)
+
+
+def _outline(
+    drawn: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int], dashed: bool
+) -> None:
+    left, top, right, bottom = xyxy
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    edges = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)  # (4, 2, 2)
+    thickness = max(1, round(min(drawn.shape[:2]) / 300))
+    _draw_lines(drawn, edges, _DARK, thickness + 2)
+    _draw_lines(drawn, dashes(edges) if dashed else edges, colour, thickness)
+
+
+def _draw_lines(
+    drawn: np.ndarray, lines: np.ndarray, colour: tuple[int, int, int], thickness: int
+) -> None:
+    """Draw (L, 2, 2) lines from a point to another."""
+    cv2.polylines(drawn, list(lines.round().astype(np.int32)), False, colour, thickness)
+
+
+def _write_labels(
+    drawn: np.ndarray,
+    xyxy: np.ndarray,
+    captions: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+) -> None:
+    """Write each caption beside its box, and none over another one where that can be avoided."""
+    scale = max(0.4, min(drawn.shape[:2]) / 1500)
+    taken = np.zeros((0, 4), int)
+    for box, caption, colour in zip(xyxy, captions, colours, strict=True):
+        texts = (caption, caption.split(" ", 1)[0])
+        choices = [_places(box, text, scale, drawn.shape[:2]) for text in texts]
+        places = np.vstack(choices)
+        best = int(_overlaps(places, taken).argmin())
+        taken = np.vstack([taken, places[best]])
+        _write_label(drawn, places[best], texts[best // len(choices[0])], scale, colour)
+
+
+def _places(xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]) -> np.ndarray:
+    """(8, 4) left, top, right, bottom of where a text can stand: at the box's corners.
+
+    The best place comes first; all are inside of the image if the text is not longer than it.
+    """
+    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
+    size = np.array([width + 2 * _PADDING, height + baseline + _PADDING])
+    left, top, right, bottom = xyxy.round().astype(int)
+    rows = (top - size[1], top, bottom - size[1], bottom)
+    corners = np.array([(x, y) for y in rows for x in (left, right - size[0])])
+    corners = np.maximum(0, np.minimum(corners, shape_hw[::-1] - size))
+    return np.hstack([corners, corners + size])
+
+
+def _overlaps(places: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """(P,) square pixels that each of (P, 4) places has in common with (M, 4) taken ones."""
+    one, other = places[:, None], taken[None]
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    return sides.clip(0).prod(axis=-1).sum(axis=1)
+
+
+def _write_label(
+    drawn: np.ndarray, place: np.ndarray, text: str, scale: float, colour: tuple[int, int, int]
+) -> None:
+    left, top, right, bottom = place.tolist()
+    cv2.rectangle(drawn, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
+    blue, green, red = colour
+    # The luminance of ITU-R BT.601.
+    ink = _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else _LIGHT
+    _, baseline = cv2.getTextSize(text, _FONT, scale, 1)
+    cv2.putText(
+        drawn, text, (left + _PADDING, bottom - baseline), _FONT, scale, ink, 1, cv2.LINE_AA
+    )

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects found in one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrmllm_ros.detection.masks import Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Labelled, scored boxes in one image, checked on construction.
+
+    Coordinates are pixels with the origin at the image's top left corner, x to the right and y
+    downwards. The object at index i is cited as i + 1.
+
+    Attributes:
+        xyxy: (N, 4) float32, left, top, right, bottom of each box.
+        scores: (N,) float32, confidence from 0 to 1.
+        labels: N names.
+        resolution_wh: Width and height of the image.
+        masks: N silhouettes, an empty one where an object has none; None where no object has one.
+        track_ids: N identities across images, each given once; empty where nothing tracks the
+            object. Left out, nothing tracks any.
+        distances_m: (N,) float32, metres from the camera, NaN where unknown; None where nothing
+            measures any.
+
+    Raises:
+        ValueError: If shapes differ, a box, score or distance is not finite or out of range, a
+            mask reaches out of the image, or two objects have the same identity.
+
+    Example:
+        >>> detections = Detections(
+        ...     xyxy=np.array([[10, 20, 110, 220]], np.float32),
+        ...     scores=np.array([0.9], np.float32),
+        ...     labels=("person",),
+        ...     resolution_wh=(640, 480),
+        ... )
+        >>> len(detections)
+        1
+    """
+
+    xyxy: np.ndarray
+    scores: np.ndarray
+    labels: tuple[str, ...]
+    resolution_wh: tuple[int, int]
+    masks: tuple[Mask, ...] | None = None
+    track_ids: tuple[str, ...] = ()
+    distances_m: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        if not self.track_ids:
+            object.__setattr__(self, "track_ids", ("",) * count)
+        if self.xyxy.shape != (count, 4):
+            raise ValueError(f"xyxy has shape {self.xyxy.shape}, expected ({count}, 4)")
+        if self.scores.shape != (count,):
+            raise ValueError(f"scores has shape {self.scores.shape}, expected ({count},)")
+        if min(self.resolution_wh) <= 0:
+            raise ValueError(f"resolution_wh {self.resolution_wh} is not positive")
+        if not np.isfinite(self.xyxy).all():
+            raise ValueError("xyxy holds values that are not finite")
+        if (self.xyxy[:, :2] > self.xyxy[:, 2:]).any():
+            raise ValueError("a box in xyxy has its right or bottom before its left or top")
+        if not ((self.scores >= 0) & (self.scores <= 1)).all():
+            raise ValueError("scores are not all between 0 and 1")
+        if self.masks is not None:
+            self._check_masks(self.masks)
+        if self.distances_m is not None:
+            self._check_distances(self.distances_m)
+        if len(self.track_ids) != count:
+            raise ValueError(f"there are {len(self.track_ids)} track_ids for {count} objects")
+        tracked = [track_id for track_id in self.track_ids if track_id]
+        if len(set(tracked)) < len(tracked):
+            raise ValueError(f"track_ids {self.track_ids} give one identity to two objects")
+
+    @classmethod
+    def empty(cls, resolution_wh: tuple[int, int]) -> Detections:
+        """No objects in an image of that size."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (), resolution_wh)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def xywh(self) -> np.ndarray:
+        """(N, 4) float32, centre x, centre y, width, height in pixels."""
+        top_left, bottom_right = self.xyxy[:, :2], self.xyxy[:, 2:]
+        return np.hstack([(top_left + bottom_right) / 2, bottom_right - top_left])
+
+    @property
+    def areas(self) -> np.ndarray:
+        """(N,) float32, square pixels of each box."""
+        return np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1)
+
+    def take(self, indices: np.ndarray) -> Detections:
+        """The objects at these positions, in this order.
+
+        Args:
+            indices: (M,) integers.
+        """
+        return Detections(
+            xyxy=self.xyxy[indices],
+            scores=self.scores[indices],
+            labels=tuple(self.labels[i] for i in indices),
+            resolution_wh=self.resolution_wh,
+            masks=None if self.masks is None else tuple(self.masks[i] for i in indices),
+            track_ids=tuple(self.track_ids[i] for i in indices),
+            distances_m=None if self.distances_m is None else self.distances_m[indices],
+        )
+
+    def _check_distances(self, distances_m: np.ndarray) -> None:
+        if distances_m.shape != (len(self),):
+            raise ValueError(f"distances_m has shape {distances_m.shape}, expected ({len(self)},)")
+        if not ((distances_m >= 0) & np.isfinite(distances_m) | np.isnan(distances_m)).all():
+            raise ValueError("distances_m are not all lengths or NaN")
+
+    def _check_masks(self, masks: tuple[Mask, ...]) -> None:
+        if len(masks) != len(self):
+            raise ValueError(f"{len(masks)} masks of {len(self)} objects")
+        for mask in masks:
+            rows, columns = mask.region
+            if columns.stop > self.resolution_wh[0] or rows.stop > self.resolution_wh[1]:
+                raise ValueError(
+                    f"a mask reaches to {columns.stop}, {rows.stop} in an image of "
+                    f"{self.resolution_wh} pixels"
+                )

@@ -1,0 +1,469 @@
+# SPDX-License-Identifier: Apache-2.0
+"""YOLO-family detectors through ultralytics, which is licensed AGPL-3.0."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+import ultralytics
+from ultralytics.nn.backends.base import BaseBackend
+from ultralytics.nn.tasks import WorldModel, YOLOEModel
+from ultralytics.utils import WEIGHTS_DIR, ops
+
+from mrmllm_ros import weights
+from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detector import (
+    Detector,
+    DetectorError,
+    DetectorSettings,
+    Perception,
+    VocabularyError,
+    distinct,
+)
+from mrmllm_ros.detection.masks import Mask
+from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
+from mrmllm_ros.detection.roi_features import pool_boxes
+from mrmllm_ros.environment import expand
+from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.pretrained import revision
+
+if TYPE_CHECKING:
+    from ultralytics.engine.predictor import BasePredictor
+    from ultralytics.engine.results import Results
+
+    from mrmllm_ros.compute import Compute
+
+SUFFIXES = (".onnx", ".pt", ".engine")
+TASKS_WITH_BOXES = ("detect", "segment", "pose")
+
+# Objects that ultralytics keeps of an image, so that bad ones take no place from good ones.
+_MOST_RAW = 300
+
+
+class UltralyticsDetector(Detector):
+    """Any detection model that `ultralytics.YOLO` runs.
+
+    Features are pooled over each box: of a .pt model from every map that its head takes, of an
+    ONNX model from a second, four-dimensional output. Other models give none.
+
+    Segmentation models give masks too.
+
+    YOLO-World and YOLOE .pt models take other labels. Without their text encoder they start with
+    the labels that they were saved with.
+    """
+
+    def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
+        """Load the model and run it once.
+
+        Raises:
+            DetectorError: If the model is missing, of another kind or unreadable, or has classes
+                without a name.
+            WeightsError: If an embedded model is missing or damaged.
+        """
+        path = model_path(settings.model)
+        self.name = path.stem
+        self.revision = revision(settings.model)
+        threads = torch.get_num_threads()
+        try:
+            model = ultralytics.YOLO(path, task=_task(path))
+            if model.task not in TASKS_WITH_BOXES:
+                raise ValueError(f"its task is {model.task}, which gives no boxes")
+            self._predictor = _make_predictor(model, settings, compute)
+            self.configure(settings)
+            [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
+        except Exception as error:
+            # Each format's own library reports a bad file in its own way, some on many lines.
+            reason = " ".join(str(error).split())
+            raise DetectorError(
+                f"the detector {path} cannot be loaded: {reason}. Name another with the "
+                "parameter detector.model"
+            ) from error
+        finally:
+            # ultralytics sets it to one less than there are cores, for every model of the process.
+            torch.set_num_threads(threads)
+        self.labels = tuple(dict.fromkeys(self._predictor.model.names.values()))
+        self.feature_width = 0 if warm_up.features is None else warm_up.features.shape[1]
+        if _open_network(self._predictor) is not None:
+            self._start_with(settings.initial_labels)
+
+    def configure(self, settings: DetectorSettings) -> None:
+        """Take over thresholds and limits from `settings`."""
+        self._score_threshold = settings.score_threshold
+        arguments = self._predictor.args
+        arguments.conf = settings.least_score
+        arguments.iou = settings.iou_threshold
+        arguments.max_det = _MOST_RAW
+        self._predictor.max_detections = settings.max_detections
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
+        """See `Detector.detect`."""
+        if not images:
+            return []
+        results = self._predictor(list(images))
+        return [
+            self._perception(result, [level[i : i + 1] for level in self._predictor.feature_maps])
+            for i, result in enumerate(results)
+        ]
+
+    def _perception(self, result: Results, feature_maps: list[torch.Tensor]) -> Perception:
+        height, width = result.orig_shape
+        resolution_wh = (width, height)
+        # RT-DETR's boxes come as they are; those of the others are checked already.
+        checked = _raw_objects(result.boxes.data).check(result.names, resolution_wh)
+        indices = checked.indices[: self._predictor.max_detections]
+        candidates = checked.detections.take(np.arange(len(indices)))
+        if result.masks is not None:
+            masks = _masks(result.masks.data[indices], candidates.xyxy, resolution_wh)
+            candidates = replace(candidates, masks=masks)
+        return Perception.ranked(
+            candidates,
+            self._score_threshold,
+            self._features(candidates, feature_maps) if feature_maps else None,
+            result.dropped + checked.dropped,
+        )
+
+    def _features(self, candidates: Detections, feature_maps: list[torch.Tensor]) -> torch.Tensor:
+        """(K, d_p): of each candidate, all levels of the network side by side."""
+        input_wh = self._predictor.input_wh
+        xyxy = to_letterbox(
+            candidates.xyxy, candidates.resolution_wh, input_wh, self._predictor.scale_fill
+        )
+        boxes = torch.from_numpy(xyxy).to(feature_maps[0].device)
+        pooled = [pool_boxes(level, boxes, input_wh[0] / level.shape[3]) for level in feature_maps]
+        return torch.cat(pooled, dim=1)
+
+    def _start_with(self, labels: tuple[str, ...]) -> None:
+        try:
+            distinct(labels)
+        except VocabularyError as error:
+            raise DetectorError(f"detector.vocabulary: {error}") from error
+        try:
+            self.set_vocabulary(labels)
+        except VocabularyError as error:
+            logging.getLogger(__name__).warning(
+                "%s looks for the %d labels that it was saved with: %s",
+                self.name,
+                len(self.labels),
+                error,
+            )
+
+    def _look_for(self, labels: tuple[str, ...]) -> None:
+        network = _open_network(self._predictor)
+        if network is None:
+            super()._look_for(labels)
+        embeddings = _embed(network, labels)
+        if isinstance(network, YOLOEModel):
+            network.set_classes(list(labels), embeddings)
+        else:
+            network.txt_feats = embeddings
+            network.model[-1].nc = len(labels)
+        self._predictor.model.backend.names = dict(enumerate(labels))
+
+
+def quantization(compute: Compute) -> int | None:
+    """Bits of the weights, as ultralytics is told; None for those that they have."""
+    return 16 if compute.dtype is torch.float16 else None
+
+
+def model_path(model: str) -> Path:
+    """Path of the model: an embedded one by name, or a file.
+
+    Raises:
+        DetectorError: If there is no such file, or ultralytics does not run its kind.
+        WeightsError: If an embedded model is missing or damaged.
+    """
+    if model in CATALOG:
+        if CATALOG[model].kind != "detector":
+            raise DetectorError(f"detector.model: {model} is a {CATALOG[model].kind}")
+        return next(weights.locate(model).glob("*.onnx"))
+    path = expand(model)
+    if path.suffix not in SUFFIXES:
+        raise DetectorError(
+            f"detector.model: {model!r} is neither an embedded model "
+            f"(`mrmllm models list`) nor a {', '.join(SUFFIXES)} file"
+        )
+    if not path.is_file():
+        raise DetectorError(f"detector.model: there is no file {path}")
+    return path
+
+
+def to_letterbox(
+    xyxy: np.ndarray,
+    resolution_wh: tuple[int, int],
+    input_wh: tuple[int, int],
+    stretched: bool = False,
+) -> np.ndarray:
+    """Move boxes from the image into the network's input.
+
+    ultralytics scales the image to fit and centres it, or stretches it for RT-DETR.
+
+    Args:
+        xyxy: (N, 4) boxes in pixels of the image.
+        resolution_wh: Size of the image.
+        input_wh: Size of the network's input.
+        stretched: Whether the image fills the input, whatever its shape.
+
+    Returns:
+        (N, 4) float32 boxes in pixels of the input.
+    """
+    image_wh, target_wh = np.array(resolution_wh), np.array(input_wh)
+    scale = target_wh / image_wh
+    if not stretched:
+        scale = np.full(2, scale.min())
+    offset = (target_wh - image_wh * scale) / 2
+    return (xyxy * np.tile(scale, 2) + np.tile(offset, 2)).astype(np.float32)
+
+
+def mask_in_image(
+    input_mask: np.ndarray, xyxy: np.ndarray, resolution_wh: tuple[int, int]
+) -> Mask:
+    """Take an object's mask from the network's letterboxed input into the image.
+
+    Args:
+        input_mask: (h, w) uint8 in the size of the input, 1 inside.
+        xyxy: (4,) the object's box in pixels of the image; nothing outside of it is inside.
+        resolution_wh: Size of the image.
+    """
+    whole_pixels = np.hstack([np.floor(xyxy[:2]), np.ceil(xyxy[2:])])
+    region = whole_pixels.clip(0, np.tile(resolution_wh, 2))
+    left, top, width, height = (*region[:2].astype(int), *(region[2:] - region[:2]).astype(int))
+    if min(width, height) == 0:
+        return Mask.empty()
+    [in_input] = to_letterbox(region[None], resolution_wh, input_mask.shape[::-1])
+    scale = (in_input[2:] - in_input[:2]) / (width, height)
+    # Pixels are meant at their centres.
+    to_input = np.column_stack([np.diag(scale), in_input[:2] + (scale - 1) / 2])
+    inside = cv2.warpAffine(
+        input_mask,
+        to_input,
+        (int(width), int(height)),
+        # Rounded, so that what is more inside than outside is inside.
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return Mask(inside.astype(bool), int(left), int(top))
+
+
+def _task(path: Path) -> str | None:
+    """What the file says it does; a .pt file says so itself when it is loaded."""
+    if path.suffix == ".pt":
+        return None
+    return BaseBackend.read_metadata(path).get("task", "detect")
+
+
+def _raw_objects(rows: torch.Tensor, xyxy: torch.Tensor | None = None) -> RawObjects:
+    """Unchecked objects of (N, 6 or more) rows: box, score, class id.
+
+    Args:
+        rows: What ultralytics makes of the network's output.
+        xyxy: (N, 4) boxes in pixels of the image, where those of the rows are in others.
+    """
+    boxes = rows[:, :4] if xyxy is None else xyxy
+    return RawObjects(*(part.cpu().numpy() for part in (boxes, rows[:, 4], rows[:, 5])))
+
+
+def _unclipped(
+    xyxy: torch.Tensor, input_hw: tuple[int, int], image_hw: tuple[int, int]
+) -> torch.Tensor:
+    """(N, 4) boxes of the network's input in pixels of the image, as far as they reach."""
+    corners = xyxy.reshape(-1, 2)
+    # Of a box with centre and size ultralytics does not clip the centre.
+    points = ops.scale_boxes(input_hw, torch.cat([corners, corners], 1), image_hw, xywh=True)
+    return points[:, :2].reshape(-1, 4)
+
+
+def _broken_scores(output: torch.Tensor, classes: int | None) -> list[int]:
+    """Number of objects with a NaN score in each image: no threshold lets them through.
+
+    Args:
+        output: (B, 4 + classes or more, N), or (B, N, 6 or more) where `classes` is None.
+        classes: Number of classes that have a score each.
+    """
+    scores = output[..., 4] if classes is None else output[:, 4 : 4 + classes].amax(1)
+    return scores.isnan().sum(1).tolist()
+
+
+def _masks(
+    input_masks: torch.Tensor, xyxy: np.ndarray, resolution_wh: tuple[int, int]
+) -> tuple[Mask, ...]:
+    """Masks in the image of objects with these boxes, from (N, h, w) ones in the input."""
+    return tuple(
+        mask_in_image(input_mask, box, resolution_wh)
+        for input_mask, box in zip(input_masks.byte().cpu().numpy(), xyxy, strict=True)
+    )
+
+
+def _open_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:
+    """The network that runs, if its labels can be changed."""
+    network = getattr(predictor.model, "model", None)
+    if not isinstance(network, (WorldModel, YOLOEModel)):
+        return None
+    head = network.model[-1]
+    prompt_free = hasattr(head, "lrpc") or getattr(head, "is_fused", False)
+    return None if prompt_free else network
+
+
+def _embed(network: WorldModel | YOLOEModel, labels: tuple[str, ...]) -> torch.Tensor:
+    """(1, L, d) embeddings of the labels by the network's own text encoder."""
+    _check_text_encoder(network)
+    try:
+        return network.get_text_pe(list(labels))
+    except Exception as error:
+        # Each text encoder fails in its own way.
+        raise VocabularyError(
+            f"the text encoder fails on {', '.join(labels)}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _check_text_encoder(network: WorldModel | YOLOEModel) -> None:
+    """Raise `VocabularyError` where ultralytics would install or download."""
+    if importlib.util.find_spec("clip") is None:
+        raise VocabularyError(
+            "other labels need the Python package clip: "
+            "`pip install git+https://github.com/ultralytics/CLIP.git`"
+        )
+    if isinstance(network, WorldModel):
+        folder = WEIGHTS_DIR / "clip"
+        paths = [folder / "ViT-B-32.pt"]
+        fetch = f"import clip; clip.load('ViT-B/32', download_root='{folder}')"
+    else:
+        name = "mobileclip2_b.ts" if "mobileclip2" in network.text_model else "mobileclip_blt.ts"
+        paths = [Path(name), WEIGHTS_DIR / name]
+        fetch = (
+            "from ultralytics.utils.downloads import attempt_download_asset; "
+            f"attempt_download_asset('{name}')"
+        )
+    if not any(path.is_file() for path in paths):
+        raise VocabularyError(
+            f"other labels need the text encoder {paths[-1]}; where there is a network, get it "
+            f'with `python3 -c "{fetch}"`'
+        )
+
+
+def _make_predictor(
+    model: ultralytics.YOLO, settings: DetectorSettings, compute: Compute
+) -> BasePredictor:
+    """A predictor that keeps the maps that features are pooled from."""
+
+    class FeaturePredictor(model.task_map[model.task]["predictor"]):
+        feature_maps: tuple[torch.Tensor, ...] = ()
+        input_wh: tuple[int, int] = (0, 0)
+        max_detections: int = _MOST_RAW
+        named: bool = False
+
+        def inference(self, im: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            outputs = super().inference(im, *args, **kwargs)
+            self.input_wh = (im.shape[3], im.shape[2])
+            # The second output of a segmentation model holds what its masks are made of.
+            with_maps = self.model.format == "onnx" and model.task != "segment"
+            if with_maps and isinstance(outputs, (list, tuple)):
+                self.feature_maps = tuple(o for o in outputs[1:2] if o.ndim == 4)
+            return outputs
+
+        def keep_maps(self, _head: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            # YOLOE puts its text embeddings behind the maps.
+            self.feature_maps = tuple(level for level in inputs[0] if level.ndim == 4)
+
+        def postprocess(self, preds: Any, img: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            output = preds
+            while not isinstance(output, torch.Tensor):
+                output = output[0]
+            classes = self.scored_classes(preds, output)
+            # Counted before: ultralytics changes the output.
+            broken = _broken_scores(output, classes)
+            if not self.named:
+                self.name_classes(classes)
+            results = super().postprocess(preds, img, *args, **kwargs)
+            for result, count in zip(results, broken, strict=True):
+                result.dropped = getattr(result, "dropped", Counter())
+                result.dropped += Counter({BAD_SCORE: count})
+            return results
+
+        def construct_result(
+            self, pred: torch.Tensor, img: torch.Tensor, orig_img: np.ndarray, *args: Any
+        ) -> Results:
+            # Before ultralytics clips an infinite edge to that of the image.
+            boxes = _unclipped(pred[:, :4], img.shape[2:], orig_img.shape[:2])
+            checked = _raw_objects(pred, boxes).check(self.model.names, orig_img.shape[1::-1])
+            kept = pred[checked.indices[: self.max_detections]]
+            result = super().construct_result(kept, img, orig_img, *args)
+            result.dropped = checked.dropped
+            return result
+
+        def scored_classes(self, preds: Any, output: torch.Tensor) -> int | None:
+            """Number of classes that have a score each; None where only the best one has."""
+            end_to_end = getattr(self.model, "end2end", False)
+            if end_to_end or self.scale_fill or output.shape[-1] == 6:
+                return None
+            others = 0
+            if model.task == "segment":
+                protos = preds[0][1] if isinstance(preds[0], tuple) else preds[1]
+                others = protos.shape[1]
+            elif model.task == "pose":
+                others = math.prod(self.model.kpt_shape)
+            return output.shape[1] - 4 - others
+
+        def name_classes(self, classes: int | None) -> None:
+            """Make the names of the classes printable; raise where one is missing."""
+            backend = self.model.backend
+            if classes is None and self.model.format == "pt":
+                classes = backend.model.model[-1].nc
+            # Without names ultralytics makes up 999.
+            named = backend.metadata.get("names") if self.model.format != "pt" else backend.names
+            backend.names = class_labels(backend.names if named else {}, classes)
+            self.named = True
+
+    overrides = {
+        "mode": "predict",
+        "task": model.task,
+        "model": model.model_name,
+        "device": _device(model.model_name, compute),
+        "quantize": quantization(compute),
+        "save": False,
+        "verbose": False,
+    }
+    predictor = FeaturePredictor(overrides={**model.overrides, **overrides})
+    predictor.setup_model(model=model.model, verbose=False)
+    if predictor.model.format == "pt":
+        # On the predictor's own copy, whose layers are fused.
+        predictor.model.backend.model.model[-1].register_forward_pre_hook(predictor.keep_maps)
+    if predictor.model.format == "onnx" and compute.threads:
+        _bound_threads(predictor.model, model.model_name, compute.threads)
+    return predictor
+
+
+def _device(path: str, compute: Compute) -> str:
+    """The device, or the processor where ONNX Runtime has no CUDA."""
+    if Path(path).suffix == ".onnx" and compute.device.type == "cuda":
+        import onnxruntime
+
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            logging.getLogger(__name__).warning(
+                "%s runs on the processor: onnxruntime has no CUDA; install onnxruntime-gpu, or "
+                "name a .pt or .engine model",
+                path,
+            )
+            return "cpu"
+    # Several processes that train on one machine have processors with numbers.
+    return "cpu" if compute.device.type == "cpu" else str(compute.device)
+
+
+def _bound_threads(network: Any, path: str, threads: int) -> None:
+    """Open an ONNX model again with a bound on its threads, which `YOLO` has no setting for."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    loaded = network.backend
+    network.backend = type(loaded)(path, loaded.device, loaded.fp16, session_options=options)
+    network.backend.names = loaded.names

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detections and answers on real images, against what people see in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.datasets.example import Example
+from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, OF_ANSWERS, OF_DETECTIONS
+from mrmllm_ros.evaluation.accuracy import accuracy_on
+from mrmllm_ros.evaluation.average_precision import AveragePrecision, Matches
+from mrmllm_ros.evaluation.frames import enrich
+from mrmllm_ros.evaluation.labelled_images import LabelledImages
+from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+
+
+class LabelledDetectionsSuite(Suite):
+    """Average precision."""
+
+    name = "labelled detections"
+    title = "boxes on real frames and photographs, labelled by hand"
+    variants = OF_DETECTIONS
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+        """See `Suite.run`."""
+        examples = self._images.examples
+        if variant == DETECTOR_ALONE:
+            found = [each.perception.candidates for each in examples]
+        else:
+            found = [each.fused for each in enrich(answerer, examples)]
+        matches = Matches(self._images.annotations.truth, found)
+        statistics = {"AP50": AveragePrecision(matches), "AP": AveragePrecision(matches, "AP")}
+        return Outcome(len(examples), statistics)
+
+
+class LabelledAnswersSuite(Suite):
+    """Accuracy by family of question."""
+
+    name = "labelled answers"
+    title = "questions about real frames and photographs, answered by hand"
+    variants = OF_ANSWERS
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+        """See `Suite.run`."""
+        return accuracy_on(answerer, self._examples, progress)
+
+    @property
+    def _examples(self) -> Sequence[Example]:
+        return self._images.examples
+
+
+class TrueBoxesSuite(LabelledAnswersSuite):
+    """Accuracy where nothing is missed: what is left to lose is not the detector's fault."""
+
+    name = "labelled answers, true boxes"
+    title = "the same questions, with the labelled boxes in place of the detector's"
+
+    @property
+    def _examples(self) -> Sequence[Example]:
+        return self._images.with_true_boxes

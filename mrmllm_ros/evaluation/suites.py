@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suites by the names that users call them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from mrmllm_ros.datasets.questions.vocabulary import vocabulary
+from mrmllm_ros.evaluation.average_precision import load_library
+from mrmllm_ros.evaluation.consistency import EVERY, ConsistencySuite, DamagedFrames
+from mrmllm_ros.evaluation.grounding import GroundingSuite
+from mrmllm_ros.evaluation.hallucination import HallucinationSuite
+from mrmllm_ros.evaluation.labelled_images import (
+    VIDEOS,
+    Annotations,
+    LabelledImages,
+    require_videos,
+)
+from mrmllm_ros.evaluation.labelled_suites import (
+    LabelledAnswersSuite,
+    LabelledDetectionsSuite,
+    TrueBoxesSuite,
+)
+from mrmllm_ros.evaluation.layout import SCENES, LayoutScenes, LayoutSuite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.weights import WeightsError, locate
+
+NAMES = ("layout", "consistency", "hallucination", "grounding", "labelled")
+
+
+def require_samples(names: Sequence[str]) -> None:
+    """Check that what the suites look at is there, before models are loaded.
+
+    Args:
+        names: Of `NAMES`.
+
+    Raises:
+        WeightsError: If a sample video is missing; names the command that fetches it.
+        EvaluationError: If the annotations cannot be read, or a library is missing.
+    """
+    if {"consistency", "labelled"} & set(names):
+        load_library()
+    if "consistency" in names:
+        locate("bikes")
+    if "labelled" in names:
+        require_videos()
+        Annotations.read()
+
+
+@dataclass(frozen=True, eq=False)
+class Suites:
+    """Makes suites that share scenes.
+
+    Attributes:
+        backbones: Perceive images.
+        scenes: Number of made-up scenes.
+        frame_step: Every how many frames of the video one is damaged.
+        progress: Called with a line where something is left out.
+    """
+
+    backbones: Backbones
+    scenes: int = SCENES
+    frame_step: int = EVERY
+    progress: Progress = field(default=print)
+
+    def of(self, names: Sequence[str]) -> list[Suite]:
+        """The suites of some names.
+
+        Args:
+            names: Of `NAMES`.
+
+        Raises:
+            WeightsError: If a sample video is missing; names the command that fetches it.
+            EvaluationError: If the annotations cannot be read.
+        """
+        return [suite for name in names for suite in self._of(name)]
+
+    def _of(self, name: str) -> list[Suite]:
+        if name == "layout":
+            return [LayoutSuite(self._layouts)]
+        if name == "grounding":
+            return [GroundingSuite(self._layouts)]
+        if name == "consistency":
+            video = locate("bikes") / VIDEOS["bikes"]
+            return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
+        if name == "labelled":
+            images = self._images
+            kinds = (LabelledDetectionsSuite, LabelledAnswersSuite, TrueBoxesSuite)
+            return [kind(images) for kind in kinds]
+        return self._hallucination()
+
+    def _hallucination(self) -> list[Suite]:
+        examples = self._layouts.examples
+        present = [example.perception.detections.labels for example in examples]
+        suites: list[Suite] = [HallucinationSuite(examples, present, vocabulary("evaluation"))]
+        try:
+            require_videos()
+        except WeightsError as error:
+            self.progress(f"hallucination: without the labelled images: {error}")
+            return suites
+        images = self._images
+        labelled = HallucinationSuite(
+            images.examples,
+            images.annotations.present,
+            images.annotations.labels,
+            "hallucination, labelled images",
+        )
+        return [*suites, labelled]
+
+    @cached_property
+    def _layouts(self) -> LayoutScenes:
+        return LayoutScenes(self.scenes)
+
+    @cached_property
+    def _images(self) -> LabelledImages:
+        return LabelledImages(Annotations.read(), self.backbones)

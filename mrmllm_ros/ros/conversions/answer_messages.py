@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to queries, answers and errors to responses."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from mrmllm_ros.action import Ask
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
+from mrmllm_ros.engine.question_worker import Query, SceneAnswer
+from mrmllm_ros.msg import Answer
+from mrmllm_ros.ros.conversions.detection_messages import detection_messages
+from mrmllm_ros.ros.conversions.headers import header_of
+from mrmllm_ros.srv import Query as QueryService
+
+R = TypeVar("R", QueryService.Response, Ask.Result)
+
+
+def query_from_request(request: QueryService.Request | Ask.Goal) -> Query:
+    """Read a request of srv/Query or a goal of action/Ask, which have the same fields."""
+    return Query(request.question, request.camera, request.max_age, request.max_new_tokens)
+
+
+def answer_message(answer: SceneAnswer) -> Answer:
+    """Make the message for an answer."""
+    frame = answer.about.scene.frame
+    header = header_of(frame)
+    cited = [i - 1 for i in answer.answer.cited]
+    return Answer(
+        header=header,
+        camera=frame.camera,
+        question=answer.query.text,
+        text=answer.answer.text,
+        confidence=answer.answer.confidence,
+        truncated=answer.answer.truncated,
+        detections=detection_messages(answer.about.reading.enriched, cited, header),
+        time_to_first_token=answer.time_to_first_token_s,
+        latency=answer.latency_s,
+    )
+
+
+def answered(answer: SceneAnswer, response: type[R]) -> R:
+    """The response, of srv/Query or action/Ask, that carries an answer."""
+    return response(success=True, error_code=int(ErrorCode.NONE), answer=answer_message(answer))
+
+
+def refused(error: QueryError, response: type[R]) -> R:
+    """The response, of srv/Query or action/Ask, that carries an error."""
+    return response(success=False, error_code=int(error.code), error_message=error.message)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image messages to and from (H, W, 3) uint8 arrays in BGR order."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from cv_bridge import CvBridge
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from mrmllm_ros.detection.images import ImageError, encode_image
+from mrmllm_ros.detection.pixel_encodings import (
+    HALF_CHROMA_YUV,
+    PACKED_YUV,
+    PIXEL_ENCODINGS,
+    PixelEncoding,
+    bgr_from_full_chroma_yuv,
+    bgr_from_half_chroma_yuv,
+    bgr_from_packed_yuv,
+    bgr_from_pixels,
+    check_encoding,
+)
+from mrmllm_ros.ros.conversions.compressed_images import bgr_from_compressed
+
+_BRIDGE = CvBridge()
+# Every cv_bridge converts these to the same colors; what else one converts differs by version.
+_BRIDGED = frozenset({"bgr8", "rgb8", "bgra8", "rgba8", "mono8"})
+
+
+def bgr_from_image(message: Image) -> np.ndarray:
+    """Decode an image of any gray or color encoding, as cv_bridge does it.
+
+    Padding at the end of rows (`step`) is cut off. `step` of an image in planes is that of the
+    plane of luma.
+
+    Returns:
+        (H, W, 3) uint8 in BGR order.
+
+    Raises:
+        ImageError: If the image is empty, shorter than it says, of an unknown encoding, of one
+            without colors, or of a size that its encoding does not allow.
+    """
+    encoding = message.encoding
+    check_encoding(encoding)
+    if encoding in _BRIDGED:
+        return _BRIDGE.imgmsg_to_cv2(_packed(message), "bgr8")
+    if encoding in PIXEL_ENCODINGS:
+        return bgr_from_pixels(_pixels(message, PIXEL_ENCODINGS[encoding]), encoding)
+    if encoding in PACKED_YUV:
+        _check_even(message, "width")
+        shape = (message.height, message.width, 2)
+        return bgr_from_packed_yuv(rows_of(message, 2).reshape(shape), encoding)
+    if encoding in HALF_CHROMA_YUV:
+        _check_even(message, "width", "height")
+        half_rows = _plane(message, message.height * 3 // 2, message.width)
+        return bgr_from_half_chroma_yuv(half_rows, encoding)
+    luma = _plane(message, message.height, message.width)
+    start, step = message.step * message.height, 2 * message.step
+    chroma = _plane(message, message.height, 2 * message.width, start, step)
+    return bgr_from_full_chroma_yuv(luma, chroma.reshape(*luma.shape, 2))
+
+
+def bgr_from_message(message: Image | CompressedImage) -> np.ndarray:
+    """Decode a raw or a compressed image.
+
+    Returns:
+        (H, W, 3) uint8 in BGR order.
+
+    Raises:
+        ImageError: If the image cannot be used.
+    """
+    if isinstance(message, CompressedImage):
+        return bgr_from_compressed(message)
+    return bgr_from_image(message)
+
+
+def image_from_bgr(bgr: np.ndarray, header: Header) -> Image:
+    """Make a `bgr8` image message.
+
+    Args:
+        bgr: (H, W, 3) uint8.
+        header: Taken over as it is.
+    """
+    height, width = bgr.shape[:2]
+    message = Image(
+        header=header, height=height, width=width, encoding="bgr8", is_bigendian=0, step=width * 3
+    )
+    # An array is taken over as it is; bytes would be checked one by one.
+    message.data = array.array("B", np.ascontiguousarray(bgr).tobytes())
+    return message
+
+
+def jpeg_from_bgr(bgr: np.ndarray, header: Header, quality: int) -> CompressedImage:
+    """Make a JPEG-compressed image message.
+
+    Args:
+        bgr: (H, W, 3) uint8.
+        header: Taken over as it is.
+        quality: From 1 to 100.
+
+    Raises:
+        ImageError: If the image is empty or too large for a JPEG.
+    """
+    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
+    message.data = array.array("B", encode_image(bgr, ".jpg", quality))
+    return message
+
+
+def rows_of(message: Image, pixel_bytes: int) -> np.ndarray:
+    """The bytes of an image, without what is behind the pixels of each row.
+
+    Args:
+        message: Any image.
+        pixel_bytes: Size of a pixel.
+
+    Returns:
+        (H, W * pixel_bytes) uint8, a view of the message's data.
+
+    Raises:
+        ImageError: If the image is empty or shorter than it says.
+    """
+    return _plane(message, message.height, message.width * pixel_bytes)
+
+
+def _plane(
+    message: Image, rows: int, row_bytes: int, start: int = 0, step: int | None = None
+) -> np.ndarray:
+    """Rows of an image's bytes.
+
+    Args:
+        message: Any image.
+        rows: Number of rows.
+        row_bytes: Bytes of a row that belong to pixels.
+        start: Position of the first row.
+        step: Distance from one row to the next; None for that of the message.
+
+    Returns:
+        (rows, row_bytes) uint8, a view of the message's data.
+
+    Raises:
+        ImageError: If the image is empty or shorter than it says.
+    """
+    step = message.step if step is None else step
+    if message.width == 0 or message.height == 0:
+        raise ImageError(f"the image is empty: {message.width} x {message.height} pixels")
+    if step < row_bytes:
+        raise ImageError(
+            f"step is {step} bytes, but {message.width} pixels of {message.encoding} "
+            f"take {row_bytes}"
+        )
+    # The last row may lack its padding.
+    needed = start + step * (rows - 1) + row_bytes
+    if len(message.data) < needed:
+        raise ImageError(
+            f"the image has {len(message.data)} bytes, but {message.height} rows of "
+            f"{message.step} bytes take {needed}"
+        )
+    data = np.frombuffer(message.data, np.uint8)[start:]
+    return np.lib.stride_tricks.as_strided(data, (rows, row_bytes), (step, 1), writeable=False)
+
+
+def _packed(message: Image) -> Image:
+    """The image without padding, which not every cv_bridge skips, and checked, which none does."""
+    rows = rows_of(message, PIXEL_ENCODINGS[message.encoding].pixel_bytes)
+    packed = Image(
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        # The byte order means nothing where a value is one byte.
+        is_bigendian=0,
+        step=rows.shape[1],
+    )
+    padded = len(message.data) != rows.size
+    packed.data = array.array("B", rows.tobytes()) if padded else message.data
+    return packed
+
+
+def _pixels(message: Image, encoding: PixelEncoding) -> np.ndarray:
+    """(H, W) or (H, W, C) array in the machine's byte order."""
+    rows = np.ascontiguousarray(rows_of(message, encoding.pixel_bytes))
+    stored = encoding.dtype.newbyteorder(">" if message.is_bigendian else "<")
+    values = rows.view(stored).astype(encoding.dtype, copy=False)
+    if encoding.channels == 1:
+        return values
+    return values.reshape(message.height, message.width, encoding.channels)
+
+
+def _check_even(message: Image, *sides: str) -> None:
+    for side in sides:
+        if getattr(message, side) % 2:
+            raise ImageError(
+                f"{message.encoding} stores colors for pairs of pixels, but the {side} is "
+                f"{getattr(message, side)}; choose an even {side} in the camera driver"
+            )

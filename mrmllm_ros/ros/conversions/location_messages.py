@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where objects are in space, into and out of `Detection` messages."""
+
+from __future__ import annotations
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+
+from mrmllm_ros.localization.localizer import Location
+from mrmllm_ros.msg import Detection, DetectionArray
+
+
+def set_location(
+    detection: Detection, location: Location | None, to_frame: np.ndarray | None = None
+) -> None:
+    """Write an object's location into its message; None clears it.
+
+    Args:
+        detection: The message.
+        location: In the camera's frame.
+        to_frame: (4, 4), from the camera's frame to that of the pose; None keeps the camera's.
+
+    The size stays along the axes of the camera, which the orientation gives.
+    """
+    detection.has_pose = location is not None
+    detection.pose, detection.size, detection.distance = Pose(), Vector3(), 0.0
+    if location is None:
+        return
+    center = location.center
+    detection.distance = float(np.linalg.norm(center))
+    detection.size = Vector3(**dict(zip("xyz", location.size.tolist(), strict=True)))
+    if to_frame is not None:
+        center = to_frame[:3, :3] @ center + to_frame[:3, 3]
+        rotation = quaternion_from_matrix(to_frame[:3, :3]).tolist()
+        detection.pose.orientation = Quaternion(**dict(zip("xyzw", rotation, strict=True)))
+    detection.pose.position = Point(**dict(zip("xyz", center.tolist(), strict=True)))
+
+
+def matrix_from_quaternion(rotation: Quaternion) -> np.ndarray:
+    """(3, 3) float64, the matrix of a unit quaternion."""
+    x, y, z, w = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    # Rodrigues' formula.
+    return np.eye(3) + 2 * (w * cross + cross @ cross)
+
+
+def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
+    """(4,) float64, x, y, z, w of a (3, 3) rotation."""
+    # The quaternion is the eigenvector of the greatest eigenvalue (Bar-Itzhack, 2000).
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    symmetric = np.array(
+        [
+            [a - e - i, b + d, c + g, h - f],
+            [b + d, e - a - i, f + h, c - g],
+            [c + g, f + h, i - a - e, d - b],
+            [h - f, c - g, d - b, a + e + i],
+        ]
+    )
+    quaternion = np.linalg.eigh(symmetric)[1][:, -1]
+    return quaternion if quaternion[3] >= 0 else -quaternion
+
+
+def distance_of(detection: Detection) -> float:
+    """Meters from the camera to an object that has a pose, whatever the frame of the pose.
+
+    Without `distance` in the message the pose is in the camera's frame.
+    """
+    position = detection.pose.position
+    meters = detection.distance or np.linalg.norm((position.x, position.y, position.z))
+    return float(np.float32(meters))
+
+
+def distances_of(message: DetectionArray) -> dict[str, float]:
+    """Distances of the tracked objects with a known pose that is a place.
+
+    Returns:
+        Meters from the camera to the middle of the object's visible side, by track id.
+    """
+    distances = {d.track_id: distance_of(d) for d in message.detections if d.has_pose}
+    return {track: meters for track, meters in distances.items() if track and np.isfinite(meters)}

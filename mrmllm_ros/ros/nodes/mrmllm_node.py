@@ -1,0 +1,528 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera images to detections, and questions about them to answers."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.action import CancelResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecyclePublisher
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.task import Future as RclpyFuture
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
+
+from mrmllm_ros.action import Ask
+from mrmllm_ros.compute import Compute, DeviceUse, free_memory
+from mrmllm_ros.detection.images import ImageError
+from mrmllm_ros.detection.raw_objects import describe_dropped
+from mrmllm_ros.detection.stamps import StampSequence
+from mrmllm_ros.detection.tracker import Tracker
+from mrmllm_ros.engine.engine import Engine, Handlers
+from mrmllm_ros.engine.metrics import EngineStatistics
+from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
+from mrmllm_ros.engine.question_worker import PendingAnswer, SceneAnswer
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.msg import Answer, DetectionArray
+from mrmllm_ros.ros.conversions.answer_messages import (
+    answer_message,
+    answered,
+    query_from_request,
+    refused,
+)
+from mrmllm_ros.ros.conversions.detection_messages import (
+    detection_array_from_enriched,
+    detection_array_from_scene,
+)
+from mrmllm_ros.ros.conversions.diagnostic_messages import (
+    Condition,
+    DiagnosticsSettings,
+    EngineDiagnostics,
+)
+from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.image_messages import bgr_from_message
+from mrmllm_ros.ros.conversions.location_messages import distances_of
+from mrmllm_ros.ros.nodes.detection_output import (
+    DetectionOutput,
+    LabelOutput,
+    vision_msgs_setting,
+)
+from mrmllm_ros.ros.nodes.diagnostics_publisher import DiagnosticsPublisher
+from mrmllm_ros.ros.nodes.image_input import (
+    check_camera_names,
+    image_transport_setting,
+    subscribe_to_images,
+)
+from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting, waits_for_clock
+from mrmllm_ros.ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.ros.nodes.requests import Requests, TrackedActionServer
+from mrmllm_ros.settings import group, setting
+from mrmllm_ros.srv import Query, SetVocabulary
+
+T = TypeVar("T")
+
+# Of requests that come at once, those beyond the depth would be lost without a word.
+_REQUESTS = QoSProfile(depth=1000)
+
+# How long the log keeps quiet after a failure that may come with every image.
+_LOG_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class MrmllmSettings(Settings):
+    """Parameters of `mrmllm_node`."""
+
+    cameras: tuple[str, ...] = setting(
+        ("camera",),
+        "Names of the cameras, as queries and messages give them. With several, each has its "
+        "topics in a namespace of its name.",
+    )
+    image_transport: str = image_transport_setting()
+    input_timeout_s: float = input_timeout_setting()
+    vision_msgs: bool = vision_msgs_setting()
+    diagnostics: DiagnosticsSettings = group(DiagnosticsSettings)
+
+    def __post_init__(self) -> None:
+        """Check the names, too, which become parts of topic names.
+
+        Raises:
+            SettingsError: If a value is refused.
+        """
+        super().__post_init__()
+        check_camera_names(self.cameras)
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedImage:
+    """An image message, its camera, and when it came in nanoseconds of the node's clock."""
+
+    camera: str
+    message: Image | CompressedImage
+    received_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class CameraOutputs:
+    """Where the results on one camera go."""
+
+    detections: DetectionOutput
+    enriched: DetectionOutput
+    answers: LifecyclePublisher[Answer]
+
+
+class MrmllmNode(ManagedNode[MrmllmSettings]):
+    """Detects in every image that it can keep up with and answers questions about the newest.
+
+    Subscribes to `image_raw` or `image_raw/compressed`, and to `detections_3d` of a localizer;
+    publishes `detections`, `enriched_detections`, `answers` and `/diagnostics`; offers the
+    services `query`, `set_vocabulary` and `enable`, and the action `ask`. With several cameras
+    each has its topics in a namespace of its own, so that a visualizer or localizer in that
+    namespace goes with the camera.
+    """
+
+    settings_class = MrmllmSettings
+
+    def __init__(self) -> None:
+        super().__init__("mrmllm_node")
+        self._models: Models | None = None
+        self._has_loaded = False
+        self._entities = ExitStack()
+        self._engine: Engine[ReceivedImage] | None = None
+        # What is there while the node is active.
+        self._active = ExitStack()
+        self._track_numbers = itertools.count(1)
+        self._asked: dict[bytes, PendingAnswer] = {}
+        self._requests = Requests()
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        self._load()
+        self._outputs = {
+            camera: CameraOutputs(
+                detections=self._make_detection_output(camera, "detections"),
+                enriched=self._make_detection_output(camera, "enriched_detections"),
+                answers=self._make_answer_publisher(camera),
+            )
+            for camera in self.settings.cameras
+        }
+        self._labels = LabelOutput(self, vision_msgs=self.settings.vision_msgs)
+        self._entities.callback(self._labels.destroy)
+        # Reentrant: while one question waits for its answer, images and other questions come in.
+        self._requests = Requests()
+        tracked = self._requests.tracked
+        self._make_service(Query, "query", tracked(self._on_query))
+        self._make_service(SetVocabulary, "set_vocabulary", tracked(self._on_set_vocabulary))
+        self._make_service(SetBool, "enable", self._on_enable)
+        ask = TrackedActionServer(
+            self,
+            Ask,
+            "ask",
+            self._on_ask,
+            self._requests,
+            callback_group=ReentrantCallbackGroup(),
+            cancel_callback=self._on_cancel,
+            goal_service_qos_profile=_REQUESTS,
+            result_service_qos_profile=_REQUESTS,
+            cancel_service_qos_profile=_REQUESTS,
+        )
+        self._entities.callback(ask.destroy)
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        if self._models is None:
+            self._load()
+        self._engine = Engine(
+            self._models,
+            self.settings,
+            trackers={
+                camera: Tracker(self.settings.tracking, self._track_numbers)
+                for camera in self.settings.cameras
+            },
+            now_ns=self._now_ns,
+            handlers=Handlers(
+                decode=self._decode,
+                on_scene=self._on_scene,
+                on_enriched=self._on_enriched,
+                on_answer=self._on_answer,
+                on_unusable=self._on_unusable,
+                on_error=self._on_failure,
+                explain=self._explain_silence,
+            ),
+        )
+        self._stamps = {camera: StampSequence() for camera in self.settings.cameras}
+        self._engine.start()
+        self._watch = InputWatch(self, self.settings.input_timeout_s)
+        self._active.callback(self._watch.destroy)
+        for camera in self.settings.cameras:
+            self._subscribe(camera)
+        self._publish_labels()
+        self._conditions = EngineDiagnostics(self._condition())
+        diagnostics = DiagnosticsPublisher(
+            self, self.settings.diagnostics.period_s, self._statuses
+        )
+        self._active.callback(diagnostics.destroy)
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`. Lets go of the models: the GPU is free for others."""
+        self._active.close()
+        self._stop_engine()
+        self._unload()
+
+    async def drain(self) -> None:
+        """See `ManagedNode.drain`."""
+        await self._requests.finish(self)
+
+    def release(self) -> None:
+        """See `ManagedNode.release`."""
+        self._entities.close()
+        self._unload()
+
+    def reconfigure(self) -> None:
+        """See `ManagedNode.reconfigure`."""
+        if self._engine is not None:
+            self._engine.configure(self.settings)
+            self._watch.timeout_s = self.settings.input_timeout_s
+            self._publish_labels()
+
+    def _load(self) -> None:
+        settings = self.settings
+        self._has_loaded = True
+        self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
+        self._models = Models.load(settings)
+        self._device = Compute.from_settings(settings.compute).device
+        detector, answerer = self._models.detector, self._models.answerer
+        self.get_logger().info(
+            f"detections by {detector.name}, answers by {answerer.name} ({answerer.state}), on "
+            f"{self._device}"
+        )
+
+    def _stop_engine(self) -> None:
+        # Its name ends with this function: while it lasts, memory cannot be freed.
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop()
+            self._log_statistics(engine.statistics())
+
+    def _unload(self) -> None:
+        # To free memory takes a second on a busy machine, and whoever shuts the node down waits.
+        if self._has_loaded:
+            self._models = None
+            free_memory()
+            self._has_loaded = False
+
+    def _topic(self, camera: str, name: str) -> str:
+        return name if len(self.settings.cameras) == 1 else f"{camera}/{name}"
+
+    def _subscribe(self, camera: str) -> None:
+        images = subscribe_to_images(
+            self,
+            self.settings.image_transport,
+            partial(self._on_image, camera),
+            self._topic(camera, "image_raw"),
+        )
+        self._watch.add(_input_name(camera), images)
+        located = self.create_subscription(
+            DetectionArray,
+            self._topic(camera, "detections_3d"),
+            partial(self._on_located, camera),
+            QoSProfile(depth=5),
+        )
+        for subscription in (images, located):
+            self._active.callback(self.destroy_subscription, subscription)
+        self.get_logger().info(f"camera {camera!r} on {images.topic_name}")
+
+    def _make_detection_output(self, camera: str, name: str) -> DetectionOutput:
+        output = DetectionOutput(
+            self, self._topic(camera, name), vision_msgs=self.settings.vision_msgs
+        )
+        self._entities.callback(output.destroy)
+        return output
+
+    def _make_answer_publisher(self, camera: str) -> LifecyclePublisher[Answer]:
+        publisher = self.create_lifecycle_publisher(
+            Answer,
+            self._topic(camera, "answers"),
+            10,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._entities.callback(self.destroy_lifecycle_publisher, publisher)
+        return publisher
+
+    def _make_service(self, service_type: type, name: str, callback: Callable) -> None:
+        service = self.create_service(
+            service_type,
+            name,
+            callback,
+            qos_profile=_REQUESTS,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        self._entities.callback(self.destroy_service, service)
+
+    def _explain_silence(self, camera: str) -> str:
+        return self._watch.explain(_input_name(camera))
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _publish_labels(self) -> None:
+        # Gone where the node was deactivated while a vocabulary was being set.
+        if self._models is None:
+            return
+        threshold = self.settings.detector.score_threshold
+        known = (*self._models.detector.labels, *self._models.answerer.labels)
+        self._labels.publish(tuple(dict.fromkeys(known)), threshold)
+
+    def _condition(self) -> Condition:
+        detector, answerer = self._models.detector, self._models.answerer
+        return Condition(
+            statistics=self._engine.statistics(),
+            at_s=time.monotonic(),
+            enabled=self._engine.enabled,
+            enrich_rate_hz=self.settings.enrich_rate_hz,
+            models={
+                "detector": detector.name,
+                "answerer": f"{answerer.name} ({answerer.state})",
+            },
+            device=DeviceUse.of(self._device),
+            inputs={camera: self._explain_silence(camera) for camera in self.settings.cameras},
+            waits_for_clock=waits_for_clock(self),
+        )
+
+    def _statuses(self) -> list[DiagnosticStatus]:
+        return self._conditions.statuses(self._condition(), self.settings.diagnostics)
+
+    def _log_statistics(self, statistics: EngineStatistics) -> None:
+        for camera, images in statistics.cameras.items():
+            self.get_logger().info(
+                f"inactive; of {images.received} images of camera {camera!r} {images.processed} "
+                f"were processed, {images.dropped} dropped, {images.unusable} unusable"
+            )
+
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+        stamp_ns, received_ns = nanoseconds(message.header.stamp), self._now_ns()
+        if stamp_ns == 0:
+            self.get_logger().warning(
+                "images carry no stamp: their age counts from their receipt", once=True
+            )
+        step_ns = self._stamps[camera].advance(stamp_ns or received_ns)
+        if step_ns < 0:
+            self.get_logger().warning(
+                f"stamps of camera {camera!r} jumped back by {-step_ns / 1e9:.1f} s: its tracks "
+                "start over"
+            )
+        self._engine.offer(camera, ReceivedImage(camera, message, received_ns))
+
+    def _on_located(self, camera: str, message: DetectionArray) -> None:
+        self._engine.measure(camera, nanoseconds(message.header.stamp), distances_of(message))
+
+    def _decode(self, received: ReceivedImage) -> Frame:
+        message = received.message
+        return Frame(
+            image=bgr_from_message(message),
+            camera=received.camera,
+            frame_id=message.header.frame_id,
+            stamp_ns=nanoseconds(message.header.stamp),
+            received_ns=received.received_ns,
+        )
+
+    def _on_scene(self, scene: Scene) -> None:
+        if scene.perception.dropped:
+            self._log_dropped(scene)
+        message = detection_array_from_scene(scene, self._models.detector.name)
+        self._outputs[scene.frame.camera].detections.publish(message)
+
+    def _log_dropped(self, scene: Scene) -> None:
+        log = self.get_logger()
+        text = (
+            f"dropped objects in an image of camera {scene.frame.camera!r}: "
+            f"{describe_dropped(scene.perception.dropped)}"
+        )
+        if scene.perception.invalid:
+            log.warning(text, throttle_duration_sec=_LOG_PERIOD_S)
+        else:
+            log.info(text, throttle_duration_sec=_LOG_PERIOD_S)
+
+    def _on_enriched(self, enriched: EnrichedScene) -> None:
+        name = f"{self._models.detector.name}+{self._models.answerer.name}"
+        message = detection_array_from_enriched(enriched, name)
+        self._outputs[enriched.scene.frame.camera].enriched.publish(message)
+
+    def _on_answer(self, answer: SceneAnswer) -> None:
+        camera = answer.about.scene.frame.camera
+        self._outputs[camera].answers.publish(answer_message(answer))
+
+    def _on_unusable(self, camera: str, error: ImageError) -> None:
+        self.get_logger().error(
+            f"unusable image of camera {camera!r}: {error}", throttle_duration_sec=_LOG_PERIOD_S
+        )
+
+    def _on_failure(self, error: Exception) -> None:
+        self.get_logger().error(
+            f"processing failed: {_trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
+        )
+
+    async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
+        try:
+            pending = self._running_engine().ask(query_from_request(request))
+            return answered(await self._done(pending.future), Query.Response)
+        except QueryError as error:
+            return refused(self._logged(error), Query.Response)
+        except Exception as error:
+            # It would end the executor, and the node with it.
+            return refused(self._unexpected(error), Query.Response)
+
+    async def _on_ask(self, goal: ServerGoalHandle) -> Ask.Result:
+        key = bytes(goal.goal_id.uuid)
+        try:
+            pending = self._running_engine().ask(
+                query_from_request(goal.request),
+                lambda text: goal.publish_feedback(Ask.Feedback(text=text)),
+            )
+            self._asked[key] = pending
+            if goal.is_cancel_requested:
+                self._engine.cancel(pending)
+            result = answered(await self._done(pending.future), Ask.Result)
+            goal.succeed()
+        except QueryError as error:
+            result = refused(self._logged(error), Ask.Result)
+            if goal.is_cancel_requested:
+                goal.canceled()
+            else:
+                goal.abort()
+        except Exception as error:
+            # rclpy would abort the goal too, but without a reason.
+            result = refused(self._unexpected(error), Ask.Result)
+            goal.abort()
+        finally:
+            self._asked.pop(key, None)
+        return result
+
+    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        pending = self._asked.get(bytes(goal.goal_id.uuid))
+        if pending is not None and self._engine is not None:
+            self._engine.cancel(pending)
+        return CancelResponse.ACCEPT
+
+    async def _on_set_vocabulary(
+        self, request: SetVocabulary.Request, response: SetVocabulary.Response
+    ) -> SetVocabulary.Response:
+        try:
+            await self._done(self._running_engine().set_vocabulary(request.labels))
+            response.success = True
+            self._publish_labels()
+            self.get_logger().info(f"vocabulary: {', '.join(request.labels)}")
+        except (MrmllmError, QueryError) as error:
+            response.message = str(error)
+            self.get_logger().warning(f"vocabulary not changed: {error}")
+        except Exception as error:
+            # Likewise.
+            response.message = str(self._unexpected(error))
+        return response
+
+    def _running_engine(self) -> Engine[ReceivedImage]:
+        if self._engine is None:
+            raise QueryError(ErrorCode.NOT_ACTIVE, "the node is not active (ros2 lifecycle set)")
+        return self._engine
+
+    def _unexpected(self, error: Exception) -> QueryError:
+        self.get_logger().error(f"a request failed: {_trace(error)}")
+        return QueryError(ErrorCode.INTERNAL, f"it failed: {error!r}; see the node's log")
+
+    def _logged(self, error: QueryError) -> QueryError:
+        self.get_logger().warning(f"no answer ({error.code.name}): {error}")
+        return error
+
+    async def _done(self, future: Future[T]) -> T:
+        done = RclpyFuture(executor=self.executor)
+
+        def finish(_: Future[T]) -> None:
+            done.set_result(True)
+            # Completed by another thread, the future does not resume us unless something else
+            # happens in the executor (ROS 2 Jazzy).
+            self.executor.wake()
+
+        future.add_done_callback(finish)
+        await done
+        return future.result()
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._engine is None:
+            response.message = "the node is not active (ros2 lifecycle set)"
+            return response
+        self._engine.enabled = request.data
+        response.success = True
+        response.message = f"perception is {'on' if request.data else 'off'}"
+        self.get_logger().info(response.message)
+        return response
+
+
+def _input_name(camera: str) -> str:
+    return f"image of camera {camera!r}"
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def main() -> int:
+    """Run the node."""
+    return spin(MrmllmNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Examples as the batches of tensors that the model and the losses take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from mrmllm_ros.datasets.example import Example, QuestionAnswer, Targets
+from mrmllm_ros.model.configuration_mrmllm import COLOURS
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.perception_head import REACH
+from mrmllm_ros.model.processing_mrmllm import ChatFormat, FrameBatch, MrMllmProcessor, TextBatch
+from mrmllm_ros.model.prompt import cited_ids
+
+T = TypeVar("T")
+
+_COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetBatch:
+    """What the perception head should say of the candidates of B scenes.
+
+    Attributes:
+        scores: (B, K) float32, NaN where unknown or where there is no candidate.
+        labels: (B, K) int64, indices into the batch's labels, -1 where unknown.
+        edge_shifts: (B, K, 4) float32 as in `PerceptionOutput`, NaN where unknown.
+        attributes: For each attribute, (B, K) int64 indices of values, -1 where unknown.
+        novelty: (B, K) float32, NaN where unknown.
+    """
+
+    scores: torch.Tensor
+    labels: torch.Tensor
+    edge_shifts: torch.Tensor
+    attributes: Mapping[str, torch.Tensor]
+    novelty: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatch:
+    """B scenes with questions, answers and what is to be perceived.
+
+    Attributes:
+        frames: The scenes.
+        preamble_ids: (P,) int64.
+        texts: Questions and answers.
+        wanted: (B, T) bool, tokens behind which a token of an answer comes.
+        next_ids: (W,) int64, those tokens, in the order of `wanted`.
+        targets: Of the perception head.
+    """
+
+    frames: FrameBatch
+    preamble_ids: torch.Tensor
+    texts: TextBatch
+    wanted: torch.Tensor
+    next_ids: torch.Tensor
+    targets: TargetBatch
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """The same on another device."""
+        return _moved(self, device)
+
+
+class Collator:
+    """Makes training batches.
+
+    Attributes:
+        processor: Makes batches of frames.
+        attributes: The values of each attribute that the head chooses from.
+    """
+
+    def __init__(
+        self,
+        processor: MrMllmProcessor,
+        language_model: LanguageModel,
+        attributes: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.processor = processor
+        self.attributes = attributes
+        self._language_model = language_model
+        self._with_objects = processor.chat
+        self._without_objects = ChatFormat(language_model, False, False)
+
+    def __call__(self, examples: Sequence[Example], with_prompt: bool = True) -> TrainingBatch:
+        """Make a batch.
+
+        Args:
+            examples: B examples.
+            with_prompt: Whether objects are written into the prompt.
+        """
+        self.processor.chat = self._with_objects if with_prompt else self._without_objects
+        if not with_prompt:
+            examples = [_without_unseen(example) for example in examples]
+        frames = frame_batch(self.processor, examples)
+        examples = [_within(*each) for each in zip(examples, frames.listed, strict=True)]
+        texts, wanted, next_ids = self._texts(examples)
+        return TrainingBatch(
+            frames=frames,
+            preamble_ids=self.processor.chat.preamble_ids,
+            texts=texts,
+            wanted=wanted,
+            next_ids=next_ids,
+            targets=self._targets(examples, frames),
+        )
+
+    def _texts(self, examples: Sequence[Example]) -> tuple[TextBatch, torch.Tensor, torch.Tensor]:
+        rows = [self._row(example.questions) for example in examples]
+        ids, owner, answers = (
+            pad_sequence([row[i] for row in rows], batch_first=True, padding_value=padding)
+            for i, padding in enumerate((0, -1, False))
+        )
+        # The token before one of an answer is where that is to be foreseen.
+        wanted = answers.roll(-1, 1)
+        wanted[:, -1:] = False
+        return TextBatch(ids, owner), wanted, ids[answers]
+
+    def _row(
+        self, questions: Sequence[QuestionAnswer]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Tokens of all texts about one scene, whose they are, and which are of an answer."""
+        ids, owner, answers = [], [], []
+        for i, question in enumerate(questions):
+            asked = self.processor.chat.question_ids(question.question)
+            answered = self._answer_ids(question.answer)
+            ids += [asked, answered]
+            owner += [i] * (len(asked) + len(answered))
+            answers += [False] * len(asked) + [True] * len(answered)
+        device = self.processor.chat.preamble_ids.device
+        none = torch.zeros(0, dtype=torch.int64, device=device)
+        return (
+            torch.cat(ids) if ids else none,
+            torch.tensor(owner, dtype=torch.int64, device=device),
+            torch.tensor(answers, dtype=torch.bool, device=device),
+        )
+
+    def _answer_ids(self, answer: str) -> torch.Tensor:
+        language_model = self._language_model
+        return language_model.tokenize(
+            language_model.plain(answer) + language_model.tokenizer.eos_token
+        )
+
+    def _targets(self, examples: Sequence[Example], frames: FrameBatch) -> TargetBatch:
+        objects = frames.objects
+        count, device = objects.scores.shape[1], objects.scores.device
+        index = {label: i for i, label in enumerate(objects.labels.names)}
+        all_targets = [_cut(_targets_of(example), count) for example in examples]
+
+        def floats(rows: Sequence[np.ndarray]) -> torch.Tensor:
+            tensors = [torch.from_numpy(np.float32(row)) for row in rows]
+            return _padded(tensors, count, torch.nan).to(device)
+
+        def indices(rows: Sequence[list[int]]) -> torch.Tensor:
+            tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
+            return _padded(tensors, count, -1).to(device)
+
+        return TargetBatch(
+            scores=floats([t.scores for t in all_targets]),
+            labels=indices([[index.get(label, -1) for label in t.labels] for t in all_targets]),
+            edge_shifts=floats(
+                [_edge_shifts(e, t.xyxy) for e, t in zip(examples, all_targets, strict=True)]
+            ),
+            attributes={
+                name: indices(
+                    [[_index(values, a.get(name)) for a in t.attributes] for t in all_targets]
+                )
+                for name, values in self.attributes.items()
+            },
+            novelty=floats([t.novelty for t in all_targets]),
+        )
+
+
+def frame_batch(processor: MrMllmProcessor, examples: Sequence[Example]) -> FrameBatch:
+    """Make a batch of frames; scenes with and without an image may be mixed.
+
+    Args:
+        processor: The model's.
+        examples: B examples.
+    """
+    seen = [example.visual is not None for example in examples]
+    device = processor.chat.preamble_ids.device
+    targets = [example.targets for example in examples if example.targets is not None]
+    return processor.batch(
+        [_with_features(processor, example) for example in examples],
+        [example.attributes[: example.perception.reported] for example in examples],
+        labels=sorted({label for target in targets for label in target.labels if label}),
+        visual=torch.stack([_tokens(processor, example) for example in examples]).to(device),
+        seen=torch.tensor(seen, device=device),
+    )
+
+
+def _within(example: Example, listed: int) -> Example:
+    """Without the questions whose answers cite what the limits of the prompt leave out.
+
+    Args:
+        example: An example.
+        listed: Number of objects that can be cited.
+    """
+    kept = (q for q in example.questions if max(cited_ids(q.answer), default=0) <= listed)
+    return replace(example, questions=tuple(kept))
+
+
+def _without_unseen(example: Example) -> Example:
+    """Without the questions whose answers only the prompt could tell.
+
+    Of a scene without an image, colours, states and distances reach the model in no other way, and
+    to ask for them would teach it to invent.
+    """
+    if example.visual is not None:
+        return example
+    unseen = {"attribute"}
+    if any("distance" in values for values in example.attributes):
+        unseen.add("nearest")
+    kept = (
+        q
+        for q in example.questions
+        if q.family not in unseen and not _COLOUR.search(f"{q.question} {q.answer}")
+    )
+    return replace(example, questions=tuple(kept))
+
+
+def _with_features(processor: MrMllmProcessor, example: Example) -> Any:
+    perception = example.perception
+    features = perception.features
+    if features is None:
+        features = torch.zeros(len(perception.candidates), processor.perception_width)
+    return replace(perception, features=features.float())
+
+
+def _tokens(processor: MrMllmProcessor, example: Example) -> torch.Tensor:
+    if example.visual is None:
+        return torch.zeros(processor.visual_shape)
+    return example.visual.float()
+
+
+def _targets_of(example: Example) -> Targets:
+    """The targets; unknown ones where there are none."""
+    if example.targets is not None:
+        return example.targets
+    count = len(example.perception.candidates)
+    unknown = np.full(count, np.nan, np.float32)
+    return Targets(
+        scores=unknown,
+        labels=("",) * count,
+        xyxy=np.full((count, 4), np.nan, np.float32),
+        attributes=({},) * count,
+        novelty=unknown,
+    )
+
+
+def _cut(targets: Targets, count: int) -> Targets:
+    return Targets(
+        scores=targets.scores[:count],
+        labels=targets.labels[:count],
+        xyxy=targets.xyxy[:count],
+        attributes=targets.attributes[:count],
+        novelty=targets.novelty[:count],
+    )
+
+
+def _edge_shifts(example: Example, xyxy: np.ndarray) -> np.ndarray:
+    """(K, 4) how far each edge should move, as far as it can."""
+    candidates = example.perception.candidates
+    boxes = candidates.xyxy[: len(xyxy)]
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2).clip(1e-3)
+    return ((xyxy - boxes) / sides).clip(-REACH, REACH)
+
+
+def _index(values: Sequence[str], value: str | None) -> int:
+    return values.index(value) if value in values else -1
+
+
+def _padded(rows: list[torch.Tensor], length: int, value: float) -> torch.Tensor:
+    """Stack rows, which are no longer than `length`, filled up to it."""
+    filler = torch.full((length, *rows[0].shape[1:]), value, dtype=rows[0].dtype)
+    return pad_sequence([filler, *rows], batch_first=True, padding_value=value)[1:]
+
+
+def _moved(value: T, device: torch.device) -> T:
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if is_dataclass(value):
+        return replace(
+            value, **{f.name: _moved(getattr(value, f.name), device) for f in fields(value)}
+        )
+    if isinstance(value, Mapping):
+        return {name: _moved(item, device) for name, item in value.items()}
+    return value

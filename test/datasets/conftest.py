@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+from training_fixtures import (  # noqa: F401
+    load_tiny,
+    make_answerer,
+    make_batches,
+    tiny,
+)

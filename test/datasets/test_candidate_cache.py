@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import torch
+
+from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+
+
+def test_batches_lose_nothing_and_keep_the_order():
+    made = list(batches(range(9)))
+    assert [item for batch in made for item in batch] == list(range(9))
+    assert max(map(len, made)) < 9
+    assert list(batches([])) == []
+
+
+def test_of_no_images_nothing_is_perceived(detector):
+    assert list(perceive([], detector, None)) == []
+
+
+def test_images_are_read_only_as_they_are_asked_for(detector):
+    read = []
+
+    def images():
+        for index in range(12):
+            read.append(index)
+            yield np.zeros((48, 64, 3), np.uint8)
+
+    next(perceive(images(), detector, None))
+    assert len(read) < 12
+
+
+def test_images_of_two_sizes_are_perceived_each_as_if_alone(detector, bus_image):
+    small = np.ascontiguousarray(bus_image[::2, ::2])
+    both = list(perceive([bus_image, small], detector, None))
+    [alone] = perceive([small], detector, None)
+    assert [each.perception.detections.resolution_wh for each in both] == [
+        image.shape[1::-1] for image in (bus_image, small)
+    ]
+    np.testing.assert_allclose(
+        both[1].perception.candidates.scores, alone.perception.candidates.scores, atol=1e-3
+    )
+    assert both[1].visual is None
+    assert not both[1].questions
+
+
+def test_what_is_stored_is_the_same_in_half_precision(detector, bus_image):
+    [seen] = perceive([bus_image], detector, None)
+    kept = stored(seen)
+    assert kept.perception.features.dtype == torch.float16
+    torch.testing.assert_close(
+        kept.perception.features.float(), seen.perception.features.float(), atol=1e-2, rtol=1e-2
+    )
+    assert kept.perception.candidates is seen.perception.candidates
+    assert kept.visual is None

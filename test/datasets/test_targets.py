@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from mrmllm_ros.datasets.targets import (
+    match_targets,
+    pseudo_labels,
+    unreported,
+    unsure_labels,
+)
+from mrmllm_ros.detection.detector import Perception
+
+BOX = (100, 100, 200, 300)
+SHIFTED = (105, 105, 205, 305)
+OTHER = (400, 100, 500, 200)
+
+
+class TestLabelsOfTheCleanImage:
+    @pytest.fixture
+    def clean(self, make_detections):
+        scores = (0.9, 0.4, 0.39, 0.15, 0.14)
+        return Perception.ranked(make_detections(*(("car", s, BOX) for s in scores)), 0.3)
+
+    def test_sure_objects_are_true_whatever_the_detector_reports(self, clean):
+        truth, unsure = pseudo_labels(clean), unsure_labels(clean)
+        assert truth.scores.tolist() == pytest.approx([0.9, 0.4])
+        assert unsure.scores.tolist() == pytest.approx([0.39, 0.15, 0.14])
+
+    def test_of_nothing_there_is_nothing(self, make_detections):
+        nothing = Perception.ranked(make_detections(), 0.3)
+        assert len(pseudo_labels(nothing)) == len(unsure_labels(nothing)) == 0
+
+
+class TestUnreported:
+    def test_of_nothing_nothing_is_missed(self, make_detections):
+        nothing, car = make_detections(), make_detections(("car", 0.9, BOX))
+        assert unreported(nothing, nothing) == unreported(nothing, car) == frozenset()
+        assert unreported(car, nothing) == {"car"}
+
+    def test_what_is_reported_elsewhere_or_by_another_name_is_missed(self, make_detections):
+        true = make_detections(("car", 0.9, BOX), ("dog", 0.9, OTHER))
+        assert unreported(true, make_detections(("car", 0.5, SHIFTED))) == {"dog"}
+        assert unreported(true, make_detections(("dog", 0.5, SHIFTED))) == {"car", "dog"}
+
+
+class TestMatching:
+    def test_nothing_matches_nothing(self, make_detections):
+        targets = match_targets(make_detections(), make_detections(), ())
+        assert targets.scores.shape == (0,)
+        assert targets.xyxy.shape == (0, 4)
+
+    def test_nothing_found_leaves_nothing_to_say(self, make_detections):
+        targets = match_targets(make_detections(), make_detections(("car", 0.9, BOX)), ("red",))
+        assert targets.labels == ()
+
+    def test_where_nothing_is_every_candidate_is_wrong(self, make_detections):
+        targets = match_targets(make_detections(("car", 0.9, BOX)), make_detections(), ())
+        assert targets.scores.tolist() == [0]
+        assert targets.labels == ("",)
+        assert np.isnan(targets.xyxy).all()
+        assert targets.attributes == ({},)
+
+    def test_a_candidate_gets_label_box_and_colour_of_its_object(self, make_detections):
+        found = make_detections(("dog", 0.1, OTHER), ("car", 0.2, SHIFTED))
+        targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("red",))
+        assert targets.scores.tolist() == pytest.approx([0, 0.9])
+        assert targets.labels == ("", "car")
+        assert targets.xyxy[1].tolist() == list(BOX)
+        assert targets.attributes == ({}, {"colour": "red"})
+
+    def test_a_colour_that_is_unknown_is_left_out(self, make_detections):
+        found = make_detections(("car", 0.2, SHIFTED))
+        targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
+        assert targets.attributes == ({},)
+
+    def test_of_two_boxes_of_an_object_the_surer_is_right(self, make_detections):
+        found = make_detections(("car", 0.2, BOX), ("car", 0.4, SHIFTED))
+        targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
+        assert targets.scores.tolist() == pytest.approx([0, 0.9])
+
+    def test_the_right_label_comes_before_the_higher_score(self, make_detections):
+        found = make_detections(("truck", 0.8, BOX), ("car", 0.1, SHIFTED))
+        targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
+        assert targets.scores.tolist() == pytest.approx([0, 0.9])
+
+    def test_a_wrong_label_is_put_right(self, make_detections):
+        found = make_detections(("truck", 0.4, SHIFTED))
+        targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
+        assert targets.scores.tolist() == pytest.approx([0.9])
+        assert targets.labels == ("car",)
+
+    def test_a_label_that_stays_open_is_there_as_surely_as_what_it_says(self, make_detections):
+        found = make_detections(("truck", 0.4, SHIFTED), ("car", 0.3, BOX))
+        truth = make_detections(("car", 0.9, BOX), ("dog", 0.8, SHIFTED))
+        targets = match_targets(found, truth, ("", ""), relabel=False)
+        assert targets.scores.tolist() == pytest.approx([0, 0.9])
+        assert targets.labels == ("", "")
+
+    def test_two_objects_close_together_get_a_candidate_each(self, make_detections):
+        truth = make_detections(("car", 0.9, BOX), ("car", 0.8, (120, 100, 220, 300)))
+        found = make_detections(("car", 0.3, (121, 100, 221, 300)), ("car", 0.2, SHIFTED))
+        targets = match_targets(found, truth, ("red", "blue"))
+        assert [a["colour"] for a in targets.attributes] == ["blue", "red"]
+
+    def test_too_little_overlap_is_another_object(self, make_detections):
+        found = make_detections(("car", 0.9, (150, 100, 250, 300)))
+        targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
+        assert targets.scores.tolist() == [0]
+
+    def test_what_is_as_sure_as_before_stays_so(self, make_detections):
+        truth = make_detections(("car", 0.8, BOX), ("car", 0.5, OTHER))
+        unsure = make_detections(("car", 0.3, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
+        found = make_detections(
+            ("car", 0.8, BOX),
+            ("car", 0.5, OTHER),
+            ("car", 0.3, SHIFTED),
+            ("dog", 0.1, (0, 0, 20, 20)),
+        )
+        targets = match_targets(found, truth, ("", ""), unsure=unsure)
+        np.testing.assert_array_equal(targets.scores, found.scores)
+        assert targets.labels == ("car", "car", "", "")
+
+    def test_an_unsure_object_of_another_label_says_nothing(self, make_detections):
+        found = make_detections(("car", 0.2, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
+        unsure = make_detections(("truck", 0.3, BOX))
+        targets = match_targets(found, make_detections(), (), unsure=unsure)
+        assert targets.scores.tolist() == [0, 0]
+
+    def test_a_candidate_is_as_likely_as_the_unsure_object_it_overlaps_most(self, make_detections):
+        found = make_detections(("car", 0.1, BOX))
+        unsure = make_detections(("car", 0.35, SHIFTED), ("car", 0.2, BOX))
+        targets = match_targets(found, make_detections(), (), unsure=unsure)
+        assert targets.scores.tolist() == pytest.approx([0.2])
+        assert targets.labels == ("",)
+
+    def test_a_true_object_outweighs_an_unsure_one(self, make_detections):
+        targets = match_targets(
+            make_detections(("car", 0.2, BOX)),
+            make_detections(("car", 0.9, BOX)),
+            ("",),
+            unsure=make_detections(("car", 0.2, BOX)),
+        )
+        assert targets.scores.tolist() == pytest.approx([0.9])
+
+    def test_of_a_candidate_on_a_doubtful_object_nothing_is_known(self, make_detections):
+        found = make_detections(("car", 0.2, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
+        doubtful = make_detections(("truck", 0.2, BOX))
+        targets = match_targets(found, make_detections(), (), doubtful=doubtful)
+        np.testing.assert_array_equal(targets.scores, [np.nan, 0])
+        assert targets.labels == ("", "")
+
+    def test_a_second_box_of_a_true_object_is_wrong_even_on_a_doubtful_one(self, make_detections):
+        targets = match_targets(
+            make_detections(("car", 0.4, BOX), ("truck", 0.2, SHIFTED)),
+            make_detections(("car", 0.9, BOX)),
+            ("",),
+            doubtful=make_detections(("truck", 0.2, SHIFTED)),
+        )
+        assert targets.scores.tolist() == pytest.approx([0.9, 0])
+
+    def test_of_what_lies_in_an_unlabelled_region_nothing_is_known(self, make_detections):
+        found = make_detections(
+            ("car", 0.4, OTHER), ("person", 0.3, (20, 20, 60, 80)), ("dog", 0.2, BOX)
+        )
+        crowd = make_detections(("person", 1.0, (0, 0, 640, 90)))
+        targets = match_targets(found, make_detections(), (), regions=crowd)
+        np.testing.assert_array_equal(targets.scores, [0, np.nan, 0])
+
+    def test_of_what_was_not_looked_for_nothing_is_known_but_where_it_is_a_true_object(
+        self, make_detections
+    ):
+        found = make_detections(
+            ("truck", 0.8, BOX), ("motorcycle", 0.7, SHIFTED), ("dog", 0.2, OTHER)
+        )
+        truth = make_detections(("car", 1.0, BOX))
+        unjudged = np.array([True, True, False])
+        targets = match_targets(found, truth, ("",), unjudged=unjudged)
+        np.testing.assert_array_equal(targets.scores, [1, np.nan, 0])
+        assert targets.labels == ("car", "", "")
+
+    def test_novelty_is_that_of_the_image(self, make_detections):
+        found = make_detections(("car", 0.4, BOX), ("car", 0.3, OTHER))
+        assert np.isnan(match_targets(found, make_detections(), ()).novelty).all()
+        known = match_targets(found, make_detections(), (), novelty=0.5)
+        assert known.novelty.tolist() == [0.5, 0.5]
+
+    def test_boxes_without_an_area_match_nothing(self, make_detections):
+        point = make_detections(("car", 0.9, (10, 10, 10, 10)))
+        assert match_targets(point, point, ("",)).scores.tolist() == [0]

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+
+import numpy as np
+
+from mrmllm_ros.detection.captions import caption, dashes, label_colour
+from mrmllm_ros.detection.detector import DetectorSettings
+
+LABELS = DetectorSettings().initial_labels
+
+
+def test_a_label_keeps_its_colour_from_run_to_run():
+    code = "from mrmllm_ros.detection.captions import label_colour; print(label_colour('person'))"
+    # The seed of Python's own hash differs.
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == str(label_colour("person"))
+
+
+def test_the_labels_of_the_default_vocabulary_have_colours_of_their_own():
+    assert len({label_colour(label) for label in LABELS}) == len(LABELS)
+
+
+def test_colours_stand_out_from_a_dark_background_and_from_white():
+    for label in (*LABELS, "", "自行车", "traffic light"):
+        colour = np.array(label_colour(label))
+        assert ((colour >= 0) & (colour <= 1)).all()
+        assert colour.max() > 0.7
+        assert colour.max() - colour.min() > 0.3
+
+
+def test_the_letters_of_a_label_in_another_order_are_another_label():
+    assert label_colour("tac") != label_colour("cat")
+
+
+def test_an_object_is_named_by_number_label_and_score():
+    assert caption(1, "person", 0.874) == "[1] person 0.87"
+
+
+def test_track_and_novelty_are_named_where_there_are_any():
+    assert caption(1, "person", 0.87, "12") == "[1] person 0.87 #12"
+    assert caption(2, "box", 0.41, novelty=0.834) == "[2] box 0.41 novel 0.83"
+    assert caption(2, "box", 0.41, "7", 0.0) == "[2] box 0.41 #7 novel 0.00"
+
+
+def test_dashes_begin_and_end_at_the_corners_and_have_gaps_as_long_as_they_are():
+    edge = np.array([[[0.0, 0, 0], [9, 18, 27]]])
+    pieces = dashes(edge)
+    assert pieces.shape == (5, 2, 3)
+    np.testing.assert_allclose(pieces[:, :, 0], [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]])
+    np.testing.assert_allclose(pieces, pieces[..., :1] * [1, 2, 3])
+
+
+def test_each_edge_has_its_own_dashes():
+    edges = np.array([[[0.0, 0], [9, 0]], [[9, 0], [9, 9]]])
+    np.testing.assert_allclose(dashes(edges), np.vstack([dashes(edges[:1]), dashes(edges[1:])]))
+
+
+def test_no_edges_have_no_dashes():
+    assert dashes(np.zeros((0, 2, 3))).shape == (0, 2, 3)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detector import (
+    Detector,
+    DetectorError,
+    DetectorSettings,
+    FixedVocabularyError,
+    Perception,
+    VocabularyError,
+    load_detector,
+)
+from mrmllm_ros.detection.raw_objects import INVERTED, OUTSIDE
+from mrmllm_ros.settings import SettingsError
+
+
+class Fixed(Detector):
+    """Knows one label and finds nothing."""
+
+    name = "fixed"
+    labels = ("cup",)
+    feature_width = 0
+
+    def detect(self, images):
+        return [Perception(Detections.empty(image.shape[1::-1]), 0.3) for image in images]
+
+    def configure(self, settings):
+        pass
+
+
+class Open(Fixed):
+    """Looks for anything but doors."""
+
+    asked = None
+
+    def _look_for(self, labels):
+        if "door" in labels:
+            raise VocabularyError("no doors")
+        self.asked = labels
+
+
+@pytest.fixture
+def mixed(make_detections):
+    """A doubtful large object, sure ones of two sizes, and a very doubtful one."""
+    return make_detections(
+        ("wall", 0.2, (0, 0, 640, 480)),
+        ("cup", 0.9, (0, 0, 10, 10)),
+        ("ghost", 0.1, (0, 0, 20, 20)),
+        ("bus", 0.5, (100, 50, 500, 450)),
+    )
+
+
+def test_reported_objects_come_first_by_size_and_then_doubtful_ones_by_score(mixed):
+    perception = Perception.ranked(mixed, 0.3)
+    assert perception.candidates.labels == ("bus", "cup", "wall", "ghost")
+    assert perception.reported == 2
+    assert perception.detections.labels == ("bus", "cup")
+    assert perception.features is None
+
+
+def test_features_stay_with_their_objects(mixed):
+    features = torch.arange(8.0).reshape(4, 2)
+    perception = Perception.ranked(mixed, 0.3, features)
+    torch.testing.assert_close(perception.features, features[[3, 1, 0, 2]])
+
+
+@pytest.mark.parametrize(("threshold", "reported"), [(0.01, 4), (0.2, 3), (0.9, 1), (0.95, 0)])
+def test_an_object_on_the_threshold_is_reported(threshold, reported, mixed):
+    assert Perception.ranked(mixed, threshold).reported == reported
+
+
+def test_equals_keep_their_order(make_detections):
+    # More than 16, for smaller arrays are sorted stably by any of numpy's methods.
+    names = tuple(f"cup{i}" for i in range(40))
+    cups = make_detections(*((name, 0.5, (0, 0, 10, 10)) for name in names))
+    assert Perception.ranked(cups, 0.3).candidates.labels == names
+
+
+def test_no_objects_keep_the_width_of_their_features():
+    perception = Perception.ranked(Detections.empty((640, 480)), 0.3, torch.zeros(0, 7))
+    assert (len(perception.candidates), perception.reported) == (0, 0)
+    assert perception.features.shape == (0, 7)
+
+
+@pytest.mark.parametrize(("candidate", "score", "least"), [(0.05, 0.3, 0.05), (0.5, 0.2, 0.2)])
+def test_what_is_reported_is_a_candidate_too(candidate, score, least):
+    settings = DetectorSettings(candidate_threshold=candidate, score_threshold=score)
+    assert settings.least_score == least
+
+
+def test_the_first_labels_are_read_from_one_text():
+    settings = DetectorSettings(vocabulary=" traffic light,cup , person, ")
+    assert settings.initial_labels == ("traffic light", "cup", "person")
+    assert "person" in DetectorSettings().initial_labels
+
+
+def test_labels_are_cleaned_once_for_all_backends():
+    detector = Open()
+    detector.set_vocabulary([" red bus ", "cup", "red bus"])
+    assert detector.labels == detector.asked == ("red bus", "cup")
+
+
+@pytest.mark.parametrize("labels", [[], [""], ["cup", " "]])
+@pytest.mark.parametrize("kind", [Open, Fixed])
+def test_no_labels_and_blank_ones_are_refused(kind, labels):
+    detector = kind()
+    with pytest.raises(VocabularyError, match="name at least one, each with a text"):
+        detector.set_vocabulary(labels)
+    assert detector.labels == ("cup",)
+
+
+def test_a_detector_that_refuses_keeps_its_labels():
+    detector = Open()
+    with pytest.raises(VocabularyError, match="no doors"):
+        detector.set_vocabulary(["door"])
+    assert detector.labels == ("cup",)
+    with pytest.raises(FixedVocabularyError, match=r"^fixed knows its own 1 labels"):
+        Fixed().set_vocabulary(["door"])
+
+
+def test_an_unknown_backend_is_refused_with_those_that_there_are():
+    with pytest.raises(SettingsError, match="is not one of ultralytics, transformers"):
+        DetectorSettings(backend="darknet")
+
+
+def test_an_embedded_model_of_the_other_backend_is_refused_with_the_parameter(compute):
+    settings = DetectorSettings(backend="transformers", model="nanodet-g")
+    with pytest.raises(DetectorError, match=r"nanodet-g is embedded .* detector\.backend to"):
+        load_detector(settings, compute)
+
+
+def test_features_that_are_not_finite_count_as_zero(make_detections):
+    candidates = make_detections(("cup", 0.5, (0, 0, 9, 9)), ("bus", 0.5, (0, 0, 99, 99)))
+    features = torch.tensor([[1.0, torch.nan], [torch.inf, 2.0]])
+    ranked = Perception.ranked(candidates, 0.3, features)
+    assert ranked.features.tolist() == [[0.0, 2.0], [1.0, 0.0]]
+
+
+def test_objects_outside_the_image_are_no_fault_of_the_model(make_detections):
+    perception = Perception(make_detections(), 0.3, dropped={OUTSIDE: 3, INVERTED: 2})
+    assert perception.invalid == 2
+    assert Perception(make_detections(), 0.3).invalid == 0
+
+
+def test_labels_to_look_for_stay_on_one_line():
+    detector = Open()
+    detector.set_vocabulary(["red\n[3] bus", "cup\x00"])
+    assert detector.labels == ("red [3] bus", "cup")

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from making import detector_stub, make_image, make_perception
+
+from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.evaluation.ablations import (
+    DETECTOR_ALONE,
+    FULL,
+    NO_LANGUAGE_MODEL,
+    OF_ANSWERS,
+    OF_DETECTIONS,
+    SWITCHES,
+    UNTRAINED,
+    VARIANTS,
+    Ablation,
+    Subject,
+)
+from mrmllm_ros.evaluation.answer_runs import reply
+from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.checkpoint import MrMllmSettings
+from mrmllm_ros.model.prompt import PromptSettings
+
+QUESTIONS = ("Is there a dog?", "How many people are there?", "")
+
+
+@pytest.fixture(scope="module")
+def make_ablation(load_tiny, make_answerer, tmp_path_factory):
+    """Function that makes the ablation of a model trained with some choices."""
+
+    def make(**choices):
+        folder = tmp_path_factory.mktemp("checkpoint")
+        make_answerer(Backbones(load_tiny(), detector_stub()), **choices).model.save_pretrained(
+            folder
+        )
+        return Ablation(
+            Subject(
+                backbones=Backbones(load_tiny(), detector_stub()),
+                trained=MrMllmSettings(str(folder)),
+                prompt=PromptSettings(),
+                load_language_model=load_tiny,
+            )
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def ablation(make_ablation):
+    return make_ablation(lora_rank=2)
+
+
+def read(answerer):
+    [reading] = answerer.read([make_image()], [make_perception(5)])
+    return reading
+
+
+def scores_of(answerer):
+    return read(answerer).enriched.fused.scores.tolist()
+
+
+def texts_of(answerer):
+    return [each.text for each in reply(answerer, read(answerer), QUESTIONS, 8)]
+
+
+def what_questions_start_from(answerer):
+    """Number of tokens."""
+    return read(answerer).prefix().attention_mask.shape[1]
+
+
+def test_every_variant_is_one_of_answers_or_of_detections():
+    assert set(VARIANTS) == {*OF_ANSWERS, *OF_DETECTIONS}
+    assert OF_ANSWERS[0] == OF_DETECTIONS[0] == FULL
+
+
+def test_each_switch_makes_a_difference_and_is_on_again_afterwards(ablation):
+    with ablation.answerer(FULL) as answerer:
+        start, scores = what_questions_start_from(answerer), scores_of(answerer)
+    for variant in ablation.variants(tuple(SWITCHES)):
+        with ablation.answerer(variant) as answerer:
+            if variant in OF_ANSWERS:
+                assert what_questions_start_from(answerer) != start, variant
+            if variant in OF_DETECTIONS:
+                assert scores_of(answerer) != scores, variant
+    with ablation.answerer(FULL) as answerer:
+        assert (what_questions_start_from(answerer), scores_of(answerer)) == (start, scores)
+
+
+def test_the_untrained_language_model_is_as_it_was_before_training(ablation, load_tiny):
+    with ablation.answerer(UNTRAINED) as answerer:
+        texts, scores = texts_of(answerer), scores_of(answerer)
+        assert answerer.state == "untrained"
+        assert answerer.model.config.prompt_examples
+    assert scores == make_perception(5).candidates.scores.tolist()
+    backbones = Backbones(load_tiny(), detector_stub())
+    assert texts == texts_of(MrMllmAnswerer.load(MrMllmSettings(""), PromptSettings(), backbones))
+
+
+def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_ablation):
+    # Query fusion is off in all of these, so that no visual encoder is needed.
+    assert ablation.variants(OF_DETECTIONS) == (
+        *(FULL, DETECTOR_ALONE, NO_LANGUAGE_MODEL, "no perception prompt"),
+    )
+    assert NO_LANGUAGE_MODEL not in make_ablation(head_reads=False).variants(OF_DETECTIONS)
+    without = make_ablation(prefix_tokens=False, perception_outputs=[], lora_rank=2)
+    assert without.variants(OF_DETECTIONS) == (FULL, "no perception prompt")
+    assert without.variants(OF_ANSWERS) == (FULL, "no perception prompt", UNTRAINED)
+
+
+def test_an_unknown_variant_is_an_error(ablation):
+    with pytest.raises(ValueError, match="no perception prompt"), ablation.answerer("none"):
+        pass

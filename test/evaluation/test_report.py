@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, UNTRAINED
+from mrmllm_ros.evaluation.report import evaluate, to_json, to_text
+from mrmllm_ros.evaluation.statistics import Ratio
+from mrmllm_ros.evaluation.suite_result import Outcome, Suite
+
+RIGHT = {FULL: 9, "no query fusion": 6, DETECTOR_ALONE: 9, UNTRAINED: 0}
+
+
+class Answers(Suite):
+    name, title = "answers", "questions"
+    variants = (FULL, "no query fusion", UNTRAINED)
+
+    def __init__(self, asked):
+        self.asked = asked
+
+    def run(self, answerer, variant, progress):
+        self.asked.append((self.name, answerer, variant))
+        right = np.full(20, RIGHT[variant])
+        statistics = {"accuracy": Ratio(right, np.full(20, 10))}
+        if variant == FULL:
+            statistics["undefined"] = Ratio(np.zeros(20), np.zeros(20))
+        return Outcome(20, statistics)
+
+
+class Boxes(Answers):
+    name, title = "boxes", "objects"
+    variants = (FULL, DETECTOR_ALONE)
+
+
+class Variants:
+    """Stands in for an ablation; says its own name where an answerer is asked for."""
+
+    def variants(self, among):
+        return tuple(among)
+
+    @contextmanager
+    def answerer(self, variant):
+        yield f"answerer of {variant}"
+
+
+@pytest.fixture
+def asked():
+    return []
+
+
+@pytest.fixture
+def run(asked):
+    """Function that runs both suites."""
+
+    def run(ablate, progress=lambda line: None):
+        return evaluate([Answers(asked), Boxes(asked)], Variants(), ablate, progress)
+
+    return run
+
+
+def test_without_ablation_detections_are_compared_with_the_detector(run, asked):
+    run(ablate=False)
+    assert asked == [
+        ("answers", "answerer of full", FULL),
+        ("boxes", "answerer of full", FULL),
+        ("boxes", f"answerer of {DETECTOR_ALONE}", DETECTOR_ALONE),
+    ]
+
+
+def test_an_ablation_runs_every_variant_of_each_suite(run, asked):
+    lines = []
+    run(True, lines.append)
+    assert {(suite, variant) for suite, _, variant in asked} == {
+        *(("answers", variant) for variant in Answers.variants),
+        *(("boxes", variant) for variant in Boxes.variants),
+    }
+    assert "full: answers: begins" in lines
+
+
+def test_differences_are_taken_from_the_full_model(run):
+    figures = json.loads(json.dumps(to_json(run(ablate=True)), allow_nan=False))
+    assert figures["answers"]["scenes"] == 20
+    variants = figures["answers"]["variants"]
+    assert variants[FULL]["accuracy"] == {"value": 0.9, "low": 0.9, "high": 0.9}
+    assert variants[FULL]["undefined"] == {"value": None, "low": None, "high": None}
+    assert variants["no query fusion"]["accuracy"]["minus_full"] == {
+        **{"value": -0.3, "low": -0.3, "high": -0.3},
+        "excludes_zero": True,
+    }
+    same = figures["boxes"]["variants"][DETECTOR_ALONE]["accuracy"]["minus_full"]
+    assert same["excludes_zero"] is False
+
+
+def test_a_table_marks_what_is_beyond_chance(run):
+    text = to_text(run(ablate=True))
+    assert text.splitlines()[0] == "answers: questions; 20 scenes, 95 % intervals"
+    assert "    accuracy   0.900 [0.900, 0.900]\n" in text
+    assert "    undefined  - [-, -]\n" in text
+    assert "0.600 [0.600, 0.600]  -0.300 [-0.300, -0.300] *" in text
+    assert text.endswith("0.900 [0.900, 0.900]  +0.000 [+0.000, +0.000]")

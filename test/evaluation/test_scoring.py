@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import pytest
+
+from mrmllm_ros.datasets.example import Truth
+from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.detection.colors import COLOURS
+from mrmllm_ros.evaluation.scoring import (
+    citation_counts,
+    is_right,
+    mentions,
+    number,
+    polarity,
+)
+from mrmllm_ros.model.prompt import SIDES, cited_ids
+
+YES, NO = Truth(polarity=True), Truth(polarity=False)
+COLOURED = frozenset(["red", "orange", "gray"])
+UNANSWERABLE = Truth(unanswerable=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("Yes, I see a dog [3].", True),
+        ("yes", True),
+        ("I see people [1][2].", True),
+        ("There is a dog on the left.", True),
+        ("No, I do not see a cat.", False),
+        ("The dog [3] is on the left, so yes.", True),
+        ("The dog [3] is on the left, so no.", False),
+        ("There is a cat [1], a dog [2]: no", False),
+        ("No.", False),
+        ("I don\u2019t see any cats.", False),
+        ("There are no cats.", False),
+        ("I see no cat.", False),
+        ("I see that the door [2] is not open.", False),
+        ("The image does not show white cars.", False),
+        ("I can't tell whether there is a dog.", None),
+        ("I do not know if there are any cats.", None),
+        ("I see nothing on the left.", False),
+        ("I count no dogs.", False),
+        ("The dog [3] is not on the left.", False),
+        ("The image does not show a cat.", False),
+        ("Nobody is there.", False),
+        ("The dog [3] is on the right.", None),
+        ("Nothing to say", None),
+        ("Yesterday", None),
+        ("", None),
+    ],
+)
+def test_yes_and_no_are_told_apart_however_they_are_said(text, meant):
+    assert polarity(text) is meant
+    assert is_right(text, YES, ()) is (meant is True)
+    assert is_right(text, NO, ()) is (meant is False)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("I count [1][6], two cars.", 2),
+        ("There are 12 people.", 12),
+        ("Twelve.", 12),
+        ("There is a dog [7].", 1),
+        ("I count one dog.", 1),
+        ("I count no dogs.", 0),
+        ("None.", 0),
+        ("I do not see a dog.", 0),
+        ("No, I count three dogs.", 3),
+        ("I see both.", 2),
+        ("There are twenty of them.", 20),
+        ("The dog is 2.1 m away.", None),
+        ("[3]", None),
+        ("Dogs.", None),
+        ("I see a lot of dogs.", None),
+        ("I see a total of three dogs.", 3),
+        ("I see three total.", 3),
+        ("There are two number plates.", 2),
+        ("There are a number of dogs, five in all.", 5),
+        ("The dogs are [1] on the left, [12] in the middle, so one.", 1),
+        ("The dogs are [1] on the left, [12] in the middle, so none.", 0),
+    ],
+)
+def test_a_number_is_read_as_word_or_digits_and_never_from_a_citation(text, meant):
+    assert number(text) == meant
+
+
+def test_a_wrong_number_is_wrong():
+    assert is_right("I count [1][2], two cars.", Truth(number=2), (1, 2))
+    assert not is_right("I count [1][2], three cars.", Truth(number=2), (1, 2))
+    assert not is_right("Cars [2].", Truth(number=2), (2,))
+
+
+@pytest.mark.parametrize(
+    ("text", "among", "named"),
+    [
+        ("I see a fire truck [1].", {"truck", "fire truck"}, {"fire truck"}),
+        ("I see trucks and a fire truck.", {"truck", "fire truck"}, {"truck", "fire truck"}),
+        ("I see people [1][2] and knives.", {"person", "knife", "dog"}, {"person", "knife"}),
+        ("Six persons.", {"person"}, {"person"}),
+        ("I see scarves.", {"car", "scarf"}, {"scarf"}),
+        ("In the CENTRE.", set(SIDES), {"middle"}),
+        ("It is grey.", COLOURED, {"gray"}),
+        ("I see an orange car [1].", {"orange", "car"}, {"car"}),
+        ("I see a man in orange on the left.", {"orange", "man"}, {"man"}),
+        ("I see an orange [1] and a car.", {"orange", "car"}, {"orange", "car"}),
+        ("It is 12.1 m away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
+        ("It is 2.1m away.", {"2.1 m", "12.1 m"}, {"2.1 m"}),
+        ("It is 2 metres away.", {"2.0 m", "12.1 m"}, {"2.0 m"}),
+        ("It is 12.1 metres away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
+        ("A sofa and two men.", {"couch", "person", "chair"}, {"couch", "person"}),
+        ("A lorry.", {"truck", "lorry"}, {"lorry"}),
+        ("Nothing.", set(), set()),
+    ],
+)
+def test_mentions_are_whole_words_the_longest_first_in_any_number(text, among, named):
+    assert frozenset(mentions(text, frozenset(among))) == named
+
+
+def test_all_of_the_words_must_be_named_and_no_others():
+    truth = Truth(mentions=frozenset(["red"]), among=COLOURED)
+    assert is_right("The dog [1] is red.", truth, ())
+    assert not is_right("The dog [1] is red or orange.", truth, ())
+    assert not is_right("The dog [1] is here.", truth, ())
+    nothing = Truth(mentions=frozenset(), among=frozenset(["dog"]))
+    assert is_right("I see nothing on the left.", nothing, ())
+    assert not is_right("I see a dog.", nothing, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't tell that from what I see.",
+        "I cannot tell how far the dog [3] is.",
+        "I do not know.",
+        "I'm not sure.",
+        "That cannot be told.",
+        "Nobody can tell.",
+        "The image does not show whether it is open.",
+    ],
+)
+def test_not_to_know_is_right_where_nobody_can_and_wrong_elsewhere(text):
+    assert is_right(text, UNANSWERABLE, ())
+    assert not is_right(text, NO, ())
+    assert not is_right(text, Truth(), ())
+
+
+def test_what_is_not_shown_cannot_be_told_or_is_not_there():
+    text = "The image does not show that."
+    assert is_right(text, UNANSWERABLE, ())
+    assert is_right(text, NO, ())
+    assert not is_right(text, Truth(polarity=True), ())
+
+
+@pytest.mark.parametrize("text", ["Yes.", "I do not see a dog.", "It is 3 m away.", ""])
+def test_an_answer_is_wrong_where_there_is_none(text):
+    assert not is_right(text, UNANSWERABLE, ())
+
+
+def test_citations_count_where_they_are_the_answer():
+    truth = Truth(cited=frozenset([2, 4]), cites_answer=True)
+    assert is_right("The red cars are [4][2].", truth, (4, 2))
+    assert not is_right("The red car is [2].", truth, (2,))
+    assert not is_right("They are [2][4][5].", truth, (2, 4, 5))
+    assert is_right("It is [2].", replace(truth, cites_answer=False), (2,))
+
+
+def test_citations_are_counted_once_each():
+    truth = Truth(cited=frozenset([1, 2]))
+    assert citation_counts((2, 3, 3), truth) == (1, 2, 2)
+    assert citation_counts((), truth) == (0, 0, 2)
+    assert citation_counts((1,), Truth(cited=frozenset())) == (0, 1, 0)
+    assert citation_counts((1,), Truth()) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation"])
+def test_the_model_answers_of_made_up_scenes_are_right(split):
+    for seed in range(60):
+        for item in layout_example(seed, split, 12).questions:
+            cited = cited_ids(item.answer, 99)
+            assert is_right(item.answer, item.truth, cited), item
+            if item.truth.cited is not None:
+                hits, given, wanted = citation_counts(cited, item.truth)
+                assert hits == given == wanted, item
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("The cars are [1] red, [2] blue.", True),
+        ("The cars are [2] blue, [1] red.", True),
+        ("The cars are [1] blue, [2] red.", False),
+        ("The cars are [1] red.", False),
+        ("The cars are red and blue.", False),
+        ("The cars [1][2] are red.", False),
+    ],
+)
+def test_each_word_must_go_with_its_own_object(text, right):
+    truth = Truth(
+        mentions=frozenset({"red", "blue"}),
+        among=frozenset(COLOURS),
+        pairs=frozenset({(1, "red"), (2, "blue")}),
+    )
+    assert is_right(text, truth, cited_ids(text, 9)) == right
+
+
+def test_one_word_may_go_with_all_objects():
+    truth = Truth(
+        mentions=frozenset({"left"}),
+        among=frozenset(SIDES),
+        pairs=frozenset({(1, "left"), (2, "left")}),
+    )
+    assert is_right("The dogs [1][2] are both on the left.", truth, (1, 2))
+    assert not is_right("The dog [1] is on the left.", truth, (1,))

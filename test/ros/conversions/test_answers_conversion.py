@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
+
+from mrmllm_ros.action import Ask
+from mrmllm_ros.srv import Query as QueryService
+
+from mrmllm_ros.answering.answerer import Answer
+from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
+from mrmllm_ros.engine.question_worker import Query, SceneAnswer
+from mrmllm_ros.ros.conversions.answer_messages import (
+    answer_message,
+    answered,
+    query_from_request,
+    refused,
+)
+from mrmllm_ros.ros.conversions.headers import header_of
+
+# Of srv/Query and action/Ask: what asks, and what is answered.
+REQUESTS = pytest.mark.parametrize("request_type", [QueryService.Request, Ask.Goal])
+RESPONSES = pytest.mark.parametrize("response_type", [QueryService.Response, Ask.Result])
+
+
+@pytest.fixture
+def make_answer(enriched_scene):
+    """Makes an answer about a bus [1], a person [2] and a forklift [3] that cites these."""
+
+    def make(*cited):
+        return SceneAnswer(
+            query=Query("what is there?", "front"),
+            about=enriched_scene,
+            answer=Answer("Things.", confidence=0.75, cited=cited, tokens=3, truncated=True),
+            time_to_first_token_s=0.125,
+            latency_s=0.5,
+        )
+
+    return make
+
+
+def test_an_answer_has_the_cited_objects_in_the_order_of_their_citation(make_answer):
+    message = answer_message(make_answer(3, 1))
+    assert [(d.id, d.label) for d in message.detections] == [(3, "forklift"), (1, "bus")]
+    assert message.detections[1].bbox.size_x == 600.0
+
+
+def test_an_answer_that_cites_nothing_has_no_objects(make_answer):
+    assert answer_message(make_answer()).detections == []
+
+
+def test_an_answer_has_the_header_of_its_image_and_all_that_was_said(make_answer):
+    answer = make_answer(2)
+    message = answer_message(answer)
+    assert message.header == header_of(answer.about.scene.frame)
+    assert message.header.stamp.nanosec == 123_456_789
+    assert message.camera == "front"
+    assert message.question == "what is there?"
+    assert message.text == "Things."
+    assert message.confidence == 0.75
+    assert message.truncated
+    assert (message.time_to_first_token, message.latency) == (0.125, 0.5)
+
+
+def test_an_answer_may_cite_what_is_not_reported(make_answer):
+    [message] = answer_message(make_answer(2)).detections
+    assert (message.id, message.label, message.score) == (2, "person", 0.0625)
+
+
+def test_a_cited_object_is_shown_as_it_is_after_fusion(make_answer):
+    [message] = answer_message(make_answer(3)).detections
+    assert (message.label, message.score) == ("forklift", 0.625)
+    assert (message.detector_label, message.detector_score) == ("box", 0.125)
+    assert message.bbox.size_x == 220.0
+    assert message.novelty == 0.75
+    assert [(a.name, a.value) for a in message.attributes] == [("colour", "yellow")]
+
+
+@RESPONSES
+def test_a_response_with_an_answer_is_a_success(response_type, make_answer):
+    response = answered(answer := make_answer(2), response_type)
+    assert type(response) is response_type
+    assert response.success
+    assert response.error_code == QueryService.Request.NONE
+    assert response.error_message == ""
+    assert response.answer == answer_message(answer)
+
+
+@RESPONSES
+@pytest.mark.parametrize("code", [code for code in ErrorCode if code is not ErrorCode.NONE])
+def test_a_response_with_an_error_says_which_and_why(code, response_type):
+    response = refused(QueryError(code, "the reason"), response_type)
+    assert type(response) is response_type
+    assert not response.success
+    assert response.error_code == getattr(QueryService.Request, code.name)
+    assert response.error_message == "the reason"
+    assert response.answer == response_type().answer
+
+
+def test_every_error_code_is_a_constant_of_the_service_and_the_other_way_round():
+    constants = type(QueryService.Request).__prepare__("", ())
+    assert constants["NONE"] == 0
+    assert {name: value for name, value in constants.items() if name.isupper()} == {
+        code.name: code.value for code in ErrorCode
+    }
+
+
+@REQUESTS
+def test_a_request_is_read_with_all_its_fields(request_type):
+    request = request_type(question="how many?", camera="rear", max_age=0.5, max_new_tokens=7)
+    assert query_from_request(request) == Query("how many?", "rear", 0.5, 7)
+
+
+@REQUESTS
+def test_a_request_with_only_a_question_asks_for_the_defaults(request_type):
+    assert query_from_request(request_type(question="how many?")) == Query("how many?")
+
+
+@pytest.mark.parametrize(
+    ("service", "action"),
+    [(QueryService.Request, Ask.Goal), (QueryService.Response, Ask.Result)],
+    ids=["request", "response"],
+)
+def test_service_and_action_have_the_same_fields(service, action):
+    assert service.get_fields_and_field_types() == action.get_fields_and_field_types()

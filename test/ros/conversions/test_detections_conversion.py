@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+import array
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
+
+from mrmllm_ros.msg import BoundingBox2D
+
+from mrmllm_ros.answering.answerer import Reading
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
+from mrmllm_ros.detection.masks import Mask
+from mrmllm_ros.engine.scene import EnrichedScene
+from mrmllm_ros.ros.conversions.detection_messages import (
+    detection_array_from_enriched,
+    detection_array_from_scene,
+    detection_messages,
+    detections_from_message,
+)
+from mrmllm_ros.ros.conversions.headers import header_of
+
+OBJECTS = (
+    ("bus", 0.8, (28.25, 216.5, 806.125, 735.75)),
+    ("traffic light", 0.7, (0, 0, 640, 480)),
+    ("person", 0.301, (-3.5, 10, 0.001, 700)),
+    ("dot", 0.0, (5, 5, 5, 5)),
+)
+
+
+def test_no_objects_survive_the_way_into_a_message_and_back(make_scene):
+    scene = make_scene()
+    message = detection_array_from_scene(scene, "nanodet-g")
+    assert message.detections == []
+    assert (message.image_width, message.image_height) == (640, 480)
+    back = detections_from_message(message)
+    assert back.xyxy.shape == (0, 4)
+    assert back.scores.shape == (0,)
+    assert back.labels == ()
+    assert back.resolution_wh == (640, 480)
+
+
+def test_objects_survive_the_way_into_a_message_and_back(make_scene):
+    scene = make_scene(*OBJECTS)
+    detections = scene.perception.detections
+    back = detections_from_message(detection_array_from_scene(scene, "nanodet-g"))
+    np.testing.assert_allclose(back.xyxy, detections.xyxy, atol=1e-3)
+    np.testing.assert_array_equal(back.scores, detections.scores)
+    assert back.labels == detections.labels
+    assert back.resolution_wh == detections.resolution_wh
+
+
+def test_the_array_says_which_image_camera_and_model_it_comes_from(make_scene):
+    scene = make_scene(*OBJECTS)
+    message = detection_array_from_scene(scene, "nanodet-g")
+    assert message.header == header_of(scene.frame)
+    assert (message.camera, message.model, message.latency) == ("front", "nanodet-g", 0.25)
+
+
+def test_objects_are_numbered_from_one_in_their_order(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "nanodet-g")
+    assert [(d.id, d.label) for d in message.detections] == [
+        (1, "bus"),
+        (2, "traffic light"),
+        (3, "person"),
+        (4, "dot"),
+    ]
+
+
+def test_a_box_is_centre_and_full_size_in_pixels(make_scene):
+    [message] = detection_array_from_scene(
+        make_scene(("cup", 0.5, (10, 20, 110, 220))), ""
+    ).detections
+    assert message.bbox == BoundingBox2D(center_x=60.0, center_y=120.0, size_x=100.0, size_y=200.0)
+
+
+def test_the_detectors_own_label_and_score_stand_beside_the_best_ones(make_scene):
+    [message] = detection_array_from_scene(make_scene(("cup", 0.5, (0, 0, 9, 9))), "").detections
+    assert (message.label, message.score) == ("cup", 0.5)
+    assert (message.detector_label, message.detector_score) == ("cup", 0.5)
+
+
+def test_what_is_not_known_is_left_unset(make_scene):
+    [message] = detection_array_from_scene(make_scene(("cup", 0.5, (0, 0, 9, 9))), "").detections
+    assert message.track_id == ""
+    assert list(message.attributes) == []
+    assert not message.has_pose
+    assert (message.mask.width, message.mask.height) == (0, 0)
+
+
+def test_doubtful_candidates_are_not_in_the_array(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS, score_threshold=0.5), "nanodet-g")
+    assert [(d.id, d.label) for d in message.detections] == [(1, "bus"), (2, "traffic light")]
+
+
+def test_without_fusion_nothing_is_novel(make_scene):
+    [message] = detection_array_from_scene(make_scene(("cup", 0.5, (0, 0, 9, 9))), "").detections
+    assert message.novelty == 0.0
+
+
+def test_single_objects_keep_their_numbers(make_scene):
+    scene = make_scene(*OBJECTS)
+    detections = EnrichedDetections.unchanged(scene.perception)
+    messages = detection_messages(detections, [2, 0], header_of(scene.frame))
+    assert [(d.id, d.label) for d in messages] == [(3, "person"), (1, "bus")]
+
+
+def test_the_array_of_a_fusion_pass_holds_what_is_reported_and_ids_may_have_gaps(enriched_scene):
+    message = detection_array_from_enriched(enriched_scene, "nanodet-g+mrmllm")
+    assert [(d.id, d.label) for d in message.detections] == [(1, "bus"), (3, "forklift")]
+
+
+def test_both_arrays_of_a_scene_number_the_same_objects_alike(enriched_scene):
+    of_detector = detection_array_from_scene(enriched_scene.scene, "").detections
+    of_fusion = detection_array_from_enriched(enriched_scene, "").detections
+    assert [(d.id, d.detector_label) for d in of_detector] == [(1, "bus"), (2, "person")]
+    assert [(d.id, d.detector_label) for d in of_fusion] == [(1, "bus"), (3, "box")]
+
+
+def test_after_fusion_the_best_label_score_and_box_stand_beside_what_the_detector_said(
+    enriched_scene,
+):
+    message = detection_array_from_enriched(enriched_scene, "").detections[1]
+    assert (message.label, message.score) == ("forklift", 0.625)
+    assert (message.detector_label, message.detector_score) == ("box", 0.125)
+    assert message.bbox == BoundingBox2D(
+        center_x=210.0, center_y=160.0, size_x=220.0, size_y=120.0
+    )
+
+
+def test_every_object_has_its_own_novelty_and_attributes(enriched_scene):
+    bus, forklift = detection_array_from_enriched(enriched_scene, "").detections
+    assert (bus.novelty, forklift.novelty) == (0.0, 0.75)
+    assert [(a.name, a.value, a.score) for a in bus.attributes] == [
+        ("colour", "red", 0.5),
+        ("state", "parked", 0.25),
+    ]
+    assert [(a.name, a.value, a.score) for a in forklift.attributes] == [
+        ("colour", "yellow", 0.75)
+    ]
+
+
+def test_the_array_of_a_fusion_pass_says_where_it_comes_from_and_how_long_it_took(enriched_scene):
+    message = detection_array_from_enriched(enriched_scene, "nanodet-g+mrmllm")
+    assert message.header == header_of(enriched_scene.scene.frame)
+    assert (message.camera, message.model) == ("front", "nanodet-g+mrmllm")
+    assert (message.image_width, message.image_height) == (640, 480)
+    assert message.latency == 0.5
+
+
+def test_a_fusion_pass_that_reports_nothing_gives_an_array_of_nothing(make_scene):
+    scene = make_scene()
+    reading = Reading(EnrichedDetections.unchanged(scene.perception))
+    message = detection_array_from_enriched(EnrichedScene(scene, reading, 0.5), "")
+    assert message.detections == []
+    assert message.header == header_of(scene.frame)
+
+
+def test_track_ids_survive_the_way_into_a_message_and_back(make_scene):
+    scene = make_scene(*OBJECTS)
+    ids = ("12", "", "7", "")
+    candidates = replace(scene.perception.candidates, track_ids=ids)
+    message = detection_array_from_scene(
+        replace(scene, perception=replace(scene.perception, candidates=candidates)), ""
+    )
+    assert [d.track_id for d in message.detections] == ["12", "", "7", ""]
+    assert detections_from_message(message).track_ids == ids
+
+
+def test_after_fusion_an_object_keeps_the_track_id_of_its_candidate(enriched_scene):
+    detections = enriched_scene.reading.enriched
+    ids = ("12", "8", "7")
+    tracked = replace(detections, fused=replace(detections.fused, track_ids=ids))
+    messages = detection_messages(tracked, [0, 2], header_of(enriched_scene.scene.frame))
+    assert [d.track_id for d in messages] == ["12", "7"]
+
+
+def test_a_message_that_gives_a_track_id_to_two_objects_is_refused(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    for detection in message.detections[:2]:
+        detection.track_id = "5"
+    with pytest.raises(ValueError, match="track_ids"):
+        detections_from_message(message)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("size_x", -1.0), ("size_y", -0.5), ("center_x", float("nan")), ("size_x", float("inf"))],
+)
+def test_a_message_with_a_box_that_is_none_is_refused(field, value, make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    setattr(message.detections[1].bbox, field, value)
+    with pytest.raises(ValueError, match="xyxy"):
+        detections_from_message(message)
+
+
+@pytest.mark.parametrize("score", [-0.5, 1.5, float("nan")])
+def test_a_message_with_a_score_that_is_none_is_refused(score, make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    message.detections[1].score = score
+    with pytest.raises(ValueError, match="scores"):
+        detections_from_message(message)
+
+
+def test_a_message_about_an_image_without_size_is_refused(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    message.image_width = 0
+    with pytest.raises(ValueError, match="resolution_wh"):
+        detections_from_message(message)
+
+
+@pytest.fixture
+def masked_scene(make_scene):
+    """A bus with a mask of 2 x 3 pixels, a cup without one, in an image of 640 x 480 pixels."""
+    scene = make_scene(("bus", 0.8, (10, 20, 13, 22)), ("cup", 0.7, (50, 60, 80, 90)))
+    inside = np.array([[True, False, True], [True, True, True]])
+    masks = (Mask(inside, left=10, top=20), Mask.empty())
+    candidates = replace(scene.perception.candidates, masks=masks)
+    return replace(scene, perception=replace(scene.perception, candidates=candidates))
+
+
+def test_a_mask_is_an_image_of_the_same_size_with_the_same_header(masked_scene):
+    bus, cup = detection_array_from_scene(masked_scene, "").detections
+    assert (bus.mask.width, bus.mask.height, bus.mask.step) == (640, 480, 640)
+    assert (bus.mask.encoding, bus.mask.is_bigendian) == ("mono8", 0)
+    assert bus.mask.header == header_of(masked_scene.frame)
+    pixels = np.reshape(bus.mask.data, (480, 640))
+    assert np.argwhere(pixels == 255).tolist() == [
+        [20, 10],
+        [20, 12],
+        [21, 10],
+        [21, 11],
+        [21, 12],
+    ]
+    assert np.count_nonzero(pixels) == 5
+    assert (cup.mask.width, cup.mask.height, len(cup.mask.data)) == (0, 0, 0)
+
+
+def test_masks_survive_the_way_into_a_message_and_back(masked_scene):
+    back = detections_from_message(detection_array_from_scene(masked_scene, ""))
+    before = masked_scene.perception.detections
+    for one, other in zip(before.masks, back.masks, strict=True):
+        np.testing.assert_array_equal(one.whole((640, 480)), other.whole((640, 480)))
+    assert back.masks[1].is_empty
+
+
+def test_without_masks_none_come_back(make_scene):
+    assert detections_from_message(detection_array_from_scene(make_scene(), "")).masks is None
+    array_ = detection_array_from_scene(make_scene(*OBJECTS), "")
+    assert detections_from_message(array_).masks is None
+
+
+def test_padded_rows_of_a_mask_are_read(masked_scene):
+    message = detection_array_from_scene(masked_scene, "")
+    mask = message.detections[0].mask
+    rows = np.reshape(mask.data, (480, 640))
+    padded = np.hstack([rows, np.full((480, 8), 99, np.uint8)])
+    mask.step, mask.data = 648, array.array("B", padded.tobytes())
+    back = detections_from_message(message).masks[0]
+    np.testing.assert_array_equal(back.whole((640, 480)), rows > 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("width", 639), ("height", 479), ("encoding", "rgb8"), ("step", 639), ("step", 641)],
+)
+def test_a_mask_that_does_not_fit_the_image_is_refused(field, value, masked_scene):
+    message = detection_array_from_scene(masked_scene, "")
+    setattr(message.detections[0].mask, field, value)
+    with pytest.raises(ValueError, match="it must be mono8 in the size of the image, 640 x 480"):
+        detections_from_message(message)
+
+
+def test_a_mask_without_its_data_is_refused(masked_scene):
+    message = detection_array_from_scene(masked_scene, "")
+    message.detections[0].mask.data = array.array("B")
+    with pytest.raises(ValueError, match="in 0 bytes; it must be mono8"):
+        detections_from_message(message)
+
+
+def test_the_array_of_a_fusion_pass_has_masks_too(masked_scene):
+    enriched = EnrichedDetections.unchanged(masked_scene.perception)
+    message = detection_array_from_enriched(
+        EnrichedScene(masked_scene, Reading(enriched), 0.5), ""
+    )
+    assert message.detections[0].mask.width == 640

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
+
+from geometry_msgs.msg import Point, Pose, Quaternion
+from mrmllm_ros.msg import Detection, DetectionArray
+
+from mrmllm_ros.localization.localizer import Location
+from mrmllm_ros.ros.conversions.location_messages import (
+    distances_of,
+    matrix_from_quaternion,
+    quaternion_from_matrix,
+    set_location,
+)
+
+LOCATION = Location(
+    center=np.array([0.5, -0.25, 3.0]),
+    size=np.array([0.5, 1.75, 0.25]),
+    points=np.zeros((1, 3), np.float32),
+)
+
+
+def test_a_location_becomes_pose_and_size():
+    detection = Detection()
+    set_location(detection, LOCATION)
+    assert detection.has_pose
+    position, size = detection.pose.position, detection.size
+    assert (position.x, position.y, position.z) == (0.5, -0.25, 3.0)
+    assert (size.x, size.y, size.z) == (0.5, 1.75, 0.25)
+    assert detection.pose.orientation == Pose().orientation
+    assert detection.pose.orientation.w == 1.0
+
+
+def test_an_unknown_location_leaves_nothing_of_an_earlier_one():
+    detection = Detection()
+    set_location(detection, LOCATION)
+    set_location(detection, None)
+    assert detection == Detection()
+
+
+def test_distances_are_those_of_tracked_objects_whose_pose_is_known():
+    pose = Pose(position=Point(x=2.0, y=-1.0, z=2.0))
+    message = DetectionArray(
+        detections=[
+            Detection(track_id="7", has_pose=True, pose=pose),
+            Detection(track_id="8", has_pose=False, pose=pose),
+            Detection(track_id="", has_pose=True, pose=pose),
+        ]
+    )
+    assert distances_of(message) == {"7": 3.0}
+    assert distances_of(DetectionArray()) == {}
+
+
+@pytest.mark.parametrize("x", [float("nan"), float("inf"), 1e300])
+def test_a_pose_that_is_no_place_has_no_distance(x):
+    message = DetectionArray(
+        detections=[
+            Detection(track_id="7", has_pose=True, pose=Pose(position=Point(x=x))),
+            Detection(track_id="8", has_pose=True, pose=Pose(position=Point(z=2.0))),
+        ]
+    )
+    assert distances_of(message) == {"8": 2.0}
+
+
+# From a camera's axes (x right, y down, z forward) to those of a robot (x forward, y left, z up).
+TO_ROBOT = np.array([[0, 0, 1, 0.5], [-1, 0, 0, 0.0], [0, -1, 0, 1.0], [0, 0, 0, 1]])
+
+
+def test_a_pose_in_another_frame_keeps_size_and_distance():
+    detection = Detection(track_id="7")
+    set_location(detection, LOCATION, TO_ROBOT)
+    position, size = detection.pose.position, detection.size
+    assert (position.x, position.y, position.z) == (3.5, -0.5, 1.25)
+    assert (size.x, size.y, size.z) == (0.5, 1.75, 0.25)
+    rotation = matrix_from_quaternion(detection.pose.orientation)
+    np.testing.assert_allclose(rotation, TO_ROBOT[:3, :3], atol=1e-12)
+    from_camera = np.linalg.norm(LOCATION.center)
+    assert distances_of(DetectionArray(detections=[detection])) == {
+        "7": pytest.approx(from_camera, rel=1e-6)
+    }
+
+
+def test_any_rotation_survives_the_quaternion():
+    rng = np.random.default_rng(0)
+    half_turns = [np.diag(signs) for signs in ((1, -1, -1), (-1, 1, -1), (-1, -1, 1))]
+    for matrix in (*half_turns, *rng.normal(size=(20, 3, 3))):
+        rotation, _ = np.linalg.qr(matrix)
+        rotation *= np.linalg.det(rotation)
+        x, y, z, w = quaternion_from_matrix(rotation)
+        again = matrix_from_quaternion(Quaternion(x=x, y=y, z=z, w=w))
+        np.testing.assert_allclose(again, rotation, atol=1e-12)

@@ -101,7 +101,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             "depth_camera_info",
             default_value="/{camera}/depth/camera_info",
             description="Camera info topic of the depth images; where nothing comes, they are "
-            "taken to be registered to the colour images.",
+            "taken to be registered to the color images.",
         ),
         DeclareLaunchArgument(
             "points",

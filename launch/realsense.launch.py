@@ -56,7 +56,7 @@ def camera() -> list[Node]:
         executable="realsense2_camera_node",
         namespace="/",
         name="camera",
-        # Depth as the colour camera sees it: the same size, pixel for pixel.
+        # Depth as the color camera sees it: the same size, pixel for pixel.
         parameters=[{"align_depth.enable": True, "enable_sync": True}],
     )
     rectification = Node(

@@ -220,7 +220,7 @@ def test_ultralytics_is_loaded_by_its_own_module_only(import_without_ros):
     + sorted(path for path in (REPOSITORY / "scripts").iterdir() if path.is_file()),
     ids=lambda path: str(path.relative_to(REPOSITORY)),
 )
-def test_every_source_file_begins_with_its_licence(path):
+def test_every_source_file_begins_with_its_license(path):
     first, second, *_ = [*path.read_text().splitlines(), "", ""]
-    licence = "# SPDX-License-Identifier: Apache-2.0"
-    assert first == licence or (first.startswith("#!") and second == licence)
+    license = "# SPDX-License-Identifier: Apache-2.0"
+    assert first == license or (first.startswith("#!") and second == license)

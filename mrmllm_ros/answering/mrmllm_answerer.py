@@ -16,7 +16,7 @@ from transformers import Cache
 
 from mrmllm_ros.answering.answerer import Answer, Answerer, Question, Reading, require_room
 from mrmllm_ros.answering.generation import Listener, generate_text
-from mrmllm_ros.detection.colors import with_colours
+from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception, distinct
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.model.backbones import Backbones
@@ -154,7 +154,7 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         frames = Once(lambda: self.model.see(self.processor(images, perceptions)))
         readings = self._readings(frames, perceptions)
         return [
-            replace(reading, enriched=with_colours(reading.enriched, image))
+            replace(reading, enriched=with_colors(reading.enriched, image))
             for reading, image in zip(readings, images, strict=True)
         ]
 

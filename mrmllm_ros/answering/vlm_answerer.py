@@ -31,7 +31,7 @@ from mrmllm_ros.answering.generation import (
     generate_text,
 )
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.detection.colors import with_colours
+from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.errors import MrmllmError
@@ -51,7 +51,7 @@ from mrmllm_ros.weights.pretrained import load_weights, resolve
 INSTRUCTION = (
     "You are a robot, and the image is what your camera sees. A detector found the numbered "
     "objects in it, largest first. Behind each stand its side and two numbers of 0 to 99: its "
-    "centre across and its lower edge down. First lines may give their orders. "
+    "center across and its lower edge down. First lines may give their orders. "
     "The list may lack objects or name them wrongly. Answer in one short sentence and put the "
     "number of each listed object you mention behind it, like [1]."
 )
@@ -154,7 +154,7 @@ class VlmAnswerer(Answerer[VlmReading]):
         """Keep images and what was found in them; the model is not run."""
         return [
             VlmReading(
-                with_colours(EnrichedDetections.unchanged(perception), image),
+                with_colors(EnrichedDetections.unchanged(perception), image),
                 image,
                 perception,
             )

@@ -315,12 +315,12 @@ def _detection(settings: Settings) -> _Detect:
         detector, read = models.detector, models.answerer.read
         return lambda images: [r.enriched for r in read(images, detector.detect(images))]
     from mrmllm_ros.compute import Compute
-    from mrmllm_ros.detection.colors import with_colours
+    from mrmllm_ros.detection.colors import with_colors
     from mrmllm_ros.detection.detector import load_detector
 
     detector = load_detector(settings.detector, Compute.from_settings(settings.compute))
     return lambda images: [
-        with_colours(EnrichedDetections.unchanged(perception), image)
+        with_colors(EnrichedDetections.unchanged(perception), image)
         for image, perception in zip(images, detector.detect(images), strict=True)
     ]
 

@@ -59,9 +59,9 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(entry) for entry in entries], indent=2, default=str))
         return 0
     row = "{:24}{:16}{:28}{:>10}  {}"
-    print(row.format("NAME", "KIND", "LICENCE", "SIZE", "STATE"))
+    print(row.format("NAME", "KIND", "LICENSE", "SIZE", "STATE"))
     for entry in entries:
         size = megabytes(entry.size) if entry.size else "-"
-        print(row.format(entry.name, entry.kind, entry.licence, size, entry.state))
+        print(row.format(entry.name, entry.kind, entry.license, size, entry.state))
     print(f"in {store.home()}")
     return 0

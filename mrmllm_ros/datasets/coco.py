@@ -27,7 +27,7 @@ from mrmllm_ros.datasets.data_errors import (
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import match_targets, unreported
 from mrmllm_ros.datasets.views import Shot, View, generator
-from mrmllm_ros.detection.colors import measure_colours
+from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.detection.images import ImageError, read_image
@@ -406,7 +406,7 @@ def _example(
     targets = match_targets(
         candidates,
         item.truth,
-        measure_colours(item.shot.clean, item.truth),
+        measure_colors(item.shot.clean, item.truth),
         doubtful=item.partial,
         regions=item.crowds,
         # Not all of these names are labelled: that none is there is not known.

@@ -142,7 +142,7 @@ def _shape(size: tuple[int, int], share: float, rng: np.random.Generator) -> np.
 
 
 def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) uint8: the image's own blurred texture moved elsewhere, or a shaded grey."""
+    """(H, W, 3) uint8: the image's own blurred texture moved elsewhere, or a shaded gray."""
     height, width = image.shape[:2]
     if rng.random() < 0.5:
         moved = np.roll(image, (height // 2, int(rng.integers(width // 4, width))), (0, 1))

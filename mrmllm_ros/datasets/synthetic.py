@@ -31,7 +31,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
 )
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception, rank
-from mrmllm_ros.model.configuration_mrmllm import COLOURS
+from mrmllm_ros.model.configuration_mrmllm import COLORS
 
 THRESHOLD = 0.3
 MOST_CANDIDATES = 24
@@ -44,10 +44,10 @@ EMPTY, RANDOM_NAMES = 0.04, 0.25
 COINED = 0.4
 # What a small language model learns last; training shows more of them.
 CROWDS: Mapping[Split, float] = {"train": 0.35, "evaluation": 0.2}
-WITH_COLOURS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.45
+WITH_COLORS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.45
 # Where there are distances: how often some are unknown, and how many then.
 SOME_WITHOUT, WITHOUT_DISTANCE = 0.3, 0.25
-COLOUR_KNOWN, COLOUR_SEEN, COLOUR_WRONG = 0.8, 0.95, 0.04
+COLOR_KNOWN, COLOR_SEEN, COLOR_WRONG = 0.8, 0.95, 0.04
 HELD_OUT = 0.5
 
 JITTER = 0.04  # of a box's sides
@@ -55,20 +55,20 @@ _LEAST_SIDE = 6  # pixels
 _MOST_IOU = 0.5
 _FALSE = 1.8  # boxes with nothing in them, on average
 _RESOLUTIONS = ((640, 480), (1280, 720))
-# How often things made by people are of each of the `COLOURS`; a guess of ours.
-_COLOUR_SHARES = (0.20, 0.19, 0.14, 0.10, 0.04, 0.05, 0.08, 0.11, 0.02, 0.02, 0.05)
+# How often things made by people are of each of the `COLORS`; a guess of ours.
+_COLOR_SHARES = (0.20, 0.19, 0.14, 0.10, 0.04, 0.05, 0.08, 0.11, 0.02, 0.02, 0.05)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Thing:
-    """An object that is there; `xyxy` in pixels, `distance` in metres."""
+    """An object that is there; `xyxy` in pixels, `distance` in meters."""
 
     label: str
     xyxy: np.ndarray
     distance: float
-    colour: str = ""
+    color: str = ""
     state: str = ""
 
 
@@ -199,14 +199,14 @@ def _placed(stage: _Stage, noun: Noun, others: Sequence[np.ndarray]) -> _Thing |
                 label=noun.label,
                 xyxy=xyxy,
                 distance=stage.kind.distance_m / scale,
-                colour=_colour(stage) if stage.chance(COLOUR_KNOWN) else "",
+                color=_color(stage) if stage.chance(COLOR_KNOWN) else "",
                 state=stage.pick(pair) if pair else "",
             )
     return None
 
 
-def _colour(stage: _Stage) -> str:
-    return str(stage.rng.choice(COLOURS, p=_COLOUR_SHARES))
+def _color(stage: _Stage) -> str:
+    return str(stage.rng.choice(COLORS, p=_COLOR_SHARES))
 
 
 def _box(stage: _Stage, noun: Noun, scale: float) -> np.ndarray:
@@ -325,7 +325,7 @@ def _detections(candidates: list[_Candidate], resolution_wh: tuple[int, int]) ->
 def _attributes(stage: _Stage, candidates: list[_Candidate]) -> tuple[Mapping[str, str], ...]:
     """What the prompt states of each candidate; one detector knows more than another."""
     names = {
-        "colour": stage.chance(WITH_COLOURS),
+        "color": stage.chance(WITH_COLORS),
         "state": stage.chance(WITH_STATES),
         "distance": stage.chance(WITH_DISTANCES),
     }
@@ -340,9 +340,9 @@ def _attributes(stage: _Stage, candidates: list[_Candidate]) -> tuple[Mapping[st
 def _perceived(stage: _Stage, candidate: _Candidate, ranged: float) -> dict[str, str]:
     """What is seen of a thing; its distance as often as `ranged`."""
     thing = candidate.seen
-    colour = _colour(stage) if stage.chance(COLOUR_WRONG) else thing.colour
+    color = _color(stage) if stage.chance(COLOR_WRONG) else thing.color
     return {
-        "colour": colour if thing.colour and stage.chance(COLOUR_SEEN) else "",
+        "color": color if thing.color and stage.chance(COLOR_SEEN) else "",
         "state": thing.state if candidate.label == thing.label else "",
         "distance": f"{thing.distance:.1f} m" if stage.chance(ranged) else "",
     }
@@ -367,7 +367,7 @@ def _targets(candidates: list[_Candidate]) -> Targets:
             [c.seen.xyxy if c.is_object else nowhere for c in candidates], np.float32
         ).reshape(-1, 4),
         attributes=tuple(
-            {"colour": c.seen.colour} if c.is_object and c.seen.colour else {} for c in candidates
+            {"color": c.seen.color} if c.is_object and c.seen.color else {} for c in candidates
         ),
         novelty=np.array(
             [not c.is_object or c.label != c.seen.label for c in candidates], np.float32

@@ -41,7 +41,7 @@ def unreported(true: Detections, reported: Detections) -> frozenset[str]:
 def match_targets(
     candidates: Detections,
     truth: Detections,
-    colours: Sequence[str],
+    colors: Sequence[str],
     *,
     unsure: Detections | None = None,
     doubtful: Detections | None = None,
@@ -58,7 +58,7 @@ def match_targets(
     Args:
         candidates: K objects as found in the damaged image.
         truth: M objects that are there, with scores that say how sure that is.
-        colours: M colours of theirs; empty where unknown.
+        colors: M colors of theirs; empty where unknown.
         unsure: Objects that are less likely there: a candidate that gets no true object should
             have the score of the one of its label that it overlaps most, by half or more.
         doubtful: Objects that may be there: of a candidate that overlaps one of them by half or
@@ -88,7 +88,7 @@ def match_targets(
         scores[candidate] = truth.scores[true]
         labels[candidate] = truth.labels[true] if relabel else ""
         xyxy[candidate] = truth.xyxy[true]
-        attributes[candidate] = _colour(colours[true])
+        attributes[candidate] = _color(colors[true])
     return Targets(
         scores=scores,
         labels=tuple(labels),
@@ -174,5 +174,5 @@ def _shares_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.prod((ends - starts).clip(0), axis=2) / areas[:, None].clip(1e-9)
 
 
-def _colour(value: str) -> Mapping[str, str]:
-    return {"colour": value} if value else {}
+def _color(value: str) -> Mapping[str, str]:
+    return {"color": value} if value else {}

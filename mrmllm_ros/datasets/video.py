@@ -26,7 +26,7 @@ from mrmllm_ros.datasets.targets import (
     unsure_labels,
 )
 from mrmllm_ros.datasets.views import Shot, View, generator
-from mrmllm_ros.detection.colors import measure_colours
+from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.detection.images import ImageError, read_image
 from mrmllm_ros.detection.playback import frames, image_files
@@ -144,7 +144,7 @@ def _example(shot: Shot, clean: Perception, damaged: Example) -> Example:
     targets = match_targets(
         damaged.perception.candidates,
         truth,
-        measure_colours(shot.clean, truth),
+        measure_colors(shot.clean, truth),
         unsure=unsure_labels(clean),
         novelty=shot.novelty,
         # A few videos show few kinds of things, and everything would be called by their names.

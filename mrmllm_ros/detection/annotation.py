@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mrmllm_ros.detection.captions import dashes, label_colour
+from mrmllm_ros.detection.captions import dashes, label_color
 from mrmllm_ros.detection.detections import Detections
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -24,7 +24,7 @@ def draw_detections(
     captions: Sequence[str],
     novel: Sequence[bool] | None = None,
 ) -> np.ndarray:
-    """Draw each object's mask, box and caption, one colour for each label.
+    """Draw each object's mask, box and caption, one color for each label.
 
     Where there is no room for a caption, only its first word is written.
 
@@ -47,14 +47,14 @@ def draw_detections(
             f"but {len(detections)} objects"
         )
     drawn = image.copy()
-    colours = [_bgr(label) for label in detections.labels]
+    colors = [_bgr(label) for label in detections.labels]
     # What is small is not hidden by what is large.
     for i in np.argsort(-detections.areas, kind="stable"):
         if detections.masks is not None:
             part = drawn[detections.masks[i].region]
-            _tint(part, detections.masks[i].inside, colours[i])
-        _outline(drawn, detections.xyxy[i], colours[i], novel[i])
-    _write_labels(drawn, detections.xyxy, captions, colours)
+            _tint(part, detections.masks[i].inside, colors[i])
+        _outline(drawn, detections.xyxy[i], colors[i], novel[i])
+    _write_labels(drawn, detections.xyxy, captions, colors)
     return drawn
 
 
@@ -81,51 +81,51 @@ def draw_caption(image: np.ndarray, lines: list[str]) -> np.ndarray:
 
 
 def _bgr(label: str) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * channel) for channel in label_colour(label))
+    red, green, blue = (round(255 * channel) for channel in label_color(label))
     return blue, green, red
 
 
-def _tint(part: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _tint(part: np.ndarray, inside: np.ndarray, color: tuple[int, int, int]) -> None:
     if inside.size:
-        solid = np.full_like(part, colour)
+        solid = np.full_like(part, color)
         mixed = cv2.addWeighted(part, 1 - _MASK_OPACITY, solid, _MASK_OPACITY, 0)
         cv2.copyTo(mixed, inside.astype(np.uint8), part)
 
 
 def _outline(
-    drawn: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int], dashed: bool
+    drawn: np.ndarray, xyxy: np.ndarray, color: tuple[int, int, int], dashed: bool
 ) -> None:
     left, top, right, bottom = xyxy
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     edges = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)  # (4, 2, 2)
     thickness = max(1, round(min(drawn.shape[:2]) / 300))
     _draw_lines(drawn, edges, _DARK, thickness + 2)
-    _draw_lines(drawn, dashes(edges) if dashed else edges, colour, thickness)
+    _draw_lines(drawn, dashes(edges) if dashed else edges, color, thickness)
 
 
 def _draw_lines(
-    drawn: np.ndarray, lines: np.ndarray, colour: tuple[int, int, int], thickness: int
+    drawn: np.ndarray, lines: np.ndarray, color: tuple[int, int, int], thickness: int
 ) -> None:
     """Draw (L, 2, 2) lines from a point to another."""
-    cv2.polylines(drawn, list(lines.round().astype(np.int32)), False, colour, thickness)
+    cv2.polylines(drawn, list(lines.round().astype(np.int32)), False, color, thickness)
 
 
 def _write_labels(
     drawn: np.ndarray,
     xyxy: np.ndarray,
     captions: Sequence[str],
-    colours: Sequence[tuple[int, int, int]],
+    colors: Sequence[tuple[int, int, int]],
 ) -> None:
     """Write each caption beside its box, and none over another one where that can be avoided."""
     scale = max(0.4, min(drawn.shape[:2]) / 1500)
     taken = np.zeros((0, 4), int)
-    for box, caption, colour in zip(xyxy, captions, colours, strict=True):
+    for box, caption, color in zip(xyxy, captions, colors, strict=True):
         texts = (caption, caption.split(" ", 1)[0])
         choices = [_places(box, text, scale, drawn.shape[:2]) for text in texts]
         places = np.vstack(choices)
         best = int(_overlaps(places, taken).argmin())
         taken = np.vstack([taken, places[best]])
-        _write_label(drawn, places[best], texts[best // len(choices[0])], scale, colour)
+        _write_label(drawn, places[best], texts[best // len(choices[0])], scale, color)
 
 
 def _places(xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]) -> np.ndarray:
@@ -150,11 +150,11 @@ def _overlaps(places: np.ndarray, taken: np.ndarray) -> np.ndarray:
 
 
 def _write_label(
-    drawn: np.ndarray, place: np.ndarray, text: str, scale: float, colour: tuple[int, int, int]
+    drawn: np.ndarray, place: np.ndarray, text: str, scale: float, color: tuple[int, int, int]
 ) -> None:
     left, top, right, bottom = place.tolist()
-    cv2.rectangle(drawn, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
-    blue, green, red = colour
+    cv2.rectangle(drawn, (left, top), (right - 1, bottom - 1), color, cv2.FILLED)
+    blue, green, red = color
     # The luminance of ITU-R BT.601.
     ink = _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else _LIGHT
     _, baseline = cv2.getTextSize(text, _FONT, scale, 1)

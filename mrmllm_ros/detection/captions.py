@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an object is called and which colour it has, wherever it is drawn."""
+"""What an object is called and which color it has, wherever it is drawn."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PALETTE = tuple(
     for offset, lightness, saturation in _RINGS
     for step in range(_HUES)
 )
-# Chosen so that the labels of the default vocabulary have colours of their own.
+# Chosen so that the labels of the default vocabulary have colors of their own.
 _SALT = b"534"
 
 _DASHES = 5  # on each edge
 
 
-def label_colour(label: str) -> tuple[float, float, float]:
-    """The colour of every object of a label, in every image and every run.
+def label_color(label: str) -> tuple[float, float, float]:
+    """The color of every object of a label, in every image and every run.
 
     There are 24; which one is a matter of chance, so two labels may share one.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The colour of each object, measured on the pixels of its box."""
+"""The color of each object, measured on the pixels of its box."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
 
-# The colour terms that most languages have words for (Berlin and Kay, 1969).
-COLOURS = (
+# The color terms that most languages have words for (Berlin and Kay, 1969).
+COLORS = (
     "black",
     "white",
     "gray",
@@ -37,7 +37,7 @@ _CLEAR_SHARE = 0.45
 
 _BLACK_BELOW = 50  # brightness of 0 to 255
 _WHITE_FROM = 175
-_GREYISH = 32  # chroma of 0 to 255: brightest minus darkest channel
+_GRAYISH = 32  # chroma of 0 to 255: brightest minus darkest channel
 _PALE = 50  # saturation of 0 to 255
 
 # Where each hue begins, in OpenCV's half degrees, going up to the next one.
@@ -55,61 +55,61 @@ _BROWN_BELOW = 165  # brightness under which orange is seen as brown
 _DULL_BELOW = 130  # saturation under which a dark red is seen as brown and a bright one as pink
 
 
-def measure_colours(
-    image_bgr: np.ndarray, detections: Detections, values: Sequence[str] = COLOURS
+def measure_colors(
+    image_bgr: np.ndarray, detections: Detections, values: Sequence[str] = COLORS
 ) -> tuple[str, ...]:
-    """Name the colour that most of an object's inner part has.
+    """Name the color that most of an object's inner part has.
 
     Args:
         image_bgr: (H, W, 3) uint8, the image that the boxes are in.
         detections: N objects in that image.
-        values: The names to choose from; pixels of other colours count for none.
+        values: The names to choose from; pixels of other colors count for none.
 
     Returns:
-        N names of `values`; empty where no colour has a clear majority, or the box is too small or
+        N names of `values`; empty where no color has a clear majority, or the box is too small or
         outside of the image.
     """
     return tuple(name for name, _ in _measure(image_bgr, detections, values))
 
 
-def colour_attributes(
+def color_attributes(
     image_bgr: np.ndarray, detections: Detections
 ) -> tuple[tuple[Attribute, ...], ...]:
-    """The colour of each object as an attribute.
+    """The color of each object as an attribute.
 
     Args:
         image_bgr: (H, W, 3) uint8, the image that the boxes are in.
         detections: N objects in that image.
 
     Returns:
-        Of each object its `colour`, with the share of the object's inner part that has it as the
-        score; nothing where `measure_colours` names none.
+        Of each object its `color`, with the share of the object's inner part that has it as the
+        score; nothing where `measure_colors` names none.
     """
     return tuple(
-        (Attribute("colour", name, share),) if name else ()
-        for name, share in _measure(image_bgr, detections, COLOURS)
+        (Attribute("color", name, share),) if name else ()
+        for name, share in _measure(image_bgr, detections, COLORS)
     )
 
 
-def with_colours(enriched: EnrichedDetections, image_bgr: np.ndarray) -> EnrichedDetections:
-    """The same with the colours of the objects, where none is said.
+def with_colors(enriched: EnrichedDetections, image_bgr: np.ndarray) -> EnrichedDetections:
+    """The same with the colors of the objects, where none is said.
 
     Args:
         enriched: Objects in the image.
         image_bgr: (H, W, 3) uint8.
     """
-    return enriched.with_measured(colour_attributes(image_bgr, enriched.detector))
+    return enriched.with_measured(color_attributes(image_bgr, enriched.detector))
 
 
 def _measure(
     image_bgr: np.ndarray, detections: Detections, values: Sequence[str]
 ) -> list[tuple[str, float]]:
-    """Of each object the name of its colour, or none, and the share that the commonest has."""
+    """Of each object the name of its color, or none, and the share that the commonest has."""
     if not len(detections):
         return []
     regions = _clip(_inner_regions(detections), image_bgr.shape)  # (N, 4)
-    known = np.array(COLOURS)
-    counts = _count_colours(_sample(image_bgr, regions))  # (N, 11)
+    known = np.array(COLORS)
+    counts = _count_colors(_sample(image_bgr, regions))  # (N, 11)
     counts[:, ~np.isin(known, list(values))] = 0
     shares = counts.max(axis=1) / _GRID**2
     large = (detections.xyxy[:, 2:] - detections.xyxy[:, :2]).min(axis=1) >= _LEAST_SIDE
@@ -144,17 +144,17 @@ def _sample(image: np.ndarray, regions: np.ndarray) -> np.ndarray:
     return image[rows[:, :, None], columns[:, None, :]]
 
 
-def _count_colours(pixels: np.ndarray) -> np.ndarray:
-    """(N, 11), how many of each object's (N, 24, 24, 3) BGR pixels have each of `COLOURS`."""
+def _count_colors(pixels: np.ndarray) -> np.ndarray:
+    """(N, 11), how many of each object's (N, 24, 24, 3) BGR pixels have each of `COLORS`."""
     count = len(pixels)
     classes = _classify(pixels.reshape(count, -1, 3))
-    offsets = np.arange(count)[:, None] * len(COLOURS)
-    flat = np.bincount((classes + offsets).ravel(), minlength=count * len(COLOURS))
-    return flat.reshape(count, len(COLOURS))
+    offsets = np.arange(count)[:, None] * len(COLORS)
+    flat = np.bincount((classes + offsets).ravel(), minlength=count * len(COLORS))
+    return flat.reshape(count, len(COLORS))
 
 
 def _classify(pixels: np.ndarray) -> np.ndarray:
-    """Position in `COLOURS` of each of (N, P, 3) uint8 BGR pixels, (N, P)."""
+    """Position in `COLORS` of each of (N, P, 3) uint8 BGR pixels, (N, P)."""
     hsv = cv2.cvtColor(pixels, cv2.COLOR_BGR2HSV)
     hue, saturation, brightness = (hsv[..., channel] for channel in range(3))
     named = _HUE_CLASSES[hue]
@@ -167,19 +167,19 @@ def _classify(pixels: np.ndarray) -> np.ndarray:
     # A full magenta to rose is pink when bright and purple when dark.
     named[(named == _index("pink")) & (brightness < 110)] = _index("purple")
     chroma = saturation.astype(np.uint16) * brightness // 255
-    greyish = (chroma < _GREYISH) | (saturation < _PALE)
-    named[greyish] = _index("gray")
-    named[greyish & (brightness >= _WHITE_FROM)] = _index("white")
+    grayish = (chroma < _GRAYISH) | (saturation < _PALE)
+    named[grayish] = _index("gray")
+    named[grayish & (brightness >= _WHITE_FROM)] = _index("white")
     named[brightness < _BLACK_BELOW] = _index("black")
     return named
 
 
 def _index(name: str) -> int:
-    return COLOURS.index(name)
+    return COLORS.index(name)
 
 
 def _hue_classes() -> np.ndarray:
-    """(180,), the position in `COLOURS` of each of OpenCV's hues at full strength."""
+    """(180,), the position in `COLORS` of each of OpenCV's hues at full strength."""
     starts = [start for start, _ in _HUES]
     names = np.array([_index(name) for _, name in _HUES])
     return names[np.searchsorted(starts, np.arange(180), side="right") - 1]

@@ -25,7 +25,7 @@ class Detections:
         masks: N silhouettes, an empty one where an object has none; None where no object has one.
         track_ids: N identities across images, each given once; empty where nothing tracks the
             object. Left out, nothing tracks any.
-        distances_m: (N,) float32, metres from the camera, NaN where unknown; None where nothing
+        distances_m: (N,) float32, meters from the camera, NaN where unknown; None where nothing
             measures any.
 
     Raises:
@@ -87,7 +87,7 @@ class Detections:
 
     @property
     def xywh(self) -> np.ndarray:
-        """(N, 4) float32, centre x, centre y, width, height in pixels."""
+        """(N, 4) float32, center x, center y, width, height in pixels."""
         top_left, bottom_right = self.xyxy[:, :2], self.xyxy[:, 2:]
         return np.hstack([(top_left + bottom_right) / 2, bottom_right - top_left])
 

@@ -17,7 +17,7 @@ class Attribute:
     """A property of an object.
 
     Attributes:
-        name: What it is about, such as `colour`.
+        name: What it is about, such as `color`.
         value: Such as `red`.
         score: Confidence, 0 to 1.
     """

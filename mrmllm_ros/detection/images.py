@@ -30,7 +30,7 @@ def decode_image(data: Any) -> np.ndarray:
         data: The file's bytes, or a buffer of them.
 
     Returns:
-        (H, W, 3) uint8 in BGR order; grey images are spread over the channels, transparency is
+        (H, W, 3) uint8 in BGR order; gray images are spread over the channels, transparency is
         left out.
 
     Raises:

@@ -36,7 +36,7 @@ def pool_tokens(tokens: torch.Tensor, grid: tuple[int, int], boxes: torch.Tensor
     Args:
         tokens: (B, N, d) tokens of B images, row by row.
         grid: Rows and columns of the tokens; N is their product.
-        boxes: (B, K, 4) centre x, centre y, width, height as shares of the image.
+        boxes: (B, K, 4) center x, center y, width, height as shares of the image.
 
     Returns:
         (B, K, d) features in the tokens' precision.

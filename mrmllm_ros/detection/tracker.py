@@ -7,7 +7,7 @@ Boxes are compared with a margin around them, as in C-BIoU (Yang et al., 2023, a
 for with a slow camera a small object leaves its box from one image to the next. Time is that of
 the stamps, so that the camera's rate may change.
 
-It is code of our own because none of the maintained libraries with a permissive licence fits:
+It is code of our own because none of the maintained libraries with a permissive license fits:
 `trackers` needs NumPy 2, which a ROS 2 distribution up to Kilted has not; `norfair` needs NumPy 1;
 with `edgefirst-tracker`, as we tried it, people in `mrmllm benchmark tracking` changed their ids
 three times as often.
@@ -157,7 +157,7 @@ class Tracker:
 
 
 class _Track:
-    """One object over time: a Kalman filter of constant speed over centre and size.
+    """One object over time: a Kalman filter of constant speed over center and size.
 
     All four coordinates are as noisy in units of the object's height, so that one covariance
     serves them all.
@@ -180,7 +180,7 @@ class _Track:
 
     @property
     def xywh(self) -> np.ndarray:
-        """(4,) where it should be: centre x, centre y, width, height in pixels."""
+        """(4,) where it should be: center x, center y, width, height in pixels."""
         return self._motion[0]
 
     def predict(self, step_s: float) -> None:
@@ -244,5 +244,5 @@ def _distinct(candidates: Detections) -> list[int]:
 
 
 def _widen(xywh: np.ndarray) -> np.ndarray:
-    """(N, 4) boxes of centre and size as left, top, right, bottom with a margin around them."""
+    """(N, 4) boxes of center and size as left, top, right, bottom with a margin around them."""
     return supervision.xcycwh_to_xyxy(xywh * (1, 1, 1 + 2 * _MARGIN, 1 + 2 * _MARGIN))

@@ -205,7 +205,7 @@ def to_letterbox(
 ) -> np.ndarray:
     """Move boxes from the image into the network's input.
 
-    ultralytics scales the image to fit and centres it, or stretches it for RT-DETR.
+    ultralytics scales the image to fit and centers it, or stretches it for RT-DETR.
 
     Args:
         xyxy: (N, 4) boxes in pixels of the image.
@@ -241,7 +241,7 @@ def mask_in_image(
         return Mask.empty()
     [in_input] = to_letterbox(region[None], resolution_wh, input_mask.shape[::-1])
     scale = (in_input[2:] - in_input[:2]) / (width, height)
-    # Pixels are meant at their centres.
+    # Pixels are meant at their centers.
     to_input = np.column_stack([np.diag(scale), in_input[:2] + (scale - 1) / 2])
     inside = cv2.warpAffine(
         input_mask,
@@ -277,7 +277,7 @@ def _unclipped(
 ) -> torch.Tensor:
     """(N, 4) boxes of the network's input in pixels of the image, as far as they reach."""
     corners = xyxy.reshape(-1, 2)
-    # Of a box with centre and size ultralytics does not clip the centre.
+    # Of a box with center and size ultralytics does not clip the center.
     points = ops.scale_boxes(input_hw, torch.cat([corners, corners], 1), image_hw, xywh=True)
     return points[:, :2].reshape(-1, 4)
 

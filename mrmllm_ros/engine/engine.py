@@ -159,7 +159,7 @@ class Engine(Generic[T]):
         Args:
             camera: Name of the camera.
             stamp_ns: Stamp of that image in nanoseconds.
-            distances_m: Metres by track id.
+            distances_m: Meters by track id.
         """
         self._distances.update(camera, stamp_ns, distances_m)
 

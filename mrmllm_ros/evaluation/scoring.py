@@ -10,7 +10,7 @@ from functools import lru_cache
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import plural
 from mrmllm_ros.datasets.questions.vocabulary import other_words
-from mrmllm_ros.detection.colors import COLOURS
+from mrmllm_ros.detection.colors import COLORS
 from mrmllm_ros.model.prompt import CITATION
 
 _NUMBERS = {
@@ -60,7 +60,7 @@ _SEEN = re.compile(rf"\bi (?:can )?{_SEE}\b|\bthere (?:is|are)\b|\bthere's\b")
 _NOT = re.compile(r"\b(?:is|are|does|do) not\b|\b(?:is|are|does|do)n't\b")
 _SEEN_THAT_NOT = re.compile(rf"\bi (?:can )?{_SEE} that\b.*(?:{_NOT.pattern})")
 
-_METRES = re.compile(r"\d+(?:\.\d+)? m")
+_METERS = re.compile(r"\d+(?:\.\d+)? m")
 _UNITS = (" m", "m", " metres", " meters", " metre", " meter")
 _OTHER_FORMS = {"middle": ("centre", "center"), "gray": ("grey",)}
 
@@ -130,16 +130,16 @@ def number(text: str) -> int | None:
 def mentions(text: str, among: frozenset[str]) -> tuple[str, ...]:
     """Which of some words an answer has, in whatever form, in the answer's order.
 
-    The plural is a form, and so are other words for the same, and other ways to write metres.
+    The plural is a form, and so are other words for the same, and other ways to write meters.
 
     A word within a longer one of them does not count, such as `truck` in `fire truck`; nor does a
-    colour that is said of something, such as `orange` in `an orange car`, where other words than
-    colours are looked for.
+    color that is said of something, such as `orange` in `an orange car`, where other words than
+    colors are looked for.
     """
     pattern, words = _forms(among)
     plain = _plain(text)
     found = [(m.start(), m.end(), words[m.group()]) for m in pattern.finditer(plain)]
-    if not among <= _COLOURS:
+    if not among <= _COLORS:
         found = [each for each in found if not _is_adjective(plain, found, *each)]
     return tuple(word for _, _, word in found)
 
@@ -171,7 +171,7 @@ def citation_counts(cited: Collection[int], truth: Truth) -> tuple[int, int, int
     return len(given & truth.cited), len(given), len(truth.cited)
 
 
-_COLOURS = frozenset(COLOURS)
+_COLORS = frozenset(COLORS)
 
 
 def _plain(text: str) -> str:
@@ -196,9 +196,9 @@ def _forms(among: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
 
 
 def _forms_of(word: str) -> Iterable[str]:
-    if _METRES.fullmatch(word):
-        metres = word.removesuffix(" m")
-        return (f"{m}{unit}" for m in {metres, f"{float(metres):g}"} for unit in _UNITS)
+    if _METERS.fullmatch(word):
+        meters = word.removesuffix(" m")
+        return (f"{m}{unit}" for m in {meters, f"{float(meters):g}"} for unit in _UNITS)
     forms = (word, plural(word), f"{word}s", *_OTHER_FORMS.get(word, ()))
     return (form.lower() for form in forms)
 
@@ -206,8 +206,8 @@ def _forms_of(word: str) -> Iterable[str]:
 def _is_adjective(
     text: str, found: list[tuple[int, int, str]], start: int, end: int, word: str
 ) -> bool:
-    """Whether a word is a colour of what follows (`orange cars`) or worn (`a man in orange`)."""
-    if word not in _COLOURS:
+    """Whether a word is a color of what follows (`orange cars`) or worn (`a man in orange`)."""
+    if word not in _COLORS:
         return False
     followed = any(text[end:other] == " " for other, _, _ in found if other > end)
     return followed or text[:start].endswith(" in ")

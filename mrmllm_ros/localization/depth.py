@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a depth sensor has measured, seen from the colour camera.
+"""What a depth sensor has measured, seen from the color camera.
 
-Coordinates in images are those of `Detections`: the first pixel reaches from 0 to 1, so its centre
-is at 0.5. A camera matrix puts that centre at 0 (sensor_msgs/CameraInfo).
+Coordinates in images are those of `Detections`: the first pixel reaches from 0 to 1, so its center
+is at 0.5. A camera matrix puts that center at 0 (sensor_msgs/CameraInfo).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _MOST_SAMPLES = 32_000
 
 @dataclass(frozen=True, eq=False)
 class DepthSamples:
-    """Measured surface points and where the colour camera sees them.
+    """Measured surface points and where the color camera sees them.
 
     Attributes:
-        pixels: (N, 2) float32, x and y in the colour image.
-        depths: (N,) float32, metres along the optical axis, all finite and positive.
-        pitch: (2,) float32, width and height of a sample in pixels of the colour image; zeros
+        pixels: (N, 2) float32, x and y in the color image.
+        depths: (N,) float32, meters along the optical axis, all finite and positive.
+        pitch: (2,) float32, width and height of a sample in pixels of the color image; zeros
             where samples are scattered points.
     """
 
@@ -39,10 +39,10 @@ class DepthSamples:
         return DepthSamples(self.pixels[which], self.depths[which], self.pitch)
 
     def points(self, camera_matrix: np.ndarray) -> np.ndarray:
-        """(N, 3) float32, the samples in the colour camera's optical frame, in metres.
+        """(N, 3) float32, the samples in the color camera's optical frame, in meters.
 
         Args:
-            camera_matrix: (3, 3), the colour camera's.
+            camera_matrix: (3, 3), the color camera's.
         """
         focal, center = pinhole(camera_matrix)
         across = (self.pixels - center) / focal * self.depths[:, None]
@@ -54,7 +54,7 @@ class Depths(ABC):
 
     @abstractmethod
     def within(self, xyxy: np.ndarray) -> DepthSamples:
-        """The measurements in a region of the colour image, thinned out where there are many.
+        """The measurements in a region of the color image, thinned out where there are many.
 
         Args:
             xyxy: (4,), left, top, right, bottom in pixels.
@@ -62,7 +62,7 @@ class Depths(ABC):
 
 
 class DepthImage(Depths):
-    """A depth image whose camera stands where the colour camera does and looks the same way.
+    """A depth image whose camera stands where the color camera does and looks the same way.
 
     Example:
         >>> wall = np.full((480, 640), 2.0, np.float32)
@@ -81,17 +81,17 @@ class DepthImage(Depths):
         """Take over an image.
 
         Args:
-            depth: (H, W) float32, metres along the optical axis; what is not finite and positive
+            depth: (H, W) float32, meters along the optical axis; what is not finite and positive
                 is a hole.
             depth_matrix: (3, 3), the depth camera's matrix for an image of that size.
-            camera_matrix: (3, 3), the colour camera's matrix.
+            camera_matrix: (3, 3), the color camera's matrix.
             max_depth_m: Greater depths are holes.
         """
         self._depth = depth
         self._max_depth_m = max_depth_m
         depth_focal, depth_center = pinhole(depth_matrix)
         focal, center = pinhole(camera_matrix)
-        # Colour pixels = depth pixels * scale + offset: both see along the same rays.
+        # Color pixels = depth pixels * scale + offset: both see along the same rays.
         self._scale = focal / depth_focal
         self._offset = center - depth_center * self._scale
 
@@ -99,7 +99,7 @@ class DepthImage(Depths):
         """See `Depths.within`."""
         corners = (np.reshape(xyxy, (2, 2)) - self._offset) / self._scale
         limits = np.array(self._depth.shape[::-1])
-        # A pixel belongs to the region that its centre is in.
+        # A pixel belongs to the region that its center is in.
         (left, top), (right, bottom) = np.ceil(corners - 0.5).clip(0, limits).astype(int)
         area = max(0, right - left) * max(0, bottom - top)
         stride = int(np.ceil(np.sqrt(max(1, area) / _MOST_SAMPLES)))
@@ -116,7 +116,7 @@ class DepthImage(Depths):
 
 
 class PointCloud(Depths):
-    """A point cloud in the colour camera's optical frame."""
+    """A point cloud in the color camera's optical frame."""
 
     def __init__(
         self, points: np.ndarray, camera_matrix: np.ndarray, max_depth_m: float = np.inf
@@ -124,9 +124,9 @@ class PointCloud(Depths):
         """Look at the points through the camera.
 
         Args:
-            points: (N, 3), metres: x to the right, y down, z forward (REP 103). Points that are
+            points: (N, 3), meters: x to the right, y down, z forward (REP 103). Points that are
                 not finite or not before the camera are left out.
-            camera_matrix: (3, 3), the colour camera's matrix.
+            camera_matrix: (3, 3), the color camera's matrix.
             max_depth_m: Points further along the optical axis are left out.
         """
         depths = points[:, 2]

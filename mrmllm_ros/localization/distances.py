@@ -14,7 +14,7 @@ from mrmllm_ros.detection.stamps import jumps_back
 
 @dataclass(frozen=True)
 class _Measured:
-    """Metres, and when, in nanoseconds."""
+    """Meters, and when, in nanoseconds."""
 
     distance_m: float
     stamp_ns: int
@@ -55,7 +55,7 @@ class Distances:
         Args:
             camera: Name of the camera.
             stamp_ns: Stamp of the image in nanoseconds.
-            distances_m: Metres by track id; the others keep what they have.
+            distances_m: Meters by track id; the others keep what they have.
         """
         known = self._recent(camera, stamp_ns)
         self._measured[camera] = known | {
@@ -73,7 +73,7 @@ class Distances:
             stamp_ns: Stamp of the image in nanoseconds.
 
         Returns:
-            Metres by track id.
+            Meters by track id.
         """
         recent = self._recent(camera, stamp_ns)
         return {track_id: known.distance_m for track_id, known in recent.items()}
@@ -92,8 +92,8 @@ class Distances:
         known = self.at(camera, stamp_ns)
         if not known:
             return detections
-        metres = [known.get(track_id, np.nan) for track_id in detections.track_ids]
-        return replace(detections, distances_m=np.array(metres, np.float32))
+        meters = [known.get(track_id, np.nan) for track_id in detections.track_ids]
+        return replace(detections, distances_m=np.array(meters, np.float32))
 
     def _recent(self, camera: str, stamp_ns: int) -> dict[str, _Measured]:
         # Where the stamp steps back a little, no time has passed; after a jump back, distances

@@ -13,9 +13,9 @@ _NUMBERS = 5
 
 
 class BoxEmbedding(nn.Module):
-    """Fourier features of a box's centre, size and area, mixed by one linear layer.
+    """Fourier features of a box's center, size and area, mixed by one linear layer.
 
-    Fourier features let a small network tell neighbouring coordinates apart (Tancik et al.,
+    Fourier features let a small network tell neighboring coordinates apart (Tancik et al.,
     arXiv 2006.10739). The paper names boxes as a modality and leaves their encoding open; this
     one is ours.
     """
@@ -35,7 +35,7 @@ class BoxEmbedding(nn.Module):
         """Embed boxes.
 
         Args:
-            boxes: (..., 4) float32 centre x, centre y, width, height as shares of the image.
+            boxes: (..., 4) float32 center x, center y, width, height as shares of the image.
 
         Returns:
             (..., width) in the precision of the weights.
@@ -56,7 +56,7 @@ def cell_boxes(grid: tuple[int, int]) -> torch.Tensor:
         grid: Rows and columns.
 
     Returns:
-        (rows * columns, 4) centre x, centre y, width, height as shares of the image, row by row.
+        (rows * columns, 4) center x, center y, width, height as shares of the image, row by row.
     """
     rows, columns = grid
     center_y = (torch.arange(rows) + 0.5) / rows

@@ -8,7 +8,7 @@ from typing import ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import PretrainedConfig
 
-from mrmllm_ros.detection.colors import COLOURS
+from mrmllm_ros.detection.colors import COLORS
 
 PERCEPTION_OUTPUTS = ("score", "label", "box", "attribute", "novelty")
 
@@ -81,7 +81,7 @@ class MrMllmConfig(PretrainedConfig):
     perception_outputs: list[str] = field(default_factory=lambda: [*PERCEPTION_OUTPUTS])
     head_reads: bool = True
     prompt_examples: bool = False
-    attributes: dict[str, list[str]] = field(default_factory=lambda: {"colour": [*COLOURS]})
+    attributes: dict[str, list[str]] = field(default_factory=lambda: {"color": [*COLORS]})
     lora_rank: int = 0
     lora_alpha: int = 32
 

@@ -40,7 +40,7 @@ class PerceptionEmbedding(nn.Module):
         """Embed what was perceived.
 
         Args:
-            boxes: (B, K, 4) float32 centre and size as shares of the image.
+            boxes: (B, K, 4) float32 center and size as shares of the image.
             scores: (B, K) confidence.
             labels: (B, K, d_llm) mean token embedding of each label's text.
             numbers: (K, d_llm) mean token embedding of each object's number.
@@ -76,7 +76,7 @@ class QueryTokens(nn.Module):
 
         Args:
             shared: (B, S + K, d) `Q_shared`; scene queries carry no `P_proj`.
-            boxes: (B, K, 4) float32 centre and size as shares of the image.
+            boxes: (B, K, 4) float32 center and size as shares of the image.
             scores: (B, K) confidence.
             labels: (B, K, d_llm) mean token embedding of each label's text.
             numbers: (K, d_llm) mean token embedding of each object's number.

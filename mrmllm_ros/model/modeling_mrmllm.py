@@ -127,7 +127,7 @@ class MrMllm(PreTrainedModel):
             self.query_tokens = QueryTokens(config)
             self.fusion = SharedQueryFusion(config, boxes) if config.query_fusion else None
         self.head = PerceptionHead(config) if config.perception_outputs else None
-        # Only what is new is initialised: the backbones come after.
+        # Only what is new is initialized: the backbones come after.
         self.post_init()
         self.text = backbones.language_model
         self.language_model = _with_adapters(backbones.language_model.model, config)

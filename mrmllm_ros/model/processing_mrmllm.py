@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from mrmllm_ros.detection.colors import measure_colours
+from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
@@ -39,7 +39,7 @@ class ObjectBatch:
     """Candidates of B images, padded to the largest number K.
 
     Attributes:
-        boxes: (B, K, 4) float32 centre x, centre y, width, height as shares of the image.
+        boxes: (B, K, 4) float32 center x, center y, width, height as shares of the image.
         scores: (B, K) float32, the detector's confidence.
         mask: (B, K) bool, true where there is an object.
         labels: The labels to choose from, and the detector's choice.
@@ -99,7 +99,7 @@ class ChatFormat:
     """A language model's chat format, cut at what changes: preamble, scene, question.
 
     The preamble is the same for every frame, the scene for every question about a frame. Each
-    part is tokenised by itself, so that what has been read need not be read again.
+    part is tokenized by itself, so that what has been read need not be read again.
 
     Attributes:
         with_objects: Whether detections are written into the prompt.
@@ -250,16 +250,16 @@ class MrMllmProcessor:
 def stated_attributes(image: np.ndarray, detections: Detections) -> tuple[dict[str, str], ...]:
     """What is stated of each object beside its label.
 
-    That is its colour, where it has a clear one, and its distance, where that is known.
+    That is its color, where it has a clear one, and its distance, where that is known.
 
     Args:
         image: (H, W, 3) uint8 in BGR order.
         detections: N objects in it.
     """
-    colours, distances = measure_colours(image, detections), stated_distances(detections)
+    colors, distances = measure_colors(image, detections), stated_distances(detections)
     return tuple(
-        ({"colour": colour} if colour else {}) | distance
-        for colour, distance in zip(colours, distances, strict=True)
+        ({"color": color} if color else {}) | distance
+        for color, distance in zip(colors, distances, strict=True)
     )
 
 
@@ -317,7 +317,7 @@ def batch_objects(
 
 
 def _shares(detections: Detections) -> np.ndarray:
-    """(K, 4) float32 centre and size as shares of the image."""
+    """(K, 4) float32 center and size as shares of the image."""
     return (detections.xywh / np.tile(detections.resolution_wh, 2)).astype(np.float32)
 
 

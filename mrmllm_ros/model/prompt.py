@@ -92,7 +92,7 @@ def describe_objects(
         `nearest first [2][1][3]` and `left [1][3] right [2]` where there is an order, between them
         `lowest first [1][2][3]` where there are distances (the first line is then of those that
         have one). Lines such as `car [1] red left 16,83`: label and number, what else is known,
-        the third of the image that the centre is in, centre across and lower edge down, in
+        the third of the image that the center is in, center across and lower edge down, in
         hundredths of the image. Then a line that says how many objects were left out, if any
         were; or a line that says that there are no objects.
     """
@@ -158,7 +158,7 @@ def how_far(lower_edges: np.ndarray, attributes: Sequence[Mapping[str, str]]) ->
         attributes: What else is known of each object, by name.
 
     Returns:
-        (N,) metres, NaN of an object without a distance among its attributes; or, if none has
+        (N,) meters, NaN of an object without a distance among its attributes; or, if none has
         one, lower edges with the sign turned.
     """
     if not distances_stated(attributes):
@@ -177,8 +177,8 @@ def stated_distances(detections: Detections) -> tuple[dict[str, str], ...]:
     if detections.distances_m is None:
         return ({},) * len(detections)
     return tuple(
-        {} if np.isnan(metres) else {"distance": f"{metres:.1f} m"}
-        for metres in detections.distances_m
+        {} if np.isnan(meters) else {"distance": f"{meters:.1f} m"}
+        for meters in detections.distances_m
     )
 
 

@@ -40,7 +40,7 @@ class ObjectQueries(nn.Module):
 
         Args:
             features: (B, K, d_p) `V_p`.
-            boxes: (B, K, 4) float32 centre and size as shares of the image.
+            boxes: (B, K, 4) float32 center and size as shares of the image.
             seen: (B,) bool, true where there is an image; None where all have one.
 
         Returns:
@@ -53,7 +53,7 @@ class SharedQueryFusion(nn.Module):
     """`F`: a small transformer in which scene and object queries look at each other and at `V_m`.
 
     Each layer is self-attention among the queries, cross-attention to the image, feed-forward,
-    with normalisation before each.
+    with normalization before each.
     """
 
     def __init__(self, config: MrMllmConfig, boxes: BoxEmbedding) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Targets
-from mrmllm_ros.model.configuration_mrmllm import COLOURS
+from mrmllm_ros.model.configuration_mrmllm import COLORS
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import REACH
 from mrmllm_ros.model.processing_mrmllm import ChatFormat, FrameBatch, MrMllmProcessor, TextBatch
@@ -21,7 +21,7 @@ from mrmllm_ros.model.prompt import cited_ids
 
 T = TypeVar("T")
 
-_COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
+_COLOR = re.compile(rf"\b({'|'.join(COLORS)})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ def _within(example: Example, listed: int) -> Example:
 def _without_unseen(example: Example) -> Example:
     """Without the questions whose answers only the prompt could tell.
 
-    Of a scene without an image, colours, states and distances reach the model in no other way, and
+    Of a scene without an image, colors, states and distances reach the model in no other way, and
     to ask for them would teach it to invent.
     """
     if example.visual is not None:
@@ -220,7 +220,7 @@ def _without_unseen(example: Example) -> Example:
     kept = (
         q
         for q in example.questions
-        if q.family not in unseen and not _COLOUR.search(f"{q.question} {q.answer}")
+        if q.family not in unseen and not _COLOR.search(f"{q.question} {q.answer}")
     )
     return replace(example, questions=tuple(kept))
 

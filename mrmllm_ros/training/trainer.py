@@ -53,7 +53,7 @@ class Progress:
 class Trainer:
     """Trains the weights of an `MrMllm` that are not frozen.
 
-    The state is the trained weights, the optimiser's moments and the progress; all that is random
+    The state is the trained weights, the optimizer's moments and the progress; all that is random
     depends on seed and step. It is written as one file, so that a cut leaves the one before.
     """
 

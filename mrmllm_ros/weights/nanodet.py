@@ -3,13 +3,13 @@
 
 The graph describes its convolutions channels-last, between transposes. Those transposes are
 never written: each tensor stays channels-first, and where TensorFlow's axes lie in it is tracked.
-Only the network up to its three heads is taken from the graph. Normalisation before it and box
+Only the network up to its three heads is taken from the graph. Normalization before it and box
 decoding after it are written here, so that the file takes RGB in 0..1 and gives pixels.
 
 Inputs and outputs of the file, B being any batch size:
 
 - `images` (B, 3, 416, 416) float32, RGB in 0..1.
-- `output0` (B, 84, 3549) float32: centre x, centre y, width and height in input pixels, then the
+- `output0` (B, 84, 3549) float32: center x, center y, width and height in input pixels, then the
   80 class scores in 0..1, for each cell of the 52x52, 26x26 and 13x13 grids.
 - `features` (B, 384, 26, 26) float32: the feature maps that enter the heads (strides 8, 16, 32,
   128 channels each), all brought to the stride-16 grid.
@@ -125,8 +125,8 @@ def build_model(nodes: list[dict[str, Any]], constants: Mapping[str, Array]) -> 
     network = GraphConverter(nodes, {**constants, _STEM: _rgb_kernel(constants[_STEM])})
     # Subtracting the mean stays an operation of its own: the network pads with zeros behind it.
     mean = network.constant(_MEAN_BGR[::-1].reshape(1, 3, 1, 1) / 255)
-    centred = network.emit("Sub", ["images", mean])
-    network.bind("input_1", centred, (INPUT_SIZE, INPUT_SIZE))
+    centerd = network.emit("Sub", ["images", mean])
+    network.bind("input_1", centerd, (INPUT_SIZE, INPUT_SIZE))
     _emit_features(network, [network.convert(name) for name in _NECK])
     _emit_detections(network, [network.convert(name) for name in _HEADS])
     graph = helper.make_graph(
@@ -184,12 +184,12 @@ def _emit_boxes(network: GraphConverter, logits: str) -> str:
     weights = network.emit("Softmax", [network.emit("Reshape", [logits, by_side])], axis=2)
     weights = network.emit("Reshape", [weights, flat])
     # The expected distances to left, top, right and bottom, and from them the box, are one
-    # linear map of the weights; it gives strides, relative to the cell's centre.
+    # linear map of the weights; it gives strides, relative to the cell's center.
     to_box = [[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]]
     projection = network.constant(np.kron(to_box, np.arange(_BINS)))
     boxes = network.emit("MatMul", [projection, weights])
     boxes = network.emit("Mul", [boxes, network.constant(_cell_strides())])
-    return network.emit("Add", [boxes, network.constant(_cell_centres())])
+    return network.emit("Add", [boxes, network.constant(_cell_centers())])
 
 
 def _channels(network: GraphConverter, tensor: str, start: int, stop: int) -> str:
@@ -202,13 +202,13 @@ def _cell_strides() -> Array:
     return np.repeat(STRIDES, [side**2 for side in _GRIDS])
 
 
-def _cell_centres() -> Array:
-    """What is added to the boxes of every cell, (4, cells): its centre in pixels, no size."""
-    centres = []
+def _cell_centers() -> Array:
+    """What is added to the boxes of every cell, (4, cells): its center in pixels, no size."""
+    centers = []
     for stride, side in zip(STRIDES, _GRIDS, strict=True):
         y, x = (np.mgrid[:side, :side].reshape(2, -1) + 0.5) * stride
-        centres.append(np.stack([x, y, 0 * x, 0 * y]))
-    return np.concatenate(centres, axis=1)
+        centers.append(np.stack([x, y, 0 * x, 0 * y]))
+    return np.concatenate(centers, axis=1)
 
 
 def _metadata() -> dict[str, str]:
@@ -412,7 +412,7 @@ class GraphConverter:
         height, width = self._constants[size].tolist()
         ratio = height / tensor.size[0]
         if ratio != width / tensor.size[1] or not node["attr"]["half_pixel_centers"]["b"]:
-            raise ValueError(f"{node['name']}: expected one ratio and half pixel centres")
+            raise ValueError(f"{node['name']}: expected one ratio and half pixel centers")
         return tensor._replace(name=self.resize(tensor.name, ratio), size=(height, width))
 
     _RULES: ClassVar = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SmolLM2: from a quantised GGUF file to the Hugging Face layout in float32.
+"""SmolLM2: from a quantized GGUF file to the Hugging Face layout in float32.
 
 Reading the GGUF file takes ten seconds and more; the folder written here loads in a fraction of
 one, through `AutoTokenizer.from_pretrained` and `AutoModelForCausalLM.from_pretrained`.

@@ -38,7 +38,7 @@ class AssetStatus:
     Attributes:
         name: The asset's name.
         kind: What it is, in words.
-        licence: SPDX identifier.
+        license: SPDX identifier.
         size: Bytes on the disk.
         state: `ready`, `missing`, or `damaged` where a file is not what it should be or was made
             by another version of the converter.
@@ -47,7 +47,7 @@ class AssetStatus:
 
     name: str
     kind: str
-    licence: str
+    license: str
     size: int
     state: State
     path: Path
@@ -110,7 +110,7 @@ def status() -> list[AssetStatus]:
         AssetStatus(
             name=asset.name,
             kind=asset.kind,
-            licence=asset.licence,
+            license=asset.license,
             size=_size(_folder(asset)),
             state=_state(asset),
             path=_folder(asset),

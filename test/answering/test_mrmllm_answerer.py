@@ -16,7 +16,7 @@ from mrmllm_ros.answering.mrmllm_answerer import (
     MrMllmAnswerer,
     MrMllmSettings,
 )
-from mrmllm_ros.detection.colors import colour_attributes
+from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
@@ -213,10 +213,10 @@ def test_a_model_that_is_not_trained_yet_leaves_detections_as_they_are_bit_for_b
     assert enriched.fused.labels == candidates.labels
     assert enriched.reported.tolist() == list(range(perception.reported))
     assert enriched.novelty.max() < 0.2
-    assert enriched.attributes == colour_attributes(make_image(), candidates)
+    assert enriched.attributes == color_attributes(make_image(), candidates)
 
 
-def test_colours_are_measured_where_the_head_names_none(tiny_backbones, make_answerer):
+def test_colors_are_measured_where_the_head_names_none(tiny_backbones, make_answerer):
     answerer = make_answerer(tiny_backbones(), perception_outputs=["novelty"])
     red = np.zeros_like(make_image())
     red[..., 2] = 220

@@ -15,7 +15,7 @@ from mrmllm_ros.answering.answerer import PromptTooLongError, Question
 from mrmllm_ros.answering.generation import Decoding, Generation, Listener
 from mrmllm_ros.answering.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError, VlmSettings
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.detection.colors import colour_attributes
+from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings
 
@@ -170,7 +170,7 @@ def test_reading_runs_no_model_and_leaves_detections_as_they_are(
     assert not watched
     assert first.enriched.fused is scene.candidates
     assert first.enriched.reported.tolist() == [0, 1]
-    assert first.enriched.attributes == colour_attributes(bus_image, scene.candidates)
+    assert first.enriched.attributes == color_attributes(bus_image, scene.candidates)
     assert first.image is bus_image
     assert len(second.enriched.fused) == 0
     assert answerer.read([], []) == []

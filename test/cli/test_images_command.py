@@ -47,7 +47,7 @@ def enriched(make_detections):
         ),
         reported=np.array([0, 2]),
         novelty=np.array([0.0, 0.5, 0.75], np.float32),
-        attributes=((Attribute("colour", "red", 0.5),), (), ()),
+        attributes=((Attribute("color", "red", 0.5),), (), ()),
     )
 
 
@@ -100,7 +100,7 @@ def test_without_a_checkpoint_detect_says_what_the_detector_says(bus_file, capsy
         assert detection["detector_score"] == detection["score"] >= 0.3
         assert detection["novelty"] == 0.0
     # Measured on the pixels, as a node does it.
-    assert {"yellow", "blue"} & {d["attributes"].get("colour") for d in record["detections"]}
+    assert {"yellow", "blue"} & {d["attributes"].get("color") for d in record["detections"]}
 
 
 def test_detect_prints_one_json_object_for_each_image_in_their_order(
@@ -139,7 +139,7 @@ def test_detect_through_a_checkpoint_prints_what_fusion_reports(bus_file, capsys
             "detector_label": "bus",
             "detector_score": 0.75,
             "novelty": 0.0,
-            "attributes": {"colour": "red"},
+            "attributes": {"color": "red"},
         },
         {
             "id": 3,

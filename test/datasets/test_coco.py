@@ -21,7 +21,7 @@ def images(tmp_path_factory, bus_image):
     street = cv2.resize(bus_image, (405, 540), interpolation=cv2.INTER_AREA)
     (folder / "yard").mkdir()
     cv2.imwrite(str(folder / "yard" / "street.png"), street)
-    cv2.imwrite(str(folder / "grey.png"), np.full((120, 160, 3), 128, np.uint8))
+    cv2.imwrite(str(folder / "gray.png"), np.full((120, 160, 3), 128, np.uint8))
     return folder
 
 
@@ -31,7 +31,7 @@ def content():
     return {
         "images": [
             {"id": 7, "file_name": "yard/street.png", "width": 405, "height": 540},
-            {"id": 8, "file_name": "grey.png", "width": 160, "height": 120},
+            {"id": 8, "file_name": "gray.png", "width": 160, "height": 120},
         ],
         "annotations": [
             {"id": n, "image_id": 7, "category_id": category, "bbox": box, "iscrowd": 0}
@@ -54,13 +54,13 @@ def write(tmp_path):
 class TestReading:
     def test_objects_get_names_and_corners(self, images, write):
         dataset = read_coco(images, write(content()))
-        street, grey = dataset.images
+        street, gray = dataset.images
         assert dataset.labels == ("bus", "person")
         assert street.path == images / "yard" / "street.png"
         assert street.truth.labels == ("bus", "person", "person", "person")
         assert street.truth.xyxy[0].tolist() == [10, 115, 400, 380]
         assert street.truth.resolution_wh == (405, 540)
-        assert len(street.crowds) == len(grey.truth) == 0
+        assert len(street.crowds) == len(gray.truth) == 0
 
     def test_crowds_are_kept_apart(self, images, write):
         values = content()
@@ -157,8 +157,8 @@ class TestSkipping:
     def test_annotations_of_a_skipped_image_go_with_it(self, images, write):
         values = wrong("images", 0, file_name="none.png")
         told = []
-        [grey] = read_coco(images, write(values), told.append).images
-        assert (grey.name, len(told)) == ("grey.png", 2)
+        [gray] = read_coco(images, write(values), told.append).images
+        assert (gray.name, len(told)) == ("gray.png", 2)
 
     @pytest.mark.parametrize("part", ["images", "annotations"])
     def test_where_most_are_wrong_the_file_is(self, images, write, part):
@@ -275,9 +275,9 @@ class TestExamples:
             {"image_id": 8, "category_id": n, "bbox": [0, 0, 160, 120]}
             for n in range(10, 10 + len(detector.labels[5:]))
         ]
-        [_, grey] = coco_examples(read_coco(images, write(values)), detector, None)
+        [_, gray] = coco_examples(read_coco(images, write(values)), detector, None)
         # Four names nobody looked for; people were, and there are none.
-        assert grey.missed == {*detector.labels} - {"person"}
+        assert gray.missed == {*detector.labels} - {"person"}
 
     def test_nothing_is_concluded_of_names_that_nobody_labelled(self, images, write, detector):
         values = content()

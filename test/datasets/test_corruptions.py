@@ -15,7 +15,7 @@ def image(bus_image):
 
 
 def difference(image, kind, strength, seed=0):
-    """Mean difference of grey levels."""
+    """Mean difference of gray levels."""
     damaged = damage(image, kind, strength, np.random.default_rng(seed))
     return np.abs(damaged.astype(float) - image).mean()
 

@@ -27,7 +27,7 @@ def folder(tmp_path_factory, bus_image):
     (folder / "images").mkdir()
     street = cv2.resize(bus_image, (405, 540), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(folder / "images" / "street.png"), street)
-    cv2.imwrite(str(folder / "grey.png"), np.full((120, 160, 3), 128, np.uint8))
+    cv2.imwrite(str(folder / "gray.png"), np.full((120, 160, 3), 128, np.uint8))
     return folder
 
 
@@ -119,7 +119,7 @@ class TestRefusal:
                 '"cites_answer" needs an answer that cites',
             ),
             ({**VQA, "truth": 3}, '"truth" must be an object'),
-            ({**VQA, "truth": {"colour": "red"}}, "unknown colour; known are polarity"),
+            ({**VQA, "truth": {"color": "red"}}, "unknown color; known are polarity"),
             ({**VQA, "truth": {"number": True}}, "number True; it must be a whole number"),
             ({**VQA, "truth": {"among": [3]}}, "it must be a list of texts"),
         ],
@@ -176,9 +176,9 @@ class TestSkipping:
 
 class TestExamples:
     def test_an_image_is_one_example_however_its_lines_are_spread(self, write, detector):
-        grey = {**VQA, "image": "grey.png"}
+        gray = {**VQA, "image": "gray.png"}
         street, other = question_examples(
-            read_questions(write(VQA, grey, GROUNDED)), detector, None
+            read_questions(write(VQA, gray, GROUNDED)), detector, None
         )
         assert [item.question for item in street.questions] == [
             "Is it raining?",

@@ -60,15 +60,15 @@ class TestMatching:
         assert np.isnan(targets.xyxy).all()
         assert targets.attributes == ({},)
 
-    def test_a_candidate_gets_label_box_and_colour_of_its_object(self, make_detections):
+    def test_a_candidate_gets_label_box_and_color_of_its_object(self, make_detections):
         found = make_detections(("dog", 0.1, OTHER), ("car", 0.2, SHIFTED))
         targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("red",))
         assert targets.scores.tolist() == pytest.approx([0, 0.9])
         assert targets.labels == ("", "car")
         assert targets.xyxy[1].tolist() == list(BOX)
-        assert targets.attributes == ({}, {"colour": "red"})
+        assert targets.attributes == ({}, {"color": "red"})
 
-    def test_a_colour_that_is_unknown_is_left_out(self, make_detections):
+    def test_a_color_that_is_unknown_is_left_out(self, make_detections):
         found = make_detections(("car", 0.2, SHIFTED))
         targets = match_targets(found, make_detections(("car", 0.9, BOX)), ("",))
         assert targets.attributes == ({},)
@@ -100,7 +100,7 @@ class TestMatching:
         truth = make_detections(("car", 0.9, BOX), ("car", 0.8, (120, 100, 220, 300)))
         found = make_detections(("car", 0.3, (121, 100, 221, 300)), ("car", 0.2, SHIFTED))
         targets = match_targets(found, truth, ("red", "blue"))
-        assert [a["colour"] for a in targets.attributes] == ["blue", "red"]
+        assert [a["color"] for a in targets.attributes] == ["blue", "red"]
 
     def test_too_little_overlap_is_another_object(self, make_detections):
         found = make_detections(("car", 0.9, (150, 100, 250, 300)))

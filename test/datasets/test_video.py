@@ -130,10 +130,10 @@ class TestExamples:
             missed += len(example.missed - {*reported})
         assert missed
 
-    def test_attributes_are_colours(self, examples):
+    def test_attributes_are_colors(self, examples):
         named = [a for example in examples for a in example.attributes if a]
         assert named
-        assert all(set(attributes) == {"colour"} for attributes in named)
+        assert all(set(attributes) == {"color"} for attributes in named)
 
     def test_the_same_seed_gives_the_same_examples(self, examples, source, detector):
         # Without the first frame: no example depends on others.

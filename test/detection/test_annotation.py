@@ -6,7 +6,7 @@ import pytest
 
 from mrmllm_ros.detection import annotation
 from mrmllm_ros.detection.annotation import draw_caption
-from mrmllm_ros.detection.captions import caption, label_colour
+from mrmllm_ros.detection.captions import caption, label_color
 from mrmllm_ros.detection.masks import Mask
 
 BOX = (100, 200, 300, 400)
@@ -63,7 +63,7 @@ def test_the_caption_depends_on_number_label_and_score(image, make_detections):
         assert differs(person, again)[184:199, 100:250].any()
 
 
-def test_a_label_has_one_colour_wherever_and_in_whatever_company_it_is(image, make_detections):
+def test_a_label_has_one_color_wherever_and_in_whatever_company_it_is(image, make_detections):
     alone = draw_detections(image, make_detections(("bus", 0.9, (100, 200, 300, 400))))
     second = draw_detections(
         image, make_detections(("cup", 0.9, (0, 0, 9, 9)), ("bus", 0.9, (100, 200, 300, 400)))
@@ -142,9 +142,9 @@ def test_objects_captions_and_answers_must_be_as_many(captions, novel, image, ma
         )
 
 
-def test_a_box_has_the_colour_of_its_label_with_a_dark_edge(image, make_detections):
+def test_a_box_has_the_color_of_its_label_with_a_dark_edge(image, make_detections):
     drawn = draw_detections(image, make_detections(("bus", 0.9, BOX)))
-    bgr = np.array(label_colour("bus"))[::-1] * 255
+    bgr = np.array(label_color("bus"))[::-1] * 255
     np.testing.assert_allclose(drawn[300, 100], bgr, atol=1)
     assert drawn[300, 98].max() < 60
 
@@ -155,14 +155,14 @@ def test_a_novel_object_is_outlined_with_dashes(image, make_detections):
         for answer in (False, True)
     )
     edge = novel[400, 100:301]
-    coloured = (np.abs(edge - familiar[400, 200].astype(int)) < 2).all(axis=1)
-    assert 0.4 < coloured.mean() < 0.8
-    assert (np.diff(coloured.astype(int)) == 1).sum() == 4, "gaps"
-    assert coloured[[0, -1]].all(), "corners"
-    assert (edge[~coloured] < 60).all(), "dark between the dashes"
+    colored = (np.abs(edge - familiar[400, 200].astype(int)) < 2).all(axis=1)
+    assert 0.4 < colored.mean() < 0.8
+    assert (np.diff(colored.astype(int)) == 1).sum() == 4, "gaps"
+    assert colored[[0, -1]].all(), "corners"
+    assert (edge[~colored] < 60).all(), "dark between the dashes"
 
 
-def test_a_mask_lets_the_image_shine_through_in_the_colour_of_its_label(image, make_detections):
+def test_a_mask_lets_the_image_shine_through_in_the_color_of_its_label(image, make_detections):
     whole = np.zeros((480, 640), bool)
     whole[250:350, 150:250] = True
     plain = make_detections(("bus", 0.9, BOX))
@@ -170,7 +170,7 @@ def test_a_mask_lets_the_image_shine_through_in_the_colour_of_its_label(image, m
     tinted = draw_detections(image, replace(plain, masks=(Mask.cut(whole),)))
     np.testing.assert_array_equal(differs(before, tinted), whole & differs(before, tinted))
     assert differs(before, tinted)[whole].mean() > 0.95
-    expected = 0.65 * image[whole] + 0.35 * 255 * np.array(label_colour("bus"))[::-1]
+    expected = 0.65 * image[whole] + 0.35 * 255 * np.array(label_color("bus"))[::-1]
     np.testing.assert_allclose(tinted[whole], expected, atol=2)
 
 
@@ -194,14 +194,14 @@ def test_captions_of_objects_side_by_side_do_not_cover_each_other(image, make_de
 
 
 def test_where_there_is_no_room_only_the_number_is_written(make_detections):
-    grey = np.full((60, 120, 3), 90, np.uint8)
+    gray = np.full((60, 120, 3), 90, np.uint8)
     box = ("person", 0.9, (0, 0, 119, 59))
     one = make_detections(box, resolution_wh=(120, 60))
     many = make_detections(*[box] * 8, resolution_wh=(120, 60))
     labelled = [
         differs(
-            annotation.draw_detections(grey, objects, ["[1] person 0.90"] * len(objects)),
-            annotation.draw_detections(grey, objects, [" "] * len(objects)),
+            annotation.draw_detections(gray, objects, ["[1] person 0.90"] * len(objects)),
+            annotation.draw_detections(gray, objects, [" "] * len(objects)),
         ).sum()
         for objects in (one, many)
     ]

@@ -4,35 +4,35 @@ import sys
 
 import numpy as np
 
-from mrmllm_ros.detection.captions import caption, dashes, label_colour
+from mrmllm_ros.detection.captions import caption, dashes, label_color
 from mrmllm_ros.detection.detector import DetectorSettings
 
 LABELS = DetectorSettings().initial_labels
 
 
-def test_a_label_keeps_its_colour_from_run_to_run():
-    code = "from mrmllm_ros.detection.captions import label_colour; print(label_colour('person'))"
+def test_a_label_keeps_its_color_from_run_to_run():
+    code = "from mrmllm_ros.detection.captions import label_color; print(label_color('person'))"
     # The seed of Python's own hash differs.
     other = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert other.stdout.strip() == str(label_colour("person"))
+    assert other.stdout.strip() == str(label_color("person"))
 
 
-def test_the_labels_of_the_default_vocabulary_have_colours_of_their_own():
-    assert len({label_colour(label) for label in LABELS}) == len(LABELS)
+def test_the_labels_of_the_default_vocabulary_have_colors_of_their_own():
+    assert len({label_color(label) for label in LABELS}) == len(LABELS)
 
 
-def test_colours_stand_out_from_a_dark_background_and_from_white():
+def test_colors_stand_out_from_a_dark_background_and_from_white():
     for label in (*LABELS, "", "自行车", "traffic light"):
-        colour = np.array(label_colour(label))
-        assert ((colour >= 0) & (colour <= 1)).all()
-        assert colour.max() > 0.7
-        assert colour.max() - colour.min() > 0.3
+        color = np.array(label_color(label))
+        assert ((color >= 0) & (color <= 1)).all()
+        assert color.max() > 0.7
+        assert color.max() - color.min() > 0.3
 
 
 def test_the_letters_of_a_label_in_another_order_are_another_label():
-    assert label_colour("tac") != label_colour("cat")
+    assert label_color("tac") != label_color("cat")
 
 
 def test_an_object_is_named_by_number_label_and_score():

@@ -96,7 +96,7 @@ def test_the_bounds_of_a_score_and_a_box_without_area_are_allowed(score, make_de
     assert len(make_detections(("cup", score, (5, 5, 5, 5)))) == 1
 
 
-def test_xywh_is_centre_and_full_size(make_detections):
+def test_xywh_is_center_and_full_size(make_detections):
     box = make_detections(("cup", 0.5, (10, 20, 110, 220)))
     np.testing.assert_array_equal(box.xywh, [[60, 120, 100, 200]])
 

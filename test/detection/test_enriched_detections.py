@@ -35,8 +35,8 @@ def test_unchanged_is_what_the_detector_said(unchanged, perception):
 
 
 def test_what_was_measured_stands_where_nothing_else_is_said_of_it(unchanged):
-    said, state = Attribute("colour", "red", 0.9), Attribute("state", "parked", 0.6)
-    measured = ((Attribute("colour", "pink", 0.7),), (Attribute("colour", "blue", 0.8),), ())
+    said, state = Attribute("color", "red", 0.9), Attribute("state", "parked", 0.6)
+    measured = ((Attribute("color", "pink", 0.7),), (Attribute("color", "blue", 0.8),), ())
     enriched = replace(unchanged, attributes=((said,), (state,), ())).with_measured(measured)
     assert enriched.attributes == ((said,), (state, *measured[1]), ())
     assert enriched.fused is unchanged.fused
@@ -55,7 +55,7 @@ def test_any_candidates_may_be_reported_or_none(unchanged):
 
 
 def test_an_object_has_any_number_of_attributes(unchanged):
-    red = Attribute("colour", "red", 0.9)
+    red = Attribute("color", "red", 0.9)
     enriched = replace(unchanged, attributes=((red, Attribute("state", "parked", 0.6)), (), ()))
     assert enriched.attributes[0][0] == red
 

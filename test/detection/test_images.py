@@ -40,7 +40,7 @@ def test_a_file_without_loss_gives_its_very_pixels_in_bgr_order(suffix, picture,
     np.testing.assert_array_equal(read_image(path), picture)
 
 
-def test_a_jpeg_gives_its_colours_in_bgr_order(picture):
+def test_a_jpeg_gives_its_colors_in_bgr_order(picture):
     decoded = decode_image(encode(".jpg", picture))
     assert decoded.shape == picture.shape
     left, right = decoded[:, :8].mean((0, 1)), decoded[:, 22:].mean((0, 1))
@@ -48,9 +48,9 @@ def test_a_jpeg_gives_its_colours_in_bgr_order(picture):
     np.testing.assert_allclose(right, [0, 0, 250], atol=5)
 
 
-def test_a_grey_image_is_spread_over_three_channels():
-    grey = np.arange(200, dtype=np.uint8).reshape(10, 20)
-    np.testing.assert_array_equal(decode_image(encode(".png", grey)), np.dstack([grey] * 3))
+def test_a_gray_image_is_spread_over_three_channels():
+    gray = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    np.testing.assert_array_equal(decode_image(encode(".png", gray)), np.dstack([gray] * 3))
 
 
 def test_transparency_is_left_out(picture):

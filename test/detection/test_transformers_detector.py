@@ -207,7 +207,7 @@ def open_vocabulary(request, detectors):
 
 @pytest.fixture(scope="module")
 def image():
-    """(90, 160, 3) of coloured squares that nobody may write to."""
+    """(90, 160, 3) of colored squares that nobody may write to."""
     squares = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
     image = squares.repeat(10, axis=0).repeat(10, axis=1)
     image.flags.writeable = False
@@ -516,7 +516,7 @@ def test_a_model_without_the_weights_of_its_head_is_refused(copied, compute):
 
 
 NAN, INF = float("nan"), float("inf")
-# Centre and size as shares of the image.
+# Center and size as shares of the image.
 BAD_BOXES = {
     "inverted": ((0.5, 0.5, -0.2, 0.2), INVERTED),
     "without size": ((0.5, 0.5, 0.0, 0.2), NO_SIZE),

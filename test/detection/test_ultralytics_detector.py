@@ -130,7 +130,7 @@ def test_each_candidate_has_a_row_of_features_of_its_own(detector, bus):
 
 
 def test_features_stay_with_their_object_when_it_is_moved(detector, bus, bus_image):
-    # Grey as ultralytics pads with, so that only the offset inside of the network's input is new.
+    # Gray as ultralytics pads with, so that only the offset inside of the network's input is new.
     moved_image = cv2.copyMakeBorder(
         bus_image, 0, 0, 270, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114)
     )
@@ -521,8 +521,8 @@ def test_a_mask_in_the_input_is_put_where_it_is_in_the_image(resolution_wh, inpu
 
     width, height = resolution_wh
     whole = np.zeros((height, width), np.uint8)
-    centre, axes = (width // 3, height // 2), (width // 4, height // 3)
-    cv2.ellipse(whole, centre, axes, 20, 0, 360, 1, cv2.FILLED)
+    center, axes = (width // 3, height // 2), (width // 4, height // 3)
+    cv2.ellipse(whole, center, axes, 20, 0, 360, 1, cv2.FILLED)
     letterbox = LetterBox(input_wh[::-1], auto=False, padding_value=0)
     in_input = letterbox(image=np.dstack([whole * 255] * 3))[..., 0] > 127
     rows, columns = np.nonzero(whole)
@@ -661,7 +661,7 @@ def test_ultralytics_neither_installs_packages_nor_asks_the_network():
     assert not utils.ONLINE
 
 
-# What a bad model gives beside a person: centre, size and scores of three classes.
+# What a bad model gives beside a person: center, size and scores of three classes.
 PERSON = (160, 160, 80, 80, 0.9, 0, 0)
 BAD_COLUMNS = {
     "inverted": ((60, 60, -20, 40, 0, 0.95, 0), INVERTED),
@@ -716,7 +716,7 @@ def make_constant(tmp_path):
 
 
 @pytest.fixture
-def grey():
+def gray():
     """(320, 640, 3): half as high as the network's input once it fits in."""
     return np.full((320, 640, 3), 128, np.uint8)
 
@@ -732,28 +732,28 @@ def assert_only_the_person(perception, reason):
 
 @pytest.mark.parametrize("kind", BAD_COLUMNS)
 def test_a_bad_object_is_dropped_and_the_person_keeps_its_own_features(
-    kind, compute, make_constant, grey
+    kind, compute, make_constant, gray
 ):
     bad, reason = BAD_COLUMNS[kind]
     detector = load(compute, model=make_constant(np.transpose([bad, PERSON])), max_detections=1)
-    [perception] = detector.detect([grey])
+    [perception] = detector.detect([gray])
     assert_only_the_person(perception, reason)
 
 
 @pytest.mark.parametrize("kind", BAD_ROWS)
 def test_a_bad_object_of_a_model_without_suppression_is_dropped_too(
-    kind, compute, make_constant, grey
+    kind, compute, make_constant, gray
 ):
     bad, reason = BAD_ROWS[kind]
     person = (120, 120, 200, 200, 0.9, 0)
     detector = load(compute, model=make_constant([bad, person]), max_detections=1)
-    [perception] = detector.detect([grey])
+    [perception] = detector.detect([gray])
     assert_only_the_person(perception, reason)
 
 
-def test_boxes_partly_outside_the_image_are_clipped_to_it(compute, make_constant, grey):
+def test_boxes_partly_outside_the_image_are_clipped_to_it(compute, make_constant, gray):
     columns = np.transpose([(0, 160, 80, 9000, 0.9, 0, 0)])
-    [perception] = load(compute, model=make_constant(columns)).detect([grey])
+    [perception] = load(compute, model=make_constant(columns)).detect([gray])
     np.testing.assert_allclose(perception.candidates.xyxy, [(0, 0, 80, 320)], atol=0.01)
     assert not perception.dropped
 
@@ -789,13 +789,13 @@ def test_a_segmentation_model_with_fewer_names_than_classes_is_an_error_with_bot
 
 
 def test_names_that_are_blank_or_twice_there_or_hold_control_characters_can_be_used(
-    compute, make_constant, grey
+    compute, make_constant, gray
 ):
     names = {0: "", 1: "sign [3]", 2: "sign [3]", 3: "stop\n[7]"}
     columns = np.transpose([(160, 160, 80, 80, 0.9, 0, 0, 0), (60, 160, 40, 40, 0, 0, 0, 0.8)])
     detector = load(compute, model=make_constant(columns, names))
     assert detector.labels == ("class 0", "sign [3]", "stop [7]")
-    [perception] = detector.detect([grey])
+    [perception] = detector.detect([gray])
     assert perception.candidates.labels == ("class 0", "stop [7]")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.synthetic import layout_example
-from mrmllm_ros.detection.colors import COLOURS
+from mrmllm_ros.detection.colors import COLORS
 from mrmllm_ros.evaluation.scoring import (
     citation_counts,
     is_right,
@@ -16,7 +16,7 @@ from mrmllm_ros.evaluation.scoring import (
 from mrmllm_ros.model.prompt import SIDES, cited_ids
 
 YES, NO = Truth(polarity=True), Truth(polarity=False)
-COLOURED = frozenset(["red", "orange", "gray"])
+COLORED = frozenset(["red", "orange", "gray"])
 UNANSWERABLE = Truth(unanswerable=True)
 
 
@@ -100,15 +100,15 @@ def test_a_wrong_number_is_wrong():
         ("I see people [1][2] and knives.", {"person", "knife", "dog"}, {"person", "knife"}),
         ("Six persons.", {"person"}, {"person"}),
         ("I see scarves.", {"car", "scarf"}, {"scarf"}),
-        ("In the CENTRE.", set(SIDES), {"middle"}),
-        ("It is grey.", COLOURED, {"gray"}),
+        ("In the CENTER.", set(SIDES), {"middle"}),
+        ("It is gray.", COLORED, {"gray"}),
         ("I see an orange car [1].", {"orange", "car"}, {"car"}),
         ("I see a man in orange on the left.", {"orange", "man"}, {"man"}),
         ("I see an orange [1] and a car.", {"orange", "car"}, {"orange", "car"}),
         ("It is 12.1 m away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
         ("It is 2.1m away.", {"2.1 m", "12.1 m"}, {"2.1 m"}),
-        ("It is 2 metres away.", {"2.0 m", "12.1 m"}, {"2.0 m"}),
-        ("It is 12.1 metres away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
+        ("It is 2 meters away.", {"2.0 m", "12.1 m"}, {"2.0 m"}),
+        ("It is 12.1 meters away.", {"2.1 m", "12.1 m"}, {"12.1 m"}),
         ("A sofa and two men.", {"couch", "person", "chair"}, {"couch", "person"}),
         ("A lorry.", {"truck", "lorry"}, {"lorry"}),
         ("Nothing.", set(), set()),
@@ -119,7 +119,7 @@ def test_mentions_are_whole_words_the_longest_first_in_any_number(text, among, n
 
 
 def test_all_of_the_words_must_be_named_and_no_others():
-    truth = Truth(mentions=frozenset(["red"]), among=COLOURED)
+    truth = Truth(mentions=frozenset(["red"]), among=COLORED)
     assert is_right("The dog [1] is red.", truth, ())
     assert not is_right("The dog [1] is red or orange.", truth, ())
     assert not is_right("The dog [1] is here.", truth, ())
@@ -199,7 +199,7 @@ def test_the_model_answers_of_made_up_scenes_are_right(split):
 def test_each_word_must_go_with_its_own_object(text, right):
     truth = Truth(
         mentions=frozenset({"red", "blue"}),
-        among=frozenset(COLOURS),
+        among=frozenset(COLORS),
         pairs=frozenset({(1, "red"), (2, "blue")}),
     )
     assert is_right(text, truth, cited_ids(text, 9)) == right

@@ -10,7 +10,7 @@ WHOLE = np.array([0, 0, 64, 48])
 
 @pytest.fixture
 def slope():
-    """(48, 64): 1 m in the first row, a centimetre more in each further one."""
+    """(48, 64): 1 m in the first row, a centimeter more in each further one."""
     return np.repeat(1 + np.arange(48, dtype=np.float32)[:, None] / 100, 64, axis=1)
 
 
@@ -21,7 +21,7 @@ def test_an_empty_region_holds_nothing(slope):
     assert samples.points(MATRIX).shape == (0, 3)
 
 
-def test_a_pixel_is_at_its_centre(slope):
+def test_a_pixel_is_at_its_center(slope):
     samples = DepthImage(slope, MATRIX, MATRIX).within(np.array([3, 5, 4, 6]))
     np.testing.assert_allclose(samples.pixels, [[3.5, 5.5]])
     np.testing.assert_allclose(samples.depths, [1.05])
@@ -43,18 +43,18 @@ def test_the_optical_axis_goes_through_the_principal_point():
     np.testing.assert_allclose(point, [0, 0, 2], atol=1e-6)
 
 
-def test_a_smaller_depth_image_is_found_in_the_coordinates_of_the_colour_image(slope):
-    colour = np.array([[200.0, 0.0, 63.5], [0.0, 200.0, 47.5], [0.0, 0.0, 1.0]])
-    samples = DepthImage(slope, MATRIX, colour).within(np.array([6, 10, 8, 12]))
+def test_a_smaller_depth_image_is_found_in_the_coordinates_of_the_color_image(slope):
+    color = np.array([[200.0, 0.0, 63.5], [0.0, 200.0, 47.5], [0.0, 0.0, 1.0]])
+    samples = DepthImage(slope, MATRIX, color).within(np.array([6, 10, 8, 12]))
     np.testing.assert_allclose(samples.pixels, [[7, 11]])
     np.testing.assert_allclose(samples.pitch, [2, 2])
     own = DepthImage(slope, MATRIX, MATRIX).within(np.array([3, 5, 4, 6]))
-    np.testing.assert_allclose(samples.points(colour), own.points(MATRIX), rtol=1e-6)
+    np.testing.assert_allclose(samples.points(color), own.points(MATRIX), rtol=1e-6)
 
 
 def test_a_camera_with_another_angle_of_view_sees_along_the_same_rays(slope):
     wide = np.array([[50.0, 0.0, 31.5], [0.0, 50.0, 23.5], [0.0, 0.0, 1.0]])
-    # The depth camera sees half of the angle: it fills the middle of the colour image.
+    # The depth camera sees half of the angle: it fills the middle of the color image.
     samples = DepthImage(slope, MATRIX, wide).within(WHOLE)
     assert samples.pixels.min(0) == pytest.approx([16.25, 12.25])
     assert samples.pixels.max(0) == pytest.approx([47.75, 35.75])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects of known shape, drawn as a depth camera sees them, found again.
 
-What must hold, with the box as a detector gives it: the centre of the visible side within 2 % of
+What must hold, with the box as a detector gives it: the center of the visible side within 2 % of
 its distance or 2 cm, its size within 10 % or two pixels, over near, far, hidden and missing depth.
 """
 
@@ -19,12 +19,12 @@ ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
 RAYS = np.dstack(
     [(COLUMNS - MATRIX[0, 2]) / FOCAL, (ROWS - MATRIX[1, 2]) / FOCAL, np.ones((HEIGHT, WIDTH))]
 )
-# The camera is one metre above the floor and looks straight ahead.
+# The camera is one meter above the floor and looks straight ahead.
 FLOOR_Y = 1.0
 
 
 def sphere(center, radius):
-    """(H, W) depth of a sphere in metres, infinite where it is not seen."""
+    """(H, W) depth of a sphere in meters, infinite where it is not seen."""
     center = np.array(center, float)
     along, squared = RAYS @ center, (RAYS**2).sum(-1)
     root = along**2 - squared * (center @ center - radius**2)
@@ -54,7 +54,7 @@ def floor():
 
 @dataclass
 class Seen:
-    """An object by itself: its silhouette, box, and the centre and size of its visible side."""
+    """An object by itself: its silhouette, box, and the center and size of its visible side."""
 
     mask: np.ndarray
     box: np.ndarray
@@ -74,7 +74,7 @@ class Seen:
 def image(*depths, missing=0.0, noise=0.0):
     """What the camera measures of several things, the nearest in each pixel.
 
-    `missing` is the share of pixels without depth, `noise` a standard deviation for one metre,
+    `missing` is the share of pixels without depth, `noise` a standard deviation for one meter,
     growing with the square of the distance as that of stereo cameras does.
     """
     rng = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def test_a_box_may_be_larger_than_the_object(name):
 
 
 @pytest.mark.parametrize("z", [1.0, 5.0, 8.0, 12.0])
-def test_noise_that_grows_with_the_distance_leaves_centre_width_and_height(z):
+def test_noise_that_grows_with_the_distance_leaves_center_width_and_height(z):
     shape = cuboid((0.5, 0.15, z), (0.5, 1.7, 0.3))
     seen = Seen.of(shape)
     noise = 0.001
@@ -191,11 +191,11 @@ def test_a_hole_over_a_side_of_the_object_does_not_make_it_narrower():
     check(localize(DepthImage(depth, MATRIX, MATRIX), MATRIX, seen.box), seen)
 
 
-def test_neighbours_as_far_away_as_the_object_are_not_taken_for_its_background():
+def test_neighbors_as_far_away_as_the_object_are_not_taken_for_its_background():
     shape = cuboid((0, 0.15, 3), (0.5, 1.7, 0.3))
-    neighbours = [cuboid((x, 0.15, 3), (0.5, 1.7, 0.3)) for x in (-0.6, 0.6)]
+    neighbors = [cuboid((x, 0.15, 3), (0.5, 1.7, 0.3)) for x in (-0.6, 0.6)]
     seen = Seen.of(shape)
-    depths = image(shape, *neighbours, wall(5), floor())
+    depths = image(shape, *neighbors, wall(5), floor())
     check(localize(depths, MATRIX, seen.box), seen)
 
 

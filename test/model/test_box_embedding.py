@@ -32,7 +32,7 @@ def test_a_step_of_one_in_a_hundred_is_seen_in_each_number(which, embed):
     assert apart.min() > 0.1
 
 
-def test_the_frequencies_and_not_the_numbers_alone_tell_neighbours_apart():
+def test_the_frequencies_and_not_the_numbers_alone_tell_neighbors_apart():
     near = torch.tensor([[0.50, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2]])
     far = torch.tensor([[0.2, 0.5, 0.2, 0.2], [0.7, 0.5, 0.2, 0.2]])
 

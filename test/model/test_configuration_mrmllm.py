@@ -5,7 +5,7 @@ import json
 import pytest
 from huggingface_hub.errors import StrictDataclassError
 
-from mrmllm_ros.model.configuration_mrmllm import COLOURS, MrMllmConfig
+from mrmllm_ros.model.configuration_mrmllm import COLORS, MrMllmConfig
 
 SIZES = {
     "language_model": "lm",
@@ -34,7 +34,7 @@ def configure(**changes):
         ("language_width", 0),
         ("language_width", -16),
         ("embedding_scale", 0.0),
-        ("perception_outputs", ["score", "colour"]),
+        ("perception_outputs", ["score", "color"]),
         ("embedding_scale", -0.5),
         ("embedding_scale", float("nan")),
         ("visual_width", 0),
@@ -48,8 +48,8 @@ def configure(**changes):
         ("box_frequencies", 0),
         ("lora_rank", -1),
         ("lora_alpha", 0),
-        ("attributes", {"colour": ["red"]}),
-        ("attributes", {"colour": ["red", "blue"], "state": []}),
+        ("attributes", {"color": ["red"]}),
+        ("attributes", {"color": ["red", "blue"], "state": []}),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_fields_name(name, value):
@@ -70,8 +70,8 @@ def test_a_value_out_of_range_is_refused_with_the_fields_name(name, value):
         ("query_fusion", 1),
         ("perception_prompt", "yes"),
         ("attributes", ["red", "blue"]),
-        ("attributes", {"colour": "red"}),
-        ("attributes", {"colour": [1, 2]}),
+        ("attributes", {"color": "red"}),
+        ("attributes", {"color": [1, 2]}),
         ("lora_rank", None),
     ],
 )
@@ -95,7 +95,7 @@ def test_what_only_backbones_can_say_has_no_default(name):
         {"lora_rank": 0},
         {"max_objects": 1},
         {"attributes": {}},
-        {"attributes": {"colour": ["red", "blue"]}},
+        {"attributes": {"color": ["red", "blue"]}},
     ],
 )
 def test_the_least_and_the_most_that_are_allowed_are_taken(changes):
@@ -150,16 +150,16 @@ def test_a_saved_value_out_of_range_is_refused(tmp_path):
         MrMllmConfig.from_pretrained(tmp_path)
 
 
-def test_colours_are_the_attribute_that_is_known_by_default():
-    assert configure().attributes == {"colour": list(COLOURS)}
-    assert len(set(COLOURS)) == len(COLOURS) > 10
+def test_colors_are_the_attribute_that_is_known_by_default():
+    assert configure().attributes == {"color": list(COLORS)}
+    assert len(set(COLORS)) == len(COLORS) > 10
 
 
 def test_the_default_attributes_of_one_configuration_are_not_those_of_another():
     one, other = configure(), configure()
-    one.attributes["colour"].append("beige")
+    one.attributes["color"].append("beige")
     one.attributes["state"] = ["open", "closed"]
-    assert other.attributes == {"colour": list(COLOURS)}
+    assert other.attributes == {"color": list(COLORS)}
 
 
 USERS_OF_QUERIES = (

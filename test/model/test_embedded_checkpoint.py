@@ -160,7 +160,7 @@ def test_what_no_list_of_objects_can_tell_is_not_told(ask):
     assert "can't tell" in answer.text
 
 
-def test_detections_stay_as_they_are_and_get_measured_colours(answerer, detector, bus_image):
+def test_detections_stay_as_they_are_and_get_measured_colors(answerer, detector, bus_image):
     [perception] = detector.detect([bus_image])
     [reading] = answerer.read([bus_image], [perception])
     fused, found = reading.enriched.fused, reading.enriched.detector
@@ -169,7 +169,7 @@ def test_detections_stay_as_they_are_and_get_measured_colours(answerer, detector
     assert np.array_equal(fused.xyxy, found.xyxy)
     assert np.array_equal(fused.scores, found.scores)
     assert any(reading.enriched.attributes)
-    assert {a.name for found in reading.enriched.attributes for a in found} == {"colour"}
+    assert {a.name for found in reading.enriched.attributes for a in found} == {"color"}
 
 
 @pytest.mark.parametrize("kind", ["blur", "fog", "dark"])

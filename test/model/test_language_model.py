@@ -59,7 +59,7 @@ def test_a_conversation_is_written_up_to_where_the_answer_begins(language_model)
     )
 
 
-def test_a_conversation_is_tokenised_as_its_chat_template_does_it(language_model):
+def test_a_conversation_is_tokenized_as_its_chat_template_does_it(language_model):
     messages = [{"role": "user", "content": "¿Qué ves? 🚌"}]
     ids = language_model.tokenize(language_model.render(messages))
     expected = language_model.tokenizer.apply_chat_template(
@@ -102,12 +102,12 @@ def test_a_texts_embedding_is_the_mean_of_those_of_its_tokens_within_a_sentence(
 
 
 def test_each_text_is_embedded_once(fresh, monkeypatch):
-    tokenised = []
+    tokenized = []
     tokenize = fresh.tokenize
-    monkeypatch.setattr(fresh, "tokenize", lambda text: tokenised.append(text) or tokenize(text))
+    monkeypatch.setattr(fresh, "tokenize", lambda text: tokenized.append(text) or tokenize(text))
     first = fresh.embed_texts(["dog", "bus", "dog"])
     second = fresh.embed_texts(("bus", "cat", "dog"))
-    assert sorted(tokenised) == [" bus", " cat", " dog"]
+    assert sorted(tokenized) == [" bus", " cat", " dog"]
     assert torch.equal(first[0], first[2])
     assert torch.equal(first[:2], second[[2, 0]])
     assert not torch.equal(first[0], first[1])

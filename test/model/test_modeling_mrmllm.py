@@ -320,7 +320,7 @@ def losses(model, backbones):
         perception.scores.sum()
         + perception.edge_shifts.square().sum()
         + perception.label_logits.softmax(-1)[..., 0].sum()
-        + perception.attribute_logits["colour"].square().sum()
+        + perception.attribute_logits["color"].square().sum()
         + perception.novelty.sum()
     )
     return {"language": language, "perception": seen}

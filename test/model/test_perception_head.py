@@ -73,23 +73,23 @@ def test_at_the_start_scores_are_the_detectors_bit_for_bit(labels):
 
 
 def test_at_the_start_nothing_else_changes_either(labels, objects, scores):
-    output = make_head(opened=False)(objects, None, scores, labels, attributes(colour=3))
+    output = make_head(opened=False)(objects, None, scores, labels, attributes(color=3))
     assert torch.equal(output.edge_shifts, torch.zeros(2, 4, 4))
     assert torch.equal(output.label_logits.argmax(-1), labels.detector)
     assert output.novelty.max() < 0.2
-    assert torch.equal(output.attribute_logits["colour"], torch.zeros(2, 4, 3))
+    assert torch.equal(output.attribute_logits["color"], torch.zeros(2, 4, 3))
 
 
 @pytest.mark.parametrize("trained", PERCEPTION_OUTPUTS)
 def test_a_head_that_is_trained_to_say_one_thing_leaves_the_others(
     trained, labels, objects, scores
 ):
-    output = make_head(5.0, [trained])(objects, None, scores, labels, attributes(colour=3))
+    output = make_head(5.0, [trained])(objects, None, scores, labels, attributes(color=3))
     changed = {
         "score": not torch.equal(output.scores, scores),
         "label": not torch.equal(output.label_logits.argmax(-1), labels.detector),
         "box": bool(output.edge_shifts.any()),
-        "attribute": bool(output.attribute_logits["colour"].any()),
+        "attribute": bool(output.attribute_logits["color"].any()),
         "novelty": output.novelty.max() > 1e-4,
     }
     assert [name for name, value in changed.items() if value] == [trained]
@@ -106,7 +106,7 @@ def test_making_a_model_starts_its_head_as_the_identity(tiny_backbones, make_mod
 
 @pytest.mark.parametrize("strength", [0.05, 1.0, 5.0])
 def test_once_opened_everything_stays_within_its_range(strength, labels, objects, scores):
-    output = make_head(strength)(objects, None, scores, labels, attributes(colour=3))
+    output = make_head(strength)(objects, None, scores, labels, attributes(color=3))
     assert ((output.scores >= 0) & (output.scores <= 1)).all()
     assert (output.scores - scores).abs().max() > 1e-3
     assert output.edge_shifts.abs().max() > 1e-3
@@ -210,24 +210,24 @@ def test_there_may_be_no_objects(strength):
         ("a", "b"), torch.randn(2, LANGUAGE_WIDTH), 2, torch.zeros(2, 0, dtype=torch.int64)
     )
     states, scores = torch.randn(2, 0, LANGUAGE_WIDTH), torch.zeros(2, 0)
-    output = make_head(strength)(states, None, scores, labels, attributes(colour=3))
+    output = make_head(strength)(states, None, scores, labels, attributes(color=3))
     assert output.scores.shape == output.novelty.shape == (2, 0)
     assert output.label_logits.shape == (2, 0, 2)
     assert output.edge_shifts.shape == (2, 0, 4)
-    assert output.attribute_logits["colour"].shape == (2, 0, 3)
+    assert output.attribute_logits["color"].shape == (2, 0, 3)
 
 
 def test_each_attribute_has_logits_over_its_own_values(labels, objects, scores):
-    output = make_head(1.0)(objects, None, scores, labels, attributes(colour=3, state=2))
+    output = make_head(1.0)(objects, None, scores, labels, attributes(color=3, state=2))
     assert {k: v.shape for k, v in output.attribute_logits.items()} == {
-        "colour": (2, 4, 3),
+        "color": (2, 4, 3),
         "state": (2, 4, 2),
     }
-    assert output.attribute_logits["colour"].std() > 0.1
+    assert output.attribute_logits["color"].std() > 0.1
 
 
 def test_an_object_is_judged_alike_whatever_stands_beside_it(labels, objects, scores):
-    head, values = make_head(1.0), attributes(colour=3)
+    head, values = make_head(1.0), attributes(color=3)
     output = head(objects, None, scores, labels, values).of_item(1)
     alone = LabelSpace(labels.names, labels.texts, VOCABULARY, labels.detector[1:, 2:3])
     one = head(objects[1:, 2:3], None, scores[1:, 2:3], alone, values).of_item(0)
@@ -235,20 +235,20 @@ def test_an_object_is_judged_alike_whatever_stands_beside_it(labels, objects, sc
     for name in ("scores", "label_logits", "edge_shifts", "novelty"):
         torch.testing.assert_close(getattr(one, name)[0], getattr(output, name)[2])
     torch.testing.assert_close(
-        one.attribute_logits["colour"][0], output.attribute_logits["colour"][2]
+        one.attribute_logits["color"][0], output.attribute_logits["color"][2]
     )
 
 
 def test_what_is_said_is_in_full_precision_whatever_the_head_computes_in(labels, objects, scores):
     head = make_head(0.05).to(torch.bfloat16)
     half = LabelSpace(labels.names, labels.texts.bfloat16(), VOCABULARY, labels.detector)
-    values = {"colour": torch.randn(3, LANGUAGE_WIDTH, dtype=torch.bfloat16)}
+    values = {"color": torch.randn(3, LANGUAGE_WIDTH, dtype=torch.bfloat16)}
     output = head(objects.bfloat16(), None, scores, half, values)
     given = (
         output.scores,
         output.label_logits,
         output.edge_shifts,
         output.novelty,
-        output.attribute_logits["colour"],
+        output.attribute_logits["color"],
     )
     assert {tensor.dtype for tensor in given} == {torch.float32}

@@ -148,7 +148,7 @@ def test_objects_of_several_images_are_padded_to_the_most(embedder):
             assert not padded[i, count:].any()
 
 
-def test_boxes_are_centre_and_size_as_shares_of_each_image(embedder, make_detections):
+def test_boxes_are_center_and_size_as_shares_of_each_image(embedder, make_detections):
     small = make_detections(("bus", 0.9, (10, 20, 30, 60)), resolution_wh=(100, 200))
     large = make_detections(("bus", 0.9, (0, 0, 1000, 250)), resolution_wh=(1000, 500))
     objects = batch(embedder, Perception(small, 0.3), Perception(large, 0.3))
@@ -352,8 +352,8 @@ def test_reported_is_what_reaches_the_threshold_after_fusion(three):
 
 
 def test_candidates_beyond_those_that_were_seen_stay_as_they_are(three):
-    output = say([0.1], labels=[2], shifts=[[0.1] * 4], novelty=[0.7], colour=[[0.1, 0.9]])
-    enriched = enrich(three, output, colour=("red", "blue"))
+    output = say([0.1], labels=[2], shifts=[[0.1] * 4], novelty=[0.7], color=[[0.1, 0.9]])
+    enriched = enrich(three, output, color=("red", "blue"))
     assert enriched.fused.labels == ("dog", "bus", "dog")
     np.testing.assert_array_equal(enriched.fused.scores, np.float32([0.1, 0.5, 0.2]))
     np.testing.assert_array_equal(enriched.fused.xyxy[1:], three.candidates.xyxy[1:])
@@ -369,8 +369,8 @@ def test_masks_are_kept(three):
 
 
 def test_what_was_said_of_padding_is_left_out(three):
-    padded = say([0.8, 0.1, 0.6, 0.9, 0.9], labels=[0, 1, 2, 3, 3], colour=[[0.9, 0.1]] * 5)
-    enriched = enrich(three, padded, colour=("red", "blue"))
+    padded = say([0.8, 0.1, 0.6, 0.9, 0.9], labels=[0, 1, 2, 3, 3], color=[[0.9, 0.1]] * 5)
+    enriched = enrich(three, padded, color=("red", "blue"))
     assert enriched.fused.labels == ("person", "bus", "dog")
     assert len(enriched.attributes) == len(enriched.novelty) == 3
     assert enriched.reported.tolist() == [0, 2]
@@ -379,13 +379,13 @@ def test_what_was_said_of_padding_is_left_out(three):
 def test_an_attribute_is_named_where_its_value_is_likelier_than_all_others(three):
     output = say(
         [0.9, 0.5, 0.2],
-        colour=[[0.1, 0.7, 0.2], [0.5, 0.25, 0.25], [0.48, 0.32, 0.2]],
+        color=[[0.1, 0.7, 0.2], [0.5, 0.25, 0.25], [0.48, 0.32, 0.2]],
         state=[[0.6, 0.4], [0.2, 0.8], [0.5, 0.5]],
     )
-    enriched = enrich(three, output, colour=("red", "green", "blue"), state=("open", "closed"))
+    enriched = enrich(three, output, color=("red", "green", "blue"), state=("open", "closed"))
     assert enriched.attributes == (
         (
-            Attribute("colour", "green", pytest.approx(0.7)),
+            Attribute("color", "green", pytest.approx(0.7)),
             Attribute("state", "open", pytest.approx(0.6)),
         ),
         (Attribute("state", "closed", pytest.approx(0.8)),),
@@ -396,7 +396,7 @@ def test_an_attribute_is_named_where_its_value_is_likelier_than_all_others(three
 @pytest.mark.parametrize("said", [[], [0.9, 0.9]])
 def test_without_objects_nothing_is_enriched(said, make_detections):
     nothing = Perception(make_detections(), 0.3)
-    enriched = enrich(nothing, say(said, colour=[[0.9, 0.1]] * len(said)), colour=("red", "blue"))
+    enriched = enrich(nothing, say(said, color=[[0.9, 0.1]] * len(said)), color=("red", "blue"))
     assert len(enriched.fused) == len(enriched.reported) == len(enriched.novelty) == 0
     assert enriched.attributes == ()
 

@@ -71,7 +71,7 @@ def test_numbers_are_of_0_to_99_and_of_what_is_within_the_image(box, written, ma
 
 def test_what_else_is_known_stands_behind_the_label(make_detections):
     objects = make_detections(("car", 0.9, (0, 0, 64, 48)), ("door", 0.8, (576, 432, 640, 480)))
-    attributes = [{"colour": "red", "distance": "2.1 m"}, {"state": "half\nopen"}]
+    attributes = [{"color": "red", "distance": "2.1 m"}, {"state": "half\nopen"}]
     *_, car, door = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
     assert [car, door] == ["car [1] red 2.1 m left 5,10", "door [2] half open right 95,99"]
 
@@ -88,7 +88,7 @@ LOWER_EDGES = {"cup": 100, "bus": 470, "car": 300}
             ["nearest first [3][1][2]", "lowest first [2][3][1]"],
         ),
         (
-            ({"distance": "4.0 m"}, {"colour": "red"}, {"distance": "3.9 m"}),
+            ({"distance": "4.0 m"}, {"color": "red"}, {"distance": "3.9 m"}),
             ["nearest first [3][1]", "lowest first [2][3][1]"],
         ),
     ],
@@ -163,7 +163,7 @@ def test_the_grid_does_not_depend_on_the_resolution(make_detections):
         (600, 600, "right"),
     ],
 )
-def test_the_side_is_the_third_of_the_image_that_the_centre_is_in(
+def test_the_side_is_the_third_of_the_image_that_the_center_is_in(
     left, right, side, make_detections
 ):
     box = make_detections(("bus", 0.9, (left, 0, right, 100)), resolution_wh=(600, 100))

@@ -97,7 +97,7 @@ TRANSFORMERS = {
 
 @pytest.fixture
 def save(tmp_path):
-    """Saves a randomly initialised model with its image processor, and gives the folder."""
+    """Saves a randomly initialized model with its image processor, and gives the folder."""
 
     def save(make):
         torch.manual_seed(0)
@@ -159,7 +159,7 @@ def test_no_images_have_no_tokens(encoder):
     assert encoder(pixels).shape == (0, 49, 1280)
 
 
-def test_colours_are_red_green_blue_and_normalised(encoder):
+def test_colors_are_red_green_blue_and_normalized(encoder):
     blue = np.zeros((20, 30, 3), np.uint8)
     blue[..., 0] = 255
     [pixels] = encoder.preprocess([blue])
@@ -259,7 +259,7 @@ def test_mean_and_deviation_are_those_of_the_image_processor(save, compute):
     torch.testing.assert_close(pixels, expected)
 
 
-def test_an_image_processor_that_does_not_normalise_is_followed(save, compute):
+def test_an_image_processor_that_does_not_normalize_is_followed(save, compute):
     def plain_vit():
         return vit()[0], ViTImageProcessor(size=SQUARE, do_normalize=False)
 

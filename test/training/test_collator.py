@@ -146,11 +146,11 @@ def test_targets_lie_where_the_candidates_are_and_are_unknown_elsewhere(collate,
         np.testing.assert_array_equal(targets.scores[row, :count], example.targets.scores)
         labels = [names[i] if i >= 0 else "" for i in targets.labels[row, :count].tolist()]
         assert tuple(labels) == example.targets.labels
-        colours = [
-            collate.attributes["colour"][i] if i >= 0 else None
-            for i in targets.attributes["colour"][row, :count].tolist()
+        colors = [
+            collate.attributes["color"][i] if i >= 0 else None
+            for i in targets.attributes["color"][row, :count].tolist()
         ]
-        assert colours == [values.get("colour") for values in example.targets.attributes]
+        assert colors == [values.get("color") for values in example.targets.attributes]
 
 
 def test_edges_moved_by_their_targets_are_where_the_object_is(collate, examples):
@@ -200,4 +200,4 @@ def test_a_batch_moves_to_a_device_whole(collate, examples):
     moved = collate(examples).to(torch.device("meta"))
     assert moved.texts.ids.device.type == "meta"
     assert moved.frames.objects.labels.texts.device.type == "meta"
-    assert moved.targets.attributes["colour"].device.type == "meta"
+    assert moved.targets.attributes["color"].device.type == "meta"

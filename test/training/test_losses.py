@@ -21,7 +21,7 @@ def output():
         scores=torch.tensor([[0.5, 0.9, 0.2]]),
         label_logits=torch.tensor([[[2.0, 0.0], [0.0, 0.0], [0.0, 3.0]]]),
         edge_shifts=torch.full((1, 3, 4), 0.1),
-        attribute_logits={"colour": torch.zeros(1, 3, 4)},
+        attribute_logits={"color": torch.zeros(1, 3, 4)},
         novelty_logits=torch.zeros(1, 3),
     )
 
@@ -32,7 +32,7 @@ def targets():
         scores=torch.tensor([[1.0, 0.0, NAN]]),
         labels=torch.tensor([[0, -1, -1]]),
         edge_shifts=torch.tensor([[[0.3] * 4, [NAN] * 4, [NAN] * 4]]),
-        attributes={"colour": torch.tensor([[2, -1, -1]])},
+        attributes={"color": torch.tensor([[2, -1, -1]])},
         novelty=torch.tensor([[0.0, 1.0, NAN]]),
     )
 
@@ -51,7 +51,7 @@ def test_where_nothing_is_known_every_part_is_zero(output, targets):
         scores=torch.full((1, 3), NAN),
         labels=torch.full((1, 3), -1),
         edge_shifts=torch.full((1, 3, 4), NAN),
-        attributes={"colour": torch.full((1, 3), -1)},
+        attributes={"color": torch.full((1, 3), -1)},
         novelty=torch.full((1, 3), NAN),
     )
     assert set(map(float, perception_losses(output, unknown).values())) == {0.0}

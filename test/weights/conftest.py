@@ -41,7 +41,7 @@ def package(member):
 def tiny(package, content, home, monkeypatch):
     """An asset `tiny` in the catalogue, whose download and conversion cost nothing."""
     asset = Asset(
-        name="tiny", kind="detector", licence="MIT", package=package, converter="tiny_converter"
+        name="tiny", kind="detector", license="MIT", package=package, converter="tiny_converter"
     )
 
     def bring(package, directory, progress):

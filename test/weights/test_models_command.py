@@ -50,7 +50,7 @@ def test_an_unknown_name_ends_the_command_with_one_line_and_status_2(capsys):
 
 
 @pytest.mark.usefixtures("tiny", "home")
-def test_list_shows_name_kind_licence_size_and_state(capsys):
+def test_list_shows_name_kind_license_size_and_state(capsys):
     run("fetch", "tiny")
     assert run("list") == 0
     table = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}

@@ -162,7 +162,7 @@ def test_what_the_output_does_not_need_is_not_emitted(convolution, constants, im
         (node("out", "ConcatV2", ["active", "images", "channels"]), "axes or sizes differ"),
         (
             node("out", "ResizeBilinear", ["active", "size_4"], half_pixel_centers={"b": False}),
-            "out: expected one ratio and half pixel centres",
+            "out: expected one ratio and half pixel centers",
         ),
     ],
 )
@@ -244,15 +244,15 @@ def test_any_batch_equals_single_images(session):
         np.testing.assert_allclose(features[index], single[1][0], rtol=1e-4, atol=1e-4)
 
 
-def test_scores_are_probabilities_and_box_centres_lie_near_their_cell(session):
+def test_scores_are_probabilities_and_box_centers_lie_near_their_cell(session):
     images = np.random.default_rng(3).random((1, 3, 416, 416), np.float32)
     output = session.run(["output0"], {"images": images})[0][0]
     assert output[4:].min() >= 0
     assert output[4:].max() <= 1
     assert output[2:4].min() >= 0
     reach = np.repeat([8, 16, 32], [52**2, 26**2, 13**2]) * 5  # half of ten strides
-    assert (np.abs(output[0] - nanodet._cell_centres()[0]) <= reach + 1e-3).all()
-    assert (np.abs(output[1] - nanodet._cell_centres()[1]) <= reach + 1e-3).all()
+    assert (np.abs(output[0] - nanodet._cell_centers()[0]) <= reach + 1e-3).all()
+    assert (np.abs(output[1] - nanodet._cell_centers()[1]) <= reach + 1e-3).all()
 
 
 def test_ultralytics_runs_the_file_on_the_bus_picture(yolo, bus):

@@ -243,7 +243,7 @@ def test_status_describes_every_asset(tiny, lines, content):
     store.fetch(["tiny"], lines.append)
     entries = {entry.name: entry for entry in store.status()}
     assert set(entries) == set(catalog.CATALOG)
-    assert (entries["tiny"].kind, entries["tiny"].licence) == ("detector", "MIT")
+    assert (entries["tiny"].kind, entries["tiny"].license) == ("detector", "MIT")
     assert entries["tiny"].size > len(content)
     assert entries["nanodet-g"].state == "missing"
     assert entries["nanodet-g"].size == 0

@@ -23,7 +23,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     overlap,
 )
 from mrmllm_ros.model import prompt
-from mrmllm_ros.model.configuration_mrmllm import COLOURS as COLORS
+from mrmllm_ros.model.configuration_mrmllm import COLORS as COLORS
 
 # Least differences that count, so that no answer depends on a jittering box: shares of the image
 # (`NEARER` also in meters), ratio of areas.
@@ -46,7 +46,7 @@ class Scene:
     Attributes:
         labels: N names.
         boxes: (N, 4) left, top, right, bottom as shares of the image, from 0 to 1.
-        attributes: Known attributes of each object: `colour`, `state`, `distance` ("2.1 m").
+        attributes: Known attributes of each object: `color`, `state`, `distance` ("2.1 m").
 
     Raises:
         ValueError: If the parts are not about the same number of objects.
@@ -164,7 +164,7 @@ class SceneDraw:
 
     def color(self, i: int) -> str | None:
         """Color of an object; None where unknown, or where the label is itself a color."""
-        return None if self.label(i) in COLORS else self.scene.attributes[i - 1].get("colour")
+        return None if self.label(i) in COLORS else self.scene.attributes[i - 1].get("color")
 
     def colors(self, ids: Iterable[int]) -> tuple[str, ...]:
         """Colors of objects.

@@ -19,7 +19,7 @@ class CameraInfoError(MrmllmError):
 def pinhole_camera_info(
     header: Header, resolution_wh: tuple[int, int], horizontal_fov_deg: float
 ) -> CameraInfo:
-    """Describe an ideal camera: square pixels, centred, without distortion.
+    """Describe an ideal camera: square pixels, centerd, without distortion.
 
     Args:
         header: Taken over as it is.
@@ -76,7 +76,7 @@ def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarra
         resolution_wh: Size of the image in pixels.
 
     Returns:
-        (3, 3) float64, with the centre of the first pixel at 0.
+        (3, 3) float64, with the center of the first pixel at 0.
 
     Raises:
         CameraInfoError: If the camera is not calibrated, or the image has another shape.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections and answers as markers for RViz.
 
-Lengths are metres in the frame of the image, the camera's optical one (REP 103: x to the right, y
+Lengths are meters in the frame of the image, the camera's optical one (REP 103: x to the right, y
 downwards, z forward), and those of boxes in space in the frame of `detections_3d`.
 """
 
@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from mrmllm_ros.detection.captions import caption, dashes, label_colour
+from mrmllm_ros.detection.captions import caption, dashes, label_color
 from mrmllm_ros.localization.depth import pinhole
 from mrmllm_ros.msg import Answer, Detection, DetectionArray
 from mrmllm_ros.ros.conversions.camera_info import (
@@ -30,7 +30,7 @@ from mrmllm_ros.ros.conversions.camera_info import (
 )
 from mrmllm_ros.ros.conversions.location_messages import distance_of, matrix_from_quaternion
 
-# On the image plane, for each metre of its distance, so that all looks alike at any distance.
+# On the image plane, for each meter of its distance, so that all looks alike at any distance.
 _PLANE_LINE = 0.004
 _PLANE_TEXT = 0.03
 _BOX_LINE_M = 0.01
@@ -99,7 +99,7 @@ def image_plane_markers(
         camera_info: The calibrated camera that took it; the image is one as `camera_matrix`
             takes it, of the same shape and of any size. Where `camera_info` leaves its size out,
             it is that of the image.
-        distance_m: Distance of the plane from the camera in metres.
+        distance_m: Distance of the plane from the camera in meters.
         novelty_threshold: Novelty from which on an outline is dashed.
 
     Returns:
@@ -157,7 +157,7 @@ def answer_marker(answer: Answer, camera_info: CameraInfo, distance_m: float) ->
     Args:
         answer: An answer about an image.
         camera_info: The calibrated camera that took it.
-        distance_m: Distance of the plane from the camera in metres.
+        distance_m: Distance of the plane from the camera in meters.
 
     Returns:
         A marker in the namespace `answer`.
@@ -174,8 +174,8 @@ def answer_marker(answer: Answer, camera_info: CameraInfo, distance_m: float) ->
     image_width, image_height = size if any(size) else 2 * pinhole(matrix)[1]
     middle_of_lower_edge = np.array([(image_width / 2, image_height)])
     [(x, y, z)] = _to_plane(middle_of_lower_edge, matrix, distance_m)
-    centre = (x, y + height * (len(lines) / 2 + 1), z)
-    return _text("answer", answer.header, "\n".join(lines), centre, height)
+    center = (x, y + height * (len(lines) / 2 + 1), z)
+    return _text("answer", answer.header, "\n".join(lines), center, height)
 
 
 def answer_lines(answer: Answer) -> list[str]:
@@ -193,7 +193,7 @@ def _lines(
     """An outline of (E, 2, 3) edges, dashed where the object is novel."""
     if is_novel(detection, novelty_threshold):
         edges = dashes(edges)
-    red, green, blue = label_colour(detection.label)
+    red, green, blue = label_color(detection.label)
     return Marker(
         header=detections.header,
         ns=namespace,
@@ -205,9 +205,9 @@ def _lines(
 
 
 def _text(
-    namespace: str, header: Header, text: str, centre: Sequence[float], height_m: float
+    namespace: str, header: Header, text: str, center: Sequence[float], height_m: float
 ) -> Marker:
-    x, y, z = map(float, centre)
+    x, y, z = map(float, center)
     return Marker(
         header=header,
         ns=namespace,
@@ -246,8 +246,8 @@ def _plane_edges(detection: Detection, matrix: np.ndarray, distance_m: float) ->
 def _to_plane(pixels: np.ndarray, matrix: np.ndarray, distance_m: float) -> np.ndarray:
     """(N, 3) points of the plane that (N, 2) pixels of an image with that matrix show."""
     focal, center = pinhole(matrix)
-    metres = (pixels - center) / focal * distance_m
-    return np.column_stack([metres, np.full(len(metres), distance_m)])
+    meters = (pixels - center) / focal * distance_m
+    return np.column_stack([meters, np.full(len(meters), distance_m)])
 
 
 def _above(pose: Pose, size: np.ndarray, margin_m: float) -> np.ndarray:

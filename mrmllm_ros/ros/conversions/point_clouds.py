@@ -28,10 +28,10 @@ def check_reader() -> None:
 
 
 def points_from_cloud(message: PointCloud2) -> np.ndarray:
-    """Read a cloud with `sensor_msgs_py`, organised or not.
+    """Read a cloud with `sensor_msgs_py`, organized or not.
 
     Returns:
-        (N, 3) float32, in metres in the frame of the message; points may be NaN or infinite.
+        (N, 3) float32, in meters in the frame of the message; points may be NaN or infinite.
 
     Raises:
         PointCloudError: If the cloud has no x, y and z, is shorter than it says, or the library
@@ -55,7 +55,7 @@ def cloud_from_objects(header: Header, points: Mapping[int, np.ndarray]) -> Poin
 
     Args:
         header: Taken over as it is.
-        points: (N, 3) points of each object by its id, in metres.
+        points: (N, 3) points of each object by its id, in meters.
     """
     count = sum(map(len, points.values()))
     packed = np.empty(count, _OBJECT_POINT)

@@ -52,7 +52,7 @@ def detection_2d_array(message: DetectionArray) -> Detection2DArray:
 def detection_3d_array(message: DetectionArray) -> Detection3DArray:
     """Make the message for the objects whose pose and size are known; the others are left out.
 
-    Boxes are metres in the frame of the header; the pose of a hypothesis is the box's centre.
+    Boxes are meters in the frame of the header; the pose of a hypothesis is the box's center.
     """
     return Detection3DArray(
         header=message.header,

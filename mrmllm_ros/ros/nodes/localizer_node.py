@@ -79,7 +79,7 @@ class LocalizerSettings(Validated):
     )
     max_depth_m: float = setting(
         100.0,
-        "Depths beyond this count as not measured, in metres.",
+        "Depths beyond this count as not measured, in meters.",
         minimum=0.1,
         maximum=1000.0,
         live=True,
@@ -321,12 +321,12 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
             return PointCloud(points, matrix, limit_m)
         if header.frame_id != frame_id:
             raise TransformError(
-                f"the depth image is in the frame {header.frame_id!r} and the colour image in "
-                f"{frame_id!r}; register depth to colour (depth_image_proc), or take its points "
+                f"the depth image is in the frame {header.frame_id!r} and the color image in "
+                f"{frame_id!r}; register depth to color (depth_image_proc), or take its points "
                 "(source: points)"
             )
         depth = depth_from_image(measured)
-        # Without a camera info of its own it is taken to be registered to the colour image.
+        # Without a camera info of its own it is taken to be registered to the color image.
         topic = "camera_info" if self._depth_info is None else "depth/camera_info"
         info = self._depth_info or self._camera_info
         height, width = depth.shape

@@ -64,7 +64,7 @@ class VisualizerSettings(Validated):
     )
     plane_distance_m: float = setting(
         1.0,
-        "Distance from the camera at which markers outline the detections, in metres.",
+        "Distance from the camera at which markers outline the detections, in meters.",
         minimum=0.01,
         maximum=1000.0,
         live=True,

@@ -31,12 +31,12 @@ YARD = Scene(
         ]
     ),
     attributes=(
-        {"colour": "red"},
-        {"colour": "black"},
-        {"colour": "brown"},
-        {"colour": "red"},
+        {"color": "red"},
+        {"color": "black"},
+        {"color": "brown"},
+        {"color": "red"},
         {"state": "open"},
-        {"colour": "blue"},
+        {"color": "blue"},
     ),
 )
 
@@ -95,10 +95,10 @@ def with_distances(*meters):
         ("What is nearest to you?", "The nearest is [2], the person."),
         ("Which car is nearest?", "The nearest is the car [1]."),
         ("How far away is the dog?", "I can't tell how far the dog [3] is."),
-        ("What colour is the dog?", "The dog [3] is brown."),
-        ("What colour is the door?", "I can't tell the color of the door [5]."),
-        ("What colour are the cars?", "The cars are [1] red, [6] blue."),
-        ("What colour are the people wearing?", "The people wear [2] black, [4] red."),
+        ("What color is the dog?", "The dog [3] is brown."),
+        ("What color is the door?", "I can't tell the color of the door [5]."),
+        ("What color are the cars?", "The cars are [1] red, [6] blue."),
+        ("What color are the people wearing?", "The people wear [2] black, [4] red."),
         ("Is there a red car?", "Yes, I see a red car [1]."),
         ("Are there any people in red?", "Yes, I see a person in red [4]."),
         ("How many blue cars are there?", "I see a blue car [6], one in all."),
@@ -227,7 +227,7 @@ def meters(text):
     number, unit = text.split()
     words = {word: value for value, word in enumerate(NUMBERS)}
     value = float(words.get(number, number))
-    return value / 100 if unit in ("cm", "centimeters", "centimetres") else value
+    return value / 100 if unit in ("cm", "centimeters", "centimeters") else value
 
 
 def test_objects_within_a_limit_are_counted(ranged_yard):
@@ -280,7 +280,7 @@ def test_answers_cite_what_the_truth_says(scene, split):
             "Is the puppy left of the door?",
             "The dog [3] is 80% across and the door [5] 48%: the dog is further right, so no.",
         ),
-        ("What colour is the person on the left wearing?", "The person [2] wears black."),
+        ("What color is the person on the left wearing?", "The person [2] wears black."),
         ("Is there a vehicle?", "Yes, I see cars [1][6]."),
         ("How many animals are there?", "I see a dog [3], one in all."),
         (
@@ -315,7 +315,7 @@ def test_other_words_name_nothing_that_the_list_has(yard):
     assert any(re.search(r"\b(lady|guy|pedestrian)\b", q) for q in yard)
 
 
-def test_what_is_not_there_in_that_colour_is_not_seen(yard):
+def test_what_is_not_there_in_that_color_is_not_seen(yard):
     answers = {item.answer for question, item in yard.items() if "green car" in question}
     assert "I do not see a green car." in answers
 
@@ -401,7 +401,7 @@ def test_draws_are_the_same_for_the_same_seed():
 @pytest.mark.parametrize("listed", [(), ("car",), ("dog",)])
 def test_what_is_there_without_being_listed_is_never_denied(listed):
     count = len(listed)
-    red = ({"colour": "red"},) * count
+    red = ({"color": "red"},) * count
     scene = Scene(labels=listed, boxes=np.full((count, 4), 0.1), attributes=red)
     answers = [
         item.answer
@@ -416,8 +416,8 @@ def test_what_is_there_without_being_listed_is_never_denied(listed):
     assert "I see no objects." not in answers
 
 
-def test_a_coloured_person_is_called_nothing_that_a_person_need_not_be():
-    labels, attributes = ("person", "person"), ({"colour": "red"}, {"colour": "blue"})
+def test_a_colored_person_is_called_nothing_that_a_person_need_not_be():
+    labels, attributes = ("person", "person"), ({"color": "red"}, {"color": "blue"})
     scene = Scene(labels=labels, boxes=YARD.boxes[:2], attributes=attributes)
     asked = [
         item.question

@@ -52,9 +52,9 @@ def enriched_scene(make_scene, make_detections):
         reported=np.array([0, 2]),
         novelty=np.array([0.0, 0.5, 0.75], np.float32),
         attributes=(
-            (Attribute("colour", "red", 0.5), Attribute("state", "parked", 0.25)),
+            (Attribute("color", "red", 0.5), Attribute("state", "parked", 0.25)),
             (),
-            (Attribute("colour", "yellow", 0.75),),
+            (Attribute("color", "yellow", 0.75),),
         ),
     )
     return EnrichedScene(scene, Reading(enriched), latency_s=0.5)

@@ -72,7 +72,7 @@ def test_a_cited_object_is_shown_as_it_is_after_fusion(make_answer):
     assert (message.detector_label, message.detector_score) == ("box", 0.125)
     assert message.bbox.size_x == 220.0
     assert message.novelty == 0.75
-    assert [(a.name, a.value) for a in message.attributes] == [("colour", "yellow")]
+    assert [(a.name, a.value) for a in message.attributes] == [("color", "yellow")]
 
 
 @RESPONSES

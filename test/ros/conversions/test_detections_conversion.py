@@ -68,7 +68,7 @@ def test_objects_are_numbered_from_one_in_their_order(make_scene):
     ]
 
 
-def test_a_box_is_centre_and_full_size_in_pixels(make_scene):
+def test_a_box_is_center_and_full_size_in_pixels(make_scene):
     [message] = detection_array_from_scene(
         make_scene(("cup", 0.5, (10, 20, 110, 220))), ""
     ).detections
@@ -133,12 +133,10 @@ def test_every_object_has_its_own_novelty_and_attributes(enriched_scene):
     bus, forklift = detection_array_from_enriched(enriched_scene, "").detections
     assert (bus.novelty, forklift.novelty) == (0.0, 0.75)
     assert [(a.name, a.value, a.score) for a in bus.attributes] == [
-        ("colour", "red", 0.5),
+        ("color", "red", 0.5),
         ("state", "parked", 0.25),
     ]
-    assert [(a.name, a.value, a.score) for a in forklift.attributes] == [
-        ("colour", "yellow", 0.75)
-    ]
+    assert [(a.name, a.value, a.score) for a in forklift.attributes] == [("color", "yellow", 0.75)]
 
 
 def test_the_array_of_a_fusion_pass_says_where_it_comes_from_and_how_long_it_took(enriched_scene):

@@ -31,7 +31,7 @@ def picture():
 
 
 @pytest.fixture
-def grey():
+def gray():
     return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 
 
@@ -44,7 +44,7 @@ def alpha():
     return np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 
 
-COLOURS = {
+COLORS = {
     "rgb8": lambda bgr: bgr[..., ::-1],
     "bgr8": lambda bgr: bgr,
     "rgba8": lambda bgr: np.dstack([bgr[..., ::-1], alpha()]),
@@ -75,9 +75,9 @@ def compressed(suffix, pixels, format="", options=()):
 
 @pytest.mark.parametrize("is_bigendian", [0, 1])
 @pytest.mark.parametrize("padding", [0, PADDING])
-@pytest.mark.parametrize("encoding", COLOURS)
-def test_every_colour_encoding_gives_the_same_picture(encoding, padding, is_bigendian, picture):
-    image = message(COLOURS[encoding](picture), encoding, padding, is_bigendian)
+@pytest.mark.parametrize("encoding", COLORS)
+def test_every_color_encoding_gives_the_same_picture(encoding, padding, is_bigendian, picture):
+    image = message(COLORS[encoding](picture), encoding, padding, is_bigendian)
     decoded = bgr_from_message(image)
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, picture)
@@ -85,18 +85,18 @@ def test_every_colour_encoding_gives_the_same_picture(encoding, padding, is_bige
 
 @pytest.mark.parametrize("is_bigendian", [0, 1])
 @pytest.mark.parametrize("padding", [0, PADDING])
-def test_grey_is_spread_over_three_channels(padding, is_bigendian, grey):
-    decoded = bgr_from_message(message(grey, "mono8", padding, is_bigendian))
-    np.testing.assert_array_equal(decoded, np.dstack([grey] * 3))
+def test_gray_is_spread_over_three_channels(padding, is_bigendian, gray):
+    decoded = bgr_from_message(message(gray, "mono8", padding, is_bigendian))
+    np.testing.assert_array_equal(decoded, np.dstack([gray] * 3))
 
 
 @pytest.mark.parametrize("order", ["rggb", "bggr", "gbrg", "grbg"])
 @pytest.mark.parametrize(
-    ("colour", "bgr"), [("b", (200, 0, 0)), ("g", (0, 200, 0)), ("r", (0, 0, 200))]
+    ("color", "bgr"), [("b", (200, 0, 0)), ("g", (0, 200, 0)), ("r", (0, 0, 200))]
 )
 @pytest.mark.parametrize(("bits", "dtype", "scale"), [(8, np.uint8, 1), (16, np.uint16, 257)])
-def test_a_bayer_pattern_gives_the_colour_of_its_cells(order, colour, bgr, bits, dtype, scale):
-    cell = np.array([200 * scale if name == colour else 0 for name in order], dtype)
+def test_a_bayer_pattern_gives_the_color_of_its_cells(order, color, bgr, bits, dtype, scale):
+    cell = np.array([200 * scale if name == color else 0 for name in order], dtype)
     pattern = np.tile(cell.reshape(2, 2), (8, 8))
     decoded = bgr_from_message(message(pattern, f"bayer_{order}{bits}"))
     np.testing.assert_array_equal(decoded[4:12, 4:12], np.broadcast_to(bgr, (8, 8, 3)))
@@ -132,9 +132,9 @@ def test_a_jpeg_gives_nearly_the_same_picture(picture):
     assert np.abs(decoded.astype(int) - picture).mean() < 4
 
 
-def test_a_grey_png_is_spread_over_three_channels(grey):
-    decoded = bgr_from_message(compressed(".png", grey))
-    np.testing.assert_array_equal(decoded, np.dstack([grey] * 3))
+def test_a_gray_png_is_spread_over_three_channels(gray):
+    decoded = bgr_from_message(compressed(".png", gray))
+    np.testing.assert_array_equal(decoded, np.dstack([gray] * 3))
 
 
 def test_the_transparency_of_a_png_is_left_out(picture):
@@ -229,8 +229,8 @@ def test_a_picture_survives_as_jpeg_up_to_its_loss(picture, header):
     assert np.abs(bgr_from_message(image).astype(int) - picture).mean() < 4
 
 
-def test_a_lower_quality_makes_a_smaller_jpeg(header, grey):
-    noise = np.dstack([grey] * 3)
+def test_a_lower_quality_makes_a_smaller_jpeg(header, gray):
+    noise = np.dstack([gray] * 3)
     low, high = (len(jpeg_from_bgr(noise, header, quality).data) for quality in (10, 95))
     assert low < high
 
@@ -241,8 +241,8 @@ def test_the_header_is_kept(picture, header):
 
 
 def test_the_message_is_not_changed(picture):
-    for encoding, colours in COLOURS.items():
-        image = message(colours(picture), encoding, PADDING, is_bigendian=1)
+    for encoding, colors in COLORS.items():
+        image = message(colors(picture), encoding, PADDING, is_bigendian=1)
         before = (bytes(image.data), image.step, image.is_bigendian, image.encoding)
         bgr_from_message(image)
         assert (bytes(image.data), image.step, image.is_bigendian, image.encoding) == before

@@ -9,7 +9,7 @@ from mrmllm_ros.msg import Answer, DetectionArray
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
-from mrmllm_ros.detection.captions import label_colour
+from mrmllm_ros.detection.captions import label_color
 from mrmllm_ros.ros.conversions.camera_info import CameraInfoError, pinhole_camera_info
 from mrmllm_ros.ros.conversions.detection_messages import detection_array_from_scene
 from mrmllm_ros.ros.conversions.markers import (
@@ -198,13 +198,13 @@ def test_markers_can_be_seen_and_stand_upright(array_3d, camera_info):
             assert (orientation.x, orientation.y, orientation.z, orientation.w) == (0, 0, 0, 1)
 
 
-def test_markers_have_the_colour_of_the_label(array_3d, camera_info):
+def test_markers_have_the_color_of_the_label(array_3d, camera_info):
     for marker in (
         *image_plane_markers(array_3d, camera_info, DISTANCE_M, NOVEL_FROM)[:2],
         *box_markers(array_3d, NOVEL_FROM),
     ):
-        colour = (marker.color.r, marker.color.g, marker.color.b)
-        assert colour == pytest.approx(label_colour("bus"))
+        color = (marker.color.r, marker.color.g, marker.color.b)
+        assert color == pytest.approx(label_color("bus"))
 
 
 def test_a_tracked_object_keeps_its_marker_whatever_its_number_is(array, camera_info):
@@ -354,7 +354,7 @@ def test_the_answer_is_written_below_the_image(array, camera_info):
     assert " ".join(rest) == "A: " + answer.text.strip()
     assert max(map(len, rest)) <= 60
     [(x, y)] = pixels([written.pose.position], camera_info)
-    # Text is centred on its position: its upper edge is half of it higher.
+    # Text is centerd on its position: its upper edge is half of it higher.
     height = written.scale.z / DISTANCE_M * camera_info.k[4] * len(written.text.splitlines())
     assert x == pytest.approx(320)
     assert 480 < y - height / 2 < 520
@@ -366,8 +366,8 @@ def test_the_answer_stands_below_the_middle_of_a_region_of_the_sensor(camera_inf
     set_region(camera_info, 100, 60, 320, 240)
     part = answer_marker(answer, camera_info, DISTANCE_M).pose.position
     # From (320, 480) to (100 + 160, 60 + 240).
-    metres = np.array([320 - 260, 480 - 300]) / camera_info.k[0] * DISTANCE_M
-    np.testing.assert_allclose((whole.x - part.x, whole.y - part.y), metres, atol=1e-9)
+    meters = np.array([320 - 260, 480 - 300]) / camera_info.k[0] * DISTANCE_M
+    np.testing.assert_allclose((whole.x - part.x, whole.y - part.y), meters, atol=1e-9)
 
 
 def test_where_the_size_is_left_out_the_answer_goes_below_the_optical_axis(camera_info):

@@ -23,7 +23,7 @@ POINTS = np.array([(1, 2, 3), (4, 5, 6), (np.nan, 8, 9), (10, 11, np.inf)], np.f
 
 
 def message(points, rows=1, padding=0, is_bigendian=False, number="f4", names="xyz"):
-    """An organised cloud with an intensity, and bytes that belong to no point after each row."""
+    """An organized cloud with an intensity, and bytes that belong to no point after each row."""
     order = ">" if is_bigendian else "<"
     fields = [(name, f"{order}{number}") for name in names] + [("intensity", f"{order}u2")]
     packed = np.zeros(len(points), fields)

@@ -37,7 +37,7 @@ def test_no_objects_are_an_array_of_nothing_with_the_header_of_the_image(convert
     assert message.header == detections.header
 
 
-def test_a_2d_box_is_centre_and_full_size_in_pixels(detections):
+def test_a_2d_box_is_center_and_full_size_in_pixels(detections):
     bus, forklift = detection_2d_array(detections).detections
     assert (bus.bbox.center.position.x, bus.bbox.center.position.y) == (300.0, 200.0)
     assert (bus.bbox.size_x, bus.bbox.size_y) == (600.0, 400.0)

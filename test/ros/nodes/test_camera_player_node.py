@@ -19,7 +19,7 @@ NAMES, VALUES = ("a.png", "b.png", "c.png"), (0, 128, 255)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pictures of 64 x 48: black, grey, white."""
+    """Three pictures of 64 x 48: black, gray, white."""
     for name, value in zip(NAMES, VALUES, strict=True):
         cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), value, np.uint8))
     return tmp_path

@@ -34,7 +34,7 @@ FRAME = "optical"
 
 
 def scene(scale=1):
-    """(H, W) depth of the screen before the wall, in metres."""
+    """(H, W) depth of the screen before the wall, in meters."""
     width, height = SIZE_WH
     depth = np.full((height, width), WALL_M, np.float32)
     left, top, right, bottom = np.round([*(MIDDLE - HALF_SIZE), *(MIDDLE + HALF_SIZE)]).astype(int)
@@ -209,7 +209,7 @@ def test_objects_get_poses_and_sizes_and_keep_all_else(feed):
 
 
 def test_a_smaller_depth_image_is_scaled(feed):
-    # By the colour camera's info first, then by one of its own.
+    # By the color camera's info first, then by one of its own.
     for info in (None, (SIZE_WH[0] // 2, SIZE_WH[1] // 2)):
         result, _ = feed.locate(lambda feed: [with_hole(feed, scale=2)], depth_info=info)
         check_screen(result)
@@ -276,18 +276,18 @@ def test_what_waited_before_a_jump_back_does_not_hold_up_what_comes_after(feed):
 def test_depth_of_another_frame_is_refused(feed):
     check_nothing_located(
         feed,
-        "register depth to colour",
+        "register depth to color",
         lambda feed: [with_hole(feed, frame_id="depth_optical")],
     )
 
 
 def test_an_image_that_is_not_depth_is_refused(feed):
-    def colours(feed):
+    def colors(feed):
         image = with_hole(feed)
         image.encoding = "rgb8"
         return [image]
 
-    check_nothing_located(feed, "encoding 'rgb8' is not depth", colours)
+    check_nothing_located(feed, "encoding 'rgb8' is not depth", colors)
     # And the next one is taken.
     result, _ = feed.locate(lambda feed: [with_hole(feed)])
     check_screen(result)

@@ -120,7 +120,7 @@ def test_the_language_model_answers_about_the_image_and_cites_its_detections(cam
     assert camera.answers[-1] == answer
 
 
-def test_without_a_checkpoint_enriched_detections_are_the_detectors_own_but_for_colours(
+def test_without_a_checkpoint_enriched_detections_are_the_detectors_own_but_for_colors(
     camera, node, bus_image
 ):
     enriched = camera.see_enriched(bus_image)
@@ -130,7 +130,7 @@ def test_without_a_checkpoint_enriched_detections_are_the_detectors_own_but_for_
     )
     [detected] = [d for d in camera.detections if d.header == enriched.header]
     for own, of_detector in zip(enriched.detections, detected.detections, strict=True):
-        assert {a.name for a in own.attributes} <= {"colour"}
+        assert {a.name for a in own.attributes} <= {"color"}
         own.attributes = []
         assert own == of_detector
     assert all(d.label == d.detector_label and d.novelty == 0 for d in enriched.detections)

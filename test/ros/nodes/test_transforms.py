@@ -105,7 +105,7 @@ def test_another_frame_without_tf2_says_what_to_do(monkeypatch):
 def test_a_transform_is_that_at_the_time_of_the_points(tf2):
     matrix = Transforms(node=None).matrix("camera", "lidar", STAMP)
     assert tf2.looked_up == [("camera", "lidar", 12_000_000_005)]
-    # A metre ahead of the lidar is a metre further along the optical axis.
+    # A meter ahead of the lidar is a meter further along the optical axis.
     np.testing.assert_allclose(matrix @ [1, 0, 0, 1], [0.1, -0.2, 1.3, 1], atol=1e-12)
     # To its left is to the left in the image, and up is up.
     np.testing.assert_allclose(matrix[:3, :3] @ [0, 1, 0], [-1, 0, 0], atol=1e-12)

@@ -10,11 +10,13 @@ from mrmllm_ros.answering.generation import (
     Decoding,
     Listener,
     end_tokens,
-    forget_decoding,
     generate_text,
+)
+from mrmllm_ros.model.language_model import (
+    LanguageModel,
+    forget_decoding,
     special_token_blanker,
 )
-from mrmllm_ros.model.language_model import LanguageModel
 
 FRANCE = "What is the capital of France?"
 COUNT = "Count from one to ten."

@@ -14,7 +14,6 @@ from mrmllm_ros.answering.answerer import PromptTooLongError, Question
 from mrmllm_ros.answering.generation import Decoding, Generation, Listener
 from mrmllm_ros.answering.mrmllm_answerer import (
     MrMllmAnswerer,
-    MrMllmSettings,
 )
 from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError

@@ -8,15 +8,11 @@ import pytest
 
 from mrmllm_ros.answering.answerer import Question
 from mrmllm_ros.answering.generation import Decoding, Listener
-from mrmllm_ros.answering.mrmllm_answerer import (
-    AUTO,
-    EMBEDDED_CHECKPOINT,
-    MrMllmAnswerer,
-    MrMllmSettings,
-)
+from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.corruptions import damage
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.checkpoint import AUTO, EMBEDDED_CHECKPOINT, MrMllmSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 
 MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")

@@ -17,6 +17,7 @@ from mrmllm_ros.answering.mrmllm_answerer import (
 )
 from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
+from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings

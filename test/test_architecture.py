@@ -3,6 +3,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCES = REPOSITORY / "mrmllm_ros"
 
 BASE = {"errors", "environment", "settings", "compute", "weights"}
-# Section 5 of the design: arrows point one way.
+# Imports point one way; docs/architecture.md has the same table.
 MAY_USE = {
     # The package itself.
     "": {"environment"},
@@ -102,6 +103,36 @@ def imported(path):
 
 def is_ros(name):
     return name.split(".")[0] in ROS_PACKAGES or ".".join(name.split(".")[:2]) in GENERATED
+
+
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
+
+
+def test_the_documented_imports_are_those_that_are_checked():
+    rows = re.findall(r"^\| `(\w+)/` \|[^|]*\|([^|]*)\|$", ARCHITECTURE, re.MULTILINE)
+    documented = {name: set(re.findall(r"`(\w+)`", uses)) for name, uses in rows}
+    folders = {path.parent.name for path in SOURCES.glob("*/__init__.py")}
+    assert set(documented) == folders
+    for name in folders - TOP:
+        assert documented[name] == MAY_USE[name] - BASE - {"interrupts"}
+
+
+def test_every_thread_of_the_engine_is_documented():
+    names = set()
+    for path in (SOURCES / "engine").glob("*.py"):
+        names |= set(re.findall(r'(?:name=f?|ThreadPoolExecutor\(1, )"(\w+)', path.read_text()))
+    assert {"perception", "enrichment", "vocabulary"} <= names
+    threads = ARCHITECTURE.split("\n## Threads of mrmllm_node\n")[1].split("\n## ")[0]
+    assert names <= set(re.findall(r"`(\w+)(?:-\d+)?`", threads))
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_the_documents_name_paths_that_exist(page):
+    text = (REPOSITORY / page).read_text()
+    paths = re.findall(r"`((?:mrmllm_ros|test|docs|requirements)/[\w./]*)`", text)
+    assert paths
+    written = [path for path in paths if "NAME" not in path]
+    assert [path for path in written if not (REPOSITORY / path).exists()] == []
 
 
 def test_the_modules_are_found():

@@ -15,7 +15,6 @@ from mrmllm_ros.cli.main import main
 from mrmllm_ros.engine.query_errors import ErrorCode
 
 DOCS = Path(__file__).parents[1] / "docs"
-README = (DOCS.parent / "README.md").read_text()
 NODES = dict(parameters.nodes())
 # What every ROS 2 node has, whoever wrote it.
 NOT_OURS = {"start_type_description_service"}
@@ -37,6 +36,18 @@ def documented(section):
     return {row[0].strip("`"): row[1:] for row in rows}
 
 
+def test_the_readme_is_short():
+    words = len((DOCS.parent / "README.md").read_text().split())
+    assert words <= 1100, f"README.md has {words} words; move details to docs/"
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_a_page_begins_with_a_command(page):
+    before, found, _ = page.read_text().partition("```bash\n")
+    assert found and "\n## " not in before
+    assert len(before.split()) <= 60
+
+
 @pytest.fixture
 def context():
     rclpy.init()
@@ -46,7 +57,7 @@ def context():
 
 def test_the_page_of_parameters_is_what_the_code_says():
     assert (DOCS / "parameters.md").read_text() == parameters.page(), (
-        "make it anew: scripts/run mrmllm parameters > docs/parameters.md"
+        "regenerate it: scripts/run mrmllm parameters > docs/parameters.md"
     )
 
 
@@ -54,7 +65,7 @@ def test_the_names_of_parameters_are_those_of_the_code(capsys):
     assert main(["parameters", "--names"]) == 0
     names = Path(parameters.__file__).parents[1] / "parameter_names.yaml"
     assert capsys.readouterr().out == names.read_text(), (
-        "make it again: scripts/run mrmllm parameters --names > mrmllm_ros/parameter_names.yaml"
+        "regenerate it: scripts/run mrmllm parameters --names > /tmp/n && cp /tmp/n mrmllm_ros/parameter_names.yaml"
     )
 
 
@@ -80,7 +91,8 @@ def test_whatever_a_real_node_declares_is_documented(name, context):
 
 
 def test_every_error_code_is_explained():
-    codes = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", README, re.MULTILINE))
+    page = (DOCS / "nodes.md").read_text()
+    codes = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", page, re.MULTILINE))
     assert {(int(code), name) for code, name in codes.items()} == {
         (code.value, code.name) for code in ErrorCode if code is not ErrorCode.NONE
     }

@@ -22,12 +22,15 @@ _TYPES = {bool: "bool", int: "int", float: "double", str: "string", tuple: "stri
 _HEAD = """\
 # Parameters
 
-Made by `mrmllm parameters` from the code; a test compares the two.
+```bash
+ros2 param describe /mrmllm/mrmllm_node detector.score_threshold
+ros2 param set /mrmllm/mrmllm_node detector.score_threshold 0.5
+scripts/run mrmllm parameters > docs/parameters.md    # generates this page; a test compares it
+```
 
-*Live* parameters change at run time (`ros2 param set`); the others change while the node is
-unconfigured, and say so otherwise. A double may be written as a whole number. A value of another
-type ends the node with status 1 and the reason; a name that no node has is logged as a warning,
-with the nearest one that exists.
+*Live* parameters can change at run time; the others only while the node is unconfigured. A double
+may be written as a whole number. An invalid value ends the node with status 2 and the reason. A
+name that no node has is logged as a warning with the nearest existing name.
 
 ## Every node
 

@@ -43,9 +43,16 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
 def test_a_page_begins_with_a_command(page):
-    before, found, _ = page.read_text().partition("```bash\n")
+    before, found, _ = re.split(r"```(bash|python)\n", page.read_text(), maxsplit=1)
     assert found and "\n## " not in before
     assert len(before.split()) <= 60
+
+
+def test_the_glossary_is_alphabetical():
+    rows = re.findall(r"^\| (.+?) \| .+ \|$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    words = [re.sub(r"[^\w ]", "", word).casefold() for word in rows[2:]]
+    assert len(words) > 50
+    assert words == sorted(set(words))
 
 
 @pytest.fixture

@@ -43,8 +43,11 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
 def test_a_page_begins_with_a_command(page):
-    before, found, _ = re.split(r"```(bash|python)\n", page.read_text(), maxsplit=1)
-    assert found and "\n## " not in before
+    text = page.read_text()
+    command = re.search(r"^```(bash|python)$", text, re.MULTILINE)
+    assert command is not None
+    before = text[: command.start()]
+    assert "\n## " not in before
     assert len(before.split()) <= 60
 
 
@@ -72,7 +75,8 @@ def test_the_names_of_parameters_are_those_of_the_code(capsys):
     assert main(["parameters", "--names"]) == 0
     names = Path(parameters.__file__).parents[1] / "parameter_names.yaml"
     assert capsys.readouterr().out == names.read_text(), (
-        "regenerate it: scripts/run mrmllm parameters --names > /tmp/n && cp /tmp/n mrmllm_ros/parameter_names.yaml"
+        "regenerate it: scripts/run mrmllm parameters --names > /tmp/names; "
+        "cp /tmp/names mrmllm_ros/parameter_names.yaml"
     )
 
 

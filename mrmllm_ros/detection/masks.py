@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,61 @@ class Mask:
         """
         left, top, width, height = cv2.boundingRect(whole.astype(np.uint8))
         return cls(whole[top : top + height, left : left + width].copy(), left, top)
+
+    @classmethod
+    def from_run_lengths(
+        cls,
+        run_lengths: ArrayLike,
+        left_top: tuple[int, int],
+        size_wh: tuple[int, int],
+        resolution_wh: tuple[int, int],
+    ) -> Mask:
+        """Decode a run-length encoded mask.
+
+        Args:
+            run_lengths: (R,) integers as `run_lengths` gives them; none for an empty mask.
+            left_top: Column and row of the rectangle's first pixel in the image.
+            size_wh: Width and height of the rectangle in pixels; (0, 0) for an empty mask.
+            resolution_wh: Width and height of the image in pixels.
+
+        Raises:
+            ValueError: If the rectangle is not inside the image, or the runs do not fill it.
+        """
+        runs = np.asarray(run_lengths)
+        if runs.size == 0 and size_wh == (0, 0):
+            return cls.empty()
+        (left, top), (width, height) = left_top, size_wh
+        name = f"mask of {width} x {height} pixels at {left}, {top}"
+        reaches_out = left + width > resolution_wh[0] or top + height > resolution_wh[1]
+        if min(left, top) < 0 or min(width, height) < 1 or reaches_out:
+            raise ValueError(
+                f"{name} is not inside the image of {resolution_wh[0]} x {resolution_wh[1]} pixels"
+            )
+        if runs.ndim != 1 or (runs.size and runs.dtype.kind not in "iu"):
+            raise ValueError(
+                f"run lengths of the {name} have shape {runs.shape} and type {runs.dtype}, "
+                "expected (R,) integers"
+            )
+        if (runs < 0).any() or (total := int(runs.sum(dtype=np.uint64))) != width * height:
+            reason = "one is negative" if (runs < 0).any() else f"they add up to {total}"
+            raise ValueError(
+                f"run lengths of the {name} must add up to {width * height}, but {reason}"
+            )
+        is_inside = np.arange(len(runs)) % 2 == 1
+        return cls(np.repeat(is_inside, runs).reshape(height, width), left, top)
+
+    @property
+    def run_lengths(self) -> np.ndarray:
+        """(R,) uint32, run-length encoding of `inside`, row by row; (0,) where it is empty.
+
+        The first run counts pixels that are not inside, and is 0 where the first pixel is inside;
+        the runs alternate.
+        """
+        if self.is_empty:
+            return np.zeros(0, np.uint32)
+        pixels = self.inside.ravel()
+        changes = np.flatnonzero(np.diff(pixels, prepend=False))
+        return np.diff(changes, prepend=0, append=pixels.size).astype(np.uint32)
 
     @property
     def is_empty(self) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import array
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
@@ -42,14 +41,13 @@ def detection_array_from_enriched(enriched: EnrichedScene, model: str) -> Detect
 
 
 def detection_messages(
-    detections: EnrichedDetections, indices: Iterable[int], header: Header
+    detections: EnrichedDetections, indices: Iterable[int]
 ) -> list[Detection]:
     """Make messages of the objects at these positions.
 
     Args:
         detections: The objects.
-        indices: Positions of those that are wanted.
-        header: The image's, for the masks.
+        indices: Positions of the objects to convert.
     """
     fused, detector = detections.fused, detections.detector
     xywh = fused.xywh
@@ -57,6 +55,7 @@ def detection_messages(
         Detection(
             id=i + 1,
             track_id=fused.track_ids[i],
+            kind=Detection.KIND_OBJECT,
             label=fused.labels[i],
             score=float(fused.scores[i]),
             detector_label=detector.labels[i],
@@ -67,7 +66,7 @@ def detection_messages(
                 for a in detections.attributes[i]
             ],
             novelty=float(detections.novelty[i]),
-            mask=_mask_image(fused, i, header),
+            **_mask_fields(fused, i),
         )
         for i in map(int, indices)
     ]
@@ -89,8 +88,29 @@ def detections_from_message(message: DetectionArray) -> Detections:
         scores=np.array([d.score for d in message.detections], np.float32),
         labels=tuple(d.label for d in message.detections),
         resolution_wh=resolution_wh,
-        masks=_masks([d.mask for d in message.detections], resolution_wh),
+        masks=_masks(message),
         track_ids=tuple(d.track_id for d in message.detections),
+    )
+
+
+def mask_from_message(detection: Detection, resolution_wh: tuple[int, int]) -> Mask:
+    """Decode the mask of an object.
+
+    Args:
+        detection: The object.
+        resolution_wh: Width and height of the image in pixels, from its `DetectionArray`.
+
+    Returns:
+        The mask, empty where the message has none; `whole` gives it in the size of the image.
+
+    Raises:
+        ValueError: If the mask's rectangle is not inside the image, or its runs do not fill it.
+    """
+    return Mask.from_run_lengths(
+        detection.mask,
+        (detection.mask_x, detection.mask_y),
+        (detection.mask_width, detection.mask_height),
+        resolution_wh,
     )
 
 
@@ -98,15 +118,14 @@ def _detection_array(
     frame: Frame, detections: EnrichedDetections, model: str, latency_s: float
 ) -> DetectionArray:
     width, height = detections.fused.resolution_wh
-    header = header_of(frame)
     return DetectionArray(
-        header=header,
+        header=header_of(frame),
         camera=frame.camera,
         image_width=width,
         image_height=height,
         model=model,
         latency=latency_s,
-        detections=detection_messages(detections, detections.reported, header),
+        detections=detection_messages(detections, detections.reported),
     )
 
 
@@ -115,33 +134,23 @@ def _bounding_box(xywh: np.ndarray) -> BoundingBox2D:
     return BoundingBox2D(center_x=center_x, center_y=center_y, size_x=size_x, size_y=size_y)
 
 
-def _mask_image(detections: Detections, index: int, header: Header) -> Image:
-    """The silhouette of an object in the size of the image; an empty image where it has none."""
+def _mask_fields(detections: Detections, index: int) -> dict[str, Any]:
+    """Fields of `Detection` for an object's mask; none where it has no mask."""
     if detections.masks is None or detections.masks[index].is_empty:
-        return Image()
-    whole = detections.masks[index].whole(detections.resolution_wh)
-    height, width = whole.shape
-    image = Image(header=header, height=height, width=width, encoding="mono8", step=width)
-    # An array is taken over as it is; bytes would be checked one by one.
-    image.data = array.array("B", (whole * np.uint8(255)).tobytes())
-    return image
+        return {}
+    mask = detections.masks[index]
+    height, width = mask.inside.shape
+    return {
+        "mask_x": mask.left,
+        "mask_y": mask.top,
+        "mask_width": width,
+        "mask_height": height,
+        # An array is taken over as it is; other sequences would be checked value by value.
+        "mask": array.array("I", mask.run_lengths.tobytes()),
+    }
 
 
-def _masks(images: list[Image], resolution_wh: tuple[int, int]) -> tuple[Mask, ...] | None:
-    if not any(image.width for image in images):
-        return None
-    return tuple(_mask(image, resolution_wh) for image in images)
-
-
-def _mask(image: Image, resolution_wh: tuple[int, int]) -> Mask:
-    if image.width == 0:
-        return Mask.empty()
-    fits = (image.width, image.height, image.encoding) == (*resolution_wh, "mono8")
-    if not fits or image.step < image.width or len(image.data) != image.height * image.step:
-        raise ValueError(
-            f"a mask of {image.width} x {image.height} pixels of {image.encoding!r} in "
-            f"{len(image.data)} bytes; it must be mono8 in the size of the image, "
-            f"{resolution_wh[0]} x {resolution_wh[1]}"
-        )
-    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
-    return Mask.cut(rows[:, : image.width] > 0)
+def _masks(message: DetectionArray) -> tuple[Mask, ...] | None:
+    resolution_wh = (message.image_width, message.image_height)
+    masks = tuple(mask_from_message(d, resolution_wh) for d in message.detections)
+    return None if all(mask.is_empty for mask in masks) else masks

@@ -56,6 +56,17 @@ class Inbox(queue.Queue):
         return self.get(timeout=PATIENCE_S)
 
 
+def noting_answers(ask, answers):
+    """Have what `ask` returns put its answer, if it gets one, into an inbox."""
+
+    def ask_and_note(*arguments):
+        pending = ask(*arguments)
+        pending.future.add_done_callback(lambda f: f.exception() or answers.put(f.result()))
+        return pending
+
+    return ask_and_note
+
+
 class FakeDetector(Detector):
     """Finds one object, named after the brightness of the image.
 

@@ -83,15 +83,15 @@ class Mask:
             raise ValueError(
                 f"{name} is not inside the image of {resolution_wh[0]} x {resolution_wh[1]} pixels"
             )
-        if runs.ndim != 1 or (runs.size and runs.dtype.kind not in "iu"):
+        if runs.ndim != 1 or runs.size and (runs.dtype.kind not in "iu" or runs.min() < 0):
             raise ValueError(
-                f"run lengths of the {name} have shape {runs.shape} and type {runs.dtype}, "
-                "expected (R,) integers"
+                f"the run lengths of the {name} have shape {runs.shape} and type {runs.dtype}; "
+                "expected (R,) integers, none negative"
             )
-        if (runs < 0).any() or (total := int(runs.sum(dtype=np.uint64))) != width * height:
-            reason = "one is negative" if (runs < 0).any() else f"they add up to {total}"
+        # As integers of Python, which do not overflow.
+        if (total := sum(runs.tolist())) != width * height:
             raise ValueError(
-                f"run lengths of the {name} must add up to {width * height}, but {reason}"
+                f"the run lengths of the {name} add up to {total}, expected {width * height}"
             )
         is_inside = np.arange(len(runs)) % 2 == 1
         return cls(np.repeat(is_inside, runs).reshape(height, width), left, top)

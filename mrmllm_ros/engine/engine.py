@@ -22,13 +22,8 @@ from mrmllm_ros.engine.metrics import (
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.perception_worker import PerceptionHandlers, PerceptionWorker
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_worker import (
-    PendingAnswer,
-    Query,
-    QuestionHandlers,
-    QuestionWorker,
-    SceneAnswer,
-)
+from mrmllm_ros.engine.question_request import Query
+from mrmllm_ros.engine.question_worker import PendingAnswer, QuestionWorker, SceneAnswer
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory, see_the_driver
 from mrmllm_ros.engine.text_check import check_labels
 from mrmllm_ros.errors import MrmllmError
@@ -45,7 +40,6 @@ class Handlers(Generic[T]):
         decode: Makes a frame of an image as it was offered; raises `ImageError`.
         on_scene: Gets each scene.
         on_enriched: Gets each enriched scene.
-        on_answer: Gets each answer.
         on_unusable: Gets the camera and what is wrong with each image that cannot be decoded.
         on_error: Gets each failure of a model or a handler; the engine goes on.
         explain: Says of a camera without a new image where its images should come from, and what
@@ -55,7 +49,6 @@ class Handlers(Generic[T]):
     decode: Callable[[T], Frame]
     on_scene: Callable[[Scene], None]
     on_enriched: Callable[[EnrichedScene], None]
-    on_answer: Callable[[SceneAnswer], None]
     on_unusable: Callable[[str, ImageError], None]
     on_error: Callable[[Exception], None]
     explain: Callable[[str], str] = see_the_driver
@@ -111,7 +104,7 @@ class Engine(Generic[T]):
             enricher,
             self._memory,
             settings.question,
-            QuestionHandlers(handlers.on_answer, self._on_error),
+            self._on_error,
         )
         self._vocabulary = ThreadPoolExecutor(1, "vocabulary")
         # Live settings may have changed since the models were loaded.

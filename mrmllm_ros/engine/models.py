@@ -41,7 +41,7 @@ class Settings(Validated):
     distance_max_age_s: float = setting(
         1.0,
         "Seconds, by the images' stamps, for which the distance of a tracked object holds; it "
-        "comes from detections_3d of a localizer.",
+        "comes from object_distances of a localizer.",
         minimum=0.0,
         maximum=60.0,
         live=True,

@@ -20,6 +20,7 @@ class ErrorCode(IntEnum):
     CANCELLED = 8
     NOT_ACTIVE = 9
     INTERNAL = 10
+    UNSUPPORTED = 11
 
 
 class QueryError(Exception):

@@ -14,6 +14,7 @@ from mrmllm_ros.answering.answerer import Answer, Answerer, PromptTooLongError, 
 from mrmllm_ros.answering.generation import Decoding, Listener
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
+from mrmllm_ros.engine.question_request import Query, check_answer_type
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.engine.text_check import check_question
 from mrmllm_ros.settings import Validated, setting
@@ -69,23 +70,6 @@ class QuestionSettings(Validated):
     )
 
 
-@dataclass(frozen=True)
-class Query:
-    """A question as a user asks it.
-
-    Attributes:
-        text: The question; empty asks for a description of the scene.
-        camera: Name of the camera; empty where there is only one.
-        max_age_s: Greatest age of the image in seconds; 0 for the default.
-        max_new_tokens: Longest answer; 0 for the default.
-    """
-
-    text: str
-    camera: str = ""
-    max_age_s: float = 0.0
-    max_new_tokens: int = 0
-
-
 @dataclass(frozen=True, eq=False)
 class SceneAnswer:
     """An answer and the scene it is about.
@@ -103,19 +87,6 @@ class SceneAnswer:
     answer: Answer
     time_to_first_token_s: float
     latency_s: float
-
-
-@dataclass(frozen=True)
-class QuestionHandlers:
-    """What the worker calls, each in one of its threads.
-
-    Attributes:
-        on_answer: Gets each answer, once its future is set.
-        on_error: Gets each failure of a model.
-    """
-
-    on_answer: Callable[[SceneAnswer], None]
-    on_error: Callable[[Exception], None]
 
 
 class PendingAnswer:
@@ -174,7 +145,7 @@ class QuestionWorker:
         enricher: Enricher,
         memory: SceneMemory,
         settings: QuestionSettings,
-        handlers: QuestionHandlers,
+        on_error: Callable[[Exception], None],
     ) -> None:
         """Prepare the worker; `start` starts it.
 
@@ -183,13 +154,13 @@ class QuestionWorker:
             enricher: Reads scenes that nobody has read yet.
             memory: Where the scenes are.
             settings: May be replaced at any time; the number of threads stays.
-            handlers: What to call.
+            on_error: Called with each failure of a model, in one of the worker's threads.
         """
         self.settings = settings
         self._answerer = answerer
         self._enricher = enricher
         self._memory = memory
-        self._handlers = handlers
+        self._on_error = on_error
         self._waiting: deque[PendingAnswer] = deque()
         self._current: set[PendingAnswer] = set()
         self._changed = Condition()
@@ -263,6 +234,7 @@ class QuestionWorker:
             invalid = f"max_new_tokens is {query.max_new_tokens}; at most {MAX_NEW_TOKENS}"
         if invalid:
             raise QueryError(ErrorCode.INVALID_REQUEST, invalid)
+        check_answer_type(query)
         self._memory.camera(query.camera)
 
     def _run(self) -> None:
@@ -275,7 +247,7 @@ class QuestionWorker:
         try:
             self._settle(pending)
         except Exception as error:
-            self._handlers.on_error(error)
+            self._on_error(error)
         with self._changed:
             self._current.discard(pending)
 
@@ -301,8 +273,7 @@ class QuestionWorker:
         except Exception as error:
             pending.settle(QueryError(ErrorCode.INTERNAL, f"the answer failed: {error!r}"))
             raise
-        if pending.settle(answer):
-            self._handlers.on_answer(answer)
+        pending.settle(answer)
 
     def _answer(self, pending: PendingAnswer) -> SceneAnswer:
         query, settings = pending.query, self.settings

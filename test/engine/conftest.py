@@ -46,7 +46,7 @@ def enriched():
 
 @pytest.fixture
 def answers():
-    """What is told to `on_answer`."""
+    """The answers that futures get, in their order."""
     return fakes.Inbox()
 
 

@@ -4,7 +4,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from fakes import PATIENCE_S, decode, engine_threads, make_frame, perceive
+from fakes import PATIENCE_S, decode, engine_threads, make_frame, noting_answers, perceive
 
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.detection.raw_objects import OUTSIDE
@@ -12,7 +12,7 @@ from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.engine import Engine, Handlers
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_worker import Query
+from mrmllm_ros.engine.question_request import AnswerType, Query
 
 # Scenes are read when a question asks for it.
 SETTINGS = Settings.from_mapping(
@@ -35,7 +35,6 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
             decode=decode,
             on_scene=scenes.put,
             on_enriched=enriched.put,
-            on_answer=answers.put,
             on_unusable=lambda camera, error: unusable.put((camera, error)),
             on_error=errors.put,
         )
@@ -43,6 +42,7 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
         trackers = {camera: Tracker(settings.tracking, numbers) for camera in cameras}
         engine = Engine(Models(detector, answerer), settings, trackers, clock, handlers)
         engine.start()
+        engine.ask = noting_answers(engine.ask, answers)
         engines.append(engine)
         return engine
 
@@ -352,7 +352,8 @@ def test_what_becomes_of_questions_is_counted(engine, see, answerer):
     assert code_of(engine.ask(Query("?"))) is ErrorCode.NO_IMAGE
     see(engine, 1)
     answer = ask(engine)
-    for refused in (Query("bell \a"), Query("?", camera="top")):
+    unsupported = Query("?", answer_type=AnswerType.COUNT)
+    for refused in (Query("bell \a"), Query("?", camera="top"), unsupported):
         with pytest.raises(QueryError):
             engine.ask(refused)
     answerer.gate.close()
@@ -361,7 +362,7 @@ def test_what_becomes_of_questions_is_counted(engine, see, answerer):
         answerer.started.next()
     engine.cancel(pending[0])
     questions = engine.statistics().questions
-    assert (questions.answered, questions.failed, questions.refused) == (1, 1, 2)
+    assert (questions.answered, questions.failed, questions.refused) == (1, 1, 3)
     assert (questions.cancelled, questions.waiting) == (1, 1)
     assert questions.latency.median_s == answer.latency_s
     answerer.gate.open()

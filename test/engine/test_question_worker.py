@@ -7,17 +7,16 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Inbox, make_enriched, make_scene
+from fakes import PATIENCE_S, Inbox, make_enriched, make_scene, noting_answers
 
 from mrmllm_ros.answering.answerer import PromptTooLongError
 from mrmllm_ros.engine import question_worker
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
+from mrmllm_ros.engine.question_request import About, AnswerType, Query
 from mrmllm_ros.engine.question_worker import (
     MAX_NEW_TOKENS,
     PendingAnswer,
-    Query,
-    QuestionHandlers,
     QuestionSettings,
     QuestionWorker,
 )
@@ -45,11 +44,12 @@ def make_worker(answerer, memory, enriched, answers, errors):
     """Makes a started worker, which ends with the test; unless told, it has one thread."""
     workers = []
 
-    def make(settings=SETTINGS, memory=memory, on_answer=answers.put, on_enriched=enriched.put):
+    def make(settings=SETTINGS, memory=memory, answers=answers, on_enriched=enriched.put):
         enricher = Enricher(answerer, memory, on_enriched)
-        handlers = QuestionHandlers(on_answer, errors.put)
-        worker = QuestionWorker(answerer, enricher, memory, settings, handlers)
+        worker = QuestionWorker(answerer, enricher, memory, settings, errors.put)
         worker.start()
+        if answers is not None:
+            worker.submit = noting_answers(worker.submit, answers)
         workers.append(worker)
         return worker
 
@@ -110,17 +110,6 @@ def test_the_first_text_comes_before_the_whole_answer(worker):
     assert 0 <= answer.time_to_first_token_s <= answer.latency_s
 
 
-def test_an_answer_reaches_the_one_who_asked_even_if_publishing_it_fails(make_worker, errors):
-    def on_answer(answer):
-        raise RuntimeError("no publisher")
-
-    worker = make_worker(on_answer=on_answer)
-    first = answer_of(worker.submit(Query("how many?")))
-    second = answer_of(worker.submit(Query("which?")))
-    assert [first.query.text, second.query.text] == ["how many?", "which?"]
-    assert "no publisher" in str(errors.next())
-
-
 def test_zero_tokens_and_zero_age_mean_the_defaults(worker, clock):
     assert answer_of(worker.submit(Query("?", max_new_tokens=0))).answer.tokens == 3
     clock.advance(1.9)
@@ -174,12 +163,47 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
         (Query("?", max_age_s=-0.1), "max_age is -0.1"),
         (Query("?", max_new_tokens=MAX_NEW_TOKENS + 1), "max_new_tokens is 4097; at most 4096"),
         (Query("?", max_new_tokens=2**32 - 1), "max_new_tokens is 4294967295"),
+        (
+            Query("?", answer_type=99),
+            r"answer_type is 99; it must be one of TEXT \(0\), YES_NO \(1\), COUNT \(2\), "
+            r"CHOICE \(3\), JSON \(4\)",
+        ),
+        (Query("?", about=2), r"about is 2; it must be one of NOW \(0\), MEMORY \(1\)"),
+        (
+            Query("?", choices=("a", "b")),
+            r"choices is set and answer_type is TEXT \(0\); .*, or set answer_type to CHOICE \(3",
+        ),
+        (Query("?", answer_type=4, choices=("a",)), r"answer_type is JSON \(4\)"),
+        (Query("?", json_schema="{}"), r"json_schema is set and answer_type is TEXT \(0\)"),
+        # A wrong value is named before one that is not supported.
+        (Query("?", context="a ward", answer_type=5), "answer_type is 5"),
+        (Query("?", context="a ward", about=255), "about is 255"),
     ],
 )
 def test_an_invalid_question_is_refused_at_once_with_the_reason(query, message, worker, answerer):
     with pytest.raises(QueryError, match=message) as error:
         worker.submit(query)
     assert error.value.code is ErrorCode.INVALID_REQUEST
+    assert answerer.started.empty()
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (Query("?", answer_type=AnswerType.YES_NO), r"answer_type YES_NO \(1\)"),
+        (Query("?", answer_type=AnswerType.COUNT), r"answer_type COUNT \(2\)"),
+        (Query("?", answer_type=AnswerType.CHOICE), r"answer_type CHOICE \(3\)"),
+        (Query("?", answer_type=AnswerType.CHOICE, choices=("a",)), r"CHOICE \(3\)"),
+        (Query("?", answer_type=AnswerType.JSON), r"answer_type JSON \(4\)"),
+        (Query("?", answer_type=4, json_schema="{}"), r"only TEXT \(0\) is"),
+        (Query("?", about=About.MEMORY), r"about MEMORY \(1\) .* only NOW \(0\) is"),
+        (Query("?", context="a hospital"), "context is not supported yet; leave it empty"),
+    ],
+)
+def test_what_is_not_built_yet_is_refused_at_once_as_unsupported(query, message, worker, answerer):
+    with pytest.raises(QueryError, match=message) as error:
+        worker.submit(query)
+    assert error.value.code is ErrorCode.UNSUPPORTED
     assert answerer.started.empty()
 
 
@@ -681,7 +705,7 @@ def test_an_idle_worker_keeps_nothing_of_the_frame_it_answered_about(
 ):
     worker = make_worker(
         replace(SETTINGS, deadline_s=deadline_s),
-        on_answer=lambda answer: None,
+        answers=None,
         on_enriched=lambda enriched: None,
     )
     answerer.gate.close()

@@ -40,9 +40,7 @@ def detection_array_from_enriched(enriched: EnrichedScene, model: str) -> Detect
     return _detection_array(enriched.scene.frame, detections, model, enriched.latency_s)
 
 
-def detection_messages(
-    detections: EnrichedDetections, indices: Iterable[int]
-) -> list[Detection]:
+def detection_messages(detections: EnrichedDetections, indices: Iterable[int]) -> list[Detection]:
     """Make messages of the objects at these positions.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 
 from mrmllm_ros.localization.localizer import Location
-from mrmllm_ros.msg import Detection, DetectionArray
+from mrmllm_ros.msg import Detection, DetectionArray, ObjectDistances
 
 
 def set_location(
@@ -70,11 +70,37 @@ def distance_of(detection: Detection) -> float:
     return float(np.float32(meters))
 
 
-def distances_of(message: DetectionArray) -> dict[str, float]:
-    """Distances of the tracked objects with a known pose that is a place.
+def distances_message(message: DetectionArray) -> ObjectDistances:
+    """Make the message of how far the tracked objects with a known pose are.
+
+    Args:
+        message: Located objects; its header is that of the image.
+    """
+    known = [d for d in message.detections if d.has_pose and d.track_id]
+    return ObjectDistances(
+        header=message.header,
+        track_ids=[d.track_id for d in known],
+        distances=[distance_of(d) for d in known],
+    )
+
+
+def distances_from_message(message: ObjectDistances) -> dict[str, float]:
+    """Read distances.
 
     Returns:
-        Meters from the camera to the middle of the object's visible side, by track id.
+        Meters from the camera to the center of each object, by track id.
+
+    Raises:
+        ValueError: If there are not as many distances as track ids, a track id is empty or occurs
+            twice, or a distance is not a length.
     """
-    distances = {d.track_id: distance_of(d) for d in message.detections if d.has_pose}
-    return {track: meters for track, meters in distances.items() if track and np.isfinite(meters)}
+    track_ids, distances_m = message.track_ids, message.distances.tolist()
+    if len(track_ids) != len(distances_m):
+        raise ValueError(f"{len(track_ids)} track_ids and {len(distances_m)} distances")
+    known = dict(zip(track_ids, distances_m, strict=True))
+    if "" in known or len(known) != len(track_ids):
+        raise ValueError(f"track_ids {track_ids} are not all different, or one is empty")
+    for track_id, meters in known.items():
+        if not (meters >= 0 and np.isfinite(meters)):
+            raise ValueError(f"distance of track {track_id!r} is {meters}, expected meters")
+    return known

@@ -22,12 +22,12 @@ from mrmllm_ros.errors import MrmllmError, rounded
 from mrmllm_ros.localization.depth import DepthImage, Depths, PointCloud
 from mrmllm_ros.localization.localizer import Location, localize
 from mrmllm_ros.localization.stamped_buffer import StampedBuffer
-from mrmllm_ros.msg import DetectionArray
+from mrmllm_ros.msg import DetectionArray, ObjectDistances
 from mrmllm_ros.ros.conversions.camera_info import CameraInfoError, camera_matrix
 from mrmllm_ros.ros.conversions.depth_images import depth_from_image
 from mrmllm_ros.ros.conversions.detection_messages import detections_from_message
 from mrmllm_ros.ros.conversions.headers import nanoseconds
-from mrmllm_ros.ros.conversions.location_messages import set_location
+from mrmllm_ros.ros.conversions.location_messages import distances_message, set_location
 from mrmllm_ros.ros.conversions.point_clouds import (
     check_reader,
     cloud_from_objects,
@@ -94,9 +94,10 @@ class LocalizerSettings(Validated):
 
 
 class LocalizerNode(ManagedNode[LocalizerSettings]):
-    """Publishes `detections_3d` for each message of `enriched_detections`, and `object_points`.
+    """Publishes `detections_3d` for each message of `enriched_detections`.
 
-    The points are put together only while somebody listens.
+    Beside it come `object_distances`, which are all that `mrmllm_node` needs, and `object_points`,
+    which are put together only while somebody listens.
 
     Attributes:
         unlocated: Objects whose pose is not known, for whatever reason.
@@ -124,7 +125,11 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         )
         self._entities.callback(self._detections.destroy)
         self._points = self.create_lifecycle_publisher(PointCloud2, "object_points", 5, **options)
-        self._entities.callback(self.destroy_lifecycle_publisher, self._points)
+        self._distances = self.create_lifecycle_publisher(
+            ObjectDistances, "object_distances", 10, **options
+        )
+        for publisher in (self._points, self._distances):
+            self._entities.callback(self.destroy_lifecycle_publisher, publisher)
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
@@ -231,6 +236,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         objects = list(zip(message.detections, locations, strict=True))
         for detection, location in objects:
             set_location(detection, location, to_frame)
+        self._distances.publish(distances_message(message))
         points = {d.id: location.points for d, location in objects if location is not None}
         if to_frame is not None:
             message.header.frame_id = self.settings.target_frame

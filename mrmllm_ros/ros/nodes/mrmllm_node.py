@@ -35,10 +35,10 @@ from mrmllm_ros.engine.engine import Engine, Handlers
 from mrmllm_ros.engine.metrics import EngineStatistics
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_worker import PendingAnswer, SceneAnswer
+from mrmllm_ros.engine.question_worker import PendingAnswer
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.msg import Answer, DetectionArray
+from mrmllm_ros.msg import Answer, ObjectDistances
 from mrmllm_ros.ros.conversions.answer_messages import (
     answer_message,
     answered,
@@ -56,7 +56,7 @@ from mrmllm_ros.ros.conversions.diagnostic_messages import (
 )
 from mrmllm_ros.ros.conversions.headers import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message
-from mrmllm_ros.ros.conversions.location_messages import distances_of
+from mrmllm_ros.ros.conversions.location_messages import distances_from_message
 from mrmllm_ros.ros.nodes.detection_output import (
     DetectionOutput,
     LabelOutput,
@@ -128,7 +128,7 @@ class CameraOutputs:
 class MrmllmNode(ManagedNode[MrmllmSettings]):
     """Detects in every image that it can keep up with and answers questions about the newest.
 
-    Subscribes to `image_raw` or `image_raw/compressed`, and to `detections_3d` of a localizer;
+    Subscribes to `image_raw` or `image_raw/compressed`, and to `object_distances` of a localizer;
     publishes `detections`, `enriched_detections`, `answers` and `/diagnostics`; offers the
     services `query`, `set_vocabulary` and `enable`, and the action `ask`. With several cameras
     each has its topics in a namespace of its own, so that a visualizer or localizer in that
@@ -198,7 +198,6 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 decode=self._decode,
                 on_scene=self._on_scene,
                 on_enriched=self._on_enriched,
-                on_answer=self._on_answer,
                 on_unusable=self._on_unusable,
                 on_error=self._on_failure,
                 explain=self._explain_silence,
@@ -277,9 +276,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
         self._watch.add(_input_name(camera), images)
         located = self.create_subscription(
-            DetectionArray,
-            self._topic(camera, "detections_3d"),
-            partial(self._on_located, camera),
+            ObjectDistances,
+            self._topic(camera, "object_distances"),
+            partial(self._on_distances, camera),
             QoSProfile(depth=5),
         )
         for subscription in (images, located):
@@ -367,8 +366,16 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             )
         self._engine.offer(camera, ReceivedImage(camera, message, received_ns))
 
-    def _on_located(self, camera: str, message: DetectionArray) -> None:
-        self._engine.measure(camera, nanoseconds(message.header.stamp), distances_of(message))
+    def _on_distances(self, camera: str, message: ObjectDistances) -> None:
+        try:
+            distances_m = distances_from_message(message)
+        except ValueError as error:
+            self.get_logger().warning(
+                f"distances of camera {camera!r} ignored: {error}",
+                throttle_duration_sec=_LOG_PERIOD_S,
+            )
+            return
+        self._engine.measure(camera, nanoseconds(message.header.stamp), distances_m)
 
     def _decode(self, received: ReceivedImage) -> Frame:
         message = received.message
@@ -402,10 +409,6 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         message = detection_array_from_enriched(enriched, name)
         self._outputs[enriched.scene.frame.camera].enriched.publish(message)
 
-    def _on_answer(self, answer: SceneAnswer) -> None:
-        camera = answer.about.scene.frame.camera
-        self._outputs[camera].answers.publish(answer_message(answer))
-
     def _on_unusable(self, camera: str, error: ImageError) -> None:
         self.get_logger().error(
             f"unusable image of camera {camera!r}: {error}", throttle_duration_sec=_LOG_PERIOD_S
@@ -419,7 +422,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
         try:
             pending = self._running_engine().ask(query_from_request(request))
-            return answered(await self._done(pending.future), Query.Response)
+            return answered(await self._published(pending), Query.Response)
         except QueryError as error:
             return refused(self._logged(error), Query.Response)
         except Exception as error:
@@ -436,7 +439,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             self._asked[key] = pending
             if goal.is_cancel_requested:
                 self._engine.cancel(pending)
-            result = answered(await self._done(pending.future), Ask.Result)
+            result = answered(await self._published(pending), Ask.Result)
             goal.succeed()
         except QueryError as error:
             result = refused(self._logged(error), Ask.Result)
@@ -486,6 +489,16 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def _logged(self, error: QueryError) -> QueryError:
         self.get_logger().warning(f"no answer ({error.code.name}): {error}")
         return error
+
+    async def _published(self, pending: PendingAnswer) -> Answer:
+        """Wait for an answer and publish it: the message that goes to the client too."""
+        message = answer_message(await self._done(pending.future))
+        try:
+            self._outputs[message.camera].answers.publish(message)
+        except Exception as error:
+            # The client gets its answer all the same.
+            self._on_failure(error)
+        return message
 
     async def _done(self, future: Future[T]) -> T:
         done = RclpyFuture(executor=self.executor)

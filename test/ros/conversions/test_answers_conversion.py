@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
 
 from mrmllm_ros.action import Ask
+from mrmllm_ros.msg import Answer as AnswerMessage
 from mrmllm_ros.srv import Query as QueryService
 
 from mrmllm_ros.answering.answerer import Answer
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_worker import Query, SceneAnswer
+from mrmllm_ros.engine.question_request import About, AnswerType, Query
+from mrmllm_ros.engine.question_worker import SceneAnswer
 from mrmllm_ros.ros.conversions.answer_messages import (
     answer_message,
     answered,
@@ -77,12 +81,12 @@ def test_a_cited_object_is_shown_as_it_is_after_fusion(make_answer):
 
 @RESPONSES
 def test_a_response_with_an_answer_is_a_success(response_type, make_answer):
-    response = answered(answer := make_answer(2), response_type)
+    response = answered(answer := answer_message(make_answer(2)), response_type)
     assert type(response) is response_type
     assert response.success
     assert response.error_code == QueryService.Request.NONE
     assert response.error_message == ""
-    assert response.answer == answer_message(answer)
+    assert response.answer is answer
 
 
 @RESPONSES
@@ -104,10 +108,54 @@ def test_every_error_code_is_a_constant_of_the_service_and_the_other_way_round()
     }
 
 
+def test_every_answer_type_and_subject_is_a_constant_of_the_answer_and_the_other_way_round():
+    constants = type(AnswerMessage).__prepare__("", ())
+    members = (*AnswerType, *About)
+    assert {name: value for name, value in constants.items() if name.isupper()} == {
+        member.name: member.value for member in members
+    }
+
+
+def test_a_text_answer_says_so_and_leaves_the_typed_fields_empty(make_answer):
+    message = answer_message(make_answer(2))
+    assert message.answer_type == AnswerMessage.TEXT
+    assert (message.about, message.context) == (AnswerMessage.NOW, "")
+    assert (message.yes, message.count, message.choice, message.json) == (False, 0, "", "")
+    assert message.probability == 0.0
+
+
+def test_an_answer_carries_what_was_requested(make_answer):
+    answer = make_answer(2)
+    query = replace(answer.query, answer_type=AnswerType.COUNT, context="a ward", about=1)
+    message = answer_message(replace(answer, query=query))
+    assert (message.answer_type, message.context) == (AnswerMessage.COUNT, "a ward")
+    assert message.about == AnswerMessage.MEMORY
+
+
 @REQUESTS
 def test_a_request_is_read_with_all_its_fields(request_type):
-    request = request_type(question="how many?", camera="rear", max_age=0.5, max_new_tokens=7)
-    assert query_from_request(request) == Query("how many?", "rear", 0.5, 7)
+    request = request_type(
+        question="how many?",
+        camera="rear",
+        max_age=0.5,
+        max_new_tokens=7,
+        answer_type=AnswerMessage.CHOICE,
+        choices=["one", "two"],
+        json_schema="{}",
+        context="a ward",
+        about=AnswerMessage.MEMORY,
+    )
+    assert query_from_request(request) == Query(
+        "how many?",
+        "rear",
+        0.5,
+        7,
+        answer_type=AnswerType.CHOICE,
+        choices=("one", "two"),
+        json_schema="{}",
+        context="a ward",
+        about=About.MEMORY,
+    )
 
 
 @REQUESTS

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-import array
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
 
-from mrmllm_ros.msg import BoundingBox2D
+from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
+from rclpy.serialization import deserialize_message, serialize_message
 
 from mrmllm_ros.answering.answerer import Reading
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
@@ -18,6 +19,7 @@ from mrmllm_ros.ros.conversions.detection_messages import (
     detection_array_from_scene,
     detection_messages,
     detections_from_message,
+    mask_from_message,
 )
 from mrmllm_ros.ros.conversions.headers import header_of
 
@@ -86,7 +88,8 @@ def test_what_is_not_known_is_left_unset(make_scene):
     assert message.track_id == ""
     assert list(message.attributes) == []
     assert not message.has_pose
-    assert (message.mask.width, message.mask.height) == (0, 0)
+    assert message.kind == Detection.KIND_OBJECT
+    assert (message.mask_width, message.mask_height, list(message.mask)) == (0, 0, [])
 
 
 def test_doubtful_candidates_are_not_in_the_array(make_scene):
@@ -102,7 +105,7 @@ def test_without_fusion_nothing_is_novel(make_scene):
 def test_single_objects_keep_their_numbers(make_scene):
     scene = make_scene(*OBJECTS)
     detections = EnrichedDetections.unchanged(scene.perception)
-    messages = detection_messages(detections, [2, 0], header_of(scene.frame))
+    messages = detection_messages(detections, [2, 0])
     assert [(d.id, d.label) for d in messages] == [(3, "person"), (1, "bus")]
 
 
@@ -170,7 +173,7 @@ def test_after_fusion_an_object_keeps_the_track_id_of_its_candidate(enriched_sce
     detections = enriched_scene.reading.enriched
     ids = ("12", "8", "7")
     tracked = replace(detections, fused=replace(detections.fused, track_ids=ids))
-    messages = detection_messages(tracked, [0, 2], header_of(enriched_scene.scene.frame))
+    messages = detection_messages(tracked, [0, 2])
     assert [d.track_id for d in messages] == ["12", "7"]
 
 
@@ -218,25 +221,44 @@ def masked_scene(make_scene):
     return replace(scene, perception=replace(scene.perception, candidates=candidates))
 
 
-def test_a_mask_is_an_image_of_the_same_size_with_the_same_header(masked_scene):
+def test_a_mask_is_encoded_in_runs_within_its_own_rectangle(masked_scene):
     bus, cup = detection_array_from_scene(masked_scene, "").detections
-    assert (bus.mask.width, bus.mask.height, bus.mask.step) == (640, 480, 640)
-    assert (bus.mask.encoding, bus.mask.is_bigendian) == ("mono8", 0)
-    assert bus.mask.header == header_of(masked_scene.frame)
-    pixels = np.reshape(bus.mask.data, (480, 640))
-    assert np.argwhere(pixels == 255).tolist() == [
-        [20, 10],
-        [20, 12],
-        [21, 10],
-        [21, 11],
-        [21, 12],
-    ]
-    assert np.count_nonzero(pixels) == 5
-    assert (cup.mask.width, cup.mask.height, len(cup.mask.data)) == (0, 0, 0)
+    assert (bus.mask_x, bus.mask_y, bus.mask_width, bus.mask_height) == (10, 20, 3, 2)
+    # Row by row: inside, outside, inside; inside, inside, inside.
+    assert list(bus.mask) == [0, 1, 1, 4]
+    assert (cup.mask_x, cup.mask_y, cup.mask_width, cup.mask_height) == (0, 0, 0, 0)
+    assert list(cup.mask) == []
+
+
+def test_a_mask_is_read_with_numpy_alone_as_the_changelog_says(masked_scene):
+    message = detection_array_from_scene(masked_scene, "")
+    d = message.detections[0]
+    inside = np.repeat(np.arange(len(d.mask)) % 2 == 1, d.mask)
+    whole = np.zeros((message.image_height, message.image_width), bool)
+    rows = slice(d.mask_y, d.mask_y + d.mask_height)
+    columns = slice(d.mask_x, d.mask_x + d.mask_width)
+    whole[rows, columns] = inside.reshape(d.mask_height, d.mask_width)
+    np.testing.assert_array_equal(whole, mask_from_message(d, (640, 480)).whole((640, 480)))
+    assert whole.sum() == 5
+
+
+def test_a_mask_of_a_person_takes_a_few_kilobytes_instead_of_a_whole_image(masked_scene):
+    inside = np.zeros((600, 300), np.uint8)
+    cv2.ellipse(inside, (150, 300), (140, 290), 0, 0, 360, 1, cv2.FILLED)
+    [bus, cup] = masked_scene.perception.candidates.masks
+    masks = (replace(bus, inside=inside > 0), cup)
+    candidates = replace(
+        masked_scene.perception.candidates, masks=masks, resolution_wh=(1280, 720)
+    )
+    scene = replace(
+        masked_scene, perception=replace(masked_scene.perception, candidates=candidates)
+    )
+    assert len(serialize_message(detection_array_from_scene(scene, ""))) < 8_000
 
 
 def test_masks_survive_the_way_into_a_message_and_back(masked_scene):
-    back = detections_from_message(detection_array_from_scene(masked_scene, ""))
+    sent = serialize_message(detection_array_from_scene(masked_scene, ""))
+    back = detections_from_message(deserialize_message(sent, DetectionArray))
     before = masked_scene.perception.detections
     for one, other in zip(before.masks, back.masks, strict=True):
         np.testing.assert_array_equal(one.whole((640, 480)), other.whole((640, 480)))
@@ -249,31 +271,32 @@ def test_without_masks_none_come_back(make_scene):
     assert detections_from_message(array_).masks is None
 
 
-def test_padded_rows_of_a_mask_are_read(masked_scene):
-    message = detection_array_from_scene(masked_scene, "")
-    mask = message.detections[0].mask
-    rows = np.reshape(mask.data, (480, 640))
-    padded = np.hstack([rows, np.full((480, 8), 99, np.uint8)])
-    mask.step, mask.data = 648, array.array("B", padded.tobytes())
-    back = detections_from_message(message).masks[0]
-    np.testing.assert_array_equal(back.whole((640, 480)), rows > 0)
-
-
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("width", 639), ("height", 479), ("encoding", "rgb8"), ("step", 639), ("step", 641)],
+    ("field", "value", "reason"),
+    [
+        ("mask_x", 638, "mask of 3 x 2 pixels at 638, 20 is not inside the image of 640 x 480"),
+        ("mask_y", 479, "at 10, 479 is not inside"),
+        ("mask_x", 2**32 - 1, "at 4294967295, 20 is not inside"),
+        ("mask_width", 4, "add up to 6, expected 8"),
+        ("mask_height", 1, "add up to 6, expected 3"),
+        ("mask_width", 0, "mask of 0 x 2 pixels"),
+        ("mask_height", 2**32 - 1, "is not inside"),
+        ("mask", [], "add up to 0, expected 6"),
+        ("mask", [0, 1, 1, 5], "add up to 7, expected 6"),
+        ("mask", [2**32 - 1, 7], "add up to 4294967302, expected 6"),
+    ],
 )
-def test_a_mask_that_does_not_fit_the_image_is_refused(field, value, masked_scene):
+def test_a_mask_that_does_not_fit_is_refused(field, value, reason, masked_scene):
     message = detection_array_from_scene(masked_scene, "")
-    setattr(message.detections[0].mask, field, value)
-    with pytest.raises(ValueError, match="it must be mono8 in the size of the image, 640 x 480"):
+    setattr(message.detections[0], field, value)
+    with pytest.raises(ValueError, match=reason):
         detections_from_message(message)
 
 
-def test_a_mask_without_its_data_is_refused(masked_scene):
-    message = detection_array_from_scene(masked_scene, "")
-    message.detections[0].mask.data = array.array("B")
-    with pytest.raises(ValueError, match="in 0 bytes; it must be mono8"):
+def test_runs_without_a_rectangle_are_refused(make_scene):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    message.detections[1].mask = [0, 6]
+    with pytest.raises(ValueError, match="mask of 0 x 0 pixels at 0, 0 is not inside"):
         detections_from_message(message)
 
 
@@ -282,4 +305,5 @@ def test_the_array_of_a_fusion_pass_has_masks_too(masked_scene):
     message = detection_array_from_enriched(
         EnrichedScene(masked_scene, Reading(enriched), 0.5), ""
     )
-    assert message.detections[0].mask.width == 640
+    assert message.detections[0].mask_width == 3
+    assert list(message.detections[0].mask) == [0, 1, 1, 4]

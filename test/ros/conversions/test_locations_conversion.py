@@ -4,12 +4,15 @@ import pytest
 
 pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion
-from mrmllm_ros.msg import Detection, DetectionArray
+from mrmllm_ros.msg import Detection, DetectionArray, ObjectDistances
+from std_msgs.msg import Header
 
 from mrmllm_ros.localization.localizer import Location
 from mrmllm_ros.ros.conversions.location_messages import (
-    distances_of,
+    distances_from_message,
+    distances_message,
     matrix_from_quaternion,
     quaternion_from_matrix,
     set_location,
@@ -42,26 +45,38 @@ def test_an_unknown_location_leaves_nothing_of_an_earlier_one():
 
 def test_distances_are_those_of_tracked_objects_whose_pose_is_known():
     pose = Pose(position=Point(x=2.0, y=-1.0, z=2.0))
-    message = DetectionArray(
+    header = Header(stamp=Time(sec=7), frame_id="camera")
+    located = DetectionArray(
+        header=header,
         detections=[
             Detection(track_id="7", has_pose=True, pose=pose),
             Detection(track_id="8", has_pose=False, pose=pose),
             Detection(track_id="", has_pose=True, pose=pose),
-        ]
+            Detection(track_id="9", has_pose=True, pose=pose, distance=4.0),
+        ],
     )
-    assert distances_of(message) == {"7": 3.0}
-    assert distances_of(DetectionArray()) == {}
+    message = distances_message(located)
+    assert message.header == header
+    assert distances_from_message(message) == {"7": 3.0, "9": 4.0}
+    assert distances_from_message(distances_message(DetectionArray())) == {}
 
 
-@pytest.mark.parametrize("x", [float("nan"), float("inf"), 1e300])
-def test_a_pose_that_is_no_place_has_no_distance(x):
-    message = DetectionArray(
-        detections=[
-            Detection(track_id="7", has_pose=True, pose=Pose(position=Point(x=x))),
-            Detection(track_id="8", has_pose=True, pose=Pose(position=Point(z=2.0))),
-        ]
-    )
-    assert distances_of(message) == {"8": 2.0}
+@pytest.mark.parametrize(
+    ("track_ids", "distances", "reason"),
+    [
+        (["7"], [], "1 track_ids and 0 distances"),
+        ([], [1.0], "0 track_ids and 1 distances"),
+        (["7", "7"], [1.0, 2.0], r"\['7', '7'\] are not all different"),
+        (["7", ""], [1.0, 2.0], "or one is empty"),
+        (["7", "8"], [1.0, -2.0], "distance of track '8' is -2.0"),
+        (["7"], [float("nan")], "is nan, expected meters"),
+        (["7"], [float("inf")], "is inf, expected meters"),
+    ],
+)
+def test_distances_that_are_none_are_refused(track_ids, distances, reason):
+    message = ObjectDistances(track_ids=track_ids, distances=distances)
+    with pytest.raises(ValueError, match=reason):
+        distances_from_message(message)
 
 
 # From a camera's axes (x right, y down, z forward) to those of a robot (x forward, y left, z up).
@@ -77,9 +92,8 @@ def test_a_pose_in_another_frame_keeps_size_and_distance():
     rotation = matrix_from_quaternion(detection.pose.orientation)
     np.testing.assert_allclose(rotation, TO_ROBOT[:3, :3], atol=1e-12)
     from_camera = np.linalg.norm(LOCATION.center)
-    assert distances_of(DetectionArray(detections=[detection])) == {
-        "7": pytest.approx(from_camera, rel=1e-6)
-    }
+    message = distances_message(DetectionArray(detections=[detection]))
+    assert distances_from_message(message) == {"7": pytest.approx(from_camera, rel=1e-6)}
 
 
 def test_any_rotation_survives_the_quaternion():

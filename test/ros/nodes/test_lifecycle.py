@@ -194,7 +194,7 @@ def test_a_parameter_may_be_set_to_what_it_is_at_any_time(node):
 def test_one_camera_has_its_topics_as_they_are(make_node):
     node = make_node(MrmllmNode, cameras=["front"])
     node.start()
-    assert topics(node.subscriptions) == {"image_raw", "detections_3d"}
+    assert topics(node.subscriptions) == {"image_raw", "object_distances"}
     assert topics(node.publishers) >= {"detections", "enriched_detections", "answers"}
     assert not any(topic.startswith("front") for topic in topics(node.publishers))
 
@@ -205,8 +205,8 @@ def test_of_several_cameras_each_has_its_topics_in_a_namespace_of_its_name(make_
     assert topics(node.subscriptions) == {
         "front/image_raw/compressed",
         "rear/image_raw/compressed",
-        "front/detections_3d",
-        "rear/detections_3d",
+        "front/object_distances",
+        "rear/object_distances",
     }
     assert {topic for topic in topics(node.publishers) if "/" in topic} >= {
         f"{camera}/{name}"

@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
+from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray, ObjectDistances
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import qos_profile_sensor_data
@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 
 from mrmllm_ros.localization.depth import DepthImage
 from mrmllm_ros.ros.conversions.camera_info import camera_matrix, pinhole_camera_info
-from mrmllm_ros.ros.conversions.location_messages import distances_of, matrix_from_quaternion
+from mrmllm_ros.ros.conversions.location_messages import matrix_from_quaternion
 from mrmllm_ros.ros.conversions.point_clouds import cloud_from_objects
 
 NAMESPACE = "/test_localizer_node"
@@ -86,6 +86,7 @@ class Feed:
         self.depths = make(Image, "depth/image_raw", qos_profile_sensor_data)
         self.results = client.subscribe(DetectionArray, "detections_3d")
         self.clouds = client.subscribe(PointCloud2, "object_points")
+        self.distances = client.subscribe(ObjectDistances, "object_distances")
         wanted = (self.detections, self.infos, self.depth_infos, self.depths)
         assert client.spin_until(lambda: all(p.get_subscription_count() for p in wanted), 60)
 
@@ -177,6 +178,17 @@ def check_screen(result):
     assert corner.size == Detection().size
 
 
+def distances_beside(feed, result):
+    """The message of distances that belongs to one of `detections_3d`."""
+
+    def found():
+        stamp = result.header.stamp
+        return next((d for d in feed.distances if d.header.stamp == stamp), None)
+
+    assert feed.client.spin_until(lambda: found() is not None, 20)
+    return found()
+
+
 def check_nothing_located(feed, reason, make_depths, **options):
     """Ask until the log gives the reason: it keeps quiet for a while after another one.
 
@@ -201,6 +213,10 @@ def test_objects_get_poses_and_sizes_and_keep_all_else(feed):
             found.has_pose, found.pose, found.size = sent.has_pose, sent.pose, sent.size
             found.distance = sent.distance
         assert result == expected
+        distances = distances_beside(feed, result)
+        assert distances.header == result.header
+        assert distances.track_ids == ["7"]
+        assert distances.distances.tolist() == [result.detections[0].distance]
         assert cloud.header.frame_id == FRAME
         points = np.frombuffer(cloud.data, [("xyz", "3f4"), ("id", "u4")])
         assert set(points["id"]) == {1}
@@ -429,7 +445,7 @@ def test_poses_and_points_are_in_the_target_frame(ros, start_node, make_client):
     camera.transform.rotation = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
     with start_node("localizer_node", namespace, target_frame="base") as node:
         broadcaster.sendTransform(camera)
-        _, ask_until = feed_with_target(client, node)
+        feed, ask_until = feed_with_target(client, node)
         result, cloud = ask_until(lambda result: result.detections[0].has_pose)
         assert result.header.frame_id == cloud.header.frame_id == "base"
         screen, corner = result.detections
@@ -443,7 +459,11 @@ def test_poses_and_points_are_in_the_target_frame(ros, start_node, make_client):
             matrix_from_quaternion(q) for q in (screen.pose.orientation, camera.transform.rotation)
         )
         np.testing.assert_allclose(turned, wanted, atol=1e-6)
-        assert distances_of(result) == {"7": pytest.approx(SCREEN_M, abs=0.02)}
+        assert screen.distance == pytest.approx(SCREEN_M, abs=0.02)
+        # Distances are from the camera, and their header is that of the image.
+        distances = distances_beside(feed, result)
+        assert distances.header.frame_id == FRAME
+        assert distances.distances.tolist() == [screen.distance]
         assert not corner.has_pose
         points = np.frombuffer(cloud.data, [("xyz", "3f4"), ("id", "u4")])["xyz"]
         np.testing.assert_allclose(points[:, 0], SCREEN_M + 0.2, atol=1e-3)

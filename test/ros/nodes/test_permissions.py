@@ -73,5 +73,5 @@ def test_the_policy_that_is_shown_gives_mrmllm_node_what_the_table_says():
     assert rules["services", "reply"] == replied
     assert rules["actions", "execute"] == executed == {"ask"}
     # Under the launch file's remapping.
-    assert rules["topics", "subscribe"] == {"/camera/image_raw", "detections_3d"}
-    assert subscribed == {"image_raw", "image_raw/compressed", "detections_3d"}
+    assert rules["topics", "subscribe"] == {"/camera/image_raw", "object_distances"}
+    assert subscribed == {"image_raw", "image_raw/compressed", "object_distances"}

@@ -42,7 +42,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             name, default_value="true", choices=["true", "false"], description=description
         )
         for name, description in (
-            ("localizer", "Whether to publish detections_3d and object_points."),
+            ("localizer", "Whether to publish detections_3d, object_distances and object_points."),
             ("rviz", "Whether to start RViz."),
         )
     ]

@@ -125,7 +125,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             "false",
             "Whether to take the time from /clock, as with a recorded bag.",
         ),
-        switch("localizer", "false", "Whether to publish detections_3d, object_distances and object_points."),
+        switch(
+            "localizer",
+            "false",
+            "Whether to publish detections_3d, object_distances and object_points.",
+        ),
         switch("visualizer", "true", "Whether to publish annotated_image and markers."),
         switch("rviz", "false", "Whether to start RViz, for the first camera."),
         DeclareLaunchArgument(

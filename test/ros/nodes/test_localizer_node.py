@@ -209,6 +209,7 @@ def test_objects_get_poses_and_sizes_and_keep_all_else(feed):
         result, cloud = feed.locate(lambda feed, e=encoding: [with_hole(feed, e)])
         check_screen(result)
         expected = detections(result.header)
+        screen_m = result.detections[0].distance
         for found, sent in zip(result.detections, expected.detections, strict=True):
             found.has_pose, found.pose, found.size = sent.has_pose, sent.pose, sent.size
             found.distance = sent.distance
@@ -216,7 +217,7 @@ def test_objects_get_poses_and_sizes_and_keep_all_else(feed):
         distances = distances_beside(feed, result)
         assert distances.header == result.header
         assert distances.track_ids == ["7"]
-        assert distances.distances.tolist() == [result.detections[0].distance]
+        assert distances.distances.tolist() == [screen_m]
         assert cloud.header.frame_id == FRAME
         points = np.frombuffer(cloud.data, [("xyz", "3f4"), ("id", "u4")])
         assert set(points["id"]) == {1}

@@ -93,7 +93,9 @@ class Feed:
     def header(self, offset_ns=0, frame_id=FRAME):
         return Header(stamp=Time(sec=self.sec, nanosec=500_000_000 + offset_ns), frame_id=frame_id)
 
-    def publish(self, make_depths, info_size=SIZE_WH, depth_info=None, depth_first=True):
+    def publish(
+        self, make_depths, info_size=SIZE_WH, depth_info=None, depth_first=True, mask=None
+    ):
         """Publish all that belongs to an image, a second later each time.
 
         Args:
@@ -101,6 +103,7 @@ class Feed:
             info_size: Size that `camera_info` is about.
             depth_info: Size that `depth/camera_info` is about, where there is one.
             depth_first: Whether depth comes before the detections.
+            mask: Fields of the screen's mask, where it has one.
 
         Returns:
             The image's header.
@@ -111,10 +114,13 @@ class Feed:
         if depth_info is not None:
             self.depth_infos.publish(pinhole_camera_info(header, depth_info, FOV_DEG))
         self.client.spin_until(lambda: False, 0.1)
+        message = detections(header)
+        for name, value in (mask or {}).items():
+            setattr(message.detections[0], name, value)
         publish_all = [partial(self.depths.publish, depth) for depth in make_depths(self)]
         publish_all.insert(
             len(publish_all) if depth_first else 0,
-            partial(self.detections.publish, detections(header)),
+            partial(self.detections.publish, message),
         )
         for publish in publish_all:
             publish()
@@ -223,6 +229,22 @@ def test_objects_get_poses_and_sizes_and_keep_all_else(feed):
         assert set(points["id"]) == {1}
         np.testing.assert_allclose(points["xyz"][:, 2], SCREEN_M, atol=1e-3)
     assert "no certain depth for 1 of 2 objects" in feed.log()
+
+
+def test_a_mask_says_which_part_of_the_box_is_the_object_and_is_published_again(feed):
+    # The left half of the screen.
+    half_wide, half_high = map(int, HALF_SIZE)
+    left, top = (MIDDLE - HALF_SIZE).astype(int).tolist()
+    size = {"mask_width": half_wide, "mask_height": 2 * half_high}
+    runs = array.array("I", [0, 2 * half_high * half_wide])
+    mask = {"mask_x": left, "mask_y": top, **size, "mask": runs}
+    whole, _ = feed.locate(lambda feed: [with_hole(feed)])
+    result, _ = feed.locate(lambda feed: [with_hole(feed)], mask=mask)
+    half = result.detections[0]
+    assert {name: getattr(half, name) for name in mask} == mask
+    assert half.size.x == pytest.approx(whole.detections[0].size.x / 2, rel=0.1)
+    assert half.size.y == pytest.approx(whole.detections[0].size.y, rel=0.1)
+    assert half.pose.position.x < whole.detections[0].pose.position.x
 
 
 def test_a_smaller_depth_image_is_scaled(feed):

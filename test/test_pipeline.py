@@ -381,8 +381,8 @@ def test_a_parameter_in_a_file_that_no_node_has_is_warned_of(tmp_path):
     file = tmp_path / "robot.yaml"
     file.write_text("/**: {ros__parameters: {detector: {modl: x}}}")
     with (
-        pytest.warns(UserWarning, match="detector.modl does not exist") as caught,
-        pytest.raises(SettingsError, match="compute.device"),
+        pytest.warns(UserWarning, match=r"detector\.modl does not exist") as caught,
+        pytest.raises(SettingsError, match=r"compute\.device"),
     ):
         mrmllm_ros.load(file, compute={"device": "nowhere"})
     assert caught[0].filename == __file__

@@ -320,6 +320,14 @@ def test_generation_ends_with_its_stream(end, endless):
     assert ended.wait(30)
 
 
+def test_a_vision_language_model_answers_too(vlm_folder, bus_image):
+    vlm = {"model": str(vlm_folder)}
+    with mrmllm_ros.load(answerer="hf_vlm", vlm=vlm, compute={"device": "cpu"}) as pipeline:
+        stream = pipeline.stream(bus_image, QUESTION, max_new_tokens=4)
+        assert "".join(stream).strip() == stream.answer.text
+        assert "bus" in [detection.label for detection in stream.answer.detections]
+
+
 def test_detection_alone_loads_no_model_that_answers(bus_image, monkeypatch):
     monkeypatch.setattr(Models, "load", None)
     settings = read_settings("", {"mrmllm": {"checkpoint": ""}, "compute": {"device": "cpu"}})
@@ -343,9 +351,8 @@ def test_settings_are_those_of_a_profile_a_file_and_keywords(tmp_path):
         assert settings.detector.score_threshold == 0.5
         assert settings.detector.model == "other.onnx"
         assert settings.question.max_new_tokens == 9
-    assert read_settings(
-        file, {"detector": {"score_threshold": 0.4}}
-    ).detector.score_threshold == (0.4)
+    settings = read_settings(file, {"detector": {"score_threshold": 0.4}})
+    assert settings.detector.score_threshold == 0.4
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,9 @@ class ImageDetections(Sequence[Detection]):
 
     @cached_property
     def _items(self) -> tuple[Detection, ...]:
-        return tuple(Detection.of(self.enriched, index) for index in self.enriched.reported)
+        return tuple(
+            Detection.of(self.enriched, index) for index in self.enriched.reported.tolist()
+        )
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class AnswerStream(Iterator[str], AbstractContextManager["AnswerStream"]):
         self._future: Future[ImageAnswer] = Future()
         stopped = Event()
         listener = Listener(self._pieces.put, stopped.is_set)
-        # The thread holds no stream, or a stream that nobody uses would never end it.
+        # The thread has no reference to the stream: a dropped stream ends it.
         thread = Thread(
             target=_generate,
             args=(generate, listener, self._pieces, self._future),
@@ -214,7 +214,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
     """
 
     def __init__(self, detector: Detector, answerer: Answerer | None, settings: Settings) -> None:
-        """Take over loaded models; see `load`.
+        """Join loaded models; `load` loads them.
 
         Args:
             detector: Finds objects.
@@ -224,7 +224,8 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         self.settings = settings
         self._detector: Detector | None = detector
         self._answerer = answerer
-        # Detections are data: what questions start from, which holds the models, is kept here.
+        # Readings refer to the models; kept here and not in the detections, so that `close` frees
+        # them.
         self._readings: WeakKeyDictionary[ImageDetections, Reading] = WeakKeyDictionary()
         self._streams: WeakSet[AnswerStream] = WeakSet()
         self._lock = Lock()
@@ -340,7 +341,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
     def _prepare(
         self, image: Any, question: str, max_new_tokens: int | None
     ) -> Callable[[Listener], ImageAnswer]:
-        """Check everything and detect; what is left is to generate."""
+        """Check the arguments and detect; the function that is returned generates the answer."""
         self._open_detector()
         answerer = self._answerer
         if answerer is None:
@@ -415,7 +416,7 @@ def _generate(
 ) -> None:
     try:
         future.set_result(generate(listener))
-    # Whatever it is, the thread that reads the stream raises it.
+    # Raised again in the thread that reads the stream.
     except Exception as error:
         future.set_exception(error)
     finally:

@@ -386,9 +386,9 @@ def test_a_keyword_for_a_group_that_a_file_has_a_value_for_is_an_error(tmp_path)
 
 def test_a_parameter_in_a_file_that_no_node_has_is_warned_of(tmp_path):
     file = tmp_path / "robot.yaml"
-    file.write_text("/**: {ros__parameters: {detector: {modl: x}}}")
+    file.write_text("/**: {ros__parameters: {camra: front}}")
     with (
-        pytest.warns(UserWarning, match=r"detector\.modl does not exist") as caught,
+        pytest.warns(UserWarning, match=r"camra does not exist") as caught,
         pytest.raises(SettingsError, match=r"compute\.device"),
     ):
         mrmllm_ros.load(file, compute={"device": "nowhere"})

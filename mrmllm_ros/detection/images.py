@@ -129,9 +129,12 @@ def _pil_to_bgr(image: Image.Image) -> np.ndarray:
         raise ImageError(f"the image is empty: its size is {image.size}")
     try:
         rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    # A file is decoded when its pixels are used first, and may be closed or damaged.
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"the image of PIL cannot be read: {error}") from error
+    # PIL decodes a file when its pixels are first used, and raises all kinds of errors then.
+    except Exception as error:
+        raise ImageError(
+            f"the image of PIL cannot be read ({type(error).__name__}: {error}); its file may be "
+            "closed or damaged"
+        ) from error
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 

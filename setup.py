@@ -5,6 +5,7 @@ In a ROS workspace `colcon build` installs the same module together with the gen
 """
 
 import re
+from glob import glob
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -33,6 +34,8 @@ setup(
         "mrmllm_ros.evaluation": ["labelled/*.json*"],
         "mrmllm_ros.weights": ["*.txt"],
     },
+    # Where colcon installs them, too.
+    data_files=[("share/mrmllm_ros/config", sorted(glob("config/*.yaml", root_dir=ROOT)))],
     python_requires=">=3.10",
     install_requires=requirements("core"),
     extras_require={"test": requirements("test"), "train": requirements("train")},

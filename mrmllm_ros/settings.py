@@ -137,6 +137,10 @@ class Validated:
             level = nested
             for key in groups:
                 level = level.setdefault(key, {})
+                if not isinstance(level, dict):
+                    raise SettingsError(
+                        f"{key} is a group of settings, and {level!r} is given for it"
+                    )
             level[leaf] = value
         return cls.from_mapping(nested)
 
@@ -179,7 +183,7 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"{path} is not a ROS 2 parameter file")
     sections = sections_of(content)
-    if not sections and _dotted(content):
+    if not sections and dotted(content):
         raise SettingsError(f"{path} is not a ROS 2 parameter file: it has no ros__parameters")
     parameters: dict[str, Any] = {}
     for name, values in sections:
@@ -197,7 +201,29 @@ def sections_of(content: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     Raises:
         SettingsError: If the parameters of a node are not a group.
     """
-    return [(name, _dotted(values)) for name, values in _sections(content)]
+    return [(name, dotted(values)) for name, values in _sections(content)]
+
+
+def profile_file(name: str) -> Path:
+    """Parameter file of a profile, one of those in `config/`.
+
+    Args:
+        name: Such as `embedded`.
+
+    Raises:
+        SettingsError: If there is no such profile.
+    """
+    package = Path(__file__).parent
+    # Beside the package in the source tree; below the prefix where it is installed.
+    folders = [parent / "share" / package.name / "config" for parent in package.parents]
+    if package.with_name("package.xml").is_file():
+        folders.insert(0, package.with_name("config"))
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise SettingsError(f"there is no profile {name!r}; known: {known or 'none'}")
+    return path
 
 
 def parameter_names() -> dict[str, list[str]]:
@@ -279,14 +305,25 @@ def _sections(content: Mapping[str, Any], namespace: str = "") -> Iterator[tuple
             yield from _sections(entry, full_name)
 
 
-def _dotted(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested groups; an empty one holds nothing."""
+def dotted(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested groups of parameters; an empty group holds nothing.
+
+    Args:
+        values: Values and further groups by name.
+        prefix: Begins every name.
+
+    Returns:
+        Values by dotted name, such as `detector.model`.
+
+    Raises:
+        SettingsError: If the values are not a group.
+    """
     if not (values is None or isinstance(values, Mapping)):
         raise SettingsError(f"{values!r} is not a group of parameters")
     flat: dict[str, Any] = {}
     for name, value in (values or {}).items():
         if isinstance(value, Mapping) or value is None:
-            flat |= _dotted(value, f"{prefix}{name}.")
+            flat |= dotted(value, f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
     return flat

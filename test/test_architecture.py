@@ -19,7 +19,7 @@ BASE = {"errors", "environment", "settings", "compute", "weights"}
 # Imports point one way; docs/architecture.md has the same table.
 MAY_USE = {
     # The package itself.
-    "": {"environment"},
+    "": {"environment", "pipeline"},
     "errors": set(),
     "environment": {"errors"},
     "interrupts": set(),
@@ -31,6 +31,7 @@ MAY_USE = {
     "model": BASE | {"detection", "localization"},
     "answering": BASE | {"detection", "localization", "model"},
     "engine": BASE | {"detection", "localization", "model", "answering"},
+    "pipeline": BASE | {"detection", "model", "answering", "engine"},
     "datasets": BASE | {"detection", "localization", "model"},
     "training": BASE | {"detection", "localization", "model", "datasets"},
     "evaluation": BASE

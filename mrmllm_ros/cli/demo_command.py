@@ -25,6 +25,7 @@ from mrmllm_ros.ros.nodes.processes import (
     ros_arguments,
     running,
 )
+from mrmllm_ros.settings import profile_file
 from mrmllm_ros.weights import locate
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _node_commands(source: Source, options: argparse.Namespace) -> dict[str, lis
     """The processes of demo.launch.py, for machines without `ros2 launch`."""
     camera = ["-r", f"image_raw:={CAMERA}/image_raw", "-r", f"camera_info:={CAMERA}/camera_info"]
     player = ros_arguments(namespace=CAMERA, path=source.path, rate_hz=source.rate_hz)
-    model = ros_arguments(namespace=NAMESPACE, params_file=_params_file(options.profile))
+    model = ros_arguments(namespace=NAMESPACE, params_file=profile_file(options.profile))
     return {
         "camera_player_node": node_command("camera_player_node", player),
         "mrmllm_node": node_command("mrmllm_node", [*model, *camera]),
@@ -261,15 +262,6 @@ def _config_folder() -> Path:
     from ament_index_python.packages import get_package_share_directory
 
     return Path(get_package_share_directory("mrmllm_ros")) / "config"
-
-
-def _params_file(profile: str) -> Path:
-    folder = _config_folder()
-    path = folder / f"{profile}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise DemoError(f"there is no profile {profile!r}; known: {known}")
-    return path
 
 
 def _package_folder(name: str) -> Path:

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -30,11 +30,9 @@ from mrmllm_ros.settings import SettingsError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mrmllm_ros.answering.answerer import Answerer, Question, Reading
     from mrmllm_ros.detection.enriched_detections import EnrichedDetections
     from mrmllm_ros.engine.models import Settings
-
-_Detect = Callable[[list["np.ndarray"]], list["EnrichedDetections"]]
+    from mrmllm_ros.pipeline import Detection, ImageDetections, Pipeline
 
 
 def add_parser(subparsers: Any) -> None:
@@ -123,14 +121,14 @@ def run_detect(options: argparse.Namespace) -> int:
     total = len(inputs) + failures.counts.total()
     if options.save:
         inputs = _with_targets(inputs, options.save)
-    detect: _Detect | None = None
+    pipeline: Pipeline | None = None
     done = 0
     with ProgressLine(len(inputs), "images") as progress:
         images = _readable(inputs, failures, progress)
         while batch := list(islice(images, settings.compute.batch_size)):
             # Not before: where no image can be read, nobody waits for the models.
-            detect = detect or _detection(settings)
-            _run_batch(batch, detect, options.json, failures, progress)
+            pipeline = pipeline or _load(settings, answers=False)
+            _run_batch(batch, pipeline, options.json, failures, progress)
             done += len(batch)
             progress.show(done)
             # Given up before the next images are read.
@@ -143,20 +141,12 @@ def run_ask(options: argparse.Namespace) -> int:
     from mrmllm_ros.detection.images import read_image
 
     image = read_image(options.image)
-    settings = _settings(options)
-    from mrmllm_ros.answering.answerer import Question
-    from mrmllm_ros.answering.generation import Decoding
-    from mrmllm_ros.engine.models import Models
-
-    models = Models.load(settings)
-    perceptions = models.detector.detect([image])
-    [reading] = models.answerer.read([image], perceptions)
-    asked = settings.question
+    pipeline = _load(_settings(options), answers=True)
+    detections = pipeline.detect(image)
     failures = _Failures("questions")
-    for text in map(_as_unicode, options.questions):
-        question = Question(text, Decoding(asked.max_new_tokens, asked.temperature))
+    for question in map(_as_unicode, options.questions):
         try:
-            _ask(models.answerer, reading, question, options.json)
+            _ask(pipeline, detections, question, options.json)
         except MrmllmError as error:
             failures.add("answered", error)
     return failures.close(len(options.questions))
@@ -171,20 +161,9 @@ def detections_to_json(
         `id`, `label`, `score`, `xyxy` in pixels, `detector_label`, `detector_score`, `novelty`,
         `attributes` by name.
     """
-    fused, detector = detections.fused, detections.detector
-    return [
-        {
-            "id": i + 1,
-            "label": fused.labels[i],
-            "score": round(float(fused.scores[i]), 4),
-            "xyxy": [round(float(v), 1) for v in fused.xyxy[i]],
-            "detector_label": detector.labels[i],
-            "detector_score": round(float(detector.scores[i]), 4),
-            "novelty": round(float(detections.novelty[i]), 4),
-            "attributes": {a.name: a.value for a in detections.attributes[i]},
-        }
-        for i in indices
-    ]
+    from mrmllm_ros.pipeline import Detection
+
+    return [_record(Detection.of(detections, index)) for index in indices]
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -195,6 +174,26 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _settings(options: argparse.Namespace) -> Settings:
     limit = options.max_new_tokens
     return model_settings(options, {} if limit is None else {"question.max_new_tokens": limit})
+
+
+def _load(settings: Settings, answers: bool) -> Pipeline:
+    # Here, so that an unusable image is named before PyTorch is loaded.
+    from mrmllm_ros.pipeline import Pipeline
+
+    return Pipeline.load(settings, answers)
+
+
+def _record(detection: Detection) -> dict[str, Any]:
+    return {
+        "id": detection.id,
+        "label": detection.label,
+        "score": round(detection.score, 4),
+        "xyxy": [round(value, 1) for value in detection.xyxy],
+        "detector_label": detection.detector_label,
+        "detector_score": round(detection.detector_score, 4),
+        "novelty": round(detection.novelty, 4),
+        "attributes": {a.name: a.value for a in detection.attributes.values()},
+    }
 
 
 def _as_unicode(argument: str) -> str:
@@ -267,7 +266,7 @@ def _readable(
 
 def _run_batch(
     batch: Sequence[tuple[_Input, np.ndarray]],
-    detect: _Detect,
+    pipeline: Pipeline,
     as_json: bool,
     failures: _Failures,
     progress: ProgressLine,
@@ -275,7 +274,7 @@ def _run_batch(
     """Detect, print and save."""
     from mrmllm_ros.detection.images import ImageError
 
-    results = _detected(batch, detect)
+    results = _detected(batch, pipeline)
     progress.clear()
     for (each, image), detections in zip(batch, results, strict=True):
         if isinstance(detections, MrmllmError):
@@ -290,43 +289,22 @@ def _run_batch(
 
 
 def _detected(
-    batch: Sequence[tuple[_Input, np.ndarray]], detect: _Detect
-) -> list[EnrichedDetections | DetectionError]:
+    batch: Sequence[tuple[_Input, np.ndarray]], pipeline: Pipeline
+) -> list[ImageDetections | DetectionError]:
     """The objects in each image, or why there is no result."""
     try:
-        return [*detect([image for _, image in batch])]
+        return [*pipeline.detect_batch([image for _, image in batch])]
     # Libraries raise all kinds of errors, and one image must not cost the others their results.
     except Exception as error:
         if len(batch) > 1:
-            return [found for each in batch for found in _detected([each], detect)]
+            return [found for each in batch for found in _detected([each], pipeline)]
         [(each, _)] = batch
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return [DetectionError(f"inference failed on {each.path}: {reason}")]
 
 
-def _detection(settings: Settings) -> _Detect:
-    """What detects: the fusion model where there is a checkpoint, else the detector alone."""
-    from mrmllm_ros.detection.enriched_detections import EnrichedDetections
-
-    if settings.trained.checkpoint:
-        from mrmllm_ros.engine.models import Models
-
-        models = Models.load(settings)
-        detector, read = models.detector, models.answerer.read
-        return lambda images: [r.enriched for r in read(images, detector.detect(images))]
-    from mrmllm_ros.compute import Compute
-    from mrmllm_ros.detection.colors import with_colors
-    from mrmllm_ros.detection.detector import load_detector
-
-    detector = load_detector(settings.detector, Compute.from_settings(settings.compute))
-    return lambda images: [
-        with_colors(EnrichedDetections.unchanged(perception), image)
-        for image, perception in zip(images, detector.detect(images), strict=True)
-    ]
-
-
-def _report(path: Path, detections: EnrichedDetections, as_json: bool) -> None:
-    records = detections_to_json(detections, detections.reported.tolist())
+def _report(path: Path, detections: ImageDetections, as_json: bool) -> None:
+    records = [_record(detection) for detection in detections]
     if as_json:
         print(json.dumps({"image": str(path), "detections": records}), flush=True)
     else:
@@ -335,36 +313,31 @@ def _report(path: Path, detections: EnrichedDetections, as_json: bool) -> None:
         sys.stdout.flush()
 
 
-def _ask(answerer: Answerer, reading: Reading, question: Question, as_json: bool) -> None:
-    from mrmllm_ros.answering.generation import Listener
-
-    started = time.monotonic()
-    first: list[float] = []
-
-    def on_text(text: str) -> None:
-        if not first:
-            first.append(time.monotonic())
-        if not as_json:
-            print(text, end="", flush=True)
-
+def _ask(pipeline: Pipeline, detections: ImageDetections, question: str, as_json: bool) -> None:
     if not as_json:
-        print(f"Q: {question.text or '(describe)'}\nA: ", end="", flush=True)
-    answer = answerer.answer(reading, question, Listener(on_text, lambda: False))
+        print(f"Q: {question or '(describe)'}\nA: ", end="", flush=True)
+    started = time.monotonic()
+    first: float | None = None
+    with pipeline.stream(detections, question) as stream:
+        for text in stream:
+            first = first or time.monotonic()
+            if not as_json:
+                print(text, end="", flush=True)
+        answer = stream.answer
     ended = time.monotonic()
     times = {
-        "time_to_first_token_s": round((first[0] if first else ended) - started, 3),
+        "time_to_first_token_s": round((first or ended) - started, 3),
         "latency_s": round(ended - started, 3),
     }
-    enriched = reading.enriched
     if as_json:
         record = {
-            "question": question.text,
+            "question": question,
             "answer": answer.text,
-            "cited": list(answer.cited),
+            "cited": [detection.id for detection in answer.cited],
             "confidence": round(answer.confidence, 4),
             "tokens": answer.tokens,
             "truncated": answer.truncated,
-            "detections": detections_to_json(enriched, enriched.reported.tolist()),
+            "detections": [_record(detection) for detection in detections],
             **times,
         }
         print(json.dumps(record), flush=True)
@@ -372,7 +345,7 @@ def _ask(answerer: Answerer, reading: Reading, question: Question, as_json: bool
     if answer.truncated:
         print("\n   (cut here: --max-new-tokens allows more)", end="")
     print(f"\n   {times['latency_s']:.2f} s, confidence {answer.confidence:.2f}, rests on:")
-    _print_detections(detections_to_json(enriched, [i - 1 for i in answer.cited]))
+    _print_detections([_record(detection) for detection in answer.cited])
 
 
 def _print_detections(records: list[dict[str, Any]]) -> None:
@@ -383,13 +356,13 @@ def _print_detections(records: list[dict[str, Any]]) -> None:
         print("   nothing")
 
 
-def _save(path: Path, image: np.ndarray, detections: EnrichedDetections) -> None:
+def _save(path: Path, image: np.ndarray, detections: ImageDetections) -> None:
     from mrmllm_ros.detection.annotation import draw_detections
     from mrmllm_ros.detection.captions import caption
     from mrmllm_ros.detection.images import save_image
 
-    reported = detections.reported
-    shown = detections.fused.take(reported)
+    reported = detections.enriched.reported
+    shown = detections.enriched.fused.take(reported)
     captions = map(caption, reported + 1, shown.labels, shown.scores)
     save_image(path, draw_detections(image, shown, list(captions)))
     print_progress(f"saved {path}")

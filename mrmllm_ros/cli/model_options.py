@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which models the commands without ROS load: a parameter file of the node, and what departs."""
+"""Options of the commands that choose models: a parameter file of the node, and exceptions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
+from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
     from mrmllm_ros.engine.models import Settings
-
-_NODE = "mrmllm_node"
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +21,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--params-file",
         type=Path,
         metavar="FILE",
-        help=f"ROS 2 parameter file of {_NODE} that chooses the models (config/*.yaml)",
+        help="ROS 2 parameter file of mrmllm_node that chooses the models (config/*.yaml)",
     )
     parser.add_argument(
         "--checkpoint",
@@ -37,11 +35,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def model_settings(
     options: argparse.Namespace, parameters: Mapping[str, Any] | None = None
 ) -> Settings:
-    """What the node would be told.
+    """Read the settings that the options choose.
 
     Args:
         options: Those of `add_model_options`.
-        parameters: Others that stand above the file, by name.
+        parameters: Further values by dotted name; they replace those of the file.
 
     Raises:
         SettingsError: If the file cannot be read, a value in it is wrong, or a checkpoint is
@@ -49,17 +47,19 @@ def model_settings(
     """
     from mrmllm_ros.engine.models import Settings
 
-    values = read_parameter_file(options.params_file, _NODE) if options.params_file else {}
-    for message in unknown_parameters(values):
-        print(f"mrmllm: warning: {options.params_file}: {message}", file=sys.stderr)
+    values: dict[str, Any] = {}
     if options.device:
         values["compute.device"] = options.device
     if options.checkpoint is not None:
         values["mrmllm.checkpoint"] = options.checkpoint
-    settings = Settings.from_parameters({**values, **(parameters or {})})
+    settings = Settings.read(options.params_file, {**values, **(parameters or {})}, _warn)
     if options.checkpoint is not None and settings.answerer != "mrmllm":
         raise SettingsError(
             f"--checkpoint is of the fusion model, and answerer is {settings.answerer!r}; set it "
             "to mrmllm"
         )
     return settings
+
+
+def _warn(message: str) -> None:
+    print(f"mrmllm: warning: {message}", file=sys.stderr)

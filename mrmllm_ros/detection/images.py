@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from mrmllm_ros.detection.image_damage import find_damage
 from mrmllm_ros.errors import MrmllmError
@@ -81,8 +82,60 @@ def read_image(path: Path) -> np.ndarray:
         return decode_image(path.read_bytes())
     except OSError as error:
         raise ImageError(f"cannot read the image {printable(path)}: {error.strerror}") from error
-    except ImageError as error:
+    # ValueError: the path holds a null character.
+    except (ImageError, ValueError) as error:
         raise ImageError(f"cannot read the image {printable(path)}: {error}") from error
+
+
+def to_bgr(image: Any) -> np.ndarray:
+    """Make an array of an image in any of the forms that users have.
+
+    Args:
+        image: Path of an image file, as text too; an (H, W, 3) uint8 array in BGR order, as of
+            OpenCV; or an image of PIL. Files and images of PIL are turned as their EXIF tag says.
+
+    Returns:
+        (H, W, 3) uint8 in BGR order; a copy, so that the caller may use the image's memory again.
+
+    Raises:
+        ImageError: If it is something else, empty, or cannot be read.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return _pil_to_bgr(image)
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"an image of type {type(image).__name__} cannot be used; give a path, a numpy array "
+            "of (height, width, 3) uint8 in BGR order, or an image of PIL"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ImageError(
+            f"an array of shape {image.shape} and type {image.dtype} cannot be used; convert it "
+            "to (height, width, 3) uint8 in BGR order"
+        )
+    if image.size == 0:
+        raise ImageError(f"the image is empty: its array has the shape {image.shape}")
+    return np.array(image, order="C", subok=False)
+
+
+def _pil_to_bgr(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith(("I", "F")):
+        raise ImageError(
+            f"an image of PIL of mode {image.mode} cannot be used; scale it to 8 bits and convert "
+            "it to RGB"
+        )
+    if 0 in image.size:
+        raise ImageError(f"the image is empty: its size is {image.size}")
+    try:
+        rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    # PIL decodes a file when its pixels are first used, and raises all kinds of errors then.
+    except Exception as error:
+        raise ImageError(
+            f"the image of PIL cannot be read ({type(error).__name__}: {error}); its file may be "
+            "closed or damaged"
+        ) from error
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
 def encode_image(bgr: np.ndarray, suffix: str, quality: int | None = None) -> bytes:

@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects and answers from image files and arrays in Python, without ROS.
+
+Example:
+    >>> import mrmllm_ros
+    >>> with mrmllm_ros.load() as model:
+    ...     detections = model.detect("photo.jpg")
+    ...     answer = model.ask(detections, "How many people are there?")
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Lock, Thread, current_thread
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, finalize
+
+from mrmllm_ros.answering.answerer import Answer, Answerer, Question, Reading
+from mrmllm_ros.answering.generation import Decoding, Listener
+from mrmllm_ros.compute import Compute, free_memory
+from mrmllm_ros.detection.colors import with_colors
+from mrmllm_ros.detection.detector import Detector, load_detector
+from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
+from mrmllm_ros.detection.images import to_bgr
+from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.environment import expand
+from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.settings import SettingsError, dotted, profile_file
+
+
+class PipelineError(MrmllmError):
+    """A pipeline is closed, or is asked for something that it cannot do."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An object in an image.
+
+    Attributes:
+        id: The number that answers cite.
+        label: Label after fusion.
+        score: Confidence after fusion, 0 to 1.
+        xyxy: Left, top, right and bottom of its box in pixels.
+        detector_label: Label that the detector gave.
+        detector_score: Confidence of the detector, 0 to 1.
+        novelty: 0 familiar to 1 corner case.
+        attributes: What is known of it by name, such as its `color`.
+    """
+
+    id: int
+    label: str
+    score: float
+    xyxy: tuple[float, float, float, float]
+    detector_label: str
+    detector_score: float
+    novelty: float
+    attributes: Mapping[str, Attribute]
+
+    @classmethod
+    def of(cls, enriched: EnrichedDetections, index: int) -> Detection:
+        """Make a detection of the candidate at a position; its id is `index + 1`."""
+        fused, detector = enriched.fused, enriched.detector
+        return cls(
+            id=index + 1,
+            label=fused.labels[index],
+            score=float(fused.scores[index]),
+            xyxy=tuple(fused.xyxy[index].tolist()),
+            detector_label=detector.labels[index],
+            detector_score=float(detector.scores[index]),
+            novelty=float(enriched.novelty[index]),
+            attributes={attribute.name: attribute for attribute in enriched.attributes[index]},
+        )
+
+    def __str__(self) -> str:
+        box = ", ".join(f"{value:.0f}" for value in self.xyxy)
+        return f"[{self.id}] {self.label} {self.score:.2f} ({box})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageDetections(Sequence[Detection]):
+    """The reported objects in one image, in ascending order of their ids.
+
+    Questions about it, each to the `Pipeline` that made it, read the image once.
+
+    Attributes:
+        enriched: All candidates as arrays, with masks where the detector gives them.
+    """
+
+    enriched: EnrichedDetections
+
+    def __len__(self) -> int:
+        return len(self.enriched.reported)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self._items[position]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(map(str, self)) or 'nothing'}>"
+
+    @cached_property
+    def _items(self) -> tuple[Detection, ...]:
+        return tuple(
+            Detection.of(self.enriched, index) for index in self.enriched.reported.tolist()
+        )
+
+
+@dataclass(frozen=True)
+class ImageAnswer:
+    """An answer to a question about an image.
+
+    Attributes:
+        question: The question; empty asks for a description of the scene.
+        text: The answer; objects are cited as `[id]`.
+        confidence: Mean probability of its tokens, 0 to 1.
+        cited: The cited objects, in the order of their first citation.
+        tokens: Number of generated tokens.
+        truncated: Whether the text ended at the longest length allowed.
+        detections: All objects in the image; ask the next question about them.
+    """
+
+    question: str
+    text: str
+    confidence: float
+    cited: tuple[Detection, ...]
+    tokens: int
+    truncated: bool
+    detections: ImageDetections
+
+    @classmethod
+    def of(cls, question: str, answer: Answer, detections: ImageDetections) -> ImageAnswer:
+        """Put the cited objects in the place of their ids."""
+        return cls(
+            question=question,
+            text=answer.text,
+            confidence=answer.confidence,
+            cited=tuple(Detection.of(detections.enriched, i - 1) for i in answer.cited),
+            tokens=answer.tokens,
+            truncated=answer.truncated,
+            detections=detections,
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class AnswerStream(Iterator[str], AbstractContextManager["AnswerStream"]):
+    """Iterator over the pieces of an answer's text, each as soon as it is generated.
+
+    Generation ends at its next token once the stream is closed or is not used any more.
+    """
+
+    def __init__(self, generate: Callable[[Listener], ImageAnswer]) -> None:
+        """Start to generate in a thread.
+
+        Args:
+            generate: Makes the answer.
+        """
+        self._pieces: SimpleQueue[str | None] = SimpleQueue()
+        self._future: Future[ImageAnswer] = Future()
+        stopped = Event()
+        listener = Listener(self._pieces.put, stopped.is_set)
+        # The thread has no reference to the stream: a dropped stream ends it.
+        thread = Thread(
+            target=_generate,
+            args=(generate, listener, self._pieces, self._future),
+            name="answer",
+            daemon=True,
+        )
+        self._stop = finalize(self, _stop, stopped, thread)
+        thread.start()
+
+    @property
+    def answer(self) -> ImageAnswer:
+        """The complete answer, waiting for it; after `close` with the text so far.
+
+        Raises:
+            PromptTooLongError: If prompt and answer do not fit into the model's context.
+        """
+        return self._future.result()
+
+    def __next__(self) -> str:
+        piece = self._pieces.get()
+        if piece is None:
+            self._pieces.put(None)
+            self._future.result()
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        """End generation."""
+        self._stop()
+
+    def __exit__(self, *exception: object) -> None:
+        """End generation."""
+        self.close()
+
+
+class Pipeline(AbstractContextManager["Pipeline"]):
+    """A detector and a model that answers, for images one by one.
+
+    An image is a path, an (H, W, 3) uint8 array in BGR order as of OpenCV, or an image of PIL.
+    Several threads may use a pipeline.
+
+    Attributes:
+        settings: What was chosen.
+    """
+
+    def __init__(self, detector: Detector, answerer: Answerer | None, settings: Settings) -> None:
+        """Join loaded models; `load` loads them.
+
+        Args:
+            detector: Finds objects.
+            answerer: Enriches them and answers; None for detection alone.
+            settings: Decoding of answers.
+        """
+        self.settings = settings
+        self._detector: Detector | None = detector
+        self._answerer = answerer
+        # Readings refer to the models; kept here and not in the detections, so that `close` frees
+        # them.
+        self._readings: WeakKeyDictionary[ImageDetections, Reading] = WeakKeyDictionary()
+        self._streams: WeakSet[AnswerStream] = WeakSet()
+        self._lock = Lock()
+
+    @classmethod
+    def load(cls, settings: Settings, answers: bool = True) -> Pipeline:
+        """Load the models that the settings name.
+
+        Args:
+            settings: Models, thresholds, device, decoding.
+            answers: Whether questions will be asked; if not, models that only answer are left
+                out.
+
+        Raises:
+            MrmllmError: If a model cannot be loaded; see `Models.load`.
+        """
+        if answers or settings.trained.checkpoint:
+            models = Models.load(settings)
+            return cls(models.detector, models.answerer, settings)
+        compute = Compute.from_settings(settings.compute)
+        return cls(load_detector(settings.detector, compute), None, settings)
+
+    def detect(self, image: Any) -> ImageDetections:
+        """Find the objects in an image.
+
+        Raises:
+            ImageError: If the image cannot be used.
+            PipelineError: If the pipeline is closed.
+        """
+        [detections] = self.detect_batch([image])
+        return detections
+
+    def detect_batch(self, images: Sequence[Any]) -> list[ImageDetections]:
+        """Find the objects in several images that go through the models together.
+
+        Raises:
+            ImageError: If an image cannot be used.
+            PipelineError: If the pipeline is closed.
+        """
+        with self._lock:
+            detector = self._open_detector()
+            arrays = [to_bgr(image) for image in images]
+            perceptions = detector.detect(arrays)
+            if self._answerer is None:
+                readings = [
+                    Reading(with_colors(EnrichedDetections.unchanged(perception), array))
+                    for array, perception in zip(arrays, perceptions, strict=True)
+                ]
+            else:
+                readings = self._answerer.read(arrays, perceptions)
+            results = [ImageDetections(reading.enriched) for reading in readings]
+            self._readings.update(zip(results, readings, strict=True))
+        return results
+
+    def ask(
+        self, image: Any, question: str = "", *, max_new_tokens: int | None = None
+    ) -> ImageAnswer:
+        """Answer a question about an image.
+
+        Args:
+            image: An image, or what `detect` returned for it: several questions about that read
+                the image once.
+            question: The question; empty asks for a description of the scene.
+            max_new_tokens: Longest answer; None for the setting `question.max_new_tokens`.
+
+        Raises:
+            ImageError: If the image cannot be used.
+            SettingsError: If `max_new_tokens` is out of range.
+            PromptTooLongError: If prompt and answer do not fit into the model's context.
+            PipelineError: If the pipeline is closed, the detections are of another one, or the
+                question is not text.
+        """
+        generate = self._prepare(image, question, max_new_tokens)
+        return generate(Listener(on_text=lambda text: None, should_stop=lambda: False))
+
+    def stream(
+        self, image: Any, question: str = "", *, max_new_tokens: int | None = None
+    ) -> AnswerStream:
+        """Answer as `ask` does, piece by piece while the text is generated.
+
+        Returns:
+            Iterator over the pieces; its `answer` is the complete answer. An error of generation
+            is raised by both.
+
+        Raises:
+            ImageError: If the image cannot be used.
+            SettingsError: If `max_new_tokens` is out of range.
+            PipelineError: If the pipeline is closed, the detections are of another one, or the
+                question is not text.
+        """
+        stream = AnswerStream(self._prepare(image, question, max_new_tokens))
+        self._streams.add(stream)
+        return stream
+
+    def close(self) -> None:
+        """End streams and free the models' memory; detections and answers stay usable."""
+        for stream in list(self._streams):
+            stream.close()
+        with self._lock:
+            self._detector = self._answerer = None
+            self._readings.clear()
+        free_memory()
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the pipeline."""
+        self.close()
+
+    def _open_detector(self) -> Detector:
+        if self._detector is None:
+            raise PipelineError("the pipeline is closed; load another one")
+        return self._detector
+
+    def _prepare(
+        self, image: Any, question: str, max_new_tokens: int | None
+    ) -> Callable[[Listener], ImageAnswer]:
+        """Check the arguments and detect; the function that is returned generates the answer."""
+        self._open_detector()
+        answerer = self._answerer
+        if answerer is None:
+            raise PipelineError("the pipeline was loaded for detection alone")
+        asked = self.settings.question
+        if max_new_tokens is not None:
+            asked = replace(asked, max_new_tokens=max_new_tokens)
+        model_question = Question(
+            _checked(question), Decoding(asked.max_new_tokens, asked.temperature)
+        )
+        detections = image if isinstance(image, ImageDetections) else self.detect(image)
+        reading = self._readings.get(detections)
+        if reading is None:
+            raise PipelineError(
+                "the detections are not of this pipeline; call its detect on the image first"
+            )
+
+        def generate(listener: Listener) -> ImageAnswer:
+            answer = answerer.answer(reading, model_question, listener)
+            return ImageAnswer.of(question, answer, detections)
+
+        return generate
+
+
+def read_settings(source: str | os.PathLike[str], settings: Mapping[str, Any]) -> Settings:
+    """Read the settings that `mrmllm_ros.load` is given.
+
+    Args:
+        source: Name of a profile, path of a parameter file, or empty for the defaults.
+        settings: Values and groups of them by name; they replace those of the file.
+
+    Raises:
+        SettingsError: If there is no such profile or file, or a setting is unknown or wrong.
+    """
+    # Unknown names are errors here and warnings in a file, which is for other nodes too.
+    Settings.from_mapping(settings)
+    return Settings.read(_params_file(source), dotted(settings), _warn)
+
+
+def _params_file(source: str | os.PathLike[str]) -> Path | None:
+    if not isinstance(source, (str, os.PathLike)):
+        raise SettingsError(
+            f"{source!r} is neither the name of a profile nor the path of a parameter file"
+        )
+    if not source:
+        return None
+    path = Path(source)
+    is_name = isinstance(source, str) and path.name == source and not path.suffix
+    return profile_file(source) if is_name else expand(path)
+
+
+def _warn(message: str) -> None:
+    # The level of the call of `mrmllm_ros.load`.
+    warnings.warn(message, stacklevel=5)
+
+
+def _checked(question: str) -> str:
+    if not isinstance(question, str):
+        raise PipelineError(f"the question is of type {type(question).__name__}; ask with a text")
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise PipelineError(f"the question {question!r} is not valid Unicode text") from error
+    return question
+
+
+def _generate(
+    generate: Callable[[Listener], ImageAnswer],
+    listener: Listener,
+    pieces: SimpleQueue[str | None],
+    future: Future[ImageAnswer],
+) -> None:
+    try:
+        future.set_result(generate(listener))
+    # Raised again in the thread that reads the stream.
+    except Exception as error:
+        future.set_exception(error)
+    finally:
+        pieces.put(None)
+
+
+def _stop(stopped: Event, thread: Thread) -> None:
+    stopped.set()
+    # The garbage collector may run in any thread.
+    if thread is not current_thread():
+        thread.join()

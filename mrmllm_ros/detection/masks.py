@@ -83,7 +83,7 @@ class Mask:
             raise ValueError(
                 f"{name} is not inside the image of {resolution_wh[0]} x {resolution_wh[1]} pixels"
             )
-        if runs.ndim != 1 or runs.size and (runs.dtype.kind not in "iu" or runs.min() < 0):
+        if runs.ndim != 1 or (runs.size and (runs.dtype.kind not in "iu" or runs.min() < 0)):
             raise ValueError(
                 f"the run lengths of the {name} have shape {runs.shape} and type {runs.dtype}; "
                 "expected (R,) integers, none negative"

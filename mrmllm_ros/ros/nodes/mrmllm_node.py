@@ -6,26 +6,20 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-import traceback
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.action import CancelResponse
-from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.task import Future as RclpyFuture
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
-from mrmllm_ros.action import Ask
 from mrmllm_ros.compute import Compute, DeviceUse, free_memory
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.detection.raw_objects import describe_dropped
@@ -34,17 +28,10 @@ from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.engine import Engine, Handlers
 from mrmllm_ros.engine.metrics import EngineStatistics
 from mrmllm_ros.engine.models import Models, Settings
-from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_worker import PendingAnswer
+from mrmllm_ros.engine.query_errors import QueryError
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.msg import Answer, ObjectDistances
-from mrmllm_ros.ros.conversions.answer_messages import (
-    answer_message,
-    answered,
-    query_from_request,
-    refused,
-)
 from mrmllm_ros.ros.conversions.detection_messages import (
     detection_array_from_enriched,
     detection_array_from_scene,
@@ -70,14 +57,19 @@ from mrmllm_ros.ros.nodes.image_input import (
 )
 from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting, waits_for_clock
 from mrmllm_ros.ros.nodes.lifecycle import ManagedNode, spin
-from mrmllm_ros.ros.nodes.requests import Requests, TrackedActionServer
+from mrmllm_ros.ros.nodes.question_server import (
+    REQUEST_QOS,
+    QuestionServer,
+    completed,
+    running,
+    trace,
+    unexpected,
+)
+from mrmllm_ros.ros.nodes.requests import Requests
 from mrmllm_ros.settings import group, setting
-from mrmllm_ros.srv import Query, SetVocabulary
+from mrmllm_ros.srv import SetVocabulary
 
 T = TypeVar("T")
-
-# Of requests that come at once, those beyond the depth would be lost without a word.
-_REQUESTS = QoSProfile(depth=1000)
 
 # How long the log keeps quiet after a failure that may come with every image.
 _LOG_PERIOD_S = 5.0
@@ -146,7 +138,6 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         # What is there while the node is active.
         self._active = ExitStack()
         self._track_numbers = itertools.count(1)
-        self._asked: dict[bytes, PendingAnswer] = {}
         self._requests = Requests()
 
     def configure(self) -> None:
@@ -162,25 +153,14 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         }
         self._labels = LabelOutput(self, vision_msgs=self.settings.vision_msgs)
         self._entities.callback(self._labels.destroy)
-        # Reentrant: while one question waits for its answer, images and other questions come in.
         self._requests = Requests()
         tracked = self._requests.tracked
-        self._make_service(Query, "query", tracked(self._on_query))
         self._make_service(SetVocabulary, "set_vocabulary", tracked(self._on_set_vocabulary))
         self._make_service(SetBool, "enable", self._on_enable)
-        ask = TrackedActionServer(
-            self,
-            Ask,
-            "ask",
-            self._on_ask,
-            self._requests,
-            callback_group=ReentrantCallbackGroup(),
-            cancel_callback=self._on_cancel,
-            goal_service_qos_profile=_REQUESTS,
-            result_service_qos_profile=_REQUESTS,
-            cancel_service_qos_profile=_REQUESTS,
+        questions = QuestionServer(
+            self, self._requests, lambda: self._engine, self._publish_answer
         )
-        self._entities.callback(ask.destroy)
+        self._entities.callback(questions.destroy)
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
@@ -307,7 +287,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             service_type,
             name,
             callback,
-            qos_profile=_REQUESTS,
+            qos_profile=REQUEST_QOS,
             callback_group=ReentrantCallbackGroup(),
         )
         self._entities.callback(self.destroy_service, service)
@@ -409,6 +389,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         message = detection_array_from_enriched(enriched, name)
         self._outputs[enriched.scene.frame.camera].enriched.publish(message)
 
+    def _publish_answer(self, answer: Answer) -> None:
+        self._outputs[answer.camera].answers.publish(answer)
+
     def _on_unusable(self, camera: str, error: ImageError) -> None:
         self.get_logger().error(
             f"unusable image of camera {camera!r}: {error}", throttle_duration_sec=_LOG_PERIOD_S
@@ -416,56 +399,14 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     def _on_failure(self, error: Exception) -> None:
         self.get_logger().error(
-            f"processing failed: {_trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
+            f"processing failed: {trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
         )
-
-    async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
-        try:
-            pending = self._running_engine().ask(query_from_request(request))
-            return answered(await self._published(pending), Query.Response)
-        except QueryError as error:
-            return refused(self._logged(error), Query.Response)
-        except Exception as error:
-            # It would end the executor, and the node with it.
-            return refused(self._unexpected(error), Query.Response)
-
-    async def _on_ask(self, goal: ServerGoalHandle) -> Ask.Result:
-        key = bytes(goal.goal_id.uuid)
-        try:
-            pending = self._running_engine().ask(
-                query_from_request(goal.request),
-                lambda text: goal.publish_feedback(Ask.Feedback(text=text)),
-            )
-            self._asked[key] = pending
-            if goal.is_cancel_requested:
-                self._engine.cancel(pending)
-            result = answered(await self._published(pending), Ask.Result)
-            goal.succeed()
-        except QueryError as error:
-            result = refused(self._logged(error), Ask.Result)
-            if goal.is_cancel_requested:
-                goal.canceled()
-            else:
-                goal.abort()
-        except Exception as error:
-            # rclpy would abort the goal too, but without a reason.
-            result = refused(self._unexpected(error), Ask.Result)
-            goal.abort()
-        finally:
-            self._asked.pop(key, None)
-        return result
-
-    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        pending = self._asked.get(bytes(goal.goal_id.uuid))
-        if pending is not None and self._engine is not None:
-            self._engine.cancel(pending)
-        return CancelResponse.ACCEPT
 
     async def _on_set_vocabulary(
         self, request: SetVocabulary.Request, response: SetVocabulary.Response
     ) -> SetVocabulary.Response:
         try:
-            await self._done(self._running_engine().set_vocabulary(request.labels))
+            await completed(self, running(self._engine).set_vocabulary(request.labels))
             response.success = True
             self._publish_labels()
             self.get_logger().info(f"vocabulary: {', '.join(request.labels)}")
@@ -473,45 +414,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             response.message = str(error)
             self.get_logger().warning(f"vocabulary not changed: {error}")
         except Exception as error:
-            # Likewise.
-            response.message = str(self._unexpected(error))
+            # It would end the executor, and the node with it.
+            response.message = str(unexpected(self, error))
         return response
-
-    def _running_engine(self) -> Engine[ReceivedImage]:
-        if self._engine is None:
-            raise QueryError(ErrorCode.NOT_ACTIVE, "the node is not active (ros2 lifecycle set)")
-        return self._engine
-
-    def _unexpected(self, error: Exception) -> QueryError:
-        self.get_logger().error(f"a request failed: {_trace(error)}")
-        return QueryError(ErrorCode.INTERNAL, f"it failed: {error!r}; see the node's log")
-
-    def _logged(self, error: QueryError) -> QueryError:
-        self.get_logger().warning(f"no answer ({error.code.name}): {error}")
-        return error
-
-    async def _published(self, pending: PendingAnswer) -> Answer:
-        """Wait for an answer and publish it: the message that goes to the client too."""
-        message = answer_message(await self._done(pending.future))
-        try:
-            self._outputs[message.camera].answers.publish(message)
-        except Exception as error:
-            # The client gets its answer all the same.
-            self._on_failure(error)
-        return message
-
-    async def _done(self, future: Future[T]) -> T:
-        done = RclpyFuture(executor=self.executor)
-
-        def finish(_: Future[T]) -> None:
-            done.set_result(True)
-            # Completed by another thread, the future does not resume us unless something else
-            # happens in the executor (ROS 2 Jazzy).
-            self.executor.wake()
-
-        future.add_done_callback(finish)
-        await done
-        return future.result()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if self._engine is None:
@@ -526,10 +431,6 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
 def _input_name(camera: str) -> str:
     return f"image of camera {camera!r}"
-
-
-def _trace(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))
 
 
 def main() -> int:

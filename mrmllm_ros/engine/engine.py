@@ -88,6 +88,7 @@ class Engine(Generic[T]):
         self._images = {camera: Tally() for camera in cameras}
         self._asked = Tally()
         self._last_error = ""
+        self._invalid_reasons: dict[str, str] = {}
         self._image_errors: dict[str, str] = {}
         enricher = Enricher(models.answerer, self._memory, self._on_enriched)
         self._perception = PerceptionWorker(
@@ -236,6 +237,7 @@ class Engine(Generic[T]):
         images.add("outside", count=perception.dropped.get(OUTSIDE, 0))
         if perception.invalid:
             reasons = describe_dropped(perception.dropped)
+            self._invalid_reasons[camera] = reasons
             self._last_error = f"invalid objects in an image of camera {camera}: {reasons}"
 
     def _on_enriched(self, enriched: EnrichedScene) -> None:
@@ -281,6 +283,7 @@ class Engine(Generic[T]):
             invalid=tally.count("invalid"),
             outside=tally.count("outside"),
             last_error=self._image_errors.get(camera, ""),
+            invalid_reason=self._invalid_reasons.get(camera, ""),
         )
 
     def _question_statistics(self) -> QuestionStatistics:

@@ -44,6 +44,7 @@ class CameraStatistics:
         invalid: Objects that the detector gave with an unusable box, score or class.
         outside: Objects that it gave outside the image.
         last_error: Newest reason why an image gave no detections; empty where there was none.
+        invalid_reason: Newest reasons why objects were invalid; empty where there were none.
     """
 
     received: int
@@ -58,6 +59,7 @@ class CameraStatistics:
     invalid: int = 0
     outside: int = 0
     last_error: str = ""
+    invalid_reason: str = ""
 
 
 @dataclass(frozen=True)

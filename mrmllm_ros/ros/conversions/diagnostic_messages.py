@@ -263,7 +263,8 @@ def _result_findings(window: Window[CameraStatistics]) -> Iterator[Finding]:
         yield Finding(
             _WARN,
             f"{invalid} objects of {window.count('processed')} images were invalid {window} and "
-            f"dropped; export the detector again or take another (detector.model) ({last_error})",
+            f"dropped; export the detector again or take another (detector.model) "
+            f"({window.now.invalid_reason})",
         )
     if level == _ERROR and window.full and not (unusable or failed):
         yield Finding(

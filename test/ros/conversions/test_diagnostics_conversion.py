@@ -110,8 +110,8 @@ def test_the_values_of_a_camera_have_units():
 
 
 def test_a_detector_that_gives_invalid_objects_is_a_warning_with_reason_and_count():
-    reason = "invalid objects in an image of camera front: box is inverted: 7"
-    front = after_a_window(replace(GOOD, invalid=7), last_error=reason)
+    reason = "box is inverted: 7"
+    front = after_a_window(replace(GOOD, invalid=7, invalid_reason=reason))
     assert front.level == WARN
     assert "7 objects of 100 images were invalid in the last 5 s and dropped" in front.message
     assert reason in front.message

@@ -565,5 +565,6 @@ def test_dropped_objects_are_counted_by_camera_and_the_newest_reason_is_kept(
         see(engine, make_frame(value, "front"))
     cameras = engine.statistics().cameras
     assert (cameras["front"].invalid, cameras["front"].outside) == (4, 6)
+    assert "box is inverted: 2" in cameras["front"].invalid_reason
     assert (cameras["rear"].invalid, cameras["rear"].outside) == (0, 0)
     assert "camera front: box is inverted: 2" in engine.statistics().last_error

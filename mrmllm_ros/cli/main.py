@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.escape_unencodable()
     try:
         try:
-            with ending_while_importing():
-                options = _parser().parse_args(arguments)
-                return options.run(options)
+            return _run(arguments)
         except MrmllmError as error:
             output.print_error(error)
             return output.FAILED
@@ -47,6 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return output.FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    with ending_while_importing():
+        options = _parser().parse_args(arguments)
+        return options.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -406,7 +406,7 @@ FRESH = """
 import sys
 import torch
 
-sys.path.insert(0, "test/model")
+sys.path.insert(0, "test")
 from making import detector_stub, make_image, make_perception, open_up
 from mrmllm_ros.compute import Compute, ComputeSettings
 from mrmllm_ros.model.backbones import Backbones

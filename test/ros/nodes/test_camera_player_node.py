@@ -79,7 +79,8 @@ def test_a_rate_that_is_raised_counts_from_now_on(ros, start_node, make_client, 
 def test_another_parameter_does_not_put_off_the_next_image(make_node, folder):
     node = make_node(CameraPlayerNode, path=str(folder), rate_hz=0.01)
     node.start()
-    [timer] = node.timers
+    # The other one watches the clock.
+    timer = max(node.timers, key=lambda timer: timer.timer_period_ns)
     before_ns = timer.time_until_next_call()
     node.set_parameters([rclpy.Parameter("jpeg_quality", value=50)])
     assert timer.time_until_next_call() < before_ns

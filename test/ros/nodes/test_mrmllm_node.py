@@ -457,7 +457,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_and_names_the_fix(
 
 def test_a_parameter_out_of_range_at_the_start_ends_the_node_with_the_reason(ros, start_node):
     with start_node("mrmllm_node", "/test_bad", **{"detector.score_threshold": 9.0}) as node:
-        assert node.process.wait(60) == 1
+        assert node.process.wait(60) == 2
         assert "detector.score_threshold" in node.log_text()
         assert "Traceback" not in node.log_text()
 

@@ -16,6 +16,7 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 
 from launch import LaunchContext
+from mrmllm_ros.environment import expand
 from mrmllm_ros.ros.nodes.image_input import check_camera_names
 from mrmllm_ros.ros.nodes.lifecycle import REFUSED
 from mrmllm_ros.settings import SettingsError, read_parameter_file
@@ -30,7 +31,7 @@ def existing_file(argument: str, value: str) -> Path:
     Raises:
         SettingsError: If there is no such file.
     """
-    path = Path(value).expanduser()
+    path = expand(value)
     if not path.is_file():
         raise SettingsError(f"{argument}: there is no file {path}")
     return path
@@ -42,7 +43,7 @@ def existing_path(argument: str, value: str) -> Path:
     Raises:
         SettingsError: If it is empty or does not exist.
     """
-    path = Path(value).expanduser()
+    path = expand(value)
     if not value or not path.exists():
         raise SettingsError(f"{argument}: there is no {value or 'path'}")
     return path

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mrmllm_ros.ros.conversions.image_messages import image_from_bgr
-from mrmllm_ros.ros.nodes import mrmllm_node
+from mrmllm_ros.ros.nodes import question_server
 from mrmllm_ros.ros.nodes.mrmllm_node import MrmllmNode
 
 UNSUPPORTED = {
@@ -94,8 +94,10 @@ def asker(node, make_client):
 
 def test_an_answer_is_one_message_for_its_client_and_its_topic(asker, monkeypatch):
     made = []
-    make = mrmllm_node.answer_message
-    monkeypatch.setattr(mrmllm_node, "answer_message", lambda a: made.append(make(a)) or made[-1])
+    make = question_server.answer_message
+    monkeypatch.setattr(
+        question_server, "answer_message", lambda a: made.append(make(a)) or made[-1]
+    )
     by_service = asker.query(question="Who?").answer
     by_action = asker.ask(question="What?").result.answer
     assert asker.client.spin_until(lambda: len(asker.answers) == 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data."""
+"""Errors in a user's data."""
 
 from __future__ import annotations
 

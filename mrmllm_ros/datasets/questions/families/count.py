@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many there are."""
+"""Counts of objects."""
 
 from __future__ import annotations
 

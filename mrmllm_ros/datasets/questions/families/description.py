@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.families.listing import told
+from mrmllm_ros.datasets.questions.families.listing import enumerated
 from mrmllm_ros.datasets.questions.grammar import on_side, seen
 from mrmllm_ros.datasets.questions.scene_draw import Form, SceneDraw
 
@@ -16,7 +16,7 @@ def _description(draw: SceneDraw) -> tuple[str, str, Truth]:
     # It is in words of training, which evaluation does not use.
     nothing = draw.split == "train" and draw.chance(0.25)
     question = "" if nothing else draw.phrase("description")
-    return question, *told(draw, partial(_described, draw))
+    return question, *enumerated(draw, partial(_described, draw))
 
 
 def _described(draw: SceneDraw, label: str, ids: tuple[int, ...]) -> str:

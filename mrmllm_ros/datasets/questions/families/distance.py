@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far objects are, in meters where the list states distances."""
+"""Distances in meters, where the list states them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _distance(draw: SceneDraw) -> tuple[str, str, Truth]:
 
 
 def _distances(draw: SceneDraw) -> tuple[str, str, Truth]:
-    """How far all of one name are, asked in the plural or as if there were only one."""
+    """Distances of all objects of a label, asked in the plural or in the singular."""
     label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
     name = "distances" if plural_only(label) or draw.chance() else "distance"
     question = draw.phrase(name, fields_of(draw.neutral(label)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether there is something."""
+"""Existence of objects."""
 
 from __future__ import annotations
 

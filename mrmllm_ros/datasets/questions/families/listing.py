@@ -13,26 +13,26 @@ MOST_GROUPS = 5
 
 
 def _listing(draw: SceneDraw) -> tuple[str, str, Truth]:
-    return draw.phrase("listing"), *told(draw, seen)
+    return draw.phrase("listing"), *enumerated(draw, seen)
 
 
-def told(draw: SceneDraw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str, Truth]:
-    """The first groups of objects, each as `part` tells it, and whether there are more."""
+def enumerated(draw: SceneDraw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str, Truth]:
+    """The first groups of objects, each as a phrase by `part`, and whether there are more."""
     if draw.missed and not draw.groups:
         raise NothingToAskError
-    told = dict(list(draw.groups.items())[:MOST_GROUPS])
-    labels = frozenset(told)
+    first = dict(list(draw.groups.items())[:MOST_GROUPS])
+    labels = frozenset(first)
     known = words_of(draw.vocabulary)
-    # To tell what is left out is no mistake.
-    untold = draw.groups.keys() - labels
+    # An answer may name the others too.
+    others = draw.groups.keys() - labels
     truth = Truth(
         mentions=labels,
         # Not a new set for each scene, where it can be helped.
-        among=known if labels <= known and not untold else (known | labels) - untold,
-        cited=frozenset(i for ids in told.values() for i in ids),
+        among=known if labels <= known and not others else (known | labels) - others,
+        cited=frozenset(i for ids in first.values() for i in ids),
     )
-    parts = [part(label, ids) for label, ids in told.items()]
-    if len(draw.groups) > len(told):
+    parts = [part(label, ids) for label, ids in first.items()]
+    if len(draw.groups) > len(first):
         parts.append("more")
     return f"I see {joined(parts)}." if parts else "I see no objects.", truth
 

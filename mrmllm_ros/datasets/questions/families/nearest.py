@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which object is nearest or farthest."""
+"""Nearest and farthest objects."""
 
 from __future__ import annotations
 

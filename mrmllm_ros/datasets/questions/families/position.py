@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which side objects are on."""
+"""Sides of the image that objects are on."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How two objects lie in relation to each other."""
+"""Relations between two objects."""
 
 from __future__ import annotations
 

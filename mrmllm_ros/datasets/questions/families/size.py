@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which object is larger."""
+"""Comparison of sizes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which one of several objects of a label is meant."""
+"""Selection of one of several objects of a label."""
 
 from __future__ import annotations
 

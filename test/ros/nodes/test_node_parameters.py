@@ -189,7 +189,7 @@ def test_a_parameter_of_another_node_in_the_nodes_own_section_is_a_mistake(start
 @pytest.mark.parametrize(
     ("section", "reason"),
     [
-        ("visualizer_node", "is for no node; did you mean /robot/visualizer_node:"),
+        ("visualiser_node", "is for no node; did you mean /robot/visualizer_node:"),
         ("visualizer_node", "write /**/visualizer_node: or /robot/visualizer_node:"),
         ("usb_cam", "add one for /robot/visualizer_node:"),
     ],

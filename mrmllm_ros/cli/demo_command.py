@@ -36,7 +36,7 @@ NAMESPACE = "/mrmllm"
 CAMERA = "/camera"
 _START_TIMEOUT_S = 180.0
 _ANSWER_TIMEOUT_S = 120.0
-_PICTURE_TIMEOUT_S = 5.0
+_PICTURE_TIMEOUT_S = 20.0
 
 
 class DemoError(MrmllmError):

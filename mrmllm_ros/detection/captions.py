@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an object is called and which color it has, wherever it is drawn."""
+"""Captions and colors of drawn objects."""
 
 from __future__ import annotations
 

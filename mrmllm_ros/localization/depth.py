@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a depth sensor has measured, seen from the color camera.
+"""Measurements of a depth sensor, seen from the color camera.
 
 Coordinates in images are those of `Detections`: the first pixel reaches from 0 to 1, so its center
 is at 0.5. A camera matrix puts that center at 0 (sensor_msgs/CameraInfo).

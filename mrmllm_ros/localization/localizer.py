@@ -206,7 +206,7 @@ def _weights(region: _Region) -> np.ndarray:
 
 
 def _strips(depths: Depths, region: _Region, image_wh: np.ndarray) -> list[DepthSamples]:
-    """What is left, above, right and below of a box; empty where that is not in the image."""
+    """Samples left, above, right and below of a box; empty where those are not in the image."""
     box, pitch = region.box, region.samples.pitch
     extent = np.tile(box[2:] - box[:2], 2)
     outward = np.array([-1, -1, 1, 1])

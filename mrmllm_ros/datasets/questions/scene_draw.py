@@ -23,7 +23,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     overlap,
 )
 from mrmllm_ros.model import prompt
-from mrmllm_ros.model.configuration_mrmllm import COLORS as COLORS
+from mrmllm_ros.model.configuration_mrmllm import COLORS
 
 # Least differences that count, so that no answer depends on a jittering box: shares of the image
 # (`NEARER` also in meters), ratio of areas.

@@ -25,7 +25,7 @@ from mrmllm_ros.datasets.questions.scene_draw import (
     SceneDraw,
 )
 from mrmllm_ros.datasets.questions.vocabulary import STATES, is_person
-from mrmllm_ros.model.configuration_mrmllm import COLORS as COLORS
+from mrmllm_ros.model.configuration_mrmllm import COLORS
 
 _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
 

@@ -40,12 +40,14 @@ def _which_relation(draw: SceneDraw) -> tuple[str, str, Truth]:
     a, b, words = _related(draw)
     first, second = words if draw.chance() else words[::-1]
     fields = two_fields(draw, a, b, relation=f"{first.removesuffix(' of')} or {second}")
-    told = frozenset(word.removesuffix(" of") for word in words)
+    choices = frozenset(word.removesuffix(" of") for word in words)
     return (
         draw.phrase("which_relation", fields),
         f"{_placed(draw, a, b, words[0])}.",
         Truth(
-            mentions=frozenset([words[0].removesuffix(" of")]), among=told, cited=frozenset([a, b])
+            mentions=frozenset([words[0].removesuffix(" of")]),
+            among=choices,
+            cited=frozenset([a, b]),
         ),
     )
 

@@ -50,6 +50,8 @@ _YES = re.compile(r"\W*(?:yes|yeah|yep|correct|indeed|that is right)\b")
 _NO = re.compile(r"\W*(?:no|nope|not|none|neither|nobody)\b")
 # A verdict at the end, behind what it rests on.
 _VERDICT = re.compile(r"[,;:] (?:so )?(yes|no)\W*$")
+# What comes before "so" is evidence: an answer is judged by its conclusion.
+_EVIDENCE = re.compile(r"^.*, so ", re.DOTALL)
 _SEE = r"(?:see|spot|find|count|notice|have|detect)"
 _NOT_SEEN = re.compile(
     rf"\b(?:do not|don't|did not|didn't|cannot|can't|can not|could not|couldn't) {_SEE}\b"
@@ -83,8 +85,10 @@ def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:
         return False
     if truth.number is not None and number(text) != truth.number:
         return False
-    if truth.mentions is not None and frozenset(mentions(text, truth.among)) != truth.mentions:
-        return False
+    if truth.mentions is not None:
+        named = mentions(_EVIDENCE.sub("", text), truth.among)
+        if frozenset(named) != truth.mentions:
+            return False
     if truth.pairs is not None and _pairs(text, truth.among, cited) != truth.pairs:
         return False
     return not truth.cites_answer or frozenset(cited) == truth.cited

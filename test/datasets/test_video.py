@@ -166,7 +166,9 @@ class TestExamples:
             denied = " ".join(
                 item.answer
                 for item in example.questions
-                if item.truth.polarity is False and item.family not in ("relation", "size")
+                if item.truth.polarity is False
+                and item.family not in ("relation", "size")
+                and not re.search("(closer|farther away), so no", item.answer)
             )
             hidden = [*example.missed, *map(plural, example.missed)]
             assert not [x for x in hidden if re.search(rf"\b{x}\b", denied, re.IGNORECASE)]

@@ -171,26 +171,34 @@ def ranged_yard():
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        ("How far away is the nearest person?", "The nearest person [2] is 4.0 m away."),
-        ("How far is the nearest dog?", "The nearest dog [3] is 2.1 m away."),
+        (
+            "How far away is the nearest person?",
+            "The people are [2] 4.0 m, [4] 6.0 m away, so the nearest is [2], 4.0 m away.",
+        ),
+        ("How far is the nearest dog?", "The dog [3] is 2.1 m away."),
         ("How far away is the nearest object?", "The nearest is [3], the dog, 2.1 m away."),
         ("How far away are the people?", "The people are [2] 4.0 m, [4] 6.0 m away."),
         ("How far is the person?", "The people are [2] 4.0 m, [4] 6.0 m away."),
         (
             "Is the door closer than the dog?",
-            "The door [5] is 8.0 m away and the dog [3] 2.1 m: the door is farther away, so no.",
+            "The door [5] is 8.0 m away and the dog [3] is 2.1 m away: the door is farther away, "
+            "so no.",
         ),
         (
             "Is the dog closer than the person?",
-            "The dog [3] is 2.1 m away and the nearest person [2] 4.0 m: the dog is closer, so "
-            "yes.",
+            "The dog [3] is 2.1 m away and the people are [2] 4.0 m, [4] 6.0 m away: the dog is "
+            "closer, so yes.",
         ),
         (
             "Is the door farther away than the car?",
-            "The door [5] is 8.0 m away and the nearest car [1] 5.0 m: the door is farther away, "
-            "so yes.",
+            "The door [5] is 8.0 m away and the cars are [1] 5.0 m, [6] 9.0 m away: the door is "
+            "farther away, so yes.",
         ),
-        ("Which is closer, the dog or the door?", "The closer is the dog [3], 2.1 m away."),
+        (
+            "Which is closer, the dog or the door?",
+            "The dog [3] is 2.1 m away and the door [5] is 8.0 m away, so the closer is the dog "
+            "[3].",
+        ),
         ("What is nearest to you?", "The nearest is [3], the dog."),
         ("How far away is the dog?", "The dog [3] is 2.1 m away."),
         ("What is farthest?", "The farthest is [6], the car."),
@@ -217,7 +225,8 @@ def test_limits_are_compared_with_the_nearest(ranged_yard, pattern, holds):
         if found := re.fullmatch(pattern, question):
             limit = meters(found[1])
             assert item.truth.polarity == (float(holds) < limit), item
-            assert f"{holds} m away, so {'yes' if item.truth.polarity else 'no'}." in item.answer
+            assert f"{holds} m" in item.answer
+            assert item.answer.endswith(f" away, so {'yes' if item.truth.polarity else 'no'}.")
             verdicts.add(item.truth.polarity)
     assert verdicts == {True, False}
 

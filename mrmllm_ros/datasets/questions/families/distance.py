@@ -28,7 +28,6 @@ from mrmllm_ros.datasets.questions.phrases import (
 )
 from mrmllm_ros.datasets.questions.scene_draw import (
     ABOVE,
-    MOST_COUNTED,
     MOST_PLACES,
     NEARER,
     Form,
@@ -65,13 +64,18 @@ def _distances(draw: SceneDraw) -> tuple[str, str, Truth]:
 
 
 def _distance_to_nearest(draw: SceneDraw) -> tuple[str, str, Truth]:
-    label, ids = draw.singular_group()
+    """The distance of the nearest of a label; of several, all distances come first."""
+    label, ids = draw.pick(draw.groups_of(1, MOST_PLACES))
+    if plural_only(label):
+        raise NothingToAskError
     i = draw.nearest_of(ids)
     question = draw.phrase("distance_to_nearest", fields_of(draw.neutral(label)))
-    if not draw.is_known([i]):
-        return question, *_unknown_distance(draw, [i])
-    answer = f"The nearest {label} {cite([i])} is {_meters(draw, i)} away."
-    return question, answer, _distances_truth(draw, [i])
+    if not draw.is_known(ids):
+        return question, *_unknown_distance(draw, ids)
+    answer = _all_stated(draw, ids)
+    if len(ids) > 1:
+        answer += f", so the nearest is {cite([i])}, {_meters(draw, i)} away"
+    return question, f"{answer}.", replace(_distances_truth(draw, [i]), cited=frozenset(ids))
 
 
 def _distance_to_nearest_object(draw: SceneDraw) -> tuple[str, str, Truth]:
@@ -86,7 +90,7 @@ def _closer(draw: SceneDraw) -> tuple[str, str, Truth]:
     """Whether one thing is closer than another, or the nearest of its name."""
     label, ids = draw.singular_group()
     other, others = draw.singular_group()
-    if label == other:
+    if label == other or max(len(ids), len(others)) > MOST_PLACES:
         raise NothingToAskError
     name = draw.pick(["closer", "farther"])
     question = draw.phrase(name, fields_of(draw.neutral(label), y=draw.neutral(other)))
@@ -97,16 +101,27 @@ def _closer(draw: SceneDraw) -> tuple[str, str, Truth]:
     is_closer = _is_closer(draw, a, b)
     holds = is_closer == (name == "closer")
     verdict = f"the {label} is {'closer' if is_closer else 'farther away'}"
-    answer = f"{_compared(draw, a, b)}: {verdict}, so {'yes' if holds else 'no'}."
-    return question, answer, polar(holds, a, b)
+    if draw.is_known([*ids, *others]):
+        evidence = _both_stated(draw, ids, others)
+        cited = (*ids, *others)
+    else:
+        evidence, cited = _heights_stated(draw, a, b), (a, b)
+    answer = f"{evidence}: {verdict}, so {'yes' if holds else 'no'}."
+    return question, answer, polar(holds, *cited)
 
 
-def _compared(draw: SceneDraw, a: int, b: int) -> str:
-    """`The bus [1] is 6.0 m away and the nearest dog [3] 2.1 m`, or how far down both are."""
+def _both_stated(draw: SceneDraw, ids: Sequence[int], others: Sequence[int]) -> str:
+    """`The bus [1] is 6.0 m away and the dogs are [2] 4.0 m, [3] 2.1 m away`."""
+    second = _all_stated(draw, others)
+    return f"{_all_stated(draw, ids)} and {second[0].lower()}{second[1:]}"
+
+
+def _heights_stated(draw: SceneDraw, a: int, b: int) -> str:
+    """`The bus [1] is 80% down and the nearest dog [3] 40%`.
+
+    Of two things on one floor the one further down in the image is nearer.
+    """
     first, second = (_nearest_named(draw, i) for i in (a, b))
-    if draw.is_known([a, b]):
-        return f"{capital(first)} is {_meters(draw, a)} away and {second} {_meters(draw, b)}"
-    # Of two things on one floor the one further down in the image is nearer.
     down_a, down_b = draw.places[[a - 1, b - 1], 1]
     return f"{capital(first)} is {down_a}% down and {second} {down_b}%"
 
@@ -130,19 +145,22 @@ def _which_closer(draw: SceneDraw) -> tuple[str, str, Truth]:
     word = draw.pick(["closer", "farther"])
     i = a if _is_closer(draw, a, b) == (word == "closer") else b
     question = draw.phrase(f"which_{word}", two_fields(draw, a, b))
-    away = f", {_meters(draw, i)} away" if draw.is_known([i]) else ""
+    cited, evidence = [i], ""
+    if draw.is_known([a, b]):
+        cited, evidence = [a, b], f"{_both_stated(draw, [a], [b])}, so "
+    answer = f"{evidence}the {word} {be(draw, i)} {the(draw, i)}."
     truth = Truth(
         mentions=frozenset([draw.label(i)]),
         among=frozenset([draw.label(a), draw.label(b)]),
-        cited=frozenset([i]),
-        cites_answer=True,
+        cited=frozenset(cited),
+        cites_answer=not evidence,
     )
-    return question, f"The {word} {be(draw, i)} {the(draw, i)}{away}.", truth
+    return question, capital(answer), truth
 
 
 def _existence_within(draw: SceneDraw) -> tuple[str, str, Truth]:
     absent = draw.chance(0.1)
-    label, ids = (draw.absent(), ()) if absent else draw.pick(draw.groups_of(1, MOST_COUNTED))
+    label, ids = (draw.absent(), ()) if absent else draw.pick(draw.groups_of(1, MOST_PLACES))
     holds = draw.unless_missed(label, draw.chance())
     known = bool(ids) and draw.is_known(ids)
     i = min(ids, key=lambda i: draw.meters[i - 1], default=0)
@@ -153,8 +171,8 @@ def _existence_within(draw: SceneDraw) -> tuple[str, str, Truth]:
         return question, f"No, I do not see {one(label)}.", polar(False)
     if not known:
         return question, *_unknown_distance(draw, ids)
-    evidence = f"{capital(_nearest_named(draw, i))} {be(draw, i)} {_meters(draw, i)} away"
-    return question, f"{evidence}, so {'yes' if holds else 'no'}.", polar(holds, i)
+    evidence = _all_stated(draw, ids)
+    return question, f"{evidence}, so {'yes' if holds else 'no'}.", polar(holds, *ids)
 
 
 def _any_within(draw: SceneDraw) -> tuple[str, str, Truth]:

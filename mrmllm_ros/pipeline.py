@@ -23,8 +23,13 @@ from threading import Event, Lock, Thread, current_thread
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
-from mrmllm_ros.answering.answerer import Answer, Answerer, Question, Reading
-from mrmllm_ros.answering.generation import Decoding, Listener
+from mrmllm_ros.answering.answerer import Answerer, EncodedImage, Question
+from mrmllm_ros.answering.generation import (
+    Answer,
+    Decoding,
+    SilentListener,
+    TextListener,
+)
 from mrmllm_ros.compute import Compute, free_memory
 from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detector import Detector, load_detector
@@ -157,7 +162,7 @@ class AnswerStream(Iterator[str], AbstractContextManager["AnswerStream"]):
     Generation ends at its next token once the stream is closed or is not used any more.
     """
 
-    def __init__(self, generate: Callable[[Listener], ImageAnswer]) -> None:
+    def __init__(self, generate: Callable[[TextListener], ImageAnswer]) -> None:
         """Start to generate in a thread.
 
         Args:
@@ -166,7 +171,7 @@ class AnswerStream(Iterator[str], AbstractContextManager["AnswerStream"]):
         self._pieces: SimpleQueue[str | None] = SimpleQueue()
         self._future: Future[ImageAnswer] = Future()
         stopped = Event()
-        listener = Listener(self._pieces.put, stopped.is_set)
+        listener = _QueueListener(self._pieces, stopped)
         # The thread has no reference to the stream: a dropped stream ends it.
         thread = Thread(
             target=_generate,
@@ -226,7 +231,9 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         self._answerer = answerer
         # Readings refer to the models; kept here and not in the detections, so that `close` frees
         # them.
-        self._readings: WeakKeyDictionary[ImageDetections, Reading] = WeakKeyDictionary()
+        self._encoded_images: WeakKeyDictionary[ImageDetections, EncodedImage] = (
+            WeakKeyDictionary()
+        )
         self._streams: WeakSet[AnswerStream] = WeakSet()
         self._lock = Lock()
 
@@ -270,14 +277,14 @@ class Pipeline(AbstractContextManager["Pipeline"]):
             arrays = [to_bgr(image) for image in images]
             perceptions = detector.detect(arrays)
             if self._answerer is None:
-                readings = [
-                    Reading(with_colors(EnrichedDetections.unchanged(perception), array))
+                encoded_images = [
+                    EncodedImage(with_colors(EnrichedDetections.unchanged(perception), array))
                     for array, perception in zip(arrays, perceptions, strict=True)
                 ]
             else:
-                readings = self._answerer.read(arrays, perceptions)
-            results = [ImageDetections(reading.enriched) for reading in readings]
-            self._readings.update(zip(results, readings, strict=True))
+                encoded_images = self._answerer.encode(arrays, perceptions)
+            results = [ImageDetections(encoded.enriched) for encoded in encoded_images]
+            self._encoded_images.update(zip(results, encoded_images, strict=True))
         return results
 
     def ask(
@@ -299,7 +306,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
                 question is not text.
         """
         generate = self._prepare(image, question, max_new_tokens)
-        return generate(Listener(on_text=lambda text: None, should_stop=lambda: False))
+        return generate(SilentListener())
 
     def stream(
         self, image: Any, question: str = "", *, max_new_tokens: int | None = None
@@ -326,7 +333,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
             stream.close()
         with self._lock:
             self._detector = self._answerer = None
-            self._readings.clear()
+            self._encoded_images.clear()
         free_memory()
 
     def __exit__(self, *exception: object) -> None:
@@ -340,7 +347,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
 
     def _prepare(
         self, image: Any, question: str, max_new_tokens: int | None
-    ) -> Callable[[Listener], ImageAnswer]:
+    ) -> Callable[[TextListener], ImageAnswer]:
         """Check the arguments and detect; the function that is returned generates the answer."""
         self._open_detector()
         answerer = self._answerer
@@ -353,14 +360,14 @@ class Pipeline(AbstractContextManager["Pipeline"]):
             _checked(question), Decoding(asked.max_new_tokens, asked.temperature)
         )
         detections = image if isinstance(image, ImageDetections) else self.detect(image)
-        reading = self._readings.get(detections)
-        if reading is None:
+        encoded = self._encoded_images.get(detections)
+        if encoded is None:
             raise PipelineError(
                 "the detections are not of this pipeline; call its detect on the image first"
             )
 
-        def generate(listener: Listener) -> ImageAnswer:
-            answer = answerer.answer(reading, model_question, listener)
+        def generate(listener: TextListener) -> ImageAnswer:
+            answer = answerer.answer(encoded, model_question, listener)
             return ImageAnswer.of(question, answer, detections)
 
         return generate
@@ -408,9 +415,23 @@ def _checked(question: str) -> str:
     return question
 
 
+@dataclass(frozen=True)
+class _QueueListener:
+    """Puts the pieces of an answer into a queue until an event is set."""
+
+    pieces: SimpleQueue[str | None]
+    stopped: Event
+
+    def on_text(self, text: str) -> None:
+        self.pieces.put(text)
+
+    def should_stop(self) -> bool:
+        return self.stopped.is_set()
+
+
 def _generate(
-    generate: Callable[[Listener], ImageAnswer],
-    listener: Listener,
+    generate: Callable[[TextListener], ImageAnswer],
+    listener: TextListener,
     pieces: SimpleQueue[str | None],
     future: Future[ImageAnswer],
 ) -> None:

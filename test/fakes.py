@@ -8,7 +8,7 @@ from threading import Condition
 
 import numpy as np
 
-from mrmllm_ros.answering.answerer import Answer, Answerer, Reading
+from mrmllm_ros.answering.answerer import Answer, Answerer, EncodedImage
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
@@ -61,7 +61,7 @@ def noting_answers(ask, answers):
 
     def ask_and_note(*arguments):
         pending = ask(*arguments)
-        pending.future.add_done_callback(lambda f: f.exception() or answers.put(f.result()))
+        pending.add_done_callback(lambda f: f.exception() or answers.put(f.result()))
         return pending
 
     return ask_and_note
@@ -117,7 +117,7 @@ class FakeAnswerer(Answerer):
     """Changes nothing when it reads; counts from zero, one token after the other, to answer.
 
     Attributes:
-        reading: Gets the brightness of each image when its turn to be read has come.
+        encoded: Gets the brightness of each image when its turn to be read has come.
         read_gate: Each image is a step.
         unreadable: Brightness of images that it raises on.
         read_in: Names of the threads that have had it read.
@@ -135,7 +135,7 @@ class FakeAnswerer(Answerer):
     state = "fake"
 
     def __init__(self):
-        self.reading, self.read_gate, self.unreadable = Inbox(), Gate(), set()
+        self.encoded, self.read_gate, self.unreadable = Inbox(), Gate(), set()
         self.read_in = set()
         self.started, self.gate, self.fails_on = Inbox(), Gate(), set()
         self.asked_about = []
@@ -153,19 +153,19 @@ class FakeAnswerer(Answerer):
             raise self.refusal
         self.labels = labels
 
-    def read(self, images, perceptions):
+    def encode(self, images, perceptions):
         [image], [perception] = images, perceptions
         value = brightness(image)
         self.read_in.add(threading.current_thread().name)
-        self.reading.put(value)
+        self.encoded.put(value)
         self.read_gate.step()
         if value in self.unreadable:
             raise RuntimeError(f"cannot read {value}")
-        return [Reading(EnrichedDetections.unchanged(perception))]
+        return [EncodedImage(EnrichedDetections.unchanged(perception))]
 
-    def answer(self, reading, question, listener):
+    def answer(self, encoded, question, listener):
         self.answered_in.add(threading.current_thread().name)
-        self.asked_about.append(reading)
+        self.asked_about.append(encoded)
         self.started.put(question.text)
         words = []
         for number in range(question.decoding.max_new_tokens):
@@ -178,7 +178,11 @@ class FakeAnswerer(Answerer):
             if listener.should_stop():
                 break
         return Answer(
-            "".join(words).strip(), confidence=0.5, cited=(1,), tokens=len(words), truncated=True
+            "".join(words).strip(),
+            confidence=0.5,
+            cited=(1,),
+            token_ids=tuple(range(len(words))),
+            truncated=True,
         )
 
 
@@ -235,7 +239,7 @@ def make_scene(value=100, **frame):
 def make_enriched(value=100, **frame):
     scene = make_scene(value, **frame)
     return EnrichedScene(
-        scene, Reading(EnrichedDetections.unchanged(scene.perception)), latency_s=0.02
+        scene, EncodedImage(EnrichedDetections.unchanged(scene.perception)), latency_s=0.02
     )
 
 

@@ -16,13 +16,32 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from mrmllm_ros.answering.generation import Listener
+from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 
 LABELS = ("person", "bus", "dog", "traffic light")
 PERCEPTION_WIDTH = 24
-SILENT = Listener(lambda text: None, lambda: False)
+
+
+class Recorder:
+    """Keeps the pieces of a text, and stops it when a function says so."""
+
+    def __init__(self, should_stop=lambda: False):
+        self.pieces = []
+        self.should_stop = should_stop
+
+    def on_text(self, text):
+        self.pieces.append(text)
+
+
+def make_frames(processor, images, perceptions):
+    """A batch of frames with prompts, as the answerer makes it."""
+    attributes = [
+        color_names(image, perception.detections)
+        for image, perception in zip(images, perceptions, strict=True)
+    ]
+    return processor.add_prompts(processor.frames(images, perceptions), perceptions, attributes)
 
 
 def make_perception(count, seed=0, labels=LABELS, width=PERCEPTION_WIDTH):
@@ -99,8 +118,8 @@ def open_up(model):
             head = model.head
             for name, output in head.outputs.items():
                 torch.nn.init.normal_(output.weight, std=0.5 if name == "attribute" else 0.05)
-            if head.read is not None:
-                torch.nn.init.normal_(head.read[1].weight, std=0.1)
+            if head.context is not None:
+                torch.nn.init.normal_(head.context[1].weight, std=0.1)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.02)

@@ -59,7 +59,7 @@ def test_pip_builds_a_wheel_with_the_command_and_without_tests(tmp_path):
     profiles = [Path(n).name for n in names if "/data/share/mrmllm_ros/config/" in n]
     assert sorted(profiles) == ["embedded.yaml", "gpu.yaml"]
     for file in ("instances.json", "questions.jsonl"):
-        assert f"mrmllm_ros/evaluation/labelled/{file}" in names
+        assert f"mrmllm_ros/evaluation/labeled/{file}" in names
     assert not [n for n in names if n.startswith("test")]
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import mrmllm_ros
-from mrmllm_ros.answering.answerer import Answer, PromptTooLongError, Reading
+from mrmllm_ros.answering.answerer import Answer, EncodedImage, PromptTooLongError
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import ImageError
@@ -51,17 +51,17 @@ class FakeAnswerer:
     def __init__(self, words):
         self.words = words
 
-    def read(self, images, perceptions):
-        return [Reading(EnrichedDetections.unchanged(p)) for p in perceptions]
+    def encode(self, images, perceptions):
+        return [EncodedImage(EnrichedDetections.unchanged(p)) for p in perceptions]
 
-    def answer(self, reading, question, listener):
+    def answer(self, encoded, question, listener):
         said = []
         for word in self.words():
             listener.on_text(word)
             said.append(word)
             if listener.should_stop():
                 break
-        return Answer("".join(said), 0.5, (), len(said), False)
+        return Answer("".join(said), 0.5, (), tuple(range(len(said))), False)
 
 
 class FakeDetector:
@@ -135,13 +135,13 @@ def test_a_question_about_an_image_and_about_its_detections_gets_the_same_answer
 
 def test_several_questions_about_one_image_read_the_image_once(model, bus_image, monkeypatch):
     calls = []
-    detect, prefill = model._detector.detect, model._answerer.model.read
+    detect, prefill = model._detector.detect, model._answerer.model.prefill
 
     def counted(name, function):
         return lambda *arguments: (calls.append(name), function(*arguments))[1]
 
     monkeypatch.setattr(model._detector, "detect", counted("detect", detect))
-    monkeypatch.setattr(model._answerer.model, "read", counted("prefill", prefill))
+    monkeypatch.setattr(model._answerer.model, "prefill", counted("prefill", prefill))
     detections = model.detect(bus_image)
     for question in (QUESTION, "Is there a bus?"):
         assert model.ask(detections, question, max_new_tokens=2).text
@@ -342,7 +342,7 @@ def test_settings_are_those_of_a_profile_a_file_and_keywords(tmp_path):
     assert read_settings("", {}) == Settings()
     embedded = read_settings("embedded", {})
     assert embedded.mrmllm.checkpoint == "embedded"
-    assert not embedded.mrmllm.head_reads
+    assert not embedded.mrmllm.head_uses_language_model
     file = tmp_path / "robot.yaml"
     file.write_text("mrmllm_node:\n  ros__parameters:\n    detector: {score_threshold: 0.5}\n")
     keywords = {"detector": {"model": "other.onnx"}, "question": {"max_new_tokens": 9}}

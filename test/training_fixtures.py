@@ -6,7 +6,7 @@ import torch
 from making import detector_stub, open_up, tiny_llama
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
@@ -62,7 +62,7 @@ def make_batches(load_tiny):
         processor = MrMllmProcessor(config, tiny, PromptSettings())
         collate = Collator(processor, tiny.language_model, config.attributes)
         batches = Batches(
-            {"layout": Source(1.0, lambda n: layout_example(n % 20, "train", 3), False)},
+            {"layout": Source(1.0, lambda n: synthetic_example(n % 20, "train", 3), False)},
             collate,
             settings.drop,
             batch_size=settings.batch_size,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every model that answers questions about images offers."""
+"""Interface of models that answer questions about images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from mrmllm_ros.answering.generation import Decoding, Listener
+from mrmllm_ros.answering.generation import Answer, Decoding, TextListener
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.errors import MrmllmError
@@ -18,50 +18,30 @@ from mrmllm_ros.model.prompt import PromptSettings
 
 
 class PromptTooLongError(MrmllmError):
-    """Prompt and answer do not fit into the model's context; the message names the fix."""
+    """Prompt and answer exceed the model's context length."""
 
 
-def require_room(tokens: int, room: int | None, model: str) -> None:
+def check_context_length(tokens: int, context_length: int | None, model: str) -> None:
     """Check that prompt and answer fit into a model's context.
 
     Args:
-        tokens: Those of the prompt, and as many as the answer may have.
-        room: Most tokens that the model can read and write, or None where it does not say.
-        model: Its name.
+        tokens: Number of tokens of the prompt plus the maximum number of generated tokens.
+        context_length: Maximum number of tokens of the model, or None if unknown.
+        model: Name of the model.
 
     Raises:
-        PromptTooLongError: If they do not.
+        PromptTooLongError: If they do not fit.
     """
-    if room is not None and tokens > room:
+    if context_length is not None and tokens > context_length:
         raise PromptTooLongError(
-            f"prompt and answer may take {tokens} tokens and {model} has room for {room}; ask for "
-            "fewer tokens, or lower prompt.token_budget"
+            f"prompt and answer may take {tokens} tokens, but the context of {model} holds "
+            f"{context_length}; ask for fewer tokens, or lower prompt.token_budget"
         )
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the model said.
-
-    Attributes:
-        text: The answer; objects are cited as `[id]`.
-        confidence: Mean probability of its tokens, 0 to 1.
-        cited: Ids of the cited objects, in the order of their first citation; the object at
-            index i of the candidates has id i + 1.
-        tokens: Number of generated tokens.
-        truncated: Whether the text ended at the longest length allowed and not by itself.
-    """
-
-    text: str
-    confidence: float
-    cited: tuple[int, ...]
-    tokens: int
-    truncated: bool
-
-
-@dataclass(frozen=True)
 class Question:
-    """A question as the model gets it.
+    """Input of a model for one answer.
 
     Attributes:
         text: The question; empty asks for a description of the scene.
@@ -73,26 +53,26 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What a model has made of one image: every question about the image starts from here.
+class EncodedImage:
+    """State of a model for one image, from which every question about the image continues.
 
     Attributes:
-        enriched: The objects after fusion.
+        enriched: Objects after fusion.
     """
 
     enriched: EnrichedDetections
 
 
-R = TypeVar("R", bound=Reading)
+E = TypeVar("E", bound=EncodedImage)
 
 
-class Answerer(ABC, Generic[R]):
-    """Reads images and what was perceived in them, and answers questions about them.
+class Answerer(ABC, Generic[E]):
+    """Encodes images with their detections, and answers questions about them.
 
     Attributes:
-        name: The model's name for messages and logs.
-        state: What a user should know of it, such as `untrained`; for the log.
-        labels: What it may call an object instead of what the detector calls it.
+        name: Name of the model, for messages and logs.
+        state: State of the model for the log, such as `untrained`.
+        labels: Labels that the model may assign to objects.
     """
 
     name: str
@@ -100,42 +80,39 @@ class Answerer(ABC, Generic[R]):
     labels: tuple[str, ...] = ()
 
     @abstractmethod
-    def read(self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]) -> list[R]:
-        """Read a batch of images: the part of the work that all questions share.
+    def encode(self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]) -> list[E]:
+        """Encode a batch of images: the work that all questions about an image share.
 
         Args:
             images: (H, W, 3) uint8 arrays in BGR order.
-            perceptions: What the detector found in each.
-
-        Returns:
-            One reading for each image.
+            perceptions: Detections in each image.
         """
 
     @abstractmethod
-    def answer(self, reading: R, question: Question, listener: Listener) -> Answer:
+    def answer(self, encoded: E, question: Question, listener: TextListener) -> Answer:
         """Answer a question about an image; safe to call from several threads at once.
 
         Args:
-            reading: What `read` made of the image; it is left as it is.
+            encoded: Encoded image; not modified.
             question: The question.
-            listener: Follows the answer and may end it.
+            listener: Receives the answer piece by piece and may end it.
 
         Raises:
-            PromptTooLongError: If prompt and answer do not fit into the model's context.
+            PromptTooLongError: If prompt and answer exceed the model's context length.
         """
 
     @abstractmethod
     def configure(self, settings: PromptSettings) -> None:
-        """Take over the limits of the prompt; the model stays as it is."""
+        """Change the limits of the prompt."""
 
     @abstractmethod
     def set_vocabulary(self, labels: Sequence[str]) -> None:
-        """Choose the objects' labels among these from now on.
+        """Set the labels that the model may assign to objects.
 
         Args:
-            labels: At least one text.
+            labels: At least one label.
 
         Raises:
-            FixedVocabularyError: If the model leaves labels as the detector gave them.
-            VocabularyError: If there are no labels, or one is blank.
+            FixedVocabularyError: If the model does not assign labels.
+            VocabularyError: If there are no labels, or a label is blank.
         """

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generation through `transformers` that streams, can be stopped, and rates itself."""
+"""Generate text with `transformers`: streaming, interruptible, with a confidence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import (
@@ -18,18 +18,28 @@ from transformers import (
     TextStreamer,
 )
 
+from mrmllm_ros.model.prompt import cited_ids
 
-@dataclass(frozen=True)
-class Listener:
-    """Who follows a text while it is generated.
 
-    Attributes:
-        on_text: Called with each piece of text as soon as it is complete.
-        should_stop: Asked after every token; true ends the text there.
-    """
+class TextListener(Protocol):
+    """Follows a text while it is generated, in the thread that generates it."""
 
-    on_text: Callable[[str], None]
-    should_stop: Callable[[], bool]
+    def on_text(self, text: str) -> None:
+        """Receive the next piece of text."""
+
+    def should_stop(self) -> bool:
+        """Whether generation should end at this token."""
+
+
+class SilentListener:
+    """Ignores the text and lets it end by itself."""
+
+    def on_text(self, text: str) -> None:
+        """Ignore a piece of text."""
+
+    def should_stop(self) -> bool:
+        """Never end generation."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,8 @@ class Decoding:
     """How tokens are chosen.
 
     Attributes:
-        max_new_tokens: Longest text.
-        temperature: 0 takes the likeliest token each time; above it, tokens are drawn, the more
-            evenly the higher it is.
+        max_new_tokens: Maximum number of generated tokens.
+        temperature: 0 for greedy decoding; above 0, tokens are sampled at this temperature.
     """
 
     max_new_tokens: int
@@ -47,24 +56,32 @@ class Decoding:
 
 
 @dataclass(frozen=True)
-class Generation:
-    """A generated text.
+class Answer:
+    """A generated answer.
 
     Attributes:
-        text: The text without special tokens.
-        confidence: Mean probability of its tokens, 0 to 1; 0 where there are none.
-        token_ids: Its tokens, the one that ended it included.
-        truncated: Whether it ended at `Decoding.max_new_tokens` and not by itself.
+        text: The answer; objects are cited as `[id]`.
+        confidence: Mean probability of its tokens, 0 to 1; 0 without tokens.
+        cited: Ids of the cited objects, in the order of first citation; the object at index i of
+            the candidates has id i + 1.
+        token_ids: Generated tokens, with the end token.
+        truncated: Whether the text ended at `Decoding.max_new_tokens`.
     """
 
     text: str
     confidence: float
+    cited: tuple[int, ...]
     token_ids: tuple[int, ...]
     truncated: bool
 
+    @property
+    def tokens(self) -> int:
+        """Number of generated tokens."""
+        return len(self.token_ids)
+
 
 def end_tokens(model: PreTrainedModel) -> tuple[int, ...]:
-    """Ids of the tokens that end a text; none where a model has no such token."""
+    """Ids of the tokens that end a text; empty if the model has none."""
     ends = model.generation_config.eos_token_id
     if ends is None:
         return ()
@@ -72,63 +89,66 @@ def end_tokens(model: PreTrainedModel) -> tuple[int, ...]:
 
 
 @torch.inference_mode()
-def generate_text(
+def generate_answer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     inputs: Mapping[str, Any],
     decoding: Decoding,
-    listener: Listener,
-) -> Generation:
-    """Continue one prompt.
+    listener: TextListener,
+    citable: int,
+) -> Answer:
+    """Generate the answer to one prompt.
 
     Args:
-        model: Any model that `generate` runs.
+        model: Any model with `generate`.
         tokenizer: Its tokenizer.
-        inputs: What its `generate` takes; `input_ids` is (1, T).
+        inputs: Inputs of `generate`; `input_ids` is (1, T).
         decoding: How tokens are chosen.
-        listener: Who follows.
+        listener: Receives the text piece by piece and may end it.
+        citable: Number of objects in the prompt; citations of other ids are dropped.
 
     Returns:
-        The text so far, however it ended.
+        The answer; if the listener ended it, the text so far.
     """
     distribution = _Distribution()
-    follower = _Follower(distribution, listener.should_stop)
-    # Left out, `top_k` is 50.
-    drawn = {"temperature": decoding.temperature, "top_k": 0}
-    sampling = drawn if decoding.temperature > 0 else {}
+    follower = _Follower(distribution, listener)
+    # The default of `top_k` is 50.
+    sampling = {"temperature": decoding.temperature, "top_k": 0} if decoding.temperature else {}
     output = model.generate(
         **inputs,
         max_new_tokens=decoding.max_new_tokens,
         do_sample=bool(sampling),
         **sampling,
-        streamer=_CallbackStreamer(tokenizer, listener.on_text),
+        streamer=_ListenerStreamer(tokenizer, listener),
         stopping_criteria=StoppingCriteriaList([follower]),
         logits_processor=LogitsProcessorList([distribution]),
     )
     tokens = output[0, inputs["input_ids"].shape[1] :].tolist()
     at_limit = len(tokens) == decoding.max_new_tokens
-    return Generation(
-        text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+    text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    return Answer(
+        text=text,
         confidence=follower.mean_probability(),
+        cited=cited_ids(text, citable),
         token_ids=tuple(tokens),
         truncated=at_limit and tokens[-1] not in end_tokens(model),
     )
 
 
-class _CallbackStreamer(TextStreamer):
-    """Hands each piece of text to a function."""
+class _ListenerStreamer(TextStreamer):
+    """Passes each piece of text to a listener."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, listener: TextListener) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        self._on_text = on_text
+        self._listener = listener
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         if text:
-            self._on_text(text)
+            self._listener.on_text(text)
 
 
 class _Distribution(LogitsProcessor):
-    """Keeps the model's probabilities for the next token."""
+    """Keeps the probabilities of the next token."""
 
     def __init__(self) -> None:
         self.newest: torch.Tensor | None = None
@@ -139,20 +159,20 @@ class _Distribution(LogitsProcessor):
 
 
 class _Follower(StoppingCriteria):
-    """Notes the probability of each token that was chosen, and ends generation when asked to."""
+    """Records the probability of each chosen token and ends generation for the listener."""
 
-    def __init__(self, distribution: _Distribution, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, distribution: _Distribution, listener: TextListener) -> None:
         self._distribution = distribution
-        self._should_stop = should_stop
+        self._listener = listener
         self._probabilities: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         self._probabilities.append(self._distribution.newest[input_ids[0, -1]])
-        stop = self._should_stop()
+        stop = self._listener.should_stop()
         return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
 
     def mean_probability(self) -> float:
-        """Of the tokens so far; 0 where there are none."""
+        """Mean probability of the tokens so far; 0 without tokens."""
         if not self._probabilities:
             return 0.0
         return float(torch.stack(self._probabilities).mean())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MR-MLLM at work: reads frames once, enriches their detections, answers questions about them."""
+"""Answer questions and enrich detections with an `MrMllm`."""
 
 from __future__ import annotations
 
@@ -14,77 +14,82 @@ import numpy as np
 import torch
 from transformers import Cache
 
-from mrmllm_ros.answering.answerer import Answer, Answerer, Question, Reading, require_room
-from mrmllm_ros.answering.generation import Listener, generate_text
-from mrmllm_ros.detection.colors import with_colors
+from mrmllm_ros.answering.answerer import (
+    Answerer,
+    EncodedImage,
+    Question,
+    check_context_length,
+)
+from mrmllm_ros.answering.generation import Answer, TextListener, generate_answer
+from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception, distinct
-from mrmllm_ros.detection.enriched_detections import EnrichedDetections
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections, values_by_name
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
-from mrmllm_ros.model.modeling_mrmllm import FramePass, MrMllm, ObjectStates
+from mrmllm_ros.model.modeling_mrmllm import MrMllm, ObjectStates, PrefillOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
-from mrmllm_ros.model.prompt import PromptSettings, cited_ids
+from mrmllm_ros.model.prompt import PromptSettings
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Prefix:
-    """A frame as the language model has read it.
+class PrefilledFrame:
+    """Key-value cache of one frame.
 
     Attributes:
-        attention_mask: (1, T) int64 over all that has been read.
-        cache: Its keys and values; copied for each question.
-        listed: Number of objects in the prompt, which are those that can be cited.
+        attention_mask: (1, T) int64 over the cached tokens.
+        past_key_values: Keys and values; copied for each question.
+        citable: Number of objects that an answer can cite.
     """
 
     attention_mask: torch.Tensor
-    cache: Cache
-    listed: int
+    past_key_values: Cache
+    citable: int
 
 
-class Once(Generic[T]):
-    """Something that is made when it is first asked for, by one thread."""
+class Lazy(Generic[T]):
+    """Value that is computed on first use, by one thread."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: list[T] = []
+    def __init__(self, compute: Callable[[], T]) -> None:
+        self._compute = compute
+        self._values: list[T] = []
         self._lock = Lock()
 
     def __call__(self) -> T:
-        """What was made."""
+        """Return the value, computing it if necessary."""
         with self._lock:
-            if not self._made:
-                self._made.append(self._make())
-            return self._made[0]
+            if not self._values:
+                self._values.append(self._compute())
+            return self._values[0]
 
 
 @dataclass(frozen=True, eq=False)
-class MrMllmReading(Reading):
-    """A frame, read or about to be.
+class MrMllmEncodedImage(EncodedImage):
+    """Encoded image whose language-model cache is computed for the first question.
 
     Attributes:
-        prefix: What every question goes on from.
+        prefilled: Cache from which every question continues.
     """
 
-    prefix: Once[Prefix]
+    prefilled: Lazy[PrefilledFrame]
 
 
-class MrMllmAnswerer(Answerer[MrMllmReading]):
+class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
     """Runs an `MrMllm` on frames and questions.
 
     Attributes:
         model: The fusion model.
-        processor: Makes its batches of frames and questions.
+        processor: Processor of the model.
     """
 
     def __init__(self, model: MrMllm, backbones: Backbones, settings: PromptSettings) -> None:
-        """Read the preamble.
+        """Prefill the system prompt.
 
         Args:
             model: The fusion model, trained or not.
-            backbones: Those it was made with.
+            backbones: Backbones of the model.
             settings: Limits of the prompt.
         """
         self.model = model
@@ -92,27 +97,28 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
         self.state = "trained" if model.trained_state() else "untrained"
         self._language_model = backbones.language_model
         self.processor = MrMllmProcessor(model.config, backbones, settings)
+        ids = self.processor.chat.system_prompt_ids
         with torch.inference_mode():
-            self._preamble = model.read_preamble(self.processor.chat.preamble_ids)
+            self._system_prompt = model.prefill_system_prompt(ids)
 
     @property
-    def preamble_length(self) -> int:
-        """Number of tokens that come before every frame and are read once."""
-        return len(self._preamble.ids)
+    def system_prompt_length(self) -> int:
+        """Number of tokens of the system prompt, which all frames share."""
+        return len(self._system_prompt.ids)
 
     @classmethod
     def load(
         cls, settings: MrMllmSettings, prompt: PromptSettings, backbones: Backbones
     ) -> MrMllmAnswerer:
-        """Load the checkpoint that the settings name, or do without.
+        """Load the checkpoint that the settings name, or create an untrained model without one.
 
         Raises:
-            CheckpointError: If it cannot be read or is for other backbones.
+            CheckpointError: If the checkpoint cannot be read or is for other backbones.
         """
         if settings.checkpoint:
             model = MrMllm.from_pretrained(settings.source, backbones)
             model.merge_adapters()
-            model.config.head_reads &= settings.head_reads
+            model.config.head_uses_language_model &= settings.head_uses_language_model
         else:
             model = MrMllm(prompt_only(backbones), backbones)
         return cls(model, backbones, prompt)
@@ -123,125 +129,134 @@ class MrMllmAnswerer(Answerer[MrMllmReading]):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """See `Answerer`; none without a perception head that is trained on labels."""
-        return self.processor.vocabulary if self._says_labels else ()
+        """See `Answerer`; empty unless the perception head predicts labels."""
+        return self.processor.vocabulary if self._predicts_labels else ()
 
     @property
-    def _says_labels(self) -> bool:
+    def _predicts_labels(self) -> bool:
         return "label" in self.model.config.perception_outputs
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """See `Answerer.set_vocabulary`."""
-        if not self._says_labels:
+        if not self._predicts_labels:
             raise FixedVocabularyError(
-                "without a perception head that is trained on labels the fusion model leaves them "
-                "as they are; name a checkpoint that has one with the parameter mrmllm.checkpoint"
+                "the fusion model does not predict labels; set the parameter mrmllm.checkpoint to "
+                "a checkpoint whose perception head does"
             )
         self.processor.vocabulary = distinct(labels)
 
     @torch.inference_mode()
-    def read(
+    def encode(
         self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
-    ) -> list[MrMllmReading]:
-        """See `Answerer.read`.
+    ) -> list[MrMllmEncodedImage]:
+        """See `Answerer.encode`.
 
-        The language model reads a frame only for questions, unless the perception head needs what
-        it has read.
+        The prompt is written and the language model runs for the first question, or at once if the
+        perception head needs the language model.
         """
         if not images:
             return []
-        # Seen once: the perception head may look at it, and the language model read it later.
-        frames = Once(lambda: self.model.see(self.processor(images, perceptions)))
-        readings = self._readings(frames, perceptions)
+        colors = [
+            color_attributes(image, perception.candidates)
+            for image, perception in zip(images, perceptions, strict=True)
+        ]
+        # Encoded once: the perception head may use the frames now, the language model later.
+        frames = Lazy(lambda: self.model.encode_images(self.processor.frames(images, perceptions)))
+        stated = [
+            values_by_name(measured[: perception.reported])
+            for measured, perception in zip(colors, perceptions, strict=True)
+        ]
+        prompted = Lazy(lambda: self.processor.add_prompts(frames(), perceptions, stated))
         return [
-            replace(reading, enriched=with_colors(reading.enriched, image))
-            for reading, image in zip(readings, images, strict=True)
+            replace(encoded, enriched=encoded.enriched.with_measured(measured))
+            for encoded, measured in zip(
+                self._encode(frames, prompted, perceptions), colors, strict=True
+            )
         ]
 
     @torch.inference_mode()
-    def read_frames(
+    def encode_batch(
         self, frames: FrameBatch, perceptions: Sequence[Perception]
-    ) -> list[MrMllmReading]:
-        """Read frames that have been made into a batch; see `Answerer.read`.
+    ) -> list[MrMllmEncodedImage]:
+        """Encode the frames of a batch; see `Answerer.encode`.
 
         Args:
-            frames: What `processor` made of B frames.
-            perceptions: What the detector found in each.
+            frames: B frames with prompts.
+            perceptions: Detections in each frame.
         """
-        return self._readings(Once(lambda: frames), perceptions)
+        batch = Lazy(lambda: frames)
+        return self._encode(batch, batch, perceptions)
 
     @torch.inference_mode()
-    def answer(self, reading: MrMllmReading, question: Question, listener: Listener) -> Answer:
+    def answer(
+        self, encoded: MrMllmEncodedImage, question: Question, listener: TextListener
+    ) -> Answer:
         """See `Answerer.answer`.
 
         Raises:
-            PromptTooLongError: If prompt and answer exceed the language model's context.
+            PromptTooLongError: If prompt and answer exceed the language model's context length.
         """
-        prefix = reading.prefix()
+        prefilled = encoded.prefilled()
         ids = self.processor.chat.question_ids(question.text)[None]
-        mask = torch.cat([prefix.attention_mask, torch.ones_like(ids)], 1)
+        mask = torch.cat([prefilled.attention_mask, torch.ones_like(ids)], 1)
         longest = int(mask.sum()) + question.decoding.max_new_tokens
-        require_room(longest, self._language_model.context_length, self.name)
-        # `generate` wants the whole prompt and cuts off what the cache holds; what stands there
-        # for the query tokens, which have no ids, is never looked at.
-        read = ids[:, :1].expand(1, prefix.attention_mask.shape[1])
+        check_context_length(longest, self._language_model.context_length, self.name)
+        # `generate` needs ids for the whole prompt but skips the cached ones, so that any id can
+        # stand for the query tokens, which have none.
+        cached = ids[:, :1].expand(1, prefilled.attention_mask.shape[1])
         inputs = {
-            "input_ids": torch.cat([read, ids], 1),
+            "input_ids": torch.cat([cached, ids], 1),
             "attention_mask": mask,
-            "past_key_values": copy.deepcopy(prefix.cache),
+            "past_key_values": copy.deepcopy(prefilled.past_key_values),
         }
-        generation = generate_text(
+        return generate_answer(
             self.model.language_model,
             self._language_model.tokenizer,
             inputs,
             question.decoding,
             listener,
-        )
-        return Answer(
-            text=generation.text,
-            confidence=generation.confidence,
-            # Only what the model has read can be cited.
-            cited=cited_ids(generation.text, prefix.listed),
-            tokens=len(generation.token_ids),
-            truncated=generation.truncated,
+            prefilled.citable,
         )
 
-    def _readings(
-        self, frames: Once[FrameBatch], perceptions: Sequence[Perception]
-    ) -> list[MrMllmReading]:
+    def _encode(
+        self,
+        frames: Lazy[FrameBatch],
+        prompted: Lazy[FrameBatch],
+        perceptions: Sequence[Perception],
+    ) -> list[MrMllmEncodedImage]:
         @torch.inference_mode()
-        def read_all() -> FramePass:
-            return self.model.read(frames(), self._preamble)
+        def prefill() -> PrefillOutput:
+            return self.model.prefill(prompted(), self._system_prompt)
 
-        def prefix(index: int) -> Prefix:
-            return _prefix(frame_pass(), frames(), index)
+        def select(index: int) -> PrefilledFrame:
+            return _select_frame(output(), prompted(), index)
 
-        frame_pass = Once(read_all)
+        output = Lazy(prefill)
         if self.model.head is None:
             enriched = [EnrichedDetections.unchanged(perception) for perception in perceptions]
+        elif self.model.config.head_needs_language_model:
+            enriched = self._enrich(perceptions, frames(), output().objects)
         else:
-            reads = self.model.config.perceives_by_reading
-            objects = frame_pass().objects if reads else self.model.look(frames())
-            enriched = self._enrich(perceptions, frames(), objects)
+            enriched = self._enrich(perceptions, frames(), self.model.object_tokens(frames()))
         return [
-            MrMllmReading(each, Once(partial(prefix, index)))
+            MrMllmEncodedImage(each, Lazy(partial(select, index)))
             for index, each in enumerate(enriched)
         ]
 
     def _enrich(
         self, perceptions: Sequence[Perception], frames: FrameBatch, objects: ObjectStates
     ) -> list[EnrichedDetections]:
-        output = self.model.perceive(objects, frames.objects)
-        texts = frames.objects.labels.names
+        output = self.model.predict_objects(objects, frames.objects)
+        names = frames.objects.labels.names
         attributes = self.model.config.attributes
         return [
-            enriched_detections(perception, output.of_item(i), texts, attributes)
+            enriched_detections(perception, output.select(i), names, attributes)
             for i, perception in enumerate(perceptions)
         ]
 
 
 def prompt_only(backbones: Backbones) -> MrMllmConfig:
-    """The configuration where nothing is trained: the language model reads the prompt alone."""
+    """Configuration of an untrained model: the language model gets the prompt alone."""
     return MrMllm.configure(
         backbones,
         prefix_tokens=False,
@@ -251,14 +266,14 @@ def prompt_only(backbones: Backbones) -> MrMllmConfig:
     )
 
 
-def _prefix(frame_pass: FramePass, frames: FrameBatch, index: int) -> Prefix:
-    """That of one frame of a batch."""
-    cache = frame_pass.cache
-    if len(frame_pass.attention_mask) > 1:
+def _select_frame(output: PrefillOutput, frames: FrameBatch, index: int) -> PrefilledFrame:
+    """Select one frame of a batch."""
+    cache = output.past_key_values
+    if len(output.attention_mask) > 1:
         cache = copy.deepcopy(cache)
         cache.batch_select_indices([index])
-    return Prefix(
-        attention_mask=frame_pass.attention_mask[index : index + 1],
-        cache=cache,
-        listed=frames.listed[index],
+    return PrefilledFrame(
+        attention_mask=output.attention_mask[index : index + 1],
+        past_key_values=cache,
+        citable=frames.prompts.citable[index],
     )

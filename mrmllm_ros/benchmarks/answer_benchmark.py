@@ -18,7 +18,12 @@ import numpy as np
 import torch
 
 from mrmllm_ros.answering.answerer import Question
-from mrmllm_ros.answering.generation import Decoding, Listener, generate_text
+from mrmllm_ros.answering.generation import (
+    Decoding,
+    SilentListener,
+    TextListener,
+    generate_answer,
+)
 from mrmllm_ros.benchmarks.fusion_benchmark import (
     BenchmarkError,
     Fusion,
@@ -30,8 +35,8 @@ from mrmllm_ros.benchmarks.fusion_benchmark import (
     weights_mib,
 )
 from mrmllm_ros.compute import Compute
+from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.processing_mrmllm import stated_attributes
 from mrmllm_ros.model.prompt import chat, describe_objects
 
 QUESTION = Question("Describe the scene.", Decoding(max_new_tokens=32))
@@ -74,28 +79,32 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
     perception = fusion.perception(objects)
-    stated = stated_attributes(fusion.image, perception.detections)
-    text = describe_objects(perception.detections, settings.prompt, untouched.count_tokens, stated)
+    stated = color_names(fusion.image, perception.detections)
+    listed = describe_objects(
+        perception.detections, settings.prompt, untouched.count_tokens, stated
+    )
     examples = fusion.answerer.model.config.prompt_examples
-    prompt = untouched.tokenize(untouched.render(chat(text, QUESTION.text, examples)))
-    [reading] = fusion.answerer.read([fusion.image], [perception])
+    prompt = untouched.tokenize(untouched.render(chat(listed.text, QUESTION.text, examples)))
+    [encoded] = fusion.answerer.encode([fusion.image], [perception])
 
-    def plain(listener: Listener) -> None:
+    def plain(listener: TextListener) -> None:
         inputs = {"input_ids": prompt[None]}
-        generate_text(untouched.model, untouched.tokenizer, inputs, QUESTION.decoding, listener)
+        generate_answer(
+            untouched.model, untouched.tokenizer, inputs, QUESTION.decoding, listener, objects
+        )
 
-    def warm(listener: Listener) -> None:
-        fusion.answerer.answer(reading, QUESTION, listener)
+    def warm(listener: TextListener) -> None:
+        fusion.answerer.answer(encoded, QUESTION, listener)
 
-    def cold(listener: Listener) -> None:
-        [read] = fusion.answerer.read([fusion.image], [perception])
-        fusion.answerer.answer(read, QUESTION, listener)
+    def cold(listener: TextListener) -> None:
+        [anew] = fusion.answerer.encode([fusion.image], [perception])
+        fusion.answerer.answer(anew, QUESTION, listener)
 
     timings = _in_turns({"plain": plain, "warm": warm, "cold": cold}, options, compute.device)
     return {
         "objects": objects,
         "prompt_tokens": len(prompt),
-        "tokens_read_of_the_frame": reading.prefix().attention_mask.shape[1],
+        "tokens_read_of_the_frame": encoded.prefilled().attention_mask.shape[1],
         "trained": bool(settings.trained.checkpoint),
         **{name: _figures(of_one) for name, of_one in timings.items()},
         "ratio_to_plain": {
@@ -104,13 +113,13 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
         "memory_mib": {
             "plain_weights": weights_mib(untouched.model),
             "our_weights": weights_mib(fusion.answerer.model),
-            "one_frame_read": cache_mib(reading.prefix().cache),
+            "one_frame_read": cache_mib(encoded.prefilled().past_key_values),
         },
     }
 
 
 def _in_turns(
-    kinds: Mapping[str, Callable[[Listener], None]], options: Options, device: torch.device
+    kinds: Mapping[str, Callable[[TextListener], None]], options: Options, device: torch.device
 ) -> dict[str, list[Timing]]:
     timings: dict[str, list[Timing]] = {name: [] for name in kinds}
     for step in range(options.rounds + 1):
@@ -123,20 +132,28 @@ def _in_turns(
     return timings
 
 
-def _time(answer: Callable[[Listener], None], device: torch.device) -> Timing:
-    arrivals: list[float] = []
-
-    def on_token() -> bool:
-        wait_for(device)
-        arrivals.append(time.perf_counter())
-        return False
-
+def _time(answer: Callable[[TextListener], None], device: torch.device) -> Timing:
+    stopwatch = _Stopwatch(device)
     wait_for(device)
     started = time.perf_counter()
-    answer(Listener(lambda text: None, on_token))
+    answer(stopwatch)
+    arrivals = stopwatch.arrivals
     if len(arrivals) < 3:
         raise BenchmarkError(f"an answer of {len(arrivals)} tokens is too short to measure")
     return Timing(arrivals[0] - started, arrivals[-1] - started, len(arrivals))
+
+
+class _Stopwatch(SilentListener):
+    """Records when each token arrives."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.arrivals: list[float] = []
+        self._device = device
+
+    def should_stop(self) -> bool:
+        wait_for(self._device)
+        self.arrivals.append(time.perf_counter())
+        return False
 
 
 def _figures(timings: list[Timing]) -> dict[str, object]:

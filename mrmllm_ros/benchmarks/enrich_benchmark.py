@@ -2,7 +2,7 @@
 """What the fusion pass costs by number of objects, against plain passes of the language model.
 
 The fusion pass is all that happens to a frame after detection: visual encoder, query fusion,
-language model over the frame's tokens (after a preamble that has been read once), perception head.
+language model over the frame's tokens (after a cached system prompt), perception head.
 It is compared, in turns, with one plain forward pass of the language model over as many tokens as
 the fusion pass reads.
 """
@@ -36,10 +36,11 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
     """
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
-    if not fusion.answerer.model.config.perceives_by_reading:
+    if not fusion.answerer.model.config.head_needs_language_model:
         raise BenchmarkError(
-            "no perception head needs the language model, which so reads frames for questions "
-            "only; set mrmllm.head_reads to true, or measure random weights with --checkpoint ''"
+            "the perception head does not use the language model, which therefore processes "
+            "frames only for questions; set mrmllm.head_uses_language_model to true, or measure "
+            "random weights with --checkpoint ''"
         )
     figures = {}
     for count in counts:
@@ -50,13 +51,13 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
 
 def _measure(fusion: Fusion, count: int, rounds: int) -> dict[str, object]:
     perception = fusion.perception(count)
-    [reading] = fusion.answerer.read([fusion.image], [perception])
-    tokens = reading.prefix().attention_mask.shape[1] - fusion.answerer.preamble_length
+    [encoded] = fusion.answerer.encode([fusion.image], [perception])
+    tokens = encoded.prefilled().attention_mask.shape[1] - fusion.answerer.system_prompt_length
     language_model = fusion.answerer.model.language_model
     ids = torch.ones((1, tokens), dtype=torch.int64, device=language_model.device)
 
     def enrich() -> None:
-        fusion.answerer.read([fusion.image], [perception])
+        fusion.answerer.encode([fusion.image], [perception])
 
     @torch.inference_mode()
     def plain() -> None:

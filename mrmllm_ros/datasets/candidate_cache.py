@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from mrmllm_ros.datasets.example import Example
+from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detector import Detector
-from mrmllm_ros.model.processing_mrmllm import stated_attributes
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def _perceive(
     return [
         Example(
             perception=perception,
-            attributes=stated_attributes(image, perception.candidates),
+            attributes=color_names(image, perception.candidates),
             questions=(),
             visual=tokens,
         )

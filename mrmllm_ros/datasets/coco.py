@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples from images whose objects were labelled by hand: annotations in COCO's format.
+"""Examples from images whose objects were labeled by hand: annotations in COCO's format.
 
 https://cocodataset.org/#format-data, "object detection"; masks are not used.
 """
@@ -26,7 +26,7 @@ from mrmllm_ros.datasets.data_errors import (
 )
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import match_targets, unreported
-from mrmllm_ros.datasets.views import Shot, View, generator
+from mrmllm_ros.datasets.views import CorruptedImage, View, generator
 from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
@@ -44,8 +44,8 @@ class CocoImage:
     Attributes:
         name: As the annotations have it.
         path: The image file.
-        truth: The labelled objects.
-        crowds: Regions with any number of objects that are not labelled one by one.
+        truth: The labeled objects.
+        crowds: Regions with any number of objects that are not labeled one by one.
         unsure: Labels of objects whose box cannot be used: there may be more of these.
     """
 
@@ -58,7 +58,7 @@ class CocoImage:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CocoDataset:
-    """Labelled images.
+    """Labeled images.
 
     Attributes:
         file: The annotations file.
@@ -81,7 +81,7 @@ def coco_examples(
     damaged_share: float = 0.5,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Example]:
-    """Make examples of labelled images.
+    """Make examples of labeled images.
 
     Each is of a part of an image, perhaps mirrored and damaged, without questions. The candidates
     are what the detector finds there, the targets are the labels. The same arguments give the same
@@ -89,7 +89,7 @@ def coco_examples(
     skipped; the examples of the others do not depend on it.
 
     Args:
-        dataset: The labelled images.
+        dataset: The labeled images.
         detector: Finds the candidates.
         encoder: Gives the tokens `V_m`, unless it is None.
         views: How many examples are made of each image.
@@ -104,9 +104,11 @@ def coco_examples(
         DataError: If more than half of the images are skipped.
     """
     skipped = Skipped(f"images of {dataset.file}", progress)
-    for shots in batches(_shots(dataset, views, seed, damaged_share, skipped)):
-        found = perceive([item.shot.damaged for item in shots], detector, encoder)
-        for item, perceived in zip(shots, found, strict=True):
+    for corrupted_images in batches(_shots(dataset, views, seed, damaged_share, skipped)):
+        found = perceive(
+            [item.corrupted_image.damaged for item in corrupted_images], detector, encoder
+        )
+        for item, perceived in zip(corrupted_images, found, strict=True):
             yield _example(item, perceived, frozenset(dataset.labels), detector.labels)
 
 
@@ -326,7 +328,7 @@ def _areas(xyxy: np.ndarray) -> np.ndarray:
 class _LabelledShot:
     """A view of an image and what is known of it."""
 
-    shot: Shot
+    corrupted_image: CorruptedImage
     truth: Detections
     partial: Detections
     crowds: Detections
@@ -348,9 +350,9 @@ def _shots(
             view = View.draw(image.shape, rng)
             truth, partial = _within(item.truth, view)
             crowds, rests = _within(item.crowds, view)
-            shot = Shot.of(view.image(image), damaged_share, rng)
+            corrupted_image = CorruptedImage.of(view.image(image), damaged_share, rng)
             yield _LabelledShot(
-                shot=shot,
+                corrupted_image=corrupted_image,
                 truth=truth,
                 partial=partial,
                 crowds=_joined(crowds, rests),
@@ -406,14 +408,14 @@ def _example(
     targets = match_targets(
         candidates,
         item.truth,
-        measure_colors(item.shot.clean, item.truth),
+        measure_colors(item.corrupted_image.clean, item.truth),
         doubtful=item.partial,
         regions=item.crowds,
-        # Not all of these names are labelled: that none is there is not known.
+        # Not all of these names are labeled: that none is there is not known.
         unjudged=np.array(
             [label not in labels or label in item.unsure for label in candidates.labels], bool
         ),
-        novelty=item.shot.novelty,
+        novelty=item.corrupted_image.novelty,
     )
     missed = unreported(item.truth, perceived.perception.detections)
     # What is there in part, in any number or somewhere, and what nobody looked for.

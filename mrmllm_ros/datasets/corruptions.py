@@ -13,18 +13,18 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-Damage = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 STRENGTHS = (1, 2, 3)
 
 
-def damage(image: np.ndarray, kind: str, strength: int, rng: np.random.Generator) -> np.ndarray:
+def corrupt(image: np.ndarray, kind: str, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Damage an image.
 
     Args:
         image: (H, W, 3) uint8 in BGR order; it stays as it is.
-        kind: One of `DAMAGES`.
-        strength: 1 mild, 2 clear, 3 severe; even then something can be seen.
+        kind: One of `CORRUPTIONS`.
+        severity: 1 mild, 2 clear, 3 severe; even then something can be seen.
         rng: What is random about the damage; the same state gives the same image.
 
     Returns:
@@ -33,17 +33,17 @@ def damage(image: np.ndarray, kind: str, strength: int, rng: np.random.Generator
     Raises:
         ValueError: If there is no such kind or strength.
     """
-    if kind not in DAMAGES:
-        raise ValueError(f"there is no damage {kind!r}; known: {', '.join(DAMAGES)}")
-    if strength not in STRENGTHS:
-        raise ValueError(f"a damage has a strength of 1, 2 or 3, not {strength}")
-    return DAMAGES[kind](image, strength, rng)
+    if kind not in CORRUPTIONS:
+        raise ValueError(f"there is no damage {kind!r}; known: {', '.join(CORRUPTIONS)}")
+    if severity not in STRENGTHS:
+        raise ValueError(f"a damage has a strength of 1, 2 or 3, not {severity}")
+    return CORRUPTIONS[kind](image, severity, rng)
 
 
-def _blur(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+def _blur(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """A moving camera or one out of focus, in proportion to the image."""
     shortest = min(image.shape[:2])
-    extent = shortest * _choose(strength, 0.012, 0.025, 0.05)  # pixels
+    extent = shortest * _choose(severity, 0.012, 0.025, 0.05)  # pixels
     kernel = _streak(extent * 1.5, rng) if rng.random() < 0.5 else _disc(extent / 2)
     return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
 
@@ -68,51 +68,51 @@ def _disc(radius: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def _noise(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
-    deviation = _choose(strength, 12, 25, 45)
+def _noise(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    deviation = _choose(severity, 12, 25, 45)
     return _bytes(image + _normal(image.shape, rng) * deviation)
 
 
-def _dark(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+def _dark(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Too little light: dim, with more contrast lost in the shadows, and noisy."""
-    gain = _choose(strength, 0.5, 0.3, 0.15) * rng.uniform(0.85, 1.15)
-    gamma = _choose(strength, 1.2, 1.3, 1.4)
+    gain = _choose(severity, 0.5, 0.3, 0.15) * rng.uniform(0.85, 1.15)
+    gamma = _choose(severity, 1.2, 1.3, 1.4)
     dim = (np.arange(256, dtype=np.float32) / 255) ** gamma * 255 * gain
-    return _bytes(dim[image] + _normal(image.shape, rng) * _choose(strength, 2, 3, 4))
+    return _bytes(dim[image] + _normal(image.shape, rng) * _choose(severity, 2, 3, 4))
 
 
-def _glare(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+def _glare(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """A lamp or the sun in view: a bright spot, and a veil over all of it."""
     height, width = image.shape[:2]
-    radius = max(height, width) * _choose(strength, 0.25, 0.38, 0.5)
+    radius = max(height, width) * _choose(severity, 0.25, 0.38, 0.5)
     y, x = np.ogrid[:height, :width]
     spot_y, spot_x = rng.uniform(0.1, 0.6) * height, rng.uniform(0.1, 0.9) * width
     distance = np.hypot(y - spot_y, x - spot_x) / radius
-    light = np.exp(-(distance**2)) + _choose(strength, 0.05, 0.12, 0.2)
-    veil = light[..., None].clip(0, 1).astype(np.float32) * _choose(strength, 0.75, 0.85, 0.95)
+    light = np.exp(-(distance**2)) + _choose(severity, 0.05, 0.12, 0.2)
+    veil = light[..., None].clip(0, 1).astype(np.float32) * _choose(severity, 0.75, 0.85, 0.95)
     tint = np.array([rng.uniform(205, 255), 245, 255], np.float32)
     return _bytes(image * (1 - veil) + tint * veil)
 
 
-def _fog(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+def _fog(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Thicker towards the top, where a scene is mostly further away, and in clouds."""
     height, width = image.shape[:2]
     depth = np.linspace(1.25, 0.75, height, dtype=np.float32)[:, None]
     coarse = rng.uniform(0.8, 1.2, (4, 5)).astype(np.float32)
     clouds = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    share = (_choose(strength, 0.4, 0.58, 0.72) * depth * clouds).clip(0, 0.93)[..., None]
+    share = (_choose(severity, 0.4, 0.58, 0.72) * depth * clouds).clip(0, 0.93)[..., None]
     return _bytes(image * (1 - share) + rng.uniform(185, 225) * share)
 
 
-def _jpeg(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
-    quality = _choose(strength, 22, 11, 5) + int(rng.integers(-1, 2))
+def _jpeg(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    quality = _choose(severity, 22, 11, 5) + int(rng.integers(-1, 2))
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
 
 
-def _occlusion(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+def _occlusion(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Things in front of the camera, until they cover 10, 20 or 35 % of the image."""
-    wanted = _choose(strength, 0.10, 0.20, 0.35)
+    wanted = _choose(severity, 0.10, 0.20, 0.35)
     covered = np.zeros(image.shape[:2], np.uint8)
     result = image.copy()
     # Each covers a part of what is still wanted, so that their sum comes close from below.
@@ -152,17 +152,17 @@ def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.repeat(_bytes(shade + grain)[..., None], 3, axis=2)
 
 
-def _scaling(image: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+def _scaling(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """As from a camera of fewer pixels, or an object further away."""
     height, width = image.shape[:2]
-    factor = _choose(strength, 0.4, 0.22, 0.12) * rng.uniform(0.9, 1.1)
+    factor = _choose(severity, 0.4, 0.22, 0.12) * rng.uniform(0.9, 1.1)
     small = (max(1, round(width * factor)), max(1, round(height * factor)))
     reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return cv2.resize(reduced, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _choose(strength: int, *values: float) -> float:
-    return values[strength - 1]
+def _choose(severity: int, *values: float) -> float:
+    return values[severity - 1]
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -173,7 +173,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
-DAMAGES: MappingProxyType[str, Damage] = MappingProxyType(
+CORRUPTIONS: MappingProxyType[str, Corruption] = MappingProxyType(
     {
         "blur": _blur,
         "noise": _noise,

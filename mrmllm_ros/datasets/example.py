@@ -103,8 +103,8 @@ class Example:
 
     Attributes:
         perception: The K candidates, ranked, with their features where there is an image.
-        attributes: Of each candidate, the values that the prompt states, by name, such as
-            `{"color": "red", "distance": "2.1 m"}`.
+        attributes: Attributes of each candidate that the prompt states, by name, such as
+            `{"color": "red"}`; distances stand in `perception`.
         questions: Questions about the reported objects; may be empty.
         targets: What the perception head should say, or None where that is unknown.
         visual: (N_m, d_m) tokens `V_m` of the image, or None where there is no image.

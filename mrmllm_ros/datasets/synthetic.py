@@ -2,7 +2,7 @@
 """Made-up scenes without images: boxes as a detector gives them, right and wrong, and questions.
 
 They teach a language model to read the list of objects, to count, compare and cite, on many more
-nouns than any set of labelled images has. The detector's mistakes are ours to set, so that the
+nouns than any set of labeled images has. The detector's mistakes are ours to set, so that the
 truth about each candidate is known.
 """
 
@@ -38,7 +38,7 @@ MOST_CANDIDATES = 24
 MOST_OBJECTS = 14
 
 # Shares of objects that the detector gets wrong, and of scenes that are special.
-MISSED, DOUBLED, MISLABELLED = 0.08, 0.06, 0.05
+MISSED, DOUBLED, MISLABELED = 0.08, 0.06, 0.05
 EMPTY, RANDOM_NAMES = 0.04, 0.25
 # Of random names, those that no dictionary has: they can only be read off the list.
 COINED = 0.4
@@ -107,7 +107,7 @@ class _Stage:
         return nouns[int(np.searchsorted(weights, self.rng.random() * weights[-1], "right"))]
 
 
-def layout_example(seed: int, split: Split, questions: int) -> Example:
+def synthetic_example(seed: int, split: Split, questions: int) -> Example:
     """Make up a scene; the same for the same arguments.
 
     Args:
@@ -121,10 +121,10 @@ def layout_example(seed: int, split: Split, questions: int) -> Example:
     rng = np.random.default_rng([seed, ("train", "evaluation").index(split)])
     stage = _stage(rng, split)
     candidates = _ranked(_candidates(stage, _things(stage)), stage.resolution_wh)
-    detections = _detections(candidates, stage.resolution_wh)
+    attributes, meters = _measured(stage, candidates)
+    detections = _detections(candidates, stage.resolution_wh, meters)
     perception = Perception.ranked(detections, THRESHOLD)
-    attributes = _attributes(stage, candidates)
-    scene = _listed(perception, attributes)
+    scene = Scene.of(perception.detections, attributes)
     return Example(
         perception=perception,
         attributes=attributes,
@@ -269,7 +269,7 @@ def _found(stage: _Stage, thing: _Thing, names: set[str]) -> list[_Candidate]:
             return []
         score = float(stage.rng.uniform(0.06, 0.28))
     label = thing.label
-    if stage.chance(MISLABELLED):
+    if stage.chance(MISLABELED):
         label = _taken_for(stage, thing.label, names)
         score *= float(stage.rng.uniform(0.55, 1))
     best = _Candidate(
@@ -313,49 +313,48 @@ def _ranked(candidates: list[_Candidate], resolution_wh: tuple[int, int]) -> lis
     return [candidates[i] for i in rank(_detections(candidates, resolution_wh), THRESHOLD)]
 
 
-def _detections(candidates: list[_Candidate], resolution_wh: tuple[int, int]) -> Detections:
+def _detections(
+    candidates: list[_Candidate],
+    resolution_wh: tuple[int, int],
+    meters: np.ndarray | None = None,
+) -> Detections:
     return Detections(
         xyxy=np.array([c.xyxy for c in candidates], np.float32).reshape(-1, 4),
         scores=np.array([c.score for c in candidates], np.float32),
         labels=tuple(c.label for c in candidates),
         resolution_wh=resolution_wh,
+        distances_m=meters,
     )
 
 
-def _attributes(stage: _Stage, candidates: list[_Candidate]) -> tuple[Mapping[str, str], ...]:
-    """What the prompt states of each candidate; one detector knows more than another."""
+def _measured(
+    stage: _Stage, candidates: list[_Candidate]
+) -> tuple[tuple[Mapping[str, str], ...], np.ndarray]:
+    """Attributes and distances of each candidate; detectors differ in what they measure."""
     names = {
         "color": stage.chance(WITH_COLORS),
         "state": stage.chance(WITH_STATES),
-        "distance": stage.chance(WITH_DISTANCES),
     }
+    with_distances = stage.chance(WITH_DISTANCES)
     known = [name for name, stated in names.items() if stated]
     ranged = 1 - WITHOUT_DISTANCE * stage.chance(SOME_WITHOUT)
-    return tuple(
-        {name: value for name in known if (value := values[name])}
-        for values in (_perceived(stage, candidate, ranged) for candidate in candidates)
-    )
+    values, meters = [], []
+    for candidate in candidates:
+        values.append(_perceived(stage, candidate))
+        is_known = stage.chance(ranged) and with_distances
+        meters.append(candidate.seen.distance if is_known else np.nan)
+    attributes = ({n: value for n in known if (value := of_object[n])} for of_object in values)
+    return tuple(attributes), np.array(meters, np.float32)
 
 
-def _perceived(stage: _Stage, candidate: _Candidate, ranged: float) -> dict[str, str]:
-    """What is seen of a thing; its distance as often as `ranged`."""
+def _perceived(stage: _Stage, candidate: _Candidate) -> dict[str, str]:
+    """Attributes as the detector perceives them."""
     thing = candidate.seen
     color = _color(stage) if stage.chance(COLOR_WRONG) else thing.color
     return {
         "color": color if thing.color and stage.chance(COLOR_SEEN) else "",
         "state": thing.state if candidate.label == thing.label else "",
-        "distance": f"{thing.distance:.1f} m" if stage.chance(ranged) else "",
     }
-
-
-def _listed(perception: Perception, attributes: tuple[Mapping[str, str], ...]) -> Scene:
-    """The reported objects, as the prompt lists them."""
-    detections = perception.detections
-    return Scene(
-        labels=detections.labels,
-        boxes=detections.xyxy / np.tile(detections.resolution_wh, 2),
-        attributes=attributes[: len(detections)],
-    )
 
 
 def _targets(candidates: list[_Candidate]) -> Targets:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples from real videos that nobody has labelled.
+"""Examples from real videos that nobody has labeled.
 
 What the detector finds in a clean image is taken for the truth, as surely as the detector itself
 is of it: where nothing is damaged there is nothing to learn but to believe it. The model is given
@@ -25,7 +25,7 @@ from mrmllm_ros.datasets.targets import (
     unreported,
     unsure_labels,
 )
-from mrmllm_ros.datasets.views import Shot, View, generator
+from mrmllm_ros.datasets.views import CorruptedImage, View, generator
 from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.detection.images import ImageError, read_image
@@ -112,11 +112,13 @@ def frame_examples(
         ImageError: If a source cannot be read.
         DataError: If one has no frames in its range, or more than half of its images are skipped.
     """
-    for shots in batches(_shots(sources, views, seed, progress)):
-        clean = detector.detect([shot.clean for shot in shots])
-        damaged = perceive([shot.damaged for shot in shots], detector, encoder)
-        for shot, sure, perceived in zip(shots, clean, damaged, strict=True):
-            yield _example(shot, sure, perceived)
+    for corrupted_images in batches(_shots(sources, views, seed, progress)):
+        clean = detector.detect([corrupted_image.clean for corrupted_image in corrupted_images])
+        damaged = perceive(
+            [corrupted_image.damaged for corrupted_image in corrupted_images], detector, encoder
+        )
+        for corrupted_image, sure, perceived in zip(corrupted_images, clean, damaged, strict=True):
+            yield _example(corrupted_image, sure, perceived)
 
 
 def _shots(
@@ -124,7 +126,7 @@ def _shots(
     views: int,
     seed: int,
     progress: Callable[[str], None] | None,
-) -> Iterator[Shot]:
+) -> Iterator[CorruptedImage]:
     for source in sources:
         skipped, count = Skipped(f"images of {source.path}", progress), 0
         for index, frame in source.read(skipped):
@@ -132,21 +134,21 @@ def _shots(
             for number in range(views):
                 rng = generator(seed, source.name, index, number)
                 clean = View.draw(frame.shape, rng).image(frame)
-                yield Shot.of(clean, _DAMAGED_SHARE, rng)
+                yield CorruptedImage.of(clean, _DAMAGED_SHARE, rng)
         skipped.close(count + skipped.count)
         if not count:
             last = "the end" if source.last is None else source.last
             raise DataError(f"{source.path} has no frames from {source.first} to {last}")
 
 
-def _example(shot: Shot, clean: Perception, damaged: Example) -> Example:
+def _example(corrupted_image: CorruptedImage, clean: Perception, damaged: Example) -> Example:
     truth = pseudo_labels(clean)
     targets = match_targets(
         damaged.perception.candidates,
         truth,
-        measure_colors(shot.clean, truth),
+        measure_colors(corrupted_image.clean, truth),
         unsure=unsure_labels(clean),
-        novelty=shot.novelty,
+        novelty=corrupted_image.novelty,
         # A few videos show few kinds of things, and everything would be called by their names.
         relabel=False,
     )

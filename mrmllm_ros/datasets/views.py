@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mrmllm_ros.datasets.corruptions import DAMAGES, STRENGTHS, damage
+from mrmllm_ros.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 
 _LEAST_CROP = 0.5
 _MOST_WIDTH = 640  # pixels
@@ -90,21 +90,23 @@ class View:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Shot:
+class CorruptedImage:
     """One view of an image, without and with damage.
 
     Attributes:
         clean: (h, w, 3) uint8 in BGR order.
         damaged: The same with damage, or `clean` itself.
-        strength: Of the damage, 1 to 3; 0 where there is none.
+        severity: Of the damage, 1 to 3; 0 where there is none.
     """
 
     clean: np.ndarray
     damaged: np.ndarray
-    strength: int
+    severity: int
 
     @classmethod
-    def of(cls, clean: np.ndarray, damaged_share: float, rng: np.random.Generator) -> Shot:
+    def of(
+        cls, clean: np.ndarray, damaged_share: float, rng: np.random.Generator
+    ) -> CorruptedImage:
         """Damage a view or leave it as it is.
 
         Args:
@@ -113,15 +115,15 @@ class Shot:
             rng: Chooses kind, strength and the damage itself.
         """
         if rng.random() >= damaged_share:
-            return cls(clean=clean, damaged=clean, strength=0)
-        kind, strength = str(rng.choice(list(DAMAGES))), int(rng.choice(STRENGTHS))
-        damaged = damage(clean, kind, strength, rng)
-        return cls(clean=clean, damaged=damaged, strength=strength)
+            return cls(clean=clean, damaged=clean, severity=0)
+        kind, severity = str(rng.choice(list(CORRUPTIONS))), int(rng.choice(STRENGTHS))
+        damaged = corrupt(clean, kind, severity, rng)
+        return cls(clean=clean, damaged=damaged, severity=severity)
 
     @property
     def novelty(self) -> float:
         """How unfamiliar what it shows is, 0 to 1."""
-        return self.strength / max(STRENGTHS)
+        return self.severity / max(STRENGTHS)
 
 
 def generator(seed: int, name: str, *numbers: int) -> np.random.Generator:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from mrmllm_ros.detection.detections import Detections
-from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
+from mrmllm_ros.detection.enriched_detections import (
+    Attribute,
+    EnrichedDetections,
+    values_by_name,
+)
 
 # The color terms that most languages have words for (Berlin and Kay, 1969).
 COLORS = (
@@ -89,6 +93,11 @@ def color_attributes(
         (Attribute("color", name, share),) if name else ()
         for name, share in _measure(image_bgr, detections, COLORS)
     )
+
+
+def color_names(image_bgr: np.ndarray, detections: Detections) -> tuple[Mapping[str, str], ...]:
+    """The color of each object by the name `color`; empty where `measure_colors` names none."""
+    return values_by_name(color_attributes(image_bgr, detections))
 
 
 def with_colors(enriched: EnrichedDetections, image_bgr: np.ndarray) -> EnrichedDetections:

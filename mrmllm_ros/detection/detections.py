@@ -12,7 +12,7 @@ from mrmllm_ros.detection.masks import Mask
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Labelled, scored boxes in one image, checked on construction.
+    """Labeled, scored boxes in one image, checked on construction.
 
     Coordinates are pixels with the origin at the image's top left corner, x to the right and y
     downwards. The object at index i is cited as i + 1.

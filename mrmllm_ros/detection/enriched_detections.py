@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,13 @@ class Attribute:
     name: str
     value: str
     score: float
+
+
+def values_by_name(
+    attributes: Sequence[Sequence[Attribute]],
+) -> tuple[Mapping[str, str], ...]:
+    """Values of the attributes of each object, by name."""
+    return tuple({a.name: a.value for a in of_object} for of_object in attributes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import transformers
 from torchvision.ops import batched_nms
 from transformers import (
     MODEL_FOR_OBJECT_DETECTION_MAPPING,
@@ -39,7 +37,13 @@ from mrmllm_ros.detection.detector import (
 )
 from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import ShapeMismatchError, load_weights, resolve, revision
+from mrmllm_ros.weights.pretrained import (
+    ShapeMismatchError,
+    load_weights,
+    loading,
+    resolve,
+    revision,
+)
 
 PHRASE_MODELS = ("grounding-dino", "mm-grounding-dino")
 QUERY_MODELS = ("owlvit", "owlv2")
@@ -84,27 +88,20 @@ class TransformersDetector(Detector):
                 "a folder or a model of the Hugging Face hub, or set the parameter "
                 "detector.backend to ultralytics"
             )
-        source = resolve(settings.model, "detector", "detector.model", DetectorError)
+        named = ("detector", settings.model, "detector.model", DetectorError)
+        source = resolve(*named)
         self.name = Path(source).name
         self.labels = ()
         self._compute = compute
-        if not sys.stderr.isatty():
-            transformers.utils.logging.disable_progress_bar()
         try:
-            self._load(source)
-            self.configure(settings)
-            if self._tokenizer is not None:
-                self.set_vocabulary(settings.initial_labels)
-            [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
+            with loading(*named):
+                self._load(source)
+                self.configure(settings)
+                if self._tokenizer is not None:
+                    self.set_vocabulary(settings.initial_labels)
+                [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
         except VocabularyError as error:
             raise DetectorError(f"detector.vocabulary: {error}") from error
-        except Exception as error:
-            # A missing, a damaged and a foreign model each fail in their own way.
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise DetectorError(
-                f"the detector {settings.model!r} cannot be loaded: {reason}. Name another with "
-                "the parameter detector.model"
-            ) from error
         self.feature_width = 0 if warm_up.features is None else warm_up.features.shape[1]
 
     def configure(self, settings: DetectorSettings) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, Protocol, TypeVar
 
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
 from mrmllm_ros.detection.images import ImageError
@@ -15,16 +15,16 @@ from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
 from mrmllm_ros.engine.metrics import (
     CameraStatistics,
+    Counter,
     EngineStatistics,
     QuestionStatistics,
-    Tally,
 )
 from mrmllm_ros.engine.models import Models, Settings
-from mrmllm_ros.engine.perception_worker import PerceptionHandlers, PerceptionWorker
+from mrmllm_ros.engine.perception_worker import PerceptionWorker
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_request import Query
-from mrmllm_ros.engine.question_worker import PendingAnswer, QuestionWorker, SceneAnswer
-from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory, see_the_driver
+from mrmllm_ros.engine.question_request import QuestionRequest
+from mrmllm_ros.engine.question_worker import AnswerFuture, QuestionWorker, SceneAnswer
+from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
 from mrmllm_ros.engine.text_check import check_labels
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.localization.distances import Distances
@@ -32,26 +32,30 @@ from mrmllm_ros.localization.distances import Distances
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Handlers(Generic[T]):
-    """What the engine calls, each in one of its own threads.
+class EngineListener(Protocol[T]):
+    """Converts the engine's images and receives its results, in the engine's threads."""
 
-    Attributes:
-        decode: Makes a frame of an image as it was offered; raises `ImageError`.
-        on_scene: Gets each scene.
-        on_enriched: Gets each enriched scene.
-        on_unusable: Gets the camera and what is wrong with each image that cannot be decoded.
-        on_error: Gets each failure of a model or a handler; the engine goes on.
-        explain: Says of a camera without a new image where its images should come from, and what
-            to do.
-    """
+    def decode(self, image: T) -> Frame:
+        """Decode an image that was given to `Engine.offer`.
 
-    decode: Callable[[T], Frame]
-    on_scene: Callable[[Scene], None]
-    on_enriched: Callable[[EnrichedScene], None]
-    on_unusable: Callable[[str, ImageError], None]
-    on_error: Callable[[Exception], None]
-    explain: Callable[[str], str] = see_the_driver
+        Raises:
+            ImageError: If the image cannot be decoded.
+        """
+
+    def on_scene(self, scene: Scene) -> None:
+        """Receive a scene."""
+
+    def on_enriched(self, enriched: EnrichedScene) -> None:
+        """Receive an enriched scene."""
+
+    def on_image_error(self, camera: str, error: ImageError) -> None:
+        """Receive the reason why an image of a camera cannot be decoded."""
+
+    def on_failure(self, error: Exception) -> None:
+        """Receive a failure of a model or of this listener; the engine continues."""
+
+    def explain_silence(self, camera: str) -> str:
+        """Explain why a camera sends no images, and name the fix."""
 
 
 class Engine(Generic[T]):
@@ -67,7 +71,7 @@ class Engine(Generic[T]):
         settings: Settings,
         trackers: Mapping[str, Tracker],
         now_ns: Callable[[], int],
-        handlers: Handlers[T],
+        listener: EngineListener[T],
     ) -> None:
         """Prepare the engine; `start` starts it.
 
@@ -76,17 +80,17 @@ class Engine(Generic[T]):
             settings: Limits and rates.
             trackers: What follows the objects of each camera, by the cameras' names.
             now_ns: The clock of the images' stamps, in nanoseconds.
-            handlers: What to call.
+            listener: Receives the results.
         """
         self.enabled = True
         self._models = models
-        self._handlers = handlers
+        self._listener = listener
         self._trackers = trackers
         self._distances = Distances(settings.distance_max_age_s)
         cameras = tuple(trackers)
-        self._memory = SceneMemory(cameras, now_ns, handlers.explain)
-        self._images = {camera: Tally() for camera in cameras}
-        self._asked = Tally()
+        self._memory = SceneMemory(cameras, now_ns, listener.explain_silence)
+        self._images = {camera: Counter() for camera in cameras}
+        self._asked = Counter()
         self._last_error = ""
         self._invalid_reasons: dict[str, str] = {}
         self._image_errors: dict[str, str] = {}
@@ -95,7 +99,10 @@ class Engine(Generic[T]):
             models.detector,
             cameras,
             settings.compute.batch_size,
-            PerceptionHandlers(handlers.decode, self._track, self._on_scene, self._on_image_error),
+            decode=listener.decode,
+            track=self._track,
+            on_scene=self._on_scene,
+            on_error=self._on_image_error,
         )
         self._enrichment = EnrichmentWorker(
             enricher, cameras, settings.enrich_rate_hz, self._on_error
@@ -129,22 +136,24 @@ class Engine(Generic[T]):
         if self.enabled:
             self._perception.slots.put(camera, image)
 
-    def ask(self, query: Query, on_text: Callable[[str], None] | None = None) -> PendingAnswer:
+    def ask(
+        self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
+    ) -> AnswerFuture:
         """Put a question in the line; returns at once.
 
         Args:
-            query: The question.
+            request: The question.
             on_text: Called with each piece of the answer's text.
 
         Raises:
             QueryError: If the question cannot be taken.
         """
         try:
-            pending = self._submit(query, on_text)
+            pending = self._submit(request, on_text)
         except QueryError:
             self._asked.add("refused")
             raise
-        pending.future.add_done_callback(self._on_settled)
+        pending.add_done_callback(self._on_done)
         return pending
 
     def measure(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
@@ -157,7 +166,7 @@ class Engine(Generic[T]):
         """
         self._distances.update(camera, stamp_ns, distances_m)
 
-    def cancel(self, pending: PendingAnswer) -> None:
+    def cancel(self, pending: AnswerFuture) -> None:
         """End a question: its future gets the error at once."""
         self._questions.cancel(pending)
 
@@ -208,13 +217,15 @@ class Engine(Generic[T]):
         if len(refusals) == 2:
             raise FixedVocabularyError(f"nothing can use other labels: {'; and '.join(refusals)}")
 
-    def _submit(self, query: Query, on_text: Callable[[str], None] | None) -> PendingAnswer:
+    def _submit(
+        self, request: QuestionRequest, on_text: Callable[[str], None] | None
+    ) -> AnswerFuture:
         if not self.enabled:
             raise QueryError(
                 ErrorCode.NOT_ACTIVE,
                 "perception is switched off; switch it on with the service `enable`",
             )
-        return self._questions.submit(query, on_text)
+        return self._questions.submit(request, on_text)
 
     def _track(self, frame: Frame, perception: Perception) -> Perception:
         stamp_ns = frame.captured_ns
@@ -225,7 +236,7 @@ class Engine(Generic[T]):
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)
         self._count_dropped(scene)
-        self._handlers.on_scene(scene)
+        self._listener.on_scene(scene)
         self._images[scene.frame.camera].add("processed", scene.latency_s)
         # Last, so that its thread does not compete with what is done with the scene.
         self._enrichment.offer(scene)
@@ -242,9 +253,9 @@ class Engine(Generic[T]):
 
     def _on_enriched(self, enriched: EnrichedScene) -> None:
         self._images[enriched.scene.frame.camera].add("enriched", enriched.latency_s)
-        self._handlers.on_enriched(enriched)
+        self._listener.on_enriched(enriched)
 
-    def _on_settled(self, future: Future[SceneAnswer]) -> None:
+    def _on_done(self, future: Future[SceneAnswer]) -> None:
         error = future.exception()
         if error is None:
             self._asked.add("answered", future.result().latency_s)
@@ -258,14 +269,14 @@ class Engine(Generic[T]):
         if isinstance(error, ImageError):
             self._images[camera].add("unusable")
             self._last_error = f"unusable image of camera {camera}: {error}"
-            self._handlers.on_unusable(camera, error)
+            self._listener.on_image_error(camera, error)
         else:
             self._images[camera].add("failed")
             self._on_error(error)
 
     def _on_error(self, error: Exception) -> None:
         self._last_error = repr(error)
-        self._handlers.on_error(error)
+        self._listener.on_failure(error)
 
     def _camera_statistics(self, camera: str) -> CameraStatistics:
         slots, tally = self._perception.slots, self._images[camera]

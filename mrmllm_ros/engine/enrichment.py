@@ -57,9 +57,9 @@ class Enricher:
                 waited_s = time.monotonic() - asked_s
                 if self._memory.age_s(known.scene) - waited_s <= max_age_s:
                     return known
-            [reading] = self._answerer.read([scene.frame.image], [scene.perception])
+            [encoded] = self._answerer.encode([scene.frame.image], [scene.perception])
             latency_s = scene.latency_s + time.monotonic() - scene.perceived_s
-            enriched = EnrichedScene(scene, reading, latency_s)
+            enriched = EnrichedScene(scene, encoded, latency_s)
             self._memory.put_enriched(enriched)
         self._on_enriched(enriched)
         return enriched

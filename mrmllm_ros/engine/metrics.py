@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+import collections
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
@@ -98,14 +98,14 @@ class EngineStatistics:
     last_error: str
 
 
-class Tally:
+class Counter:
     """Counts outcomes by name and keeps their newest latencies; safe between threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._counts: Counter[str] = Counter()
-        self._latencies_s: defaultdict[str, deque[float]] = defaultdict(
-            lambda: deque(maxlen=_WINDOW)
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._latencies_s: collections.defaultdict[str, collections.deque[float]] = (
+            collections.defaultdict(lambda: collections.deque(maxlen=_WINDOW))
         )
 
     def add(self, outcome: str, latency_s: float | None = None, count: int = 1) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
@@ -16,23 +15,6 @@ from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import Frame, Scene
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class PerceptionHandlers(Generic[T]):
-    """What the worker calls, in its thread.
-
-    Attributes:
-        decode: Makes a frame of what `slots` was given; raises `ImageError`.
-        track: Finds the objects of a frame again among those of its camera's earlier ones.
-        on_scene: Gets each scene.
-        on_error: Gets the camera and each failure on an image of it.
-    """
-
-    decode: Callable[[T], Frame]
-    track: Callable[[Frame, Perception], Perception]
-    on_scene: Callable[[Scene], None]
-    on_error: Callable[[str, Exception], None]
 
 
 class PerceptionWorker(Generic[T]):
@@ -50,7 +32,11 @@ class PerceptionWorker(Generic[T]):
         detector: Detector,
         cameras: Sequence[str],
         batch_size: int,
-        handlers: PerceptionHandlers[T],
+        *,
+        decode: Callable[[T], Frame],
+        track: Callable[[Frame, Perception], Perception],
+        on_scene: Callable[[Scene], None],
+        on_error: Callable[[str, Exception], None],
     ) -> None:
         """Prepare the worker; `start` starts it.
 
@@ -58,12 +44,18 @@ class PerceptionWorker(Generic[T]):
             detector: Finds objects in the worker's thread only.
             cameras: Names of the cameras.
             batch_size: Most images that go through the detector together.
-            handlers: What to call.
+            decode: Decodes an image that was put into `slots`; raises `ImageError`.
+            track: Assigns track ids to the objects of a frame.
+            on_scene: Receives each scene.
+            on_error: Receives the camera and the error of each image that fails.
         """
         self.slots: FrameSlots[T] = FrameSlots(cameras)
         self._detector = detector
         self._batch_size = batch_size
-        self._handlers = handlers
+        self._decode_image = decode
+        self._track = track
+        self._on_scene = on_scene
+        self._on_error = on_error
         self._detecting = Lock()
         self._thread = Thread(target=self._run, name="perception", daemon=True)
 
@@ -96,9 +88,9 @@ class PerceptionWorker(Generic[T]):
         frames = {}
         for camera, image in images.items():
             try:
-                frames[camera] = self._handlers.decode(image)
+                frames[camera] = self._decode_image(image)
             except Exception as error:
-                self._handlers.on_error(camera, error)
+                self._on_error(camera, error)
         return frames
 
     def _perceive(self, frames: Mapping[str, Frame], taken_s: float) -> None:
@@ -109,11 +101,11 @@ class PerceptionWorker(Generic[T]):
             return
         for (camera, frame), perception in zip(frames.items(), perceptions, strict=True):
             try:
-                tracked = self._handlers.track(frame, perception)
+                tracked = self._track(frame, perception)
                 perceived_s = time.monotonic()
-                self._handlers.on_scene(Scene(frame, tracked, perceived_s - taken_s, perceived_s))
+                self._on_scene(Scene(frame, tracked, perceived_s - taken_s, perceived_s))
             except Exception as error:
-                self._handlers.on_error(camera, error)
+                self._on_error(camera, error)
 
     def _detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
         with self._detecting:
@@ -125,7 +117,7 @@ class PerceptionWorker(Generic[T]):
         """Tell whose image it was: one camera's must not take the others' with it."""
         if len(frames) == 1:
             [camera] = frames
-            self._handlers.on_error(camera, error)
+            self._on_error(camera, error)
             return
         for camera, frame in frames.items():
             self._perceive({camera: frame}, taken_s)

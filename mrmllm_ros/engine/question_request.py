@@ -27,7 +27,7 @@ class About(IntEnum):
 
 
 @dataclass(frozen=True)
-class Query:
+class QuestionRequest:
     """A question as a user asks it.
 
     Attributes:
@@ -53,23 +53,23 @@ class Query:
     about: int = About.NOW
 
 
-def check_answer_type(query: Query) -> None:
+def check_answer_type(request: QuestionRequest) -> None:
     """Reject a request for a kind of answer that does not exist or is not supported yet.
 
     Args:
-        query: The request.
+        request: The request.
 
     Raises:
         QueryError: INVALID_REQUEST for an unknown value or a field of another kind of answer,
             UNSUPPORTED for a kind of answer, a subject or a context that is not supported yet.
     """
-    answer_type = _member(AnswerType, "answer_type", query.answer_type)
-    about = _member(About, "about", query.about)
-    _check_use("choices", query.choices, AnswerType.CHOICE, answer_type)
-    _check_use("json_schema", query.json_schema, AnswerType.JSON, answer_type)
+    answer_type = _member(AnswerType, "answer_type", request.answer_type)
+    about = _member(About, "about", request.about)
+    _check_use("choices", request.choices, AnswerType.CHOICE, answer_type)
+    _check_use("json_schema", request.json_schema, AnswerType.JSON, answer_type)
     _check_support("answer_type", answer_type, AnswerType.TEXT)
     _check_support("about", about, About.NOW)
-    if query.context:
+    if request.context:
         raise QueryError(
             ErrorCode.UNSUPPORTED,
             "context is not supported yet; leave it empty, or write it into the question",

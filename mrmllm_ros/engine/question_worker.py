@@ -10,11 +10,11 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from threading import Condition, Thread
 
-from mrmllm_ros.answering.answerer import Answer, Answerer, PromptTooLongError, Question
-from mrmllm_ros.answering.generation import Decoding, Listener
+from mrmllm_ros.answering.answerer import Answerer, PromptTooLongError, Question
+from mrmllm_ros.answering.generation import Answer, Decoding
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_request import Query, check_answer_type
+from mrmllm_ros.engine.question_request import QuestionRequest, check_answer_type
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 from mrmllm_ros.engine.text_check import check_question
 from mrmllm_ros.settings import Validated, setting
@@ -72,68 +72,74 @@ class QuestionSettings(Validated):
 
 @dataclass(frozen=True, eq=False)
 class SceneAnswer:
-    """An answer and the scene it is about.
+    """An answer with the scene that it is about.
 
     Attributes:
-        query: The question.
-        about: The scene and what was known of it.
-        answer: What the model said.
-        time_to_first_token_s: From receiving the question to the first piece of text.
-        latency_s: From receiving the question to the complete answer.
+        request: The request.
+        about: The enriched scene.
+        answer: Answer of the model.
+        time_to_first_token_s: Seconds from the request to the first piece of text.
+        latency_s: Seconds from the request to the complete answer.
     """
 
-    query: Query
+    request: QuestionRequest
     about: EnrichedScene
     answer: Answer
     time_to_first_token_s: float
     latency_s: float
 
 
-class PendingAnswer:
-    """A question on its way to an answer.
+class AnswerFuture(Future[SceneAnswer]):
+    """Future answer to a request; raises `QueryError` if the request fails.
+
+    It follows the generation of its answer as a `TextListener`. Use `Engine.cancel` to cancel it.
 
     Attributes:
-        query: The question.
-        future: Gets the `SceneAnswer`, or a `QueryError`.
+        request: The request.
+        submitted_s: Time of the request on the monotonic clock.
+        deadline_s: Time on the monotonic clock at which generation stops.
+        first_text_s: Time of the first piece of text on the monotonic clock, or None before it.
     """
 
-    def __init__(self, query: Query, on_text: Callable[[str], None] | None) -> None:
-        self.query = query
-        self.future: Future[SceneAnswer] = Future()
-        # Questions are cancelled through the worker, never through the future.
-        self.future.set_running_or_notify_cancel()
+    def __init__(
+        self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__()
+        # The worker cancels requests, because `Future.cancel` cannot stop a running one.
+        self.set_running_or_notify_cancel()
+        self.request = request
         self.submitted_s = time.monotonic()
+        self.deadline_s = float("inf")
         self.first_text_s: float | None = None
         self._on_text = on_text
 
-    @property
-    def settled(self) -> bool:
-        """Whether there is an answer or an error already; then nobody waits for more."""
-        return self.future.done()
-
     def settle(self, outcome: SceneAnswer | QueryError) -> bool:
-        """Answer or refuse, unless that has been done.
+        """Set the answer or error, unless there is one.
 
         Returns:
-            Whether this was what settled it.
+            Whether it was set.
         """
         try:
             if isinstance(outcome, QueryError):
-                self.future.set_exception(outcome)
+                self.set_exception(outcome)
             else:
-                self.future.set_result(outcome)
+                self.set_result(outcome)
         except InvalidStateError:
             return False
         return True
 
-    def hand_on(self, text: str) -> None:
-        """Note the first piece of text and pass every piece on, until settled."""
-        if self.settled:
+    def on_text(self, text: str) -> None:
+        """See `TextListener.on_text`; ignored once there is an answer or error."""
+        if self.done():
             return
         if self.first_text_s is None:
             self.first_text_s = time.monotonic()
         if self._on_text is not None:
             self._on_text(text)
+
+    def should_stop(self) -> bool:
+        """See `TextListener.should_stop`."""
+        return self.done() or time.monotonic() > self.deadline_s
 
 
 class QuestionWorker:
@@ -161,8 +167,8 @@ class QuestionWorker:
         self._enricher = enricher
         self._memory = memory
         self._on_error = on_error
-        self._waiting: deque[PendingAnswer] = deque()
-        self._current: set[PendingAnswer] = set()
+        self._waiting: deque[AnswerFuture] = deque()
+        self._current: set[AnswerFuture] = set()
         self._changed = Condition()
         self._stopping = False
         self._threads = [
@@ -192,18 +198,20 @@ class QuestionWorker:
         for thread in self._threads:
             thread.join()
 
-    def submit(self, query: Query, on_text: Callable[[str], None] | None = None) -> PendingAnswer:
+    def submit(
+        self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
+    ) -> AnswerFuture:
         """Put a question in the line; returns at once.
 
         Args:
-            query: The question.
+            request: The question.
             on_text: Called in a thread of the worker with each piece of the answer's text.
 
         Raises:
             QueryError: If the question is not valid, or too many are waiting.
         """
-        self._check(query)
-        pending = PendingAnswer(query, on_text)
+        self._check(request)
+        pending = AnswerFuture(request, on_text)
         with self._changed:
             if self._stopping:
                 raise QueryError(ErrorCode.NOT_ACTIVE, "the node is being deactivated")
@@ -217,7 +225,7 @@ class QuestionWorker:
             self._changed.notify()
         return pending
 
-    def cancel(self, pending: PendingAnswer) -> None:
+    def cancel(self, pending: AnswerFuture) -> None:
         """End a question at once; a model that is at work on it stops at its next token."""
         with self._changed:
             if pending in self._waiting:
@@ -225,17 +233,17 @@ class QuestionWorker:
         pending.settle(QueryError(ErrorCode.CANCELLED, "the question was cancelled"))
         self._memory.wake()
 
-    def _check(self, query: Query) -> None:
-        check_question(query.text, self.settings.max_length)
+    def _check(self, request: QuestionRequest) -> None:
+        check_question(request.text, self.settings.max_length)
         invalid = None
-        if not 0 <= query.max_age_s < float("inf"):
-            invalid = f"max_age is {query.max_age_s}; it must be 0 (default) or more seconds"
-        elif query.max_new_tokens > MAX_NEW_TOKENS:
-            invalid = f"max_new_tokens is {query.max_new_tokens}; at most {MAX_NEW_TOKENS}"
+        if not 0 <= request.max_age_s < float("inf"):
+            invalid = f"max_age is {request.max_age_s}; it must be 0 (default) or more seconds"
+        elif request.max_new_tokens > MAX_NEW_TOKENS:
+            invalid = f"max_new_tokens is {request.max_new_tokens}; at most {MAX_NEW_TOKENS}"
         if invalid:
             raise QueryError(ErrorCode.INVALID_REQUEST, invalid)
-        check_answer_type(query)
-        self._memory.camera(query.camera)
+        check_answer_type(request)
+        self._memory.camera(request.camera)
 
     def _run(self) -> None:
         while (pending := self._next()) is not None:
@@ -243,7 +251,7 @@ class QuestionWorker:
             # Else an idle thread would keep the frame that it answered about.
             del pending
 
-    def _work_on(self, pending: PendingAnswer) -> None:
+    def _work_on(self, pending: AnswerFuture) -> None:
         try:
             self._settle(pending)
         except Exception as error:
@@ -251,7 +259,7 @@ class QuestionWorker:
         with self._changed:
             self._current.discard(pending)
 
-    def _next(self) -> PendingAnswer | None:
+    def _next(self) -> AnswerFuture | None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._waiting)
             if self._stopping:
@@ -260,7 +268,7 @@ class QuestionWorker:
             self._current.add(pending)
             return pending
 
-    def _settle(self, pending: PendingAnswer) -> None:
+    def _settle(self, pending: AnswerFuture) -> None:
         try:
             answer = self._answer(pending)
         except QueryError as error:
@@ -275,23 +283,19 @@ class QuestionWorker:
             raise
         pending.settle(answer)
 
-    def _answer(self, pending: PendingAnswer) -> SceneAnswer:
-        query, settings = pending.query, self.settings
-        deadline_s = pending.submitted_s + settings.deadline_s
-
-        def should_stop() -> bool:
-            return pending.settled or time.monotonic() > deadline_s
-
-        if should_stop():
+    def _answer(self, pending: AnswerFuture) -> SceneAnswer:
+        request, settings = pending.request, self.settings
+        pending.deadline_s = pending.submitted_s + settings.deadline_s
+        if pending.should_stop():
             raise self._too_late(
                 "all of which it waited for its turn; ask less often, or raise question.parallel"
             )
-        max_age_s = query.max_age_s or settings.max_age_s
+        max_age_s = request.max_age_s or settings.max_age_s
         scene = self._memory.fresh(
-            self._memory.camera(query.camera),
+            self._memory.camera(request.camera),
             max_age_s,
-            min(time.monotonic() + settings.image_timeout_s, deadline_s),
-            should_stop,
+            min(time.monotonic() + settings.image_timeout_s, pending.deadline_s),
+            pending.should_stop,
         )
         if scene is None:
             raise self._too_late(
@@ -300,21 +304,21 @@ class QuestionWorker:
             )
         if isinstance(scene, Scene):
             scene = self._enricher.enrich(scene, max_age_s)
-        if should_stop():
+        if pending.should_stop():
             raise self._too_late(_SLOW)
         answer = self._answerer.answer(
-            scene.reading,
+            scene.encoded,
             Question(
-                query.text,
-                Decoding(query.max_new_tokens or settings.max_new_tokens, settings.temperature),
+                request.text,
+                Decoding(request.max_new_tokens or settings.max_new_tokens, settings.temperature),
             ),
-            Listener(pending.hand_on, should_stop),
+            pending,
         )
-        if should_stop():
+        if pending.should_stop():
             raise self._too_late(_SLOW)
         ended_s = time.monotonic()
         return SceneAnswer(
-            query=query,
+            request=request,
             about=scene,
             answer=answer,
             time_to_first_token_s=(pending.first_text_s or ended_s) - pending.submitted_s,

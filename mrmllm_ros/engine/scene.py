@@ -18,7 +18,7 @@ from mrmllm_ros.errors import rounded
 
 if TYPE_CHECKING:
     # What shows or converts scenes need not load the models' libraries.
-    from mrmllm_ros.answering.answerer import Reading
+    from mrmllm_ros.answering.answerer import EncodedImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +68,12 @@ class EnrichedScene:
 
     Attributes:
         scene: The scene.
-        reading: What every question about it starts from.
+        encoded: What every question about it starts from.
         latency_s: From taking up the frame to the end of the fusion pass.
     """
 
     scene: Scene
-    reading: Reading
+    encoded: EncodedImage
     latency_s: float
 
 

@@ -28,7 +28,7 @@ SWITCHES = {
     "no prefix tokens": "prefix_tokens",
     "no perception prompt": "perception_prompt",
     # The head then judges by the query tokens as they were before the language model.
-    NO_LANGUAGE_MODEL: "head_reads",
+    NO_LANGUAGE_MODEL: "head_uses_language_model",
 }
 VARIANTS = (FULL, *SWITCHES, DETECTOR_ALONE, UNTRAINED)
 # What changes answers, and what changes detections.
@@ -112,8 +112,8 @@ class Ablation:
             raise ValueError(f"there is no variant {variant!r}; known: {', '.join(VARIANTS)}")
 
     def _has(self, switch: str) -> bool:
-        if switch == "head_reads":
-            return self.config.perceives_by_reading
+        if switch == "head_uses_language_model":
+            return self.config.head_needs_language_model
         return bool(getattr(self.config, switch))
 
     def _untrained(self) -> MrMllmAnswerer:

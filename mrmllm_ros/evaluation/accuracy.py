@@ -12,7 +12,7 @@ from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.evaluation.scoring import is_right
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
-    Answered,
+    AnsweredQuestion,
     Outcome,
     Progress,
     answer_all,
@@ -36,7 +36,7 @@ def accuracy_on(
 
 
 def accuracies(
-    answered: Sequence[Answered], scenes: int, families: Iterable[str]
+    answered: Sequence[AnsweredQuestion], scenes: int, families: Iterable[str]
 ) -> dict[str, Statistic]:
     """Accuracy over all questions, and over those of each family that was asked.
 
@@ -53,15 +53,15 @@ def accuracies(
     return statistics
 
 
-def share_right(answered: Sequence[Answered], scenes: int) -> Ratio:
+def share_right(answered: Sequence[AnsweredQuestion], scenes: int) -> Ratio:
     """Share of the answers that are right."""
     return Ratio(
-        _sum(answered, scenes, lambda a: is_right(a.reply.text, a.item.truth, a.reply.cited)),
+        _sum(answered, scenes, lambda a: is_right(a.text, a.item.truth, a.cited)),
         _sum(answered, scenes, lambda a: 1),
     )
 
 
 def _sum(
-    answered: Sequence[Answered], scenes: int, value: Callable[[Answered], float]
+    answered: Sequence[AnsweredQuestion], scenes: int, value: Callable[[AnsweredQuestion], float]
 ) -> np.ndarray:
     return per_scene([a.scene for a in answered], [value(a) for a in answered], scenes)

@@ -19,7 +19,7 @@ import numpy as np
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.candidate_cache import perceive
-from mrmllm_ros.datasets.corruptions import DAMAGES, STRENGTHS, damage
+from mrmllm_ros.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import pseudo_labels
 from mrmllm_ros.detection.detections import Detections
@@ -45,7 +45,7 @@ _SEED = 7
 # A kind of damage and its strength.
 Condition = tuple[str, int]
 CLEAN: Condition = ("clean", 0)
-DAMAGED: tuple[Condition, ...] = tuple(product(DAMAGES, STRENGTHS))
+DAMAGED: tuple[Condition, ...] = tuple(product(CORRUPTIONS, STRENGTHS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +130,9 @@ def precision_statistics(matches: Mapping[Condition, Matches]) -> dict[str, Stat
         statistics[f"{kind}, damaged"] = Mean([of_kind(name, kind) for name in by_kind])
     for name, kind in product(by_kind, kinds):
         statistics[f"{kind}, {name}"] = of_kind(name, kind)
-    for (name, strength), kind in product([c for c in matches if c != CLEAN], kinds):
-        of_strength = AveragePrecision(matches[name, strength], kind)
-        statistics[f"{kind}, {name} {strength}"] = of_strength
+    for (name, severity), kind in product([c for c in matches if c != CLEAN], kinds):
+        of_strength = AveragePrecision(matches[name, severity], kind)
+        statistics[f"{kind}, {name} {severity}"] = of_strength
     return statistics
 
 
@@ -151,11 +151,11 @@ def novelty_auroc(novelty: Mapping[Condition, Sequence[float]]) -> Auroc:
 
 
 def _in_condition(clean: Sequence[np.ndarray], condition: Condition) -> Iterator[np.ndarray]:
-    kind, strength = condition
+    kind, severity = condition
     for index, frame in enumerate(clean):
         if condition == CLEAN:
             yield frame
         else:
             # Of its own, so that no frame depends on which others are damaged.
-            rng = np.random.default_rng((_SEED, zlib.crc32(kind.encode()), strength, index))
-            yield damage(frame, kind, strength, rng)
+            rng = np.random.default_rng((_SEED, zlib.crc32(kind.encode()), severity, index))
+            yield corrupt(frame, kind, severity, rng)

@@ -1,31 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes as the fusion model reads them."""
+"""Encode evaluation scenes with the fusion model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, MrMllmReading
+from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, MrMllmEncodedImage
 from mrmllm_ros.datasets.candidate_cache import batches
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.training.collator import frame_batch
 
 
-def read(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> Iterator[MrMllmReading]:
-    """Have the fusion model read scenes with or without images.
+def encode_examples(
+    answerer: MrMllmAnswerer, examples: Sequence[Example]
+) -> Iterator[MrMllmEncodedImage]:
+    """Encode scenes with or without images, one batch at a time on demand.
 
     Args:
         answerer: The model.
-        examples: The scenes; read one batch at a time, as readings are asked for.
+        examples: The scenes.
     """
     for batch in batches(examples):
-        # Nothing of what should be found may reach the model, not even as a label to choose.
+        # The targets must not reach the model, not even as labels to choose from.
         frames = frame_batch(answerer.processor, [replace(each, targets=None) for each in batch])
-        yield from answerer.read_frames(frames, [each.perception for each in batch])
+        yield from answerer.encode_batch(frames, [each.perception for each in batch])
 
 
 def enrich(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> list[EnrichedDetections]:
-    """What the fusion model makes of what was perceived in images."""
-    return [reading.enriched for reading in read(answerer, examples)]
+    """Enrich the detections of scenes with the fusion model."""
+    return [encoded.enriched for encoded in encode_examples(answerer, examples)]

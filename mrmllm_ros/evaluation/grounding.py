@@ -9,10 +9,16 @@ import numpy as np
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.evaluation.ablations import OF_ANSWERS
-from mrmllm_ros.evaluation.layout import LayoutScenes
 from mrmllm_ros.evaluation.scoring import citation_counts
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
-from mrmllm_ros.evaluation.suite_result import Answered, Outcome, Progress, Suite, per_scene
+from mrmllm_ros.evaluation.suite_result import (
+    AnsweredQuestion,
+    Outcome,
+    Progress,
+    Suite,
+    per_scene,
+)
+from mrmllm_ros.evaluation.synthetic_suite import SyntheticScenes
 
 
 class GroundingSuite(Suite):
@@ -22,7 +28,7 @@ class GroundingSuite(Suite):
     title = "citations in the answers of the layout suite"
     variants = OF_ANSWERS
 
-    def __init__(self, scenes: LayoutScenes) -> None:
+    def __init__(self, scenes: SyntheticScenes) -> None:
         self._scenes = scenes
 
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
@@ -32,10 +38,10 @@ class GroundingSuite(Suite):
         return Outcome(count, citation_statistics(answered, count))
 
 
-def citation_statistics(answered: Sequence[Answered], scenes: int) -> dict[str, Statistic]:
+def citation_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict[str, Statistic]:
     """Precision, recall and F1 of citations, each counted once; see `scoring.citation_counts`."""
     counts = np.array(
-        [citation_counts(a.reply.cited, a.item.truth) for a in answered], np.float64
+        [citation_counts(a.cited, a.item.truth) for a in answered], np.float64
     ).reshape(-1, 3)
     places = [a.scene for a in answered]
     hits, cited, wanted = (per_scene(places, column, scenes) for column in counts.T)

@@ -24,7 +24,7 @@ from mrmllm_ros.evaluation.ablations import OF_ANSWERS
 from mrmllm_ros.evaluation.scoring import polarity
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
-    Answered,
+    AnsweredQuestion,
     Outcome,
     Progress,
     Suite,
@@ -117,11 +117,11 @@ def pope(
     return asked
 
 
-def yes_no_statistics(answered: Sequence[Answered], scenes: int) -> dict[str, Statistic]:
+def yes_no_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict[str, Statistic]:
     """POPE's figures; what is neither yes nor no is a wrong answer, and no yes."""
     places = [a.scene for a in answered]
-    said = np.array([polarity(a.reply.text) is True for a in answered], bool)
-    denied = np.array([polarity(a.reply.text) is False for a in answered], bool)
+    said = np.array([polarity(a.text) is True for a in answered], bool)
+    denied = np.array([polarity(a.text) is False for a in answered], bool)
     true = np.array([a.item.truth.polarity is True for a in answered], bool)
 
     def count(which: np.ndarray) -> np.ndarray:

@@ -12,9 +12,10 @@ import numpy as np
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.evaluation.answer_runs import Reply, reply
-from mrmllm_ros.evaluation.frames import read
+from mrmllm_ros.evaluation.answer_runs import answer_questions
+from mrmllm_ros.evaluation.frames import encode_examples
 from mrmllm_ros.evaluation.statistics import Statistic
+from mrmllm_ros.model.prompt import cited_ids
 
 Progress = Callable[[str], None]
 
@@ -63,23 +64,28 @@ class Suite(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
-    """A question about a scene and what the model said.
+class AnsweredQuestion:
+    """A question about a scene with the model's answer.
 
     Attributes:
         scene: Index of the scene.
-        item: The question.
-        reply: The answer.
+        item: The question with its truth.
+        text: The model's answer.
     """
 
     scene: int
     item: QuestionAnswer
-    reply: Reply
+    text: str
+
+    @property
+    def cited(self) -> tuple[int, ...]:
+        """Ids that the answer cites, including ids of no object."""
+        return cited_ids(self.text)
 
 
 def answer_all(
     answerer: MrMllmAnswerer, examples: Sequence[Example], progress: Progress
-) -> list[Answered]:
+) -> list[AnsweredQuestion]:
     """Ask all questions about scenes.
 
     Args:
@@ -87,13 +93,13 @@ def answer_all(
         examples: The scenes.
         progress: Called with a line now and then.
     """
-    answered: list[Answered] = []
-    readings = read(answerer, examples)
-    for scene, (example, reading) in enumerate(zip(examples, readings, strict=True)):
-        replies = reply(answerer, reading, [item.question for item in example.questions])
+    answered: list[AnsweredQuestion] = []
+    encoded_images = encode_examples(answerer, examples)
+    for scene, (example, encoded) in enumerate(zip(examples, encoded_images, strict=True)):
+        texts = answer_questions(answerer, encoded, [item.question for item in example.questions])
         answered += [
-            Answered(scene, item, said)
-            for item, said in zip(example.questions, replies, strict=True)
+            AnsweredQuestion(scene, item, text)
+            for item, text in zip(example.questions, texts, strict=True)
         ]
         if (scene + 1) % _SCENES_A_LINE == 0 or scene + 1 == len(examples):
             progress(f"{scene + 1} of {len(examples)} scenes")

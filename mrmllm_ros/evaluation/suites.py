@@ -12,23 +12,23 @@ from mrmllm_ros.evaluation.average_precision import load_library
 from mrmllm_ros.evaluation.consistency import EVERY, ConsistencySuite, DamagedFrames
 from mrmllm_ros.evaluation.grounding import GroundingSuite
 from mrmllm_ros.evaluation.hallucination import HallucinationSuite
-from mrmllm_ros.evaluation.labelled_images import (
+from mrmllm_ros.evaluation.labeled_images import (
     VIDEOS,
     Annotations,
-    LabelledImages,
+    LabeledImages,
     require_videos,
 )
-from mrmllm_ros.evaluation.labelled_suites import (
+from mrmllm_ros.evaluation.labeled_suites import (
     LabelledAnswersSuite,
     LabelledDetectionsSuite,
     TrueBoxesSuite,
 )
-from mrmllm_ros.evaluation.layout import SCENES, LayoutScenes, LayoutSuite
 from mrmllm_ros.evaluation.suite_result import Progress, Suite
+from mrmllm_ros.evaluation.synthetic_suite import SCENES, SyntheticScenes, SyntheticSuite
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.weights import WeightsError, locate
 
-NAMES = ("layout", "consistency", "hallucination", "grounding", "labelled")
+NAMES = ("layout", "consistency", "hallucination", "grounding", "labeled")
 
 
 def require_samples(names: Sequence[str]) -> None:
@@ -41,11 +41,11 @@ def require_samples(names: Sequence[str]) -> None:
         WeightsError: If a sample video is missing; names the command that fetches it.
         EvaluationError: If the annotations cannot be read, or a library is missing.
     """
-    if {"consistency", "labelled"} & set(names):
+    if {"consistency", "labeled"} & set(names):
         load_library()
     if "consistency" in names:
         locate("bikes")
-    if "labelled" in names:
+    if "labeled" in names:
         require_videos()
         Annotations.read()
 
@@ -80,13 +80,13 @@ class Suites:
 
     def _of(self, name: str) -> list[Suite]:
         if name == "layout":
-            return [LayoutSuite(self._layouts)]
+            return [SyntheticSuite(self._layouts)]
         if name == "grounding":
             return [GroundingSuite(self._layouts)]
         if name == "consistency":
             video = locate("bikes") / VIDEOS["bikes"]
             return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
-        if name == "labelled":
+        if name == "labeled":
             images = self._images
             kinds = (LabelledDetectionsSuite, LabelledAnswersSuite, TrueBoxesSuite)
             return [kind(images) for kind in kinds]
@@ -99,21 +99,21 @@ class Suites:
         try:
             require_videos()
         except WeightsError as error:
-            self.progress(f"hallucination: without the labelled images: {error}")
+            self.progress(f"hallucination: without the labeled images: {error}")
             return suites
         images = self._images
-        labelled = HallucinationSuite(
+        labeled = HallucinationSuite(
             images.examples,
             images.annotations.present,
             images.annotations.labels,
-            "hallucination, labelled images",
+            "hallucination, labeled images",
         )
-        return [*suites, labelled]
+        return [*suites, labeled]
 
     @cached_property
-    def _layouts(self) -> LayoutScenes:
-        return LayoutScenes(self.scenes)
+    def _layouts(self) -> SyntheticScenes:
+        return SyntheticScenes(self.scenes)
 
     @cached_property
-    def _images(self) -> LabelledImages:
-        return LabelledImages(Annotations.read(), self.backbones)
+    def _images(self) -> LabeledImages:
+        return LabeledImages(Annotations.read(), self.backbones)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: which one, what it was made for, and its weights."""
+"""Find and read MR-MLLM checkpoints."""
 
 from __future__ import annotations
 
@@ -26,42 +26,41 @@ _WEIGHTS = "model.safetensors"
 
 
 class CheckpointError(MrmllmError):
-    """A checkpoint cannot be read or was made for other backbones; the message says which."""
+    """A checkpoint cannot be read, or was made for other backbones."""
 
 
 @dataclass(frozen=True)
 class MrMllmSettings(Validated):
-    """Which trained weights."""
+    """Trained weights of the fusion model."""
 
     checkpoint: str = setting(
         AUTO,
-        "Trained MR-MLLM weights: embedded (those that come with the package), a folder, or a "
-        "repository of the Hugging Face hub. Empty leaves the fusion out: the language model "
-        "answers from the prompt alone. auto takes the embedded ones with the models that they "
-        "were made for, and none with others.",
+        "Trained MR-MLLM weights: embedded (shipped with the package), a folder, or a repository "
+        "of the Hugging Face hub. Empty disables the fusion: the language model answers from the "
+        "prompt alone. auto selects embedded for the models that these weights were trained with, "
+        "and disables the fusion for other models.",
     )
-    head_reads: bool = setting(
+    head_uses_language_model: bool = setting(
         True,
-        "Whether the perception head, where it has learnt to, judges also by what the language "
-        "model has read, which then reads every enriched frame and not only those that are asked "
-        "about.",
+        "Whether the perception head uses the language model, if it was trained to. The language "
+        "model then processes every enriched frame, not only frames that questions are about.",
     )
 
     @property
     def source(self) -> str:
-        """The checkpoint, its folder opened."""
+        """Path or repository of the checkpoint."""
         if self.checkpoint == EMBEDDED_CHECKPOINT.name:
             return str(EMBEDDED_CHECKPOINT)
         folder = expand(self.checkpoint)
         return str(folder) if folder.is_dir() else self.checkpoint
 
     def resolve(self, language_model: str, detector: str, visual_encoder: str) -> MrMllmSettings:
-        """These settings without `auto`.
+        """Replace `auto` by the checkpoint for the chosen models.
 
         Args:
-            language_model: What the user named.
-            detector: What the user named.
-            visual_encoder: What the user named.
+            language_model: Setting `language_model.model`.
+            detector: Setting `detector.model`.
+            visual_encoder: Setting `visual_encoder.model`.
         """
         if self.checkpoint != AUTO:
             return self
@@ -72,40 +71,40 @@ class MrMllmSettings(Validated):
 
 
 def read_config(source: str | Path) -> MrMllmConfig:
-    """The configuration of a checkpoint, which says what backbones it needs.
+    """Read the configuration of a checkpoint, which names the backbones.
 
     Raises:
-        CheckpointError: If there is none or it is damaged.
+        CheckpointError: If the checkpoint is missing or damaged.
     """
-    with _reading(source):
+    with _encoded(source):
         return MrMllmConfig.from_pretrained(source)
 
 
 def read_weights(source: str | Path) -> dict[str, torch.Tensor]:
-    """The trained weights of a checkpoint, by name.
+    """Read the trained weights of a checkpoint, by name.
 
     Raises:
-        CheckpointError: If there are none or they are damaged.
+        CheckpointError: If the weights are missing or damaged.
     """
-    with _reading(source):
+    with _encoded(source):
         return load_file(cached_file(source, _WEIGHTS))
 
 
 @contextmanager
-def _reading(source: str | Path) -> Iterator[None]:
+def _encoded(source: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # A missing, a damaged and a foreign folder each fail in their own way.
+        # Missing, damaged and foreign folders raise different exceptions.
         reason = " ".join(str(error).split())
         raise CheckpointError(f"the checkpoint {source} cannot be read: {reason}") from error
 
 
 def check_backbones(config: MrMllmConfig, backbones: Backbones) -> None:
-    """Check that a configuration is for these backbones.
+    """Check that a configuration was made for these backbones.
 
     Raises:
-        CheckpointError: If one is missing, or another one or another revision is needed.
+        CheckpointError: If a backbone is missing, or its name or revision differs.
     """
     needed = ["language_model"]
     needed += ["visual_encoder"] if config.needs_image else []
@@ -115,20 +114,20 @@ def check_backbones(config: MrMllmConfig, backbones: Backbones) -> None:
         wanted = (getattr(config, field), getattr(config, f"{field}_revision"))
         backbone = getattr(backbones, field)
         if backbone is None:
-            raise CheckpointError(f"the {kind} {_named(*wanted)} is needed and not loaded")
+            raise CheckpointError(f"the {kind} {_named(*wanted)} is required but not loaded")
         given = (backbone.name, backbone.revision)
         same_state = "" in (wanted[1], given[1]) or wanted[1] == given[1]
         if wanted[0] != given[0] or not same_state:
             raise CheckpointError(
-                f"made for the {kind} {_named(*wanted)}, not for {_named(*given)}; name the right "
-                f"one with the parameter {field}.model, or another checkpoint"
+                f"made for the {kind} {_named(*wanted)}, not for {_named(*given)}; set the "
+                f"parameter {field}.model to it, or choose another checkpoint"
             )
     detector_width = backbones.detector.feature_width
-    if "detector" in needed and detector_width != config.perception_width:
+    if "detector" in needed and detector_width != config.perception_hidden_size:
         raise CheckpointError(
-            f"made for features of width {config.perception_width}, and the detector "
-            f"{backbones.detector.name!r} gives {detector_width or 'none'}; name the file that it "
-            "was trained with by the parameter detector.model"
+            f"made for detector features of size {config.perception_hidden_size}, but the "
+            f"detector {backbones.detector.name!r} gives {detector_width or 'none'}; set "
+            "the parameter detector.model to the detector that the checkpoint was trained with"
         )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an MR-MLLM checkpoint is made for and made of."""
+"""Configuration of an MR-MLLM checkpoint."""
 
-# No postponed annotations here: `strict` checks values against the types themselves.
+# No postponed annotations here: `strict` checks values against the annotations.
 from dataclasses import field
 from typing import ClassVar
 
@@ -17,61 +17,60 @@ PERCEPTION_OUTPUTS = ("score", "label", "box", "attribute", "novelty")
 class MrMllmConfig(PretrainedConfig):
     """Backbones, sizes and switches of an `MrMllm`.
 
-    The sizes of the backbones are read off them (`MrMllm.configure`), so that the same code serves
-    a language model of 135 million weights and one of 7 billion.
+    `MrMllm.configure` takes the sizes of the backbones from loaded models, so that the same code
+    serves a language model of 135 million parameters and one of 7 billion.
 
     Attributes:
         language_model: Name of the language model.
-        language_model_revision: State of its weights; empty where unknown.
-        language_width: Width d_llm of its hidden states.
-        embedding_scale: Root mean square of its token embeddings: query tokens start at the same
+        language_model_revision: Revision of its weights; empty if unknown.
+        text_hidden_size: Size d_llm of its hidden states.
+        embedding_scale: Root mean square of its token embeddings; query tokens start at this
             scale.
         visual_encoder: Name of the visual encoder.
-        visual_encoder_revision: State of its weights; empty where unknown.
-        visual_width: Width d_m of its tokens `V_m`; 0 where no image is used.
-        detector: Name of the detector whose features it was made for; empty where features are
-            pooled from `V_m`, which any detector can do with.
-        detector_revision: State of its weights; empty where unknown.
-        perception_width: Width d_p of the features `V_p`; 0 where no queries are used.
-        fusion_width: Width d of the shared queries.
-        fusion_layers: Layers of the query fusion.
-        fusion_heads: Attention heads of the query fusion.
-        scene_queries: Number S of learned queries for the scene as a whole.
-        max_objects: Most objects K; those beyond it are left to the detector.
-        box_frequencies: Frequencies of the Fourier features of boxes.
-        query_fusion: Switch of the shared query fusion. Off: no scene queries, and the object
-            queries hold the detector's features alone.
-        prefix_tokens: Switch of the query tokens in the language model's input.
-        perception_prompt: Switch of the detections written into the prompt.
-        perception_outputs: The way back: what the perception head says of objects, of
-            `PERCEPTION_OUTPUTS`. The rest stays as the detector gave it; empty for no head.
-        head_reads: Whether the perception head judges objects also by what the language model has
-            read of them. Off: by their query tokens alone, so that the language model reads a
-            frame only for questions.
-        prompt_examples: Whether the prompt shows examples, which an untrained language model
-            needs.
-        attributes: Values to choose from for each attribute of an object.
+        visual_encoder_revision: Revision of its weights; empty if unknown.
+        vision_hidden_size: Size d_m of its tokens `V_m`; 0 without an image.
+        detector: Name of the detector whose features are used; empty if features are pooled from
+            `V_m`, which works with any detector.
+        detector_revision: Revision of its weights; empty if unknown.
+        perception_hidden_size: Size d_p of the features `V_p`; 0 without queries.
+        hidden_size: Size d of the shared queries.
+        num_hidden_layers: Number of layers of the query fusion.
+        num_attention_heads: Number of attention heads of the query fusion.
+        scene_queries: Number S of learned queries for the whole scene.
+        max_objects: Maximum number K of objects; further objects keep the detector's values.
+        box_frequencies: Number of frequencies of the boxes' Fourier features.
+        query_fusion: Whether to use the shared query fusion. Without it there are no scene
+            queries, and object queries hold the detector's features alone.
+        prefix_tokens: Whether the language model's input contains the query tokens.
+        perception_prompt: Whether the prompt lists the detections.
+        perception_outputs: Outputs of the perception head, of `PERCEPTION_OUTPUTS`; empty for no
+            head. Other values keep what the detector found.
+        head_uses_language_model: Whether the perception head uses the language model's hidden
+            states. If not, the language model processes a frame only for questions.
+        prompt_examples: Whether the prompt contains examples, which untrained language models
+            need.
+        attributes: Values of each attribute that the perception head predicts.
         lora_rank: Rank of the LoRA adapters in the language model; 0 for none.
-        lora_alpha: Their scale: the adapter's output times `lora_alpha / lora_rank`.
+        lora_alpha: Scale of the adapters: their output is multiplied by `lora_alpha / lora_rank`.
     """
 
     model_type = "mrmllm"
-    # Only backbones can say how wide they are.
+    # The sizes of the backbones have no defaults.
     has_no_defaults_at_init: ClassVar[bool] = True
 
     language_model: str
-    language_width: int
+    text_hidden_size: int
     embedding_scale: float
     visual_encoder: str
-    visual_width: int
-    perception_width: int
+    vision_hidden_size: int
+    perception_hidden_size: int
     language_model_revision: str = ""
     visual_encoder_revision: str = ""
     detector: str = ""
     detector_revision: str = ""
-    fusion_width: int = 256
-    fusion_layers: int = 2
-    fusion_heads: int = 8
+    hidden_size: int = 256
+    num_hidden_layers: int = 2
+    num_attention_heads: int = 8
     scene_queries: int = 8
     max_objects: int = 50
     box_frequencies: int = 8
@@ -79,61 +78,67 @@ class MrMllmConfig(PretrainedConfig):
     prefix_tokens: bool = True
     perception_prompt: bool = True
     perception_outputs: list[str] = field(default_factory=lambda: [*PERCEPTION_OUTPUTS])
-    head_reads: bool = True
+    head_uses_language_model: bool = True
     prompt_examples: bool = False
     attributes: dict[str, list[str]] = field(default_factory=lambda: {"color": [*COLORS]})
     lora_rank: int = 0
     lora_alpha: int = 32
 
     def validate_ranges(self) -> None:
-        """Check every field; called on construction, after the types have been checked.
+        """Check the range of every field; called on construction, after the types are checked.
 
         Raises:
-            ValueError: If a field is out of range; names it. `strict` hands it on as the cause of
-                its own `StrictDataclassError`.
+            ValueError: If a field is out of range. `strict` raises its `StrictDataclassError` from
+                it.
         """
         self._require(
-            self.language_width > 0, "language_width", "must be positive: it is a backbone's"
+            self.text_hidden_size > 0,
+            "text_hidden_size",
+            "must be positive; take it from the language model",
         )
         if self.has_queries:
-            self._require(self.perception_width > 0, "perception_width", "must be positive")
+            self._require(
+                self.perception_hidden_size > 0, "perception_hidden_size", "must be positive"
+            )
         if self.needs_image:
-            self._require(self.visual_width > 0, "visual_width", "must be positive")
-        for name in ("fusion_width", "fusion_heads", "box_frequencies", "max_objects"):
+            self._require(self.vision_hidden_size > 0, "vision_hidden_size", "must be positive")
+        for name in ("hidden_size", "num_attention_heads", "box_frequencies", "max_objects"):
             self._require(getattr(self, name) > 0, name, "must be positive")
         if self.query_fusion:
-            # They are also what object queries look at in an image without other objects.
+            # Without other objects, an object query needs scene queries to attend to.
             self._require(self.scene_queries > 0, "scene_queries", "must be positive")
-        for name in ("fusion_layers", "lora_rank"):
+        for name in ("num_hidden_layers", "lora_rank"):
             self._require(getattr(self, name) >= 0, name, "must not be negative")
         self._require(self.embedding_scale > 0, "embedding_scale", "must be positive")
         self._require(self.lora_alpha > 0, "lora_alpha", "must be positive")
         self._require(
-            self.fusion_width % self.fusion_heads == 0,
-            "fusion_heads",
-            f"must divide fusion_width ({self.fusion_width})",
+            self.hidden_size % self.num_attention_heads == 0,
+            "num_attention_heads",
+            f"must divide hidden_size ({self.hidden_size})",
         )
         self._require(
             set(self.perception_outputs) <= set(PERCEPTION_OUTPUTS),
             "perception_outputs",
-            f"must be of {', '.join(PERCEPTION_OUTPUTS)}",
+            f"must be among {', '.join(PERCEPTION_OUTPUTS)}",
         )
         for name, values in self.attributes.items():
             self._require(len(values) > 1, "attributes", f"{name!r} needs several values")
 
     @property
     def has_queries(self) -> bool:
-        """Whether anything uses the shared queries."""
+        """Whether the model computes shared queries."""
         return self.prefix_tokens or bool(self.perception_outputs)
 
     @property
-    def perceives_by_reading(self) -> bool:
-        """Whether the perception head needs what the language model has read."""
-        return bool(self.perception_outputs) and self.prefix_tokens and self.head_reads
+    def head_needs_language_model(self) -> bool:
+        """Whether the perception head needs the language model's hidden states."""
+        return (
+            bool(self.perception_outputs) and self.prefix_tokens and self.head_uses_language_model
+        )
 
     @property
     def needs_image(self) -> bool:
-        """Whether the visual encoder is used."""
+        """Whether the model uses the visual encoder."""
         return self.has_queries and (self.query_fusion or not self.detector)
 
     def _require(self, holds: bool, name: str, rule: str) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perception-enhanced cross-modal integration, the paper's second mechanism.
 
-From the paper: `H^(n+1) = L(H^(n), V_proj + P_proj)`, where perception outputs such as boxes are a
-modality of their own. Ours: what `P_proj` encodes and how, and that `V_proj + P_proj` enters the
-language model `L` as tokens of its input, which every layer then attends to.
+From the paper: `H^(n+1) = L(H^(n), V_proj + P_proj)`, with perception outputs such as boxes as a
+modality. Ours: what `P_proj` encodes and how, and that `V_proj + P_proj` enters the language model
+`L` as input tokens, to which every layer attends.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 
 
 class PerceptionEmbedding(nn.Module):
-    """`P_proj`: what the detector said of an object, box, score and label, as one vector."""
+    """`P_proj`: box, score, label and number of an object as one vector."""
 
     def __init__(self, config: MrMllmConfig) -> None:
         super().__init__()
-        width = config.fusion_width
-        self.box = BoxEmbedding(config.box_frequencies, width)
-        self.score = nn.Linear(1, width)
-        self.label_norm = nn.LayerNorm(config.language_width)
-        self.label = nn.Linear(config.language_width, width)
-        # Binds the token of an object to the number that cites it.
-        self.number = nn.Linear(config.language_width, width, bias=False)
-        self.out = nn.Linear(width, config.language_width)
+        size = config.hidden_size
+        self.box = BoxEmbedding(config.box_frequencies, size)
+        self.score = nn.Linear(1, size)
+        self.label_norm = nn.LayerNorm(config.text_hidden_size)
+        self.label = nn.Linear(config.text_hidden_size, size)
+        # Associates an object's token with the number that cites it.
+        self.number = nn.Linear(config.text_hidden_size, size, bias=False)
+        self.out = nn.Linear(size, config.text_hidden_size)
 
     def forward(
         self,
@@ -37,10 +37,10 @@ class PerceptionEmbedding(nn.Module):
         labels: torch.Tensor,
         numbers: torch.Tensor,
     ) -> torch.Tensor:
-        """Embed what was perceived.
+        """Embed detections.
 
         Args:
-            boxes: (B, K, 4) float32 center and size as shares of the image.
+            boxes: (B, K, 4) float32 center and size, normalized by the image size.
             scores: (B, K) confidence.
             labels: (B, K, d_llm) mean token embedding of each label's text.
             numbers: (K, d_llm) mean token embedding of each object's number.
@@ -55,13 +55,13 @@ class PerceptionEmbedding(nn.Module):
 
 
 class QueryTokens(nn.Module):
-    """`V_proj + P_proj`: the shared queries as tokens that the language model can read."""
+    """`V_proj + P_proj`: the shared queries as input tokens of the language model."""
 
     def __init__(self, config: MrMllmConfig) -> None:
         super().__init__()
-        self.visual = nn.Linear(config.fusion_width, config.language_width)
+        self.visual = nn.Linear(config.hidden_size, config.text_hidden_size)
         self.perception = PerceptionEmbedding(config)
-        # Tokens start at the scale of the embeddings that the language model is used to.
+        # Tokens start at the scale of the language model's embeddings.
         self.scale = nn.Parameter(torch.full((), config.embedding_scale))
 
     def forward(
@@ -72,11 +72,11 @@ class QueryTokens(nn.Module):
         labels: torch.Tensor,
         numbers: torch.Tensor,
     ) -> torch.Tensor:
-        """Make tokens.
+        """Compute the query tokens.
 
         Args:
-            shared: (B, S + K, d) `Q_shared`; scene queries carry no `P_proj`.
-            boxes: (B, K, 4) float32 center and size as shares of the image.
+            shared: (B, S + K, d) `Q_shared`; scene queries get no `P_proj`.
+            boxes: (B, K, 4) float32 center and size, normalized by the image size.
             scores: (B, K) confidence.
             labels: (B, K, d_llm) mean token embedding of each label's text.
             numbers: (K, d_llm) mean token embedding of each object's number.

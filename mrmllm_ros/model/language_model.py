@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import transformers
 from jinja2 import TemplateError
 from transformers import (
     AutoModelForCausalLM,
@@ -23,35 +21,34 @@ from transformers import (
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import Validated, setting
-from mrmllm_ros.weights.pretrained import load_weights, resolve, revision
+from mrmllm_ros.weights.pretrained import load_weights, loading, resolve, revision
 
 
 class LanguageModelError(MrmllmError):
-    """A language model cannot be loaded; the message names it and the fix."""
+    """A language model cannot be loaded."""
 
 
 @dataclass(frozen=True)
 class LanguageModelSettings(Validated):
-    """Which language model."""
+    """Language model."""
 
     model: str = setting(
         "smollm2-135m-instruct",
-        "Name of an embedded model (see `mrmllm models list`), a folder, or a model of the "
-        "Hugging Face hub.",
+        "Embedded model (see `mrmllm models list`), folder, or model of the Hugging Face hub.",
     )
     trust_remote_code: bool = setting(
-        False, "Whether code that comes with a model may run. Only for models that you trust."
+        False, "Whether to run code that comes with the model; only for models that you trust."
     )
 
 
 class LanguageModel:
-    """A frozen language model, its tokenizer, and how it is spoken to.
+    """A frozen language model with tokenizer and chat template.
 
     Attributes:
-        model: The model; its own weights take no gradient.
-        tokenizer: Its tokenizer, with a chat template.
-        name: The model's name for messages, logs and checkpoints.
-        revision: Which state of its weights, where that is known; else empty.
+        model: The model, without gradients.
+        tokenizer: Tokenizer with a chat template.
+        name: Name of the model, for messages, logs and checkpoints.
+        revision: Revision of its weights; empty if unknown.
     """
 
     def __init__(
@@ -69,58 +66,48 @@ class LanguageModel:
         """Load the language model that the settings name.
 
         Raises:
-            LanguageModelError: If it cannot be had or read.
+            LanguageModelError: If the model cannot be found or loaded.
             WeightsError: If an embedded model is missing or damaged.
         """
-        if not sys.stderr.isatty():
-            transformers.utils.logging.disable_progress_bar()
-        source = resolve(
-            settings.model, "language model", "language_model.model", LanguageModelError
-        )
+        named = ("language model", settings.model, "language_model.model", LanguageModelError)
+        source = resolve(*named)
         options = {
             "trust_remote_code": settings.trust_remote_code,
             "local_files_only": Path(source).is_dir(),
         }
-        try:
+        with loading(*named):
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             model = load_weights(AutoModelForCausalLM, source, dtype=compute.dtype, **options)
-        except Exception as error:
-            # A missing, a damaged and a foreign model each fail in their own way.
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise LanguageModelError(
-                f"the language model {settings.model!r} cannot be loaded: {reason}. Name another "
-                "with the parameter language_model.model"
-            ) from error
         if tokenizer.chat_template is None:
             raise LanguageModelError(
                 f"the language model {settings.model!r} has no chat template; name one that is "
                 "tuned to follow instructions with the parameter language_model.model"
             )
-        forget_decoding(model)
+        clear_generation_config(model)
         return cls(model.to(compute.device), tokenizer, revision(settings.model))
 
     @property
     def width(self) -> int:
-        """Width of its hidden states, d_llm."""
+        """Size d_llm of its hidden states."""
         return self.model.get_input_embeddings().embedding_dim
 
     @property
     def context_length(self) -> int | None:
-        """Most tokens that it can read and write together, where it says so."""
+        """Maximum number of tokens of prompt and answer, or None if unknown."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     def render(self, messages: list[dict[str, str]]) -> str:
-        """Write a conversation in the model's chat format, up to where its answer begins.
+        """Render a conversation with the chat template, up to the start of the answer.
 
         Args:
-            messages: The conversation so far, with `role` and `content`.
+            messages: Messages with `role` and `content`.
         """
         try:
             return self._render(messages)
         except TemplateError:
             if messages[0]["role"] != "system":
                 raise
-            # Some formats know no system's turn: what it says then begins the user's.
+            # Templates without system messages: prepend it to the user's first message.
             system, first, *rest = messages
             content = f"{system['content']}\n{first['content']}"
             return self._render([{**first, "content": content}, *rest])
@@ -131,23 +118,23 @@ class LanguageModel:
         )
 
     def plain(self, text: str) -> str:
-        """Blank special tokens: nothing that a user asks or a label holds ends a turn."""
+        """Remove special tokens, so that no question or label can end a turn."""
         return self._blank(text)
 
     def tokenize(self, text: str) -> torch.Tensor:
-        """Tokens of a text that is in the chat format already: (T,) int64 on the device."""
+        """Tokenize a rendered text: (T,) int64 on the device."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids, dtype=torch.int64, device=self.model.device)
 
     def count_tokens(self, text: str) -> int:
-        """Number of tokens of a text, without special tokens."""
+        """Count the tokens of a text, without special tokens."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    # Kept for training too, which inference tensors cannot take part in.
+    # The cached tensors are used in training too, where inference tensors are not allowed.
     @torch.inference_mode(False)
     @torch.no_grad()
     def embed_texts(self, texts: tuple[str, ...] | list[str]) -> torch.Tensor:
-        """Mean of the model's own token embeddings of each text, so that any vocabulary works.
+        """Mean token embedding of each text, which works for any vocabulary.
 
         Args:
             texts: V short texts, such as labels.
@@ -158,7 +145,7 @@ class LanguageModel:
         embeddings = self.model.get_input_embeddings()
         for text in texts:
             if text not in self._embedded:
-                # A label within a sentence has a space before it, and so other tokens.
+                # With a leading space, as within a sentence, the tokens differ.
                 ids = self.tokenize(" " + self.plain(text))
                 self._embedded[text] = embeddings(ids).mean(0)
         if not texts:
@@ -166,13 +153,13 @@ class LanguageModel:
         return torch.stack([self._embedded[text] for text in texts])
 
 
-def forget_decoding(model: PreTrainedModel) -> None:
-    """Keep of a model's own settings which tokens end a text, and nothing else.
+def clear_generation_config(model: PreTrainedModel) -> None:
+    """Remove a model's generation settings other than the special tokens.
 
-    Many bring penalties and ways of drawing tokens, which would stand behind `Decoding`.
+    Many models come with penalties and sampling settings, which would change `Decoding`.
 
     Args:
-        model: Any model that `generate` runs.
+        model: Any model with `generate`.
     """
     own = model.generation_config
     model.generation_config = GenerationConfig(
@@ -181,9 +168,9 @@ def forget_decoding(model: PreTrainedModel) -> None:
 
 
 def special_token_blanker(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
-    """A function that blanks special tokens out of a text.
+    """Create a function that replaces special tokens in a text by blanks.
 
-    Nothing that a user asks or a label holds may end a turn or stand for an image.
+    No question or label may end a turn or stand for an image.
     """
     tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     if not tokens:

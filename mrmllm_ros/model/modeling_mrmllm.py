@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MR-MLLM: a frozen language model, a frozen visual encoder, and what joins them to perception.
+"""MR-MLLM: a frozen language model and a frozen visual encoder, joined to a detector.
 
-The three mechanisms are modules of their own (`query_fusion`, `cross_modal`, `prompt`), and so is
-the way back to perception (`perception_head`). Ours, not the paper's: that a frame is read once,
-in the order preamble, objects as text, query tokens, so that under causal attention the queries
-have read the text; and that every question about the frame goes on from there.
+Each of the paper's three mechanisms has its module: `query_fusion`, `cross_modal` and `prompt`.
+`perception_head` leads back to perception. Two choices are ours, not the paper's: a frame is
+prefilled once, in the order system prompt, object list as text, query tokens, so that under causal
+attention the queries attend to the text; and every question about the frame continues from that
+cache.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.utils import ModelOutput
 
 from mrmllm_ros.detection.roi_features import pool_tokens
 from mrmllm_ros.model.backbones import Backbones
@@ -35,19 +37,19 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import QueryTokens
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
-from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene
+from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene_queries
 
-# In the place of a text's index: what all texts see, and what none does.
-_SHARED, _NOWHERE = -2, -1
+# Segment ids of tokens that every text attends to, and of padding.
+_SHARED, _PADDING = -2, -1
 
 
 @dataclass(frozen=True, eq=False)
-class Preamble:
-    """What comes before every frame, read once.
+class SystemPrompt:
+    """The system prompt's key-value cache, computed once and shared by all frames.
 
     Attributes:
-        ids: (P,) int64, its tokens.
-        cache: Keys and values of a batch of one.
+        ids: (P,) int64 tokens.
+        cache: Keys and values for a batch of one.
     """
 
     ids: torch.Tensor
@@ -56,64 +58,64 @@ class Preamble:
 
 @dataclass(frozen=True, eq=False)
 class ObjectStates:
-    """What the perception head judges objects by.
+    """Inputs of the perception head.
 
     Attributes:
-        tokens: (B, K, d_llm) their query tokens.
-        read: (B, K, d_llm) hidden states of the language model there, or None where it does not
-            read them.
+        tokens: (B, K, d_llm) query tokens of the objects.
+        hidden_states: (B, K, d_llm) last hidden states of the language model at these tokens, or
+            None if the head works without the language model.
     """
 
     tokens: torch.Tensor
-    read: torch.Tensor | None
+    hidden_states: torch.Tensor | None
 
 
-@dataclass(frozen=True, eq=False)
-class FramePass:
-    """B frames, read.
-
-    Attributes:
-        attention_mask: (B, P + L + Q) int64 over preamble, text and query tokens.
-        cache: Keys and values of all of them.
-        objects: What the perception head is to judge, or None where there is none.
-    """
-
-    attention_mask: torch.Tensor
-    cache: Cache
-    objects: ObjectStates | None
-
-
-@dataclass(frozen=True, eq=False)
-class MrMllmOutput:
-    """What one pass over frames and questions gives.
+@dataclass
+class PrefillOutput(ModelOutput):
+    """Key-value cache of B frames.
 
     Attributes:
-        logits: (B, T, vocabulary) at the texts' tokens, or (W, vocabulary) at the W wanted ones;
-            None where the language model is left out.
-        perception: What the head says of the objects, or None where there is no head.
-        unread: What it says without what the language model has read.
+        attention_mask: (B, P + L + Q) int64 over system prompt, text and query tokens.
+        past_key_values: Keys and values of these tokens.
+        objects: Inputs of the perception head, or None without a head.
     """
 
-    logits: torch.Tensor | None
-    perception: PerceptionOutput | None
-    unread: PerceptionOutput | None = None
+    attention_mask: torch.Tensor | None = None
+    past_key_values: Cache | None = None
+    objects: ObjectStates | None = None
+
+
+@dataclass
+class MrMllmOutput(ModelOutput):
+    """Output of one pass over frames and texts.
+
+    Attributes:
+        logits: (B, T, vocabulary) for all text tokens, or (W, vocabulary) for the W tokens in
+            `logits_mask`; None if the language model is left out.
+        perception: Predictions of the perception head, or None without a head.
+        without_language_model: Predictions of the head from query tokens alone.
+    """
+
+    logits: torch.Tensor | None = None
+    perception: PerceptionOutput | None = None
+    without_language_model: PerceptionOutput | None = None
 
 
 class MrMllm(PreTrainedModel):
-    """The fusion model. Its own weights are trained; the backbones' are not.
+    """The fusion model: trainable fusion weights around frozen backbones.
 
-    `save_pretrained` writes the trained weights alone and the names of the backbones;
-    `from_pretrained` takes backbones that are loaded already and checks their names.
+    `save_pretrained` writes the trainable weights and the names of the backbones.
+    `from_pretrained` takes loaded backbones and checks their names.
     """
 
     config_class = MrMllmConfig
     base_model_prefix = "mrmllm"
 
     def __init__(self, config: MrMllmConfig, backbones: Backbones) -> None:
-        """Make a model that changes nothing yet.
+        """Build a model whose predictions equal the detector's until it is trained.
 
         Args:
-            config: Its backbones must be those given.
+            config: Configuration for these backbones.
             backbones: Loaded models.
 
         Raises:
@@ -122,12 +124,12 @@ class MrMllm(PreTrainedModel):
         super().__init__(config)
         check_backbones(config, backbones)
         if config.has_queries:
-            boxes = BoxEmbedding(config.box_frequencies, config.fusion_width)
+            boxes = BoxEmbedding(config.box_frequencies, config.hidden_size)
             self.object_queries = ObjectQueries(config, boxes)
             self.query_tokens = QueryTokens(config)
             self.fusion = SharedQueryFusion(config, boxes) if config.query_fusion else None
         self.head = PerceptionHead(config) if config.perception_outputs else None
-        # Only what is new is initialized: the backbones come after.
+        # Before the backbones are added, so that their weights are not initialized again.
         self.post_init()
         self.text = backbones.language_model
         self.language_model = _with_adapters(backbones.language_model.model, config)
@@ -137,78 +139,80 @@ class MrMllm(PreTrainedModel):
 
     @staticmethod
     def configure(backbones: Backbones, **choices: Any) -> MrMllmConfig:
-        """Make a configuration for backbones.
+        """Create a configuration for backbones.
 
-        A detector without features has its objects' features pooled from the image.
+        If the detector gives no features, object features are pooled from the visual encoder.
 
         Args:
-            backbones: Where the visual encoder is left out, so must be what needs it.
+            backbones: Loaded models. Without a visual encoder, `choices` must switch off the parts
+                that need one.
             choices: Other fields of `MrMllmConfig`.
         """
         text, visual = backbones.language_model, backbones.visual_encoder
         detector = backbones.detector
-        visual_width = visual.width if visual else 0
-        # As they go into the model, which some scale.
+        vision_hidden_size = visual.width if visual else 0
+        # Through the embedding layer, because some models scale its output.
         embed = text.model.get_input_embeddings()
         ids = torch.arange(min(4096, embed.num_embeddings), device=embed.weight.device)
         embeddings = embed(ids).detach().float()
-        sizes = {
+        fields = {
             "language_model": text.name,
             "language_model_revision": text.revision,
-            "language_width": text.width,
+            "text_hidden_size": text.width,
             "embedding_scale": float(embeddings.pow(2).mean().sqrt()),
             "visual_encoder": visual.name if visual else "",
             "visual_encoder_revision": visual.revision if visual else "",
-            "visual_width": visual_width,
+            "vision_hidden_size": vision_hidden_size,
             "detector": detector.name if detector.feature_width else "",
             "detector_revision": detector.revision if detector.feature_width else "",
-            "perception_width": detector.feature_width or visual_width,
+            "perception_hidden_size": detector.feature_width or vision_hidden_size,
         }
-        return MrMllmConfig(**{**sizes, **choices})
+        return MrMllmConfig(**{**fields, **choices})
 
     @classmethod
     def from_pretrained(cls, source: str | Path, backbones: Backbones) -> MrMllm:
-        """Load trained weights and join them to backbones.
+        """Load trained weights for loaded backbones.
 
         Args:
-            source: A folder, or a repository of the Hugging Face hub.
-            backbones: Loaded models; they give device and precision.
+            source: Folder, or repository of the Hugging Face hub.
+            backbones: Loaded models; the model takes their device and precision.
 
         Raises:
-            CheckpointError: If there is none, it is damaged, or it is for other backbones.
+            CheckpointError: If the checkpoint is missing, damaged, or made for other backbones.
         """
         config, weights = read_config(source), read_weights(source)
         try:
             model = cls(config, backbones)
         except CheckpointError as error:
             raise CheckpointError(f"the checkpoint {source}: {error}") from error
-        wanted, given = _shapes(model.trained_state()), _shapes(weights)
-        if wanted != given:
+        expected, found = _shapes(model.trained_state()), _shapes(weights)
+        if expected != found:
             raise CheckpointError(
-                f"the checkpoint {source} does not fit its configuration: missing "
-                f"{sorted(wanted - given)[:3]}, unknown {sorted(given - wanted)[:3]}"
+                f"the checkpoint {source} does not match its configuration: missing weights "
+                f"{sorted(expected - found)[:3]}, unexpected weights "
+                f"{sorted(found - expected)[:3]}; export it again with mrmllm train"
             )
         model.load_state_dict(weights, strict=False)
         return model
 
     def start_from(self, source: str | Path) -> tuple[str, ...]:
-        """Take over the weights of a checkpoint, to train them further.
+        """Initialize the weights from a checkpoint, to continue training.
 
-        What its perception head says and this one does not is left out.
+        Outputs of the checkpoint's perception head that this model lacks are ignored.
 
         Args:
-            source: A folder, or a repository of the Hugging Face hub.
+            source: Folder, or repository of the Hugging Face hub.
 
         Returns:
-            Names of the weights that it does not have, which stay as they are.
+            Names of the weights that the checkpoint lacks; they keep their values.
 
         Raises:
-            CheckpointError: If there is none, it is damaged, or it is for other backbones or of
-                other sizes.
+            CheckpointError: If the checkpoint is missing, damaged, or made for other backbones or
+                sizes.
         """
         made_for, weights = vars(read_config(source)), read_weights(source)
         names = ["language_model", "visual_encoder", "detector"]
-        # It shows in no shape.
+        # The shapes of the weights do not show it.
         names += ["lora_alpha"] if made_for["lora_rank"] else []
         different = [name for name in names if made_for[name] != getattr(self.config, name)]
         own = self.trained_state()
@@ -216,148 +220,149 @@ class MrMllm(PreTrainedModel):
         different += sorted({name for name, _ in _shapes(weights) - _shapes(own)})
         if different:
             raise CheckpointError(
-                f"the checkpoint {source} is of another model: it differs in {different[:3]}"
+                f"the checkpoint {source} is for another model; it differs in {different[:3]}"
             )
         self.load_state_dict(weights, strict=False)
         return tuple(name for name in own if name not in weights)
 
     def save_pretrained(self, directory: str | Path, **options: Any) -> None:
-        """Write configuration and trained weights, as safetensors.
+        """Write the configuration and the trainable weights, as safetensors.
 
         Args:
-            directory: The folder; made if there is none.
-            options: Those of `PreTrainedModel.save_pretrained`.
+            directory: Folder; created if missing.
+            options: Options of `PreTrainedModel.save_pretrained`.
         """
         options.setdefault("state_dict", self.trained_state())
         super().save_pretrained(directory, **options)
 
     def trained_state(self) -> dict[str, torch.Tensor]:
-        """The weights that are trained, by name; those of the backbones are left out."""
+        """Return the trainable weights by name; the backbones have none."""
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         return {name: weight for name, weight in self.state_dict().items() if name in trained}
 
     def merge_adapters(self) -> None:
-        """Add LoRA's product to the weights it stands beside: the same answers, faster."""
+        """Merge the LoRA adapters into the language model: the same answers, faster."""
         for module in self.language_model.modules():
             if isinstance(module, LoraLayer):
                 module.merge()
 
-    def read_preamble(self, ids: torch.Tensor) -> Preamble:
-        """Read what comes before every frame.
+    def prefill_system_prompt(self, ids: torch.Tensor) -> SystemPrompt:
+        """Compute the key-value cache of the system prompt.
 
         Args:
-            ids: (P,) int64.
+            ids: (P,) int64 tokens.
         """
         cache = DynamicCache(config=self.language_model.config)
         if len(ids):
             self._run(self._embed(ids[None]), torch.ones_like(ids[None]), cache)
-        return Preamble(ids, cache)
+        return SystemPrompt(ids, cache)
 
-    def read(self, frames: FrameBatch, preamble: Preamble) -> FramePass:
-        """The one pass over frames that perception and every question start from.
+    def prefill(self, frames: FrameBatch, system_prompt: SystemPrompt) -> PrefillOutput:
+        """Compute the key-value cache of frames, from which every question continues.
 
         Args:
             frames: B frames.
-            preamble: Is left as it is.
+            system_prompt: Cache of the system prompt; not modified.
         """
-        tokens, mask = self._queries(frames)
-        embeds, scene_mask = self._scene(frames, tokens, mask)
+        tokens, mask = self._query_tokens(frames)
+        embeds, scene_mask = self._frame_embeds(frames, tokens, mask)
         batch = len(embeds)
-        attention_mask = nn.functional.pad(scene_mask, (len(preamble.ids), 0), value=1)
-        cache = copy.deepcopy(preamble.cache)
-        if batch > 1 and len(preamble.ids):
+        attention_mask = nn.functional.pad(scene_mask, (len(system_prompt.ids), 0), value=1)
+        cache = copy.deepcopy(system_prompt.cache)
+        if batch > 1 and len(system_prompt.ids):
             cache.batch_repeat_interleave(batch)
         hidden = embeds
         if embeds.shape[1]:
             hidden = self._run(embeds, attention_mask, cache)
-        return FramePass(
+        return PrefillOutput(
             attention_mask=attention_mask,
-            cache=cache,
-            objects=self._objects(tokens, hidden[:, frames.text_ids.shape[1] :]),
+            past_key_values=cache,
+            objects=self._object_states(tokens, hidden[:, frames.prompts.ids.shape[1] :]),
         )
 
-    def see(self, frames: FrameBatch) -> FrameBatch:
-        """The same frames with the visual encoder's tokens, where these are needed.
+    def encode_images(self, frames: FrameBatch) -> FrameBatch:
+        """Add the visual encoder's tokens to frames, if the model needs them.
 
         Args:
-            frames: B frames; those that have their tokens are left as they are.
+            frames: B frames; returned unchanged if they have their tokens.
         """
         if frames.visual is not None or not self.config.needs_image:
             return frames
         return replace(frames, visual=self.visual_encoder(frames.pixel_values), pixel_values=None)
 
-    def look(self, frames: FrameBatch) -> ObjectStates:
-        """What a perception head is to judge without the language model.
+    def object_tokens(self, frames: FrameBatch) -> ObjectStates:
+        """Compute the query tokens of the objects, without the language model.
 
         Args:
             frames: B frames.
         """
-        tokens, _ = self._queries(frames)
-        return ObjectStates(self._of_objects(tokens), None)
+        tokens, _ = self._query_tokens(frames)
+        return ObjectStates(self._select_objects(tokens), None)
 
-    def perceive(self, objects: ObjectStates, batch: ObjectBatch) -> PerceptionOutput:
-        """What the head says of objects.
+    def predict_objects(self, objects: ObjectStates, batch: ObjectBatch) -> PerceptionOutput:
+        """Run the perception head.
 
         Args:
-            objects: See `FramePass.objects`.
-            batch: The objects.
-
-        Returns:
-            Of each of the (B, K) objects.
+            objects: Inputs of the head, of `prefill` or `object_tokens`.
+            batch: The (B, K) objects.
         """
         attributes = {
             name: self.text.embed_texts(values) for name, values in self.config.attributes.items()
         }
-        return self.head(objects.tokens, objects.read, batch.scores, batch.labels, attributes)
+        return self.head(
+            objects.tokens, objects.hidden_states, batch.scores, batch.labels, attributes
+        )
 
     def forward(
         self,
         frames: FrameBatch,
-        preamble_ids: torch.Tensor,
+        system_prompt_ids: torch.Tensor,
         texts: TextBatch | None,
-        wanted: torch.Tensor | None = None,
+        logits_mask: torch.Tensor | None = None,
     ) -> MrMllmOutput:
-        """Frames and texts about them in a single pass, as in training.
+        """Process frames and texts about them in a single pass, for training.
 
         Args:
             frames: B frames.
-            preamble_ids: (P,) int64.
-            texts: Questions and answers; each sees the frame and itself. None leaves the language
-                model out: what is perceived without it.
-            wanted: (B, T) bool, tokens whose logits are needed; None for all.
+            system_prompt_ids: (P,) int64 tokens.
+            texts: Questions and answers; each attends to its frame and itself. None skips the
+                language model and predicts objects without it.
+            logits_mask: (B, T) bool, true at tokens whose logits are needed; None for all.
         """
-        tokens, mask = self._queries(frames)
+        tokens, mask = self._query_tokens(frames)
+        alone = self._predict_without_language_model(tokens, frames)
         if texts is None:
-            return MrMllmOutput(None, None, self._unread(tokens, frames))
-        scene, scene_mask = self._scene(frames, tokens, mask)
+            return MrMllmOutput(without_language_model=alone)
+        scene, scene_mask = self._frame_embeds(frames, tokens, mask)
         batch, length = texts.ids.shape
-        before = self._embed(preamble_ids[None]).expand(batch, -1, -1)
+        before = self._embed(system_prompt_ids[None]).expand(batch, -1, -1)
         embeds = torch.cat([before, scene, self._embed(texts.ids)], 1)
         start = embeds.shape[1] - length
-        scene_mask = nn.functional.pad(scene_mask, (len(preamble_ids), 0), value=1)
-        # Which text a token belongs to; preamble and frame belong to all of them.
-        owner = torch.cat([torch.where(scene_mask.bool(), _SHARED, _NOWHERE), texts.owner], 1)
-        visible = _visible(owner)  # (B, N, N)
+        scene_mask = nn.functional.pad(scene_mask, (len(system_prompt_ids), 0), value=1)
+        # System prompt and frame belong to every text.
+        shared = torch.where(scene_mask.bool(), _SHARED, _PADDING)
+        visible = _visible(torch.cat([shared, texts.segment_ids], 1))  # (B, N, N)
         hidden = self.language_model.base_model(
             inputs_embeds=embeds,
             attention_mask=self._additive(visible)[:, None],
             position_ids=(visible.sum(-1) - 1).clamp(min=0),
             use_cache=False,
         ).last_hidden_state
-        queries = hidden[:, len(preamble_ids) + frames.text_ids.shape[1] : start]
-        objects = self._objects(tokens, queries)
+        queries = hidden[:, len(system_prompt_ids) + frames.prompts.ids.shape[1] : start]
+        objects = self._object_states(tokens, queries)
         answers = hidden[:, start:]
-        logits = self._logits(answers if wanted is None else answers[wanted])
-        perception = None if objects is None else self.perceive(objects, frames.objects)
-        return MrMllmOutput(logits, perception, self._unread(tokens, frames))
+        logits = self._logits(answers if logits_mask is None else answers[logits_mask])
+        perception = None if objects is None else self.predict_objects(objects, frames.objects)
+        return MrMllmOutput(logits, perception, alone)
 
     @contextmanager
     def without(self, *switches: str) -> Iterator[None]:
-        """While this lasts, these mechanisms are off, though the model has them.
+        """Switch off mechanisms of the model within a `with` block, for ablations.
 
         Args:
-            switches: Of `MrMllmConfig`: query_fusion, prefix_tokens, head_reads, and
-                perception_prompt, which a processor made meanwhile obeys.
+            switches: Fields of `MrMllmConfig`: query_fusion, prefix_tokens,
+                head_uses_language_model, and perception_prompt, which affects processors created
+                within the block.
         """
         before = {name: getattr(self.config, name) for name in switches}
         try:
@@ -368,54 +373,63 @@ class MrMllm(PreTrainedModel):
             for name, value in before.items():
                 setattr(self.config, name, value)
 
-    def _queries(self, frames: FrameBatch) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Query tokens (B, Q, d_llm) and their mask (B, Q), or None where nothing uses them."""
+    def _query_tokens(self, frames: FrameBatch) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Query tokens (B, Q, d_llm) and their mask (B, Q), or None if nothing uses them."""
         if not self.config.has_queries:
             return None, None
         objects, visual = frames.objects, None
         if self.config.needs_image:
-            visual = self.see(frames).visual.to(self.language_model.dtype)  # (B, N_m, d_m)
+            visual = self.encode_images(frames).visual  # (B, N_m, d_m)
+            visual = visual.to(self.language_model.dtype)
         features = objects.features
         if not self.config.detector:
             features = pool_tokens(visual, self.visual_encoder.grid, objects.boxes)
-        shared = self.object_queries(features, objects.boxes, frames.seen)
+        shared = self.object_queries(features, objects.boxes, frames.has_image)
         mask = objects.mask
         if self.config.query_fusion:
-            shared = self.fusion(shared, mask, visual, self.visual_encoder.grid, frames.seen)
-            mask = with_scene(mask, self.config.scene_queries)
-        labels = objects.labels.texts[objects.labels.detector]  # (B, K, d_llm)
+            shared = self.fusion(shared, mask, visual, self.visual_encoder.grid, frames.has_image)
+            mask = with_scene_queries(mask, self.config.scene_queries)
+        labels = objects.labels.embeddings[objects.labels.detector_ids]  # (B, K, d_llm)
         scores = objects.scores.to(shared.dtype)
         tokens = self.query_tokens(shared, objects.boxes, scores, labels, objects.numbers)
         return tokens, mask
 
-    def _scene(
+    def _frame_embeds(
         self, frames: FrameBatch, tokens: torch.Tensor | None, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is read of each frame: (B, L + Q, d_llm) and its mask (B, L + Q) int64."""
-        embeds, scene_mask = self._embed(frames.text_ids), frames.text_mask
+        """Input embeddings of each frame, (B, L + Q, d_llm), and their mask (B, L + Q) int64."""
+        embeds, scene_mask = self._embed(frames.prompts.ids), frames.prompts.mask
         if self.config.prefix_tokens:
             embeds, scene_mask = torch.cat([embeds, tokens], 1), torch.cat([scene_mask, mask], 1)
         return embeds, scene_mask.long()
 
-    def _objects(self, tokens: torch.Tensor | None, queries: torch.Tensor) -> ObjectStates | None:
-        """What the head judges, given the hidden states at the query tokens."""
+    def _object_states(
+        self, tokens: torch.Tensor | None, hidden_states: torch.Tensor
+    ) -> ObjectStates | None:
+        """Inputs of the head, given the hidden states at the query tokens."""
         if self.head is None:
             return None
-        read = self._of_objects(queries) if self.config.perceives_by_reading else None
-        return ObjectStates(self._of_objects(tokens), read)
+        uses_text = self.config.head_needs_language_model
+        return ObjectStates(
+            self._select_objects(tokens),
+            self._select_objects(hidden_states) if uses_text else None,
+        )
 
-    def _unread(self, tokens: torch.Tensor | None, frames: FrameBatch) -> PerceptionOutput | None:
+    def _predict_without_language_model(
+        self, tokens: torch.Tensor | None, frames: FrameBatch
+    ) -> PerceptionOutput | None:
         if self.head is None:
             return None
-        return self.perceive(ObjectStates(self._of_objects(tokens), None), frames.objects)
+        objects = ObjectStates(self._select_objects(tokens), None)
+        return self.predict_objects(objects, frames.objects)
 
-    def _of_objects(self, states: torch.Tensor) -> torch.Tensor:
-        """Those of the objects among states of all queries."""
+    def _select_objects(self, states: torch.Tensor) -> torch.Tensor:
+        """Drop the scene queries from states of all queries."""
         scene_queries = self.config.scene_queries if self.config.query_fusion else 0
         return states[:, scene_queries:]
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """As the language model makes them of its last states, which some scale or cap."""
+        """Logits of last hidden states, scaled and capped as the language model does it."""
         config = self.language_model.config
         logits = self.language_model.get_output_embeddings()(hidden)
         logits = logits * getattr(config, "logit_scale", 1.0)
@@ -424,13 +438,13 @@ class MrMllm(PreTrainedModel):
         return logits if cap is None else cap * (logits / cap).tanh()
 
     def _additive(self, visible: torch.Tensor) -> torch.Tensor:
-        """A mask as every implementation of attention takes it, in the precision computed in."""
+        """Additive attention mask in the dtype of the computation."""
         kind = visible.device.type
         dtype = self.language_model.dtype
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
-        nothing = torch.zeros((), dtype=dtype, device=visible.device)
-        return torch.where(visible, nothing, torch.finfo(dtype).min)
+        zero = torch.zeros((), dtype=dtype, device=visible.device)
+        return torch.where(visible, zero, torch.finfo(dtype).min)
 
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
         return self.language_model.get_input_embeddings()(ids)
@@ -438,7 +452,7 @@ class MrMllm(PreTrainedModel):
     def _run(
         self, embeds: torch.Tensor, attention_mask: torch.Tensor, cache: Cache
     ) -> torch.Tensor:
-        """Hidden states of the last layer; their keys and values go into the cache."""
+        """Last hidden states; keys and values are appended to the cache."""
         output = self.language_model.base_model(
             inputs_embeds=embeds,
             attention_mask=attention_mask,
@@ -451,30 +465,30 @@ class MrMllm(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, SharedQueryFusion):
-            # Queries that start alike would stay alike.
+            # Identical queries would get identical gradients.
             nn.init.normal_(module.scene, std=0.02)
         elif isinstance(module, PerceptionHead):
-            module.start_as_identity()
+            module.reset_to_identity()
 
 
 def _shapes(weights: dict[str, torch.Tensor]) -> set[tuple[str, tuple[int, ...]]]:
     return {(name, tuple(weight.shape)) for name, weight in weights.items()}
 
 
-def _visible(owner: torch.Tensor) -> torch.Tensor:
-    """What each token may look at: (B, N, N) bool.
+def _visible(segment_ids: torch.Tensor) -> torch.Tensor:
+    """Causal attention mask within each text and to shared tokens: (B, N, N) bool.
 
     Args:
-        owner: (B, N) which text each token belongs to.
+        segment_ids: (B, N) index of the text that each token belongs to.
     """
-    rows, columns = owner[:, :, None], owner[:, None, :]
-    length = owner.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
-    return causal & ((rows == columns) | (columns == _SHARED)) & (columns != _NOWHERE)
+    rows, columns = segment_ids[:, :, None], segment_ids[:, None, :]
+    length = segment_ids.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segment_ids.device).tril()
+    return causal & ((rows == columns) | (columns == _SHARED)) & (columns != _PADDING)
 
 
 def _positions(attention_mask: torch.Tensor) -> torch.Tensor:
-    """Position of each token among those that are there: (B, T)."""
+    """Position ids, which skip padding: (B, T)."""
     return (attention_mask.cumsum(-1) - 1).clamp(min=0)
 
 

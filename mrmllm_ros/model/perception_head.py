@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Back to perception: what the language model's states say about each object.
+"""Perception head: predictions about objects from queries and language-model states.
 
-From the paper: comprehension strengthens perception where the detector meets what it was not
-trained on. How is ours: an object's query, and the language model's hidden state there, give a
-score, a label from any vocabulary, a correction of the box, attributes and a novelty; or some of
-these, where only some are trained. The head starts as the identity.
+The idea is the paper's: comprehension improves perception of objects that the detector was not
+trained on. The design is ours: the query token of an object, and the language model's hidden state
+at that token, give a score, a label from any vocabulary, a box correction, attributes and a
+novelty. Outputs may be left out. An untrained head returns what the detector found.
 """
 
 from __future__ import annotations
@@ -14,77 +14,81 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.utils import ModelOutput
 
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 
-# How far an edge may move, as a share of the box: at half, opposite edges could meet.
-REACH = 0.45
-# Log-odds to start with of the detector's own label.
+# Maximum shift of an edge as a fraction of the box; at 0.5, opposite edges could meet.
+MAX_EDGE_SHIFT = 0.45
+# Initial log-odds of the detector's label.
 _TRUST = 4.0
-# Log-odds of novelty to start training with: everything is familiar.
+# Initial log-odds of novelty: every object is familiar.
 _FAMILIAR = -2.0
-# Numbers that an output is; the others are as wide as the head.
-_WIDTHS = {"score": 1, "box": 4, "novelty": 1}
-# Of log-odds; beyond it, a probability of float32 would be 0 or 1 and soon not a number.
-_MOST_SHIFT = 15.0
+# Sizes of the outputs; an output that is not listed has the head's hidden size.
+_SIZES = {"score": 1, "box": 4, "novelty": 1}
+# Maximum change of log-odds; beyond it, float32 probabilities saturate at 0 or 1.
+_MAX_LOGIT_SHIFT = 15.0
 
 
 @dataclass(frozen=True, eq=False)
 class LabelSpace:
-    """The labels to choose from and what the detector chose.
+    """Labels to choose from, and the labels that the detector chose.
 
     Attributes:
-        names: The V labels.
-        texts: (V, d_llm) mean token embedding of each label's text.
-        vocabulary: Every object may get one of the first so many labels; the others are open
-            only to the objects that the detector gave them to.
-        detector: (B, K) int64, index of the detector's label.
+        names: V labels.
+        embeddings: (V, d_llm) mean token embedding of each label.
+        vocabulary_size: Number of leading labels that every object may get; the others are allowed
+            only for objects that the detector gave them.
+        detector_ids: (B, K) int64 index of the detector's label.
     """
 
     names: tuple[str, ...]
-    texts: torch.Tensor
-    vocabulary: int
-    detector: torch.Tensor
+    embeddings: torch.Tensor
+    vocabulary_size: int
+    detector_ids: torch.Tensor
 
     @property
-    def chosen(self) -> torch.Tensor:
+    def detector_mask(self) -> torch.Tensor:
         """(B, K, V) bool, true at the detector's label."""
-        return self.detector[..., None] == torch.arange(len(self.texts), device=self.texts.device)
+        return self.detector_ids[..., None] == self._indices
 
     @property
-    def open(self) -> torch.Tensor:
-        """(B, K, V) bool, true where an object may get a label."""
-        count = len(self.texts)
-        return self.chosen | (torch.arange(count, device=self.texts.device) < self.vocabulary)
+    def allowed(self) -> torch.Tensor:
+        """(B, K, V) bool, true if an object may get a label."""
+        return self.detector_mask | (self._indices < self.vocabulary_size)
+
+    @property
+    def _indices(self) -> torch.Tensor:
+        return torch.arange(len(self.embeddings), device=self.embeddings.device)
 
 
-@dataclass(frozen=True, eq=False)
-class PerceptionOutput:
-    """What the head says of each object.
+@dataclass
+class PerceptionOutput(ModelOutput):
+    """Predictions of the perception head.
 
     Attributes:
         scores: (B, K) fused confidence, 0 to 1.
-        label_logits: (B, K, V) over the labels, minus infinity where one is not open.
-        edge_shifts: (B, K, 4) how far left, top, right and bottom move, as shares of the box's
-            width and height.
+        label_logits: (B, K, V) over the labels, minus infinity for labels that are not allowed.
+        edge_shifts: (B, K, 4) shifts of the left, top, right and bottom edges, as fractions of the
+            box's width and height.
         attribute_logits: For each attribute, (B, K, A) over its values.
-        novelty_logits: (B, K) log-odds that what the detector saw of the object is unlike what
-            it knows: hidden, damaged, out of place.
+        novelty_logits: (B, K) log-odds that the object's appearance is unusual: occluded,
+            corrupted, out of place.
     """
 
-    scores: torch.Tensor
-    label_logits: torch.Tensor
-    edge_shifts: torch.Tensor
-    attribute_logits: dict[str, torch.Tensor]
-    novelty_logits: torch.Tensor
+    scores: torch.Tensor | None = None
+    label_logits: torch.Tensor | None = None
+    edge_shifts: torch.Tensor | None = None
+    attribute_logits: dict[str, torch.Tensor] | None = None
+    novelty_logits: torch.Tensor | None = None
 
     @property
     def novelty(self) -> torch.Tensor:
-        """(B, K), 0 familiar to 1 corner case."""
+        """(B, K) probability of novelty: 0 familiar, 1 corner case."""
         return self.novelty_logits.sigmoid()
 
-    def of_item(self, index: int) -> PerceptionOutput:
-        """That of one item of the batch, without the dimension B."""
+    def select(self, index: int) -> PerceptionOutput:
+        """Return the predictions for one image of the batch, without the dimension B."""
         return PerceptionOutput(
             scores=self.scores[index],
             label_logits=self.label_logits[index],
@@ -95,104 +99,105 @@ class PerceptionOutput:
 
 
 class PerceptionHead(nn.Module):
-    """Judges an object by its query, before and after the language model has read it.
+    """Predicts from an object's query token and the language model's hidden state there.
 
-    The state before knows the image, the one after what it means in its context.
+    The query token holds the image, the hidden state the object's context.
     """
 
     def __init__(self, config: MrMllmConfig) -> None:
         super().__init__()
-        width, names = config.fusion_width, config.perception_outputs
+        size, names = config.hidden_size, config.perception_outputs
         self.trunk = _projection(config)
-        self.read = _projection(config, bias=False) if config.perceives_by_reading else None
+        uses_text = config.head_needs_language_model
+        self.context = _projection(config, bias=False) if uses_text else None
         self.text = _projection(config) if {"label", "attribute"} & {*names} else None
         self.outputs = nn.ModuleDict(
-            {name: nn.Linear(width, _WIDTHS.get(name, width)) for name in names}
+            {name: nn.Linear(size, _SIZES.get(name, size)) for name in names}
         )
         self.trust = nn.Parameter(torch.full((), _TRUST))
 
-    def start_as_identity(self) -> None:
-        """Set every output to zero; what the detector said stays.
-
-        What the language model has made of the queries starts without a say, too.
-        """
+    def reset_to_identity(self) -> None:
+        """Zero the outputs and the language model's part: predictions equal the detector's."""
         for output in self.outputs.values():
             nn.init.zeros_(output.weight)
             nn.init.zeros_(output.bias)
-        if self.read is not None:
-            nn.init.zeros_(self.read[1].weight)
+        if self.context is not None:
+            nn.init.zeros_(self.context[1].weight)
 
     def forward(
         self,
-        objects: torch.Tensor,
-        read: torch.Tensor | None,
+        tokens: torch.Tensor,
+        hidden_states: torch.Tensor | None,
         scores: torch.Tensor,
         labels: LabelSpace,
         attributes: dict[str, torch.Tensor],
     ) -> PerceptionOutput:
-        """Judge each object.
+        """Predict score, label, box, attributes and novelty of each object.
 
         Args:
-            objects: (B, K, d_llm) query tokens.
-            read: (B, K, d_llm) hidden states of the language model once it has read them in their
-                context; None where it does not.
-            scores: (B, K) float32, the detector's confidence.
+            tokens: (B, K, d_llm) query tokens.
+            hidden_states: (B, K, d_llm) last hidden states of the language model at these tokens,
+                or None to predict without it.
+            scores: (B, K) float32 confidence of the detector.
             labels: Labels to choose from.
-            attributes: For each attribute, (A, d_llm) mean token embedding of its values' texts.
+            attributes: For each attribute, (A, d_llm) mean token embedding of its values.
         """
-        mixed = self.trunk(objects)
-        if read is not None:
-            mixed = mixed + self.read(read)
-        states = functional.gelu(mixed)  # (B, K, d)
+        states = self.trunk(tokens)
+        if hidden_states is not None:
+            states = states + self.context(hidden_states)
+        states = functional.gelu(states)  # (B, K, d)
+        similarity = self._similarity("label", states, labels.embeddings)
         return PerceptionOutput(
-            scores=_shift_odds(scores, self._say("score", states)[..., 0].float()),
-            label_logits=self._prior(labels) + self._similarity("label", states, labels.texts),
-            edge_shifts=REACH * self._say("box", states).float().tanh(),
+            scores=_shift_logits(scores, self._output("score", states)[..., 0].float()),
+            label_logits=self._prior(labels) + similarity,
+            edge_shifts=MAX_EDGE_SHIFT * self._output("box", states).float().tanh(),
             attribute_logits={
-                name: self._similarity("attribute", states, texts)
-                for name, texts in attributes.items()
+                name: self._similarity("attribute", states, embeddings)
+                for name, embeddings in attributes.items()
             },
-            novelty_logits=self._familiar + self._say("novelty", states)[..., 0].float(),
+            novelty_logits=self._familiar + self._output("novelty", states)[..., 0].float(),
         )
 
     @property
     def _familiar(self) -> float:
-        """Log-odds of the novelty of what nothing else is said of."""
+        """Log-odds of novelty before the output is added; minus infinity without that output."""
         return _FAMILIAR if "novelty" in self.outputs else -torch.inf
 
-    def _say(self, output: str, states: torch.Tensor) -> torch.Tensor:
-        """(B, K, width of the output); zeros, which change nothing, where it is not trained."""
-        if output in self.outputs:
-            return self.outputs[output](states)
-        return states.new_zeros(*states.shape[:-1], _WIDTHS[output])
+    def _output(self, name: str, states: torch.Tensor) -> torch.Tensor:
+        """(B, K, size) values of an output; zeros, which change nothing, without that output."""
+        if name in self.outputs:
+            return self.outputs[name](states)
+        return states.new_zeros(*states.shape[:-1], _SIZES[name])
 
     def _prior(self, labels: LabelSpace) -> torch.Tensor:
-        """(B, K, V) logits that say what the detector says.
+        """(B, K, V) logits of the detector's labels.
 
-        The trust is the log-odds of its label against all others together, however many.
+        `trust` is the log-odds of the detector's label against all other labels together.
         """
-        others = (labels.open.sum(-1, keepdim=True) - 1).clamp(min=1).float().log()  # (B, K, 1)
-        # Where labels are not trained no loss reaches it, for which training on several processes
-        # would wait.
+        others = (labels.allowed.sum(-1, keepdim=True) - 1).clamp(min=1).float().log()  # (B, K, 1)
+        # Without label training, `trust` gets no gradient, for which distributed training would
+        # wait.
         trust = self.trust if "label" in self.outputs else self.trust.detach()
-        prior = labels.chosen * (trust.float() + others)
-        return prior.masked_fill(~labels.open, -torch.inf)
+        prior = labels.detector_mask * (trust.float() + others)
+        return prior.masked_fill(~labels.allowed, -torch.inf)
 
-    def _similarity(self, output: str, states: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        """(B, K, V) float32, of what is said to (V, d_llm) texts; zeros where untrained."""
+    def _similarity(
+        self, output: str, states: torch.Tensor, embeddings: torch.Tensor
+    ) -> torch.Tensor:
+        """(B, K, V) float32 similarity to (V, d_llm) embeddings; zeros without that output."""
         if output not in self.outputs:
-            return torch.zeros(*states.shape[:-1], len(texts), device=states.device)
-        directions = functional.normalize(self.text(texts), dim=-1)
+            return torch.zeros(*states.shape[:-1], len(embeddings), device=states.device)
+        directions = functional.normalize(self.text(embeddings), dim=-1)
         return (self.outputs[output](states) @ directions.T).float()
 
 
 def _projection(config: MrMllmConfig, bias: bool = True) -> nn.Sequential:
-    """From the language model's width to the head's."""
-    linear = nn.Linear(config.language_width, config.fusion_width, bias=bias)
-    return nn.Sequential(nn.LayerNorm(config.language_width), linear)
+    """Projection from the language model's hidden size to the head's."""
+    linear = nn.Linear(config.text_hidden_size, config.hidden_size, bias=bias)
+    return nn.Sequential(nn.LayerNorm(config.text_hidden_size), linear)
 
 
-def _shift_odds(scores: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Add to the log-odds of a probability; written so that zero changes nothing at all."""
-    odds = torch.exp(-shift.clamp(-_MOST_SHIFT, _MOST_SHIFT))
+def _shift_logits(scores: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Add to the log-odds of probabilities; a shift of zero is exact, unlike logit and sigmoid."""
+    odds = torch.exp(-shift.clamp(-_MAX_LOGIT_SHIFT, _MAX_LOGIT_SHIFT))
     return scores / (scores + (1 - scores) * odds)

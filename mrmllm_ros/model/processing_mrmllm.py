@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images, detections and questions as the tensors that `MrMllm` takes."""
+"""Convert images, detections and questions to the input tensors of `MrMllm`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
@@ -20,17 +19,16 @@ from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import LabelSpace, PerceptionOutput
 from mrmllm_ros.model.prompt import (
     DESCRIBE,
+    ObjectList,
     PromptSettings,
     chat,
     describe_objects,
-    listed,
-    stated_distances,
 )
 
-# Stand for what comes later while a conversation is written in the chat format. Private-use
-# characters, so that no template trims or changes them.
+# Placeholders in a conversation that is rendered by the chat template. Private-use characters, so
+# that no template trims or changes them.
 _OBJECTS, _QUESTION = "\ue000objects\ue001", "\ue000question\ue001"
-# An attribute is named where its value is likelier than all others together.
+# An attribute is reported if its value is more likely than all others together.
 _ATTRIBUTE_THRESHOLD = 0.5
 
 
@@ -39,12 +37,12 @@ class ObjectBatch:
     """Candidates of B images, padded to the largest number K.
 
     Attributes:
-        boxes: (B, K, 4) float32 center x, center y, width, height as shares of the image.
-        scores: (B, K) float32, the detector's confidence.
-        mask: (B, K) bool, true where there is an object.
-        labels: The labels to choose from, and the detector's choice.
+        boxes: (B, K, 4) float32 center x, center y, width, height, normalized by the image size.
+        scores: (B, K) float32 confidence of the detector.
+        mask: (B, K) bool, false at padding.
+        labels: Labels to choose from, and the detector's choice.
         numbers: (K, d_llm) mean token embedding of the number that cites each object.
-        features: (B, K, d_p) `V_p`, or None where they are pooled from the image.
+        features: (B, K, d_p) `V_p`, or None if they are pooled from the image.
     """
 
     boxes: torch.Tensor
@@ -56,95 +54,104 @@ class ObjectBatch:
 
 
 @dataclass(frozen=True, eq=False)
-class FrameBatch:
-    """B frames.
+class PromptBatch:
+    """Perception-embedded prompts of B frames.
 
     Attributes:
-        text_ids: (B, L) int64, tokens of the scene's text, padded on the left.
-        text_mask: (B, L) bool, true where there is a token.
-        objects: The candidates.
-        pixel_values: (B, 3, H, W) as the visual encoder takes them, or None where it is not used.
-        listed: Number of objects of each frame that can be cited: those in the text, or where
-            there is no text those that are reported.
-        visual: (B, N_m, d_m) tokens `V_m`, where they have been computed already.
-        seen: (B,) bool, true where there is an image; None where all have one. In training, some
-            scenes have none.
+        ids: (B, L) int64 tokens, padded on the left.
+        mask: (B, L) bool, false at padding.
+        citable: Number of objects of each frame that an answer can cite.
     """
 
-    text_ids: torch.Tensor
-    text_mask: torch.Tensor
+    ids: torch.Tensor
+    mask: torch.Tensor
+    citable: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """Inputs of the model for B frames.
+
+    Attributes:
+        objects: Candidates of the detector.
+        pixel_values: (B, 3, H, W) input of the visual encoder, or None if it is not used.
+        visual: (B, N_m, d_m) tokens `V_m`, or None until the images are encoded.
+        has_image: (B,) bool, false for scenes without an image; None if every scene has one.
+        prompts: Prompts, or None until the language model needs them.
+    """
+
     objects: ObjectBatch
-    pixel_values: torch.Tensor | None
-    listed: tuple[int, ...]
+    pixel_values: torch.Tensor | None = None
     visual: torch.Tensor | None = None
-    seen: torch.Tensor | None = None
+    has_image: torch.Tensor | None = None
+    prompts: PromptBatch | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class TextBatch:
-    """Texts about B frames, those about one frame side by side.
+    """Texts about B frames; the texts about one frame are packed into one row.
 
-    Texts about a frame do not see each other, so that they share the reading of the frame.
+    Packed texts do not attend to each other and share the frame's tokens.
 
     Attributes:
-        ids: (B, T) int64, tokens, padded on the right.
-        owner: (B, T) int64, index of the text that a token belongs to, -1 where there is none.
+        ids: (B, T) int64 tokens, padded on the right.
+        segment_ids: (B, T) int64 index of the text that a token belongs to, -1 at padding.
     """
 
     ids: torch.Tensor
-    owner: torch.Tensor
+    segment_ids: torch.Tensor
 
 
 class ChatFormat:
-    """A language model's chat format, cut at what changes: preamble, scene, question.
+    """Chat format of a language model, split into system prompt, scene and question.
 
-    The preamble is the same for every frame, the scene for every question about a frame. Each
-    part is tokenized by itself, so that what has been read need not be read again.
+    The system prompt is the same for every frame, the scene for every question about a frame. Each
+    part is tokenized separately, so that the caches of earlier parts can be reused.
 
     Attributes:
-        with_objects: Whether detections are written into the prompt.
-        preamble_ids: (P,) int64, tokens of the preamble.
+        with_objects: Whether the prompt lists the detections.
+        system_prompt_ids: (P,) int64 tokens of the system prompt.
     """
 
     def __init__(
         self, language_model: LanguageModel, with_objects: bool, with_examples: bool
     ) -> None:
-        """Cut the format.
+        """Split the chat template of a language model.
 
         Args:
-            language_model: Its template and tokenizer are used.
-            with_objects: Whether detections are written into the prompt.
-            with_examples: Whether the preamble holds examples.
+            language_model: Model with template and tokenizer.
+            with_objects: Whether the prompt lists the detections.
+            with_examples: Whether the system prompt contains examples.
         """
         self._language_model = language_model
         messages = chat(_OBJECTS if with_objects else None, _QUESTION, with_examples)
         text = language_model.render(messages)
         before, _, self._after_question = text.rpartition(_QUESTION)
-        preamble, _, self._after_objects = before.partition(_OBJECTS)
+        system_prompt, _, self._after_objects = before.partition(_OBJECTS)
         self.with_objects = with_objects
-        self.preamble_ids = language_model.tokenize(preamble)
+        self.system_prompt_ids = language_model.tokenize(system_prompt)
 
     def scene_ids(self, objects: str) -> torch.Tensor:
-        """Tokens of the scene's text.
+        """Tokenize the object list of a scene.
 
         Args:
-            objects: What `describe_objects` wrote.
+            objects: Text of `describe_objects`.
 
         Returns:
-            (L,) int64; empty where detections are not written into the prompt.
+            (L,) int64 tokens; empty if the prompt does not list the detections.
         """
         if not self.with_objects:
-            return self.preamble_ids[:0]
+            return self.system_prompt_ids[:0]
         return self._tokens(self._language_model.plain(objects), self._after_objects)
 
     def question_ids(self, question: str) -> torch.Tensor:
-        """Tokens of a question, up to where the answer begins.
+        """Tokenize a question, up to the start of the answer.
 
         Args:
             question: The question; empty asks for a description.
 
         Returns:
-            (Q,) int64.
+            (Q,) int64 tokens.
         """
         text = self._language_model.plain(question).strip()
         return self._tokens(text or DESCRIBE, self._after_question)
@@ -154,23 +161,24 @@ class ChatFormat:
 
 
 class MrMllmProcessor:
-    """Makes batches of frames.
+    """Creates the input batches of an `MrMllm`.
 
     Attributes:
-        chat: The language model's chat format.
-        prompt: Limits of the perception-embedded prompt; may be replaced at any time.
-        vocabulary: Labels to choose from, beside the detector's own; may be replaced likewise.
-        perception_width: Width d_p of the features `V_p`.
+        chat: Chat format of the language model.
+        prompt: Limits of the prompt; may be replaced at any time.
+        vocabulary: Labels to choose from, in addition to the detector's labels; may be replaced at
+            any time.
+        perception_hidden_size: Size d_p of the features `V_p`.
         visual_shape: (N_m, d_m) of the tokens `V_m`.
     """
 
     def __init__(self, config: MrMllmConfig, backbones: Backbones, prompt: PromptSettings) -> None:
-        """Prepare for a model.
+        """Create the processor of a model.
 
         Args:
-            config: The model's.
-            backbones: The model's.
-            prompt: Limits of the perception-embedded prompt.
+            config: Configuration of the model.
+            backbones: Backbones of the model.
+            prompt: Limits of the prompt.
         """
         self.chat = ChatFormat(
             backbones.language_model, config.perception_prompt, config.prompt_examples
@@ -181,96 +189,82 @@ class MrMllmProcessor:
         self._encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
         self._has_tokens = config.prefix_tokens
-        self.perception_width = config.perception_width
+        self.perception_hidden_size = config.perception_hidden_size
         self.visual_shape = (0, 0)
         if backbones.visual_encoder is not None:
             rows, columns = backbones.visual_encoder.grid
             self.visual_shape = (rows * columns, backbones.visual_encoder.width)
 
-    def __call__(
+    def frames(
         self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
     ) -> FrameBatch:
-        """Make a batch.
+        """Create a batch without prompts from images and detections.
 
         Args:
-            images: (H, W, 3) uint8 arrays in BGR order, at least one.
-            perceptions: What the detector found in each.
+            images: B arrays (H, W, 3), uint8 in BGR order; at least one.
+            perceptions: Detections in each image.
         """
         pixels = None if self._encoder is None else self._encoder.preprocess(images)
-        stated = [
-            stated_attributes(image, perception.detections)
-            for image, perception in zip(images, perceptions, strict=True)
-        ]
-        return self.batch(perceptions, stated, pixel_values=pixels)
+        return FrameBatch(self.objects(perceptions), pixel_values=pixels)
 
-    def batch(
-        self,
-        perceptions: Sequence[Perception],
-        attributes: Sequence[Sequence[Mapping[str, str]]],
-        labels: Sequence[str] = (),
-        **image: torch.Tensor | None,
-    ) -> FrameBatch:
-        """Make a batch of what is known already.
+    def objects(
+        self, perceptions: Sequence[Perception], labels: Sequence[str] = ()
+    ) -> ObjectBatch:
+        """Create the objects of a batch.
 
         Args:
-            perceptions: What the detector found in each of B images.
-            attributes: What the prompt states of each reported object beside its label.
-            labels: More labels to choose from, beside the vocabulary.
-            image: `pixel_values`, `visual` and `seen` as in `FrameBatch`.
+            perceptions: Detections in each of B images.
+            labels: Labels to choose from, in addition to the vocabulary.
         """
-        texts = [self._describe(*frame) for frame in zip(perceptions, attributes, strict=True)]
-        text_ids, text_mask = pad_left([self.chat.scene_ids(text) for text in texts])
         limit = self._max_objects
-        return FrameBatch(
-            text_ids=text_ids,
-            text_mask=text_mask,
-            objects=batch_objects(
-                [p.candidates.take(np.arange(len(p.candidates))[:limit]) for p in perceptions],
-                [None if p.features is None else p.features[:limit] for p in perceptions],
-                (*self.vocabulary, *labels),
-                self._language_model,
-            ),
-            listed=tuple(map(self._citable, perceptions, texts)),
-            **{"pixel_values": None, **image},
+        return batch_objects(
+            [p.candidates.take(np.arange(len(p.candidates))[:limit]) for p in perceptions],
+            [None if p.features is None else p.features[:limit] for p in perceptions],
+            (*self.vocabulary, *labels),
+            self._language_model,
         )
 
-    def _citable(self, perception: Perception, text: str) -> int:
-        """Number of objects that can be cited: those in the text, else those with a token."""
+    def add_prompts(
+        self,
+        frames: FrameBatch,
+        perceptions: Sequence[Perception],
+        attributes: Sequence[Sequence[Mapping[str, str]]],
+    ) -> FrameBatch:
+        """Write the prompts of a batch.
+
+        Args:
+            frames: B frames.
+            perceptions: Their detections.
+            attributes: Attributes of each reported object for the prompt, by name.
+        """
+        lists = [self._describe(*frame) for frame in zip(perceptions, attributes, strict=True)]
+        ids, mask = pad_left([self.chat.scene_ids(objects.text) for objects in lists])
+        citable = tuple(map(self._citable, perceptions, lists))
+        return replace(frames, prompts=PromptBatch(ids, mask, citable))
+
+    def _citable(self, perception: Perception, objects: ObjectList) -> int:
+        """Number of objects in the prompt, or with a query token if the prompt has no objects."""
         if self.chat.with_objects:
-            return listed(text)
+            return objects.count
         return min(perception.reported, self._max_objects) if self._has_tokens else 0
 
-    def _describe(self, perception: Perception, attributes: Sequence[Mapping[str, str]]) -> str:
+    def _describe(
+        self, perception: Perception, attributes: Sequence[Mapping[str, str]]
+    ) -> ObjectList:
         if not self.chat.with_objects:
-            return ""
+            return ObjectList("", 0)
         count_tokens = self._language_model.count_tokens
         return describe_objects(perception.detections, self.prompt, count_tokens, attributes)
 
 
-def stated_attributes(image: np.ndarray, detections: Detections) -> tuple[dict[str, str], ...]:
-    """What is stated of each object beside its label.
-
-    That is its color, where it has a clear one, and its distance, where that is known.
-
-    Args:
-        image: (H, W, 3) uint8 in BGR order.
-        detections: N objects in it.
-    """
-    colors, distances = measure_colors(image, detections), stated_distances(detections)
-    return tuple(
-        ({"color": color} if color else {}) | distance
-        for color, distance in zip(colors, distances, strict=True)
-    )
-
-
 def pad_left(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack token sequences of different lengths.
+    """Stack token sequences of different lengths, padded on the left.
 
     Args:
         rows: B tensors of shape (L_i,).
 
     Returns:
-        (B, L) int64 tokens with zeros on the left, and (B, L) bool, true where there is a token.
+        (B, L) int64 tokens with zeros as padding, and (B, L) bool mask, false at padding.
     """
     ids = pad_sequence(list(rows), batch_first=True, padding_side="left")
     lengths = torch.tensor([len(row) for row in rows], device=ids.device)
@@ -288,12 +282,12 @@ def batch_objects(
 
     Args:
         candidates: K_i objects of each image.
-        features: (K_i, d_p) `V_p` of each image, or None for all of them.
-        vocabulary: Labels to choose from; the detector's own are added.
-        language_model: Embeds the labels, and gives device and precision.
+        features: (K_i, d_p) `V_p` of each image, or None for every image.
+        vocabulary: Labels to choose from; the labels of the candidates are added.
+        language_model: Model that embeds the labels.
 
     Returns:
-        The batch, on the language model's device.
+        The batch on the language model's device, in its precision.
     """
     model = language_model.model
     texts = list(dict.fromkeys([*vocabulary, *(x for c in candidates for x in c.labels)]))
@@ -317,7 +311,7 @@ def batch_objects(
 
 
 def _shares(detections: Detections) -> np.ndarray:
-    """(K, 4) float32 center and size as shares of the image."""
+    """(K, 4) float32 center and size, normalized by the image size."""
     return (detections.xywh / np.tile(detections.resolution_wh, 2)).astype(np.float32)
 
 
@@ -327,14 +321,13 @@ def enriched_detections(
     labels: Sequence[str],
     attributes: Mapping[str, Sequence[str]],
 ) -> EnrichedDetections:
-    """What the perception head said of one image, in the units of the image.
+    """Convert predictions of the perception head to detections in pixels.
 
     Args:
-        perception: What the detector said. Candidates beyond those that the head saw stay as
-            they are.
-        output: What the head said of the first K candidates, without the dimension B.
-        labels: The V labels that it chose from.
-        attributes: The values of each attribute that it chose from.
+        perception: Detections of the image. Candidates beyond the first K are not changed.
+        output: Predictions for the first K candidates, without the dimension B.
+        labels: V labels of `label_logits`.
+        attributes: Values of each attribute of `attribute_logits`.
     """
     candidates = perception.candidates
     count = min(len(candidates), len(output.scores))
@@ -344,7 +337,7 @@ def enriched_detections(
     scores[:count] = output.scores[:count].cpu().numpy()
     sides = np.tile(candidates.xywh[:count, 2:], 2)
     xyxy[:count] += output.edge_shifts[:count].cpu().numpy() * sides
-    # No further out of the image than the detector went.
+    # Clip to the image, or to the detector's box if that extends further.
     edges = np.tile(np.float32(candidates.resolution_wh), 2)
     xyxy = xyxy.clip(np.minimum(candidates.xyxy, 0), np.maximum(candidates.xyxy, edges))
     choice = output.label_logits[:count].argmax(-1).tolist()
@@ -370,7 +363,7 @@ def enriched_detections(
 def _attributes(
     logits: Mapping[str, torch.Tensor], values: Mapping[str, Sequence[str]], count: int
 ) -> list[tuple[Attribute, ...]]:
-    """Attributes of each object that are more likely than not."""
+    """Attributes of each object with a probability above `_ATTRIBUTE_THRESHOLD`."""
     found: list[list[Attribute]] = [[] for _ in range(count)]
     for name, of_objects in logits.items():
         scores, choice = of_objects[:count].softmax(-1).max(-1)

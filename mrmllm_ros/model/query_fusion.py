@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared query fusion: `Q_shared = F(V_m, V_p)`, the paper's first mechanism.
 
-From the paper: the queries draw on both the multimodal model's visual features `V_m` and the
-perception model's features `V_p`, and serve comprehension and perception alike. Ours: that a query
-stands for one candidate of the detector, the scene queries beside them, and what `F` is made of.
+From the paper: the queries combine the multimodal model's visual features `V_m` and the perception
+model's features `V_p`, and serve both comprehension and perception. Ours: one query for each
+candidate of the detector, learned scene queries beside them, and the layers of `F`.
 """
 
 from __future__ import annotations
@@ -16,74 +16,75 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 
 
 class ObjectQueries(nn.Module):
-    """One query for each candidate: its features `V_p` and where it is."""
+    """Object queries: features `V_p` plus box embedding of each candidate."""
 
     def __init__(self, config: MrMllmConfig, boxes: BoxEmbedding) -> None:
-        """Make the projection.
+        """Create the projection.
 
         Args:
-            config: Gives the widths d_p and d.
-            boxes: Embeds boxes to width d; shared with the fusion, so that objects and image
-                cells lie in the same coordinates.
+            config: Configuration with the sizes d_p and d.
+            boxes: Box embedding of size d, shared with the fusion, so that objects and image cells
+                have the same coordinates.
         """
         super().__init__()
         self.boxes = boxes
-        self.norm = nn.LayerNorm(config.perception_width)
-        self.linear = nn.Linear(config.perception_width, config.fusion_width)
-        # What stands for the features where there is no image.
-        self.unseen = nn.Parameter(torch.zeros(config.fusion_width))
+        self.norm = nn.LayerNorm(config.perception_hidden_size)
+        self.linear = nn.Linear(config.perception_hidden_size, config.hidden_size)
+        # Replaces the features of scenes without an image.
+        self.no_image_embedding = nn.Parameter(torch.zeros(config.hidden_size))
 
     def forward(
-        self, features: torch.Tensor, boxes: torch.Tensor, seen: torch.Tensor | None = None
+        self, features: torch.Tensor, boxes: torch.Tensor, has_image: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Make queries.
+        """Compute the object queries.
 
         Args:
             features: (B, K, d_p) `V_p`.
-            boxes: (B, K, 4) float32 center and size as shares of the image.
-            seen: (B,) bool, true where there is an image; None where all have one.
+            boxes: (B, K, 4) float32 center and size, normalized by the image size.
+            has_image: (B,) bool; None if every scene has an image.
 
         Returns:
             (B, K, d)
         """
-        return unless_seen(self.linear(self.norm(features)), self.unseen, seen) + self.boxes(boxes)
+        queries = self.linear(self.norm(features))
+        return fill_missing(queries, self.no_image_embedding, has_image) + self.boxes(boxes)
 
 
 class SharedQueryFusion(nn.Module):
-    """`F`: a small transformer in which scene and object queries look at each other and at `V_m`.
+    """`F`: transformer decoder over scene and object queries with `V_m` as memory.
 
-    Each layer is self-attention among the queries, cross-attention to the image, feed-forward,
-    with normalization before each.
+    Each layer is self-attention among the queries, cross-attention to the image and a feed-forward
+    network, with normalization before each.
     """
 
     def __init__(self, config: MrMllmConfig, boxes: BoxEmbedding) -> None:
-        """Make the fusion.
+        """Create the fusion.
 
         Args:
-            config: Gives S, d, d_m, layers and heads.
-            boxes: Embeds boxes to width d.
+            config: Configuration with S, d, d_m and the numbers of layers and heads.
+            boxes: Box embedding of size d.
         """
         super().__init__()
-        width = config.fusion_width
+        size = config.hidden_size
         self.boxes = boxes
-        self.scene = nn.Parameter(torch.zeros(config.scene_queries, width))
-        self.visual_norm = nn.LayerNorm(config.visual_width)
-        self.visual = nn.Linear(config.visual_width, width)
-        # The learned null that stands for `V_m` where there is no image.
-        self.unseen = nn.Parameter(torch.zeros(width))
+        self.scene = nn.Parameter(torch.zeros(config.scene_queries, size))
+        self.visual_norm = nn.LayerNorm(config.vision_hidden_size)
+        self.visual = nn.Linear(config.vision_hidden_size, size)
+        # Replaces `V_m` of scenes without an image.
+        self.no_image_embedding = nn.Parameter(torch.zeros(size))
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
-                width,
-                config.fusion_heads,
-                dim_feedforward=4 * width,
+                size,
+                config.num_attention_heads,
+                dim_feedforward=4 * size,
                 dropout=0.0,
                 activation="gelu",
                 batch_first=True,
                 norm_first=True,
             )
-            for _ in range(config.fusion_layers)
+            for _ in range(config.num_hidden_layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(size)
 
     def forward(
         self,
@@ -91,37 +92,37 @@ class SharedQueryFusion(nn.Module):
         mask: torch.Tensor,
         visual: torch.Tensor,
         grid: tuple[int, int],
-        seen: torch.Tensor | None = None,
+        has_image: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Fuse.
+        """Compute the shared queries.
 
         Args:
             queries: (B, K, d) object queries.
-            mask: (B, K) bool, true where there is an object.
+            mask: (B, K) bool, false at padding.
             visual: (B, N_m, d_m) `V_m`, the image's cells row by row.
             grid: Rows and columns of the cells; N_m is their product.
-            seen: (B,) bool, true where there is an image; None where all have one.
+            has_image: (B,) bool; None if every scene has an image.
 
         Returns:
             (B, S + K, d) `Q_shared`: the scene queries, then the object queries.
         """
         batch = len(queries)
         cells = self.boxes(cell_boxes(grid).to(visual.device))  # (N_m, d)
-        told = unless_seen(self.visual(self.visual_norm(visual)), self.unseen, seen)
-        memory = told + cells  # (B, N_m, d)
+        visual = self.visual(self.visual_norm(visual))
+        memory = fill_missing(visual, self.no_image_embedding, has_image) + cells  # (B, N_m, d)
         shared = torch.cat([self.scene.expand(batch, -1, -1), queries], 1)  # (B, S + K, d)
-        absent = ~with_scene(mask, len(self.scene))
+        padding = ~with_scene_queries(mask, len(self.scene))
         for layer in self.layers:
-            shared = layer(shared, memory, tgt_key_padding_mask=absent)
+            shared = layer(shared, memory, tgt_key_padding_mask=padding)
         return self.norm(shared)
 
 
-def with_scene(mask: torch.Tensor, scene_queries: int) -> torch.Tensor:
-    """Extend a mask of objects by the scene queries, which are always there.
+def with_scene_queries(mask: torch.Tensor, scene_queries: int) -> torch.Tensor:
+    """Prepend the scene queries, which are never padding, to a mask of objects.
 
     Args:
         mask: (B, K) bool.
-        scene_queries: Their number S.
+        scene_queries: Number S of scene queries.
 
     Returns:
         (B, S + K) bool.
@@ -129,19 +130,19 @@ def with_scene(mask: torch.Tensor, scene_queries: int) -> torch.Tensor:
     return nn.functional.pad(mask, (scene_queries, 0), value=True)
 
 
-def unless_seen(
-    features: torch.Tensor, unseen: torch.Tensor, seen: torch.Tensor | None
+def fill_missing(
+    features: torch.Tensor, no_image_embedding: torch.Tensor, has_image: torch.Tensor | None
 ) -> torch.Tensor:
-    """Put a learned vector in the place of features that there are none of.
+    """Replace the features of scenes without an image by a learned vector.
 
     Args:
-        features: (B, N, d), of any value where there is no image.
-        unseen: (d,)
-        seen: (B,) bool, true where there is an image; None where all have one.
+        features: (B, N, d) features; any values for scenes without an image.
+        no_image_embedding: (d,) learned vector.
+        has_image: (B,) bool; None if every scene has an image.
 
     Returns:
         (B, N, d)
     """
-    if seen is None:
+    if has_image is None:
         return features
-    return torch.where(seen[:, None, None], features, unseen.to(features.dtype))
+    return torch.where(has_image[:, None, None], features, no_image_embedding.to(features.dtype))

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frozen visual encoder: `V_m` of the MR-MLLM paper, tokens of the image as a whole."""
+"""Frozen visual encoder: `V_m` of the MR-MLLM paper, tokens of the whole image."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,32 +21,32 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import load_weights, resolve, revision
+from mrmllm_ros.weights.pretrained import load_weights, loading, resolve, revision
 
 
 class VisualEncoderError(MrmllmError):
-    """A visual encoder cannot be loaded; the message names it and the fix."""
+    """A visual encoder cannot be loaded."""
 
 
 @dataclass(frozen=True)
 class VisualEncoderSettings(Validated):
-    """Which visual encoder."""
+    """Visual encoder."""
 
     model: str = setting(
         "efficientnet-lite0",
-        "Name of an embedded model (see `mrmllm models list`), a folder, or a vision model of the "
-        "Hugging Face hub, such as a SigLIP, CLIP, DINOv2 or ViT.",
+        "Embedded model (see `mrmllm models list`), folder, or vision model of the Hugging Face "
+        "hub, such as SigLIP, CLIP, DINOv2 or ViT.",
     )
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """What a network takes.
+    """Input format of a network.
 
     Attributes:
         size: Height and width in pixels.
-        mean: Of each of R, G, B, where 1 is full intensity.
-        deviation: Of each of R, G, B, likewise.
+        mean: Mean of R, G, B, normalized to 1.
+        deviation: Standard deviation of R, G, B, normalized to 1.
     """
 
     size: tuple[int, int]
@@ -56,31 +55,31 @@ class NetworkInput:
 
 
 class VisualEncoder(torch.nn.Module):
-    """A frozen network that turns an image into a grid of tokens.
+    """A frozen network that converts an image to a grid of tokens.
 
-    It stays in evaluation mode and takes no gradient, whatever module it is a part of.
+    As part of another module it stays in evaluation mode and without gradients.
 
     Attributes:
-        name: The model's name for messages, logs and checkpoints.
-        revision: Which state of its weights, where that is known; else empty.
-        grid: Rows and columns of its tokens; the whole image is spread over them.
-        width: Width d_m of a token.
+        name: Name of the model, for messages, logs and checkpoints.
+        revision: Revision of its weights; empty if unknown.
+        grid: Rows and columns of tokens, which cover the whole image.
+        width: Size d_m of a token.
     """
 
     def __init__(
-        self, network: torch.nn.Module, taken: NetworkInput, name: str, revision: str
+        self, network: torch.nn.Module, inputs: NetworkInput, name: str, revision: str
     ) -> None:
         super().__init__()
         self.name = name
         self.revision = revision
         self._network = network.requires_grad_(False)
-        self._size = taken.size
-        for key, values in (("_mean", taken.mean), ("_deviation", taken.deviation)):
+        self._size = inputs.size
+        for key, values in (("_mean", inputs.mean), ("_deviation", inputs.deviation)):
             value = torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1)
             self.register_buffer(key, value, persistent=False)
         self.eval()
-        features = self._features(torch.zeros(1, 3, *taken.size, dtype=self._dtype))
-        self.grid = _grid(features, taken.size, network)
+        features = self._features(torch.zeros(1, 3, *inputs.size, dtype=self._dtype))
+        self.grid = _grid(features, inputs.size, network)
         self.width = self._tokens(features).shape[2]
 
     @classmethod
@@ -88,23 +87,15 @@ class VisualEncoder(torch.nn.Module):
         """Load the visual encoder that the settings name.
 
         Raises:
-            VisualEncoderError: If it cannot be had or read, or gives no grid of tokens.
+            VisualEncoderError: If the model cannot be found or loaded, or gives no grid of tokens.
             WeightsError: If an embedded model is missing or damaged.
         """
-        if not sys.stderr.isatty():
-            transformers.utils.logging.disable_progress_bar()
         name = settings.model
-        source = resolve(name, "visual encoder", "visual_encoder.model", VisualEncoderError)
-        try:
-            network, taken = _embedded(source) if name in CATALOG else _pretrained(source)
-            encoder = cls(network, taken, Path(source).name, revision(name))
-        except Exception as error:
-            # A missing, a damaged and a foreign model each fail in their own way.
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise VisualEncoderError(
-                f"the visual encoder {name!r} cannot be loaded: {reason}. Name another with the "
-                "parameter visual_encoder.model"
-            ) from error
+        named = ("visual encoder", name, "visual_encoder.model", VisualEncoderError)
+        source = resolve(*named)
+        with loading(*named):
+            network, inputs = _embedded(source) if name in CATALOG else _pretrained(source)
+            encoder = cls(network, inputs, Path(source).name, revision(name))
         encoder._network.to(compute.dtype)
         return encoder.to(compute.device)
 
@@ -113,13 +104,13 @@ class VisualEncoder(torch.nn.Module):
         return next(self._network.parameters()).dtype
 
     def train(self, mode: bool = True) -> VisualEncoder:
-        """Stay in evaluation mode: statistics and dropout of a frozen network are frozen too."""
+        """Stay in evaluation mode, so that batch statistics and dropout are frozen too."""
         return super().train(False)
 
     def preprocess(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Make the network's input of images.
+        """Create the network's input.
 
-        Nothing is cropped away, so that boxes as shares of the image are shares of the grid too.
+        Images are resized without cropping, so that boxes and grid share normalized coordinates.
 
         Args:
             images: B arrays (H, W, 3), uint8 in BGR order; sizes may differ.
@@ -138,16 +129,16 @@ class VisualEncoder(torch.nn.Module):
         """Encode images.
 
         Args:
-            pixel_values: (B, 3, height, width) as `preprocess` makes them.
+            pixel_values: (B, 3, height, width) output of `preprocess`.
 
         Returns:
-            (B, N_m, d_m) tokens of the grid, row by row, without any for the image as a whole.
+            (B, N_m, d_m) tokens of the grid, row by row, without class tokens.
         """
         return self._tokens(self._features(pixel_values))
 
     @torch.no_grad()
     def _features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """A map (B, d_m, rows, columns), or a sequence (B, T, d_m) that ends with the grid."""
+        """Feature map (B, d_m, rows, columns), or sequence (B, T, d_m) that ends with the grid."""
         if isinstance(self._network, transformers.PreTrainedModel):
             return self._network(pixel_values=pixel_values).last_hidden_state
         return self._network.forward_features(pixel_values)
@@ -155,7 +146,7 @@ class VisualEncoder(torch.nn.Module):
     def _tokens(self, features: torch.Tensor) -> torch.Tensor:
         if features.ndim == 4:
             return features.flatten(2).transpose(1, 2)
-        # Class and register tokens stand in front.
+        # Class and register tokens come first.
         return features[:, -self.grid[0] * self.grid[1] :]
 
 
@@ -166,7 +157,7 @@ def _embedded(folder: str) -> tuple[torch.nn.Module, NetworkInput]:
 
 
 def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput]:
-    # Pickled weights and code that comes with a model are never run.
+    # Pickled weights and code of the model are never run.
     options: dict[str, Any] = {
         "local_files_only": Path(source).is_dir(),
         "trust_remote_code": False,
@@ -175,18 +166,18 @@ def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput
     network = load_weights(
         AutoModel,
         source,
-        # The pooled output is not used, and models tuned to classify come without its weights.
+        # The pooled output is not used, and classifiers come without its weights.
         besides="pooler",
-        # Of a model of images and texts, such as CLIP, the half that sees.
+        # The vision part of a model of images and texts, such as CLIP.
         config=getattr(config, "vision_config", config),
-        # Tried out before it goes to its device; not every processor computes in half precision.
+        # Run once on the CPU, which may not support half precision.
         dtype=torch.float32,
         **options,
     )
-    return network, _taken(AutoImageProcessor.from_pretrained(source, **options))
+    return network, _network_input(AutoImageProcessor.from_pretrained(source, **options))
 
 
-def _taken(processor: BaseImageProcessor) -> NetworkInput:
+def _network_input(processor: BaseImageProcessor) -> NetworkInput:
     size = processor.crop_size if getattr(processor, "do_center_crop", None) else processor.size
     height, width = size.get("height"), size.get("width")
     if height is None or width is None:
@@ -199,7 +190,7 @@ def _taken(processor: BaseImageProcessor) -> NetworkInput:
 def _grid(
     features: torch.Tensor, size: tuple[int, int], network: torch.nn.Module
 ) -> tuple[int, int]:
-    """Rows and columns of a network's features of one image."""
+    """Rows and columns of the grid of tokens."""
     if features.ndim == 4:
         return features.shape[2], features.shape[3]
     patch = np.broadcast_to(network.config.patch_size, 2)

@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Targets
 from mrmllm_ros.model.configuration_mrmllm import COLORS
 from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.perception_head import REACH
+from mrmllm_ros.model.perception_head import MAX_EDGE_SHIFT
 from mrmllm_ros.model.processing_mrmllm import ChatFormat, FrameBatch, MrMllmProcessor, TextBatch
-from mrmllm_ros.model.prompt import cited_ids
+from mrmllm_ros.model.prompt import cited_ids, distances
 
 T = TypeVar("T")
 
@@ -49,17 +49,17 @@ class TrainingBatch:
 
     Attributes:
         frames: The scenes.
-        preamble_ids: (P,) int64.
+        system_prompt_ids: (P,) int64.
         texts: Questions and answers.
-        wanted: (B, T) bool, tokens behind which a token of an answer comes.
-        next_ids: (W,) int64, those tokens, in the order of `wanted`.
+        logits_mask: (B, T) bool, true at tokens that an answer's token follows.
+        next_ids: (W,) int64 tokens that follow them.
         targets: Of the perception head.
     """
 
     frames: FrameBatch
-    preamble_ids: torch.Tensor
+    system_prompt_ids: torch.Tensor
     texts: TextBatch
-    wanted: torch.Tensor
+    logits_mask: torch.Tensor
     next_ids: torch.Tensor
     targets: TargetBatch
 
@@ -97,46 +97,46 @@ class Collator:
         """
         self.processor.chat = self._with_objects if with_prompt else self._without_objects
         if not with_prompt:
-            examples = [_without_unseen(example) for example in examples]
+            examples = [_without_hidden(example) for example in examples]
         frames = frame_batch(self.processor, examples)
-        examples = [_within(*each) for each in zip(examples, frames.listed, strict=True)]
-        texts, wanted, next_ids = self._texts(examples)
+        examples = [_within(*each) for each in zip(examples, frames.prompts.citable, strict=True)]
+        texts, logits_mask, next_ids = self._texts(examples)
         return TrainingBatch(
             frames=frames,
-            preamble_ids=self.processor.chat.preamble_ids,
+            system_prompt_ids=self.processor.chat.system_prompt_ids,
             texts=texts,
-            wanted=wanted,
+            logits_mask=logits_mask,
             next_ids=next_ids,
             targets=self._targets(examples, frames),
         )
 
     def _texts(self, examples: Sequence[Example]) -> tuple[TextBatch, torch.Tensor, torch.Tensor]:
         rows = [self._row(example.questions) for example in examples]
-        ids, owner, answers = (
+        ids, segment_ids, answers = (
             pad_sequence([row[i] for row in rows], batch_first=True, padding_value=padding)
             for i, padding in enumerate((0, -1, False))
         )
-        # The token before one of an answer is where that is to be foreseen.
-        wanted = answers.roll(-1, 1)
-        wanted[:, -1:] = False
-        return TextBatch(ids, owner), wanted, ids[answers]
+        # The logits at a token predict the next token.
+        logits_mask = answers.roll(-1, 1)
+        logits_mask[:, -1:] = False
+        return TextBatch(ids, segment_ids), logits_mask, ids[answers]
 
     def _row(
         self, questions: Sequence[QuestionAnswer]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tokens of all texts about one scene, whose they are, and which are of an answer."""
-        ids, owner, answers = [], [], []
+        ids, segment_ids, answers = [], [], []
         for i, question in enumerate(questions):
             asked = self.processor.chat.question_ids(question.question)
             answered = self._answer_ids(question.answer)
             ids += [asked, answered]
-            owner += [i] * (len(asked) + len(answered))
+            segment_ids += [i] * (len(asked) + len(answered))
             answers += [False] * len(asked) + [True] * len(answered)
-        device = self.processor.chat.preamble_ids.device
+        device = self.processor.chat.system_prompt_ids.device
         none = torch.zeros(0, dtype=torch.int64, device=device)
         return (
             torch.cat(ids) if ids else none,
-            torch.tensor(owner, dtype=torch.int64, device=device),
+            torch.tensor(segment_ids, dtype=torch.int64, device=device),
             torch.tensor(answers, dtype=torch.bool, device=device),
         )
 
@@ -183,30 +183,32 @@ def frame_batch(processor: MrMllmProcessor, examples: Sequence[Example]) -> Fram
         processor: The model's.
         examples: B examples.
     """
-    seen = [example.visual is not None for example in examples]
-    device = processor.chat.preamble_ids.device
+    has_image = [example.visual is not None for example in examples]
+    device = processor.chat.system_prompt_ids.device
     targets = [example.targets for example in examples if example.targets is not None]
-    return processor.batch(
-        [_with_features(processor, example) for example in examples],
-        [example.attributes[: example.perception.reported] for example in examples],
-        labels=sorted({label for target in targets for label in target.labels if label}),
+    perceptions = [_with_features(processor, example) for example in examples]
+    labels = sorted({label for target in targets for label in target.labels if label})
+    frames = FrameBatch(
+        objects=processor.objects(perceptions, labels),
         visual=torch.stack([_tokens(processor, example) for example in examples]).to(device),
-        seen=torch.tensor(seen, device=device),
+        has_image=torch.tensor(has_image, device=device),
     )
+    attributes = [example.attributes[: example.perception.reported] for example in examples]
+    return processor.add_prompts(frames, perceptions, attributes)
 
 
-def _within(example: Example, listed: int) -> Example:
-    """Without the questions whose answers cite what the limits of the prompt leave out.
+def _within(example: Example, citable: int) -> Example:
+    """Drop the questions whose answers cite objects beyond the limits of the prompt.
 
     Args:
         example: An example.
-        listed: Number of objects that can be cited.
+        citable: Number of objects that can be cited.
     """
-    kept = (q for q in example.questions if max(cited_ids(q.answer), default=0) <= listed)
+    kept = (q for q in example.questions if max(cited_ids(q.answer), default=0) <= citable)
     return replace(example, questions=tuple(kept))
 
 
-def _without_unseen(example: Example) -> Example:
+def _without_hidden(example: Example) -> Example:
     """Without the questions whose answers only the prompt could tell.
 
     Of a scene without an image, colors, states and distances reach the model in no other way, and
@@ -214,13 +216,13 @@ def _without_unseen(example: Example) -> Example:
     """
     if example.visual is not None:
         return example
-    unseen = {"attribute"}
-    if any("distance" in values for values in example.attributes):
-        unseen.add("nearest")
+    hidden = {"attribute"}
+    if not np.isnan(distances(example.perception.detections)).all():
+        hidden.add("nearest")
     kept = (
         q
         for q in example.questions
-        if q.family not in unseen and not _COLOR.search(f"{q.question} {q.answer}")
+        if q.family not in hidden and not _COLOR.search(f"{q.question} {q.answer}")
     )
     return replace(example, questions=tuple(kept))
 
@@ -229,7 +231,7 @@ def _with_features(processor: MrMllmProcessor, example: Example) -> Any:
     perception = example.perception
     features = perception.features
     if features is None:
-        features = torch.zeros(len(perception.candidates), processor.perception_width)
+        features = torch.zeros(len(perception.candidates), processor.perception_hidden_size)
     return replace(perception, features=features.float())
 
 
@@ -269,7 +271,7 @@ def _edge_shifts(example: Example, xyxy: np.ndarray) -> np.ndarray:
     candidates = example.perception.candidates
     boxes = candidates.xyxy[: len(xyxy)]
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2).clip(1e-3)
-    return ((xyxy - boxes) / sides).clip(-REACH, REACH)
+    return ((xyxy - boxes) / sides).clip(-MAX_EDGE_SHIFT, MAX_EDGE_SHIFT)
 
 
 def _index(values: Sequence[str], value: str | None) -> int:

@@ -25,8 +25,8 @@ def losses(
         weights: Of each part.
 
     Returns:
-        Scalars by the names of `LossSettings`, those of `unread` with its name before them; those
-        of which nothing is known are zero.
+        Scalars by the names of `LossSettings`; losses without the language model have the prefix
+        `without_language_model_`. Losses without targets are zero.
     """
     parts: dict[str, torch.Tensor] = {}
     if output.logits is not None:
@@ -34,9 +34,9 @@ def losses(
         parts["language"] = _mean(errors)
     if output.perception is not None:
         parts |= perception_losses(output.perception, batch.targets)
-    if output.unread is not None:
-        unread = perception_losses(output.unread, batch.targets)
-        parts |= {f"unread_{name}": loss for name, loss in unread.items()}
+    if output.without_language_model is not None:
+        without_language_model = perception_losses(output.without_language_model, batch.targets)
+        parts |= {f"unread_{name}": loss for name, loss in without_language_model.items()}
     return {name: loss for name, loss in parts.items() if weights.of(name) > 0}
 
 

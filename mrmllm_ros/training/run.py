@@ -17,7 +17,7 @@ from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.question_files import question_examples, read_questions
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
-from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.datasets.video import (
     MOST_CANDIDATE_THRESHOLD,
     FrameSource,
@@ -78,7 +78,9 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
         collate,
         settings.drop,
         batch_size=settings.batch_size,
-        look_batch_size=settings.look_batch_size if outputs and settings.loss.unread else 0,
+        look_batch_size=settings.look_batch_size
+        if outputs and settings.loss.without_language_model
+        else 0,
         seed=settings.seed,
         process=accelerator.process_index,
     )
@@ -202,7 +204,9 @@ def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[Tr
     size, questions = settings.batch_size, settings.data.layout.questions
     firsts = range(_FIRST_OF_EVALUATION, _FIRST_OF_EVALUATION + settings.evaluation_batches * size)
     return [
-        collate([layout_example(seed, "evaluation", questions) for seed in firsts[i : i + size]])
+        collate(
+            [synthetic_example(seed, "evaluation", questions) for seed in firsts[i : i + size]]
+        )
         for i in range(0, len(firsts), size)
     ]
 
@@ -232,7 +236,7 @@ def frame_source(settings: SourceSettings) -> FrameSource:
 
 def _layout(settings: TrainingSettings, number: int) -> Example:
     layout = settings.data.layout
-    return layout_example(number % (layout.scenes or 2**31), "train", layout.questions)
+    return synthetic_example(number % (layout.scenes or 2**31), "train", layout.questions)
 
 
 def _prefixed(report: Report, source: str) -> Report:

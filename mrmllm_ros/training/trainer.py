@@ -197,7 +197,10 @@ class Trainer:
     def _forward(self, batch: TrainingBatch, reads: bool = True) -> MrMllmOutput:
         with self._accelerator.autocast():
             return self._wrapped(
-                batch.frames, batch.preamble_ids, batch.texts if reads else None, batch.wanted
+                batch.frames,
+                batch.system_prompt_ids,
+                batch.texts if reads else None,
+                batch.logits_mask,
             )
 
     def _schedule(self) -> float:
@@ -329,8 +332,8 @@ def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:
         0 to 1.
     """
     right = output.logits.argmax(-1) == batch.next_ids  # (W,)
-    rows, columns = batch.wanted.nonzero(as_tuple=True)
-    owners = batch.texts.owner[rows, columns] + rows * (batch.texts.owner.max() + 1)
+    rows, columns = batch.logits_mask.nonzero(as_tuple=True)
+    owners = batch.texts.segment_ids[rows, columns] + rows * (batch.texts.segment_ids.max() + 1)
     _, text = owners.unique(return_inverse=True)
     wrong = torch.zeros(int(text.max()) + 1, device=text.device).index_add(
         0, text, (~right).float()

@@ -23,13 +23,13 @@ class ModelSettings(Validated):
 
     lora_rank: int = setting(16, "Rank of the LoRA adapters; 0 for none.", minimum=0, maximum=512)
     lora_alpha: int = setting(32, "Their scale, times the rank.", minimum=1, maximum=1024)
-    fusion_width: int = setting(256, "Width of the shared queries.", minimum=8, maximum=4096)
-    fusion_layers: int = setting(2, "Layers of the query fusion.", minimum=0, maximum=64)
+    hidden_size: int = setting(256, "Width of the shared queries.", minimum=8, maximum=4096)
+    num_hidden_layers: int = setting(2, "Layers of the query fusion.", minimum=0, maximum=64)
     scene_queries: int = setting(8, "Queries for the scene as a whole.", minimum=1, maximum=256)
     max_objects: int = setting(
         32, "Most candidates that the fusion looks at.", minimum=1, maximum=300
     )
-    head_reads: bool = setting(
+    head_uses_language_model: bool = setting(
         True,
         "Whether the perception head judges also by what the language model has read, which then "
         "reads every enriched frame; else it reads frames for questions only.",
@@ -46,7 +46,7 @@ class LossSettings(Validated):
     box: float = setting(1.0, "Of the boxes' edges.", minimum=0.0, maximum=100.0)
     attribute: float = setting(0.2, "Of the objects' attributes.", minimum=0.0, maximum=100.0)
     novelty: float = setting(0.3, "Of the novelty.", minimum=0.0, maximum=100.0)
-    unread: float = setting(
+    without_language_model: float = setting(
         0.3,
         "Of all perception losses, once more, on query tokens that the language model has not "
         "read.",
@@ -64,7 +64,7 @@ class LossSettings(Validated):
         """The weight of a part of the loss; `unread_score` is a part of `score`."""
         own = part.removeprefix("unread_")
         weight: float = getattr(self, own)
-        return weight if own == part else weight * self.unread
+        return weight if own == part else weight * self.without_language_model
 
     @property
     def perception_outputs(self) -> list[str]:
@@ -84,7 +84,7 @@ class DropSettings(Validated):
 
 
 @dataclass(frozen=True)
-class LayoutSettings(Validated):
+class SyntheticSettings(Validated):
     """Made-up scenes."""
 
     share: float = setting(0.75, "Part of the steps.", minimum=0.0, maximum=1.0)
@@ -106,7 +106,7 @@ class SourceSettings(Validated):
 
 @dataclass(frozen=True)
 class FramesSettings(Validated):
-    """Frames that nobody has labelled."""
+    """Frames that nobody has labeled."""
 
     share: float = setting(0.0, "Part of the steps.", minimum=0.0, maximum=1.0)
     views: int = setting(1, "Examples made of each frame.", minimum=1, maximum=1000)
@@ -127,7 +127,7 @@ class FramesSettings(Validated):
 
 @dataclass(frozen=True)
 class CocoSettings(Validated):
-    """Images with labelled boxes."""
+    """Images with labeled boxes."""
 
     share: float = setting(0.0, "Part of the steps.", minimum=0.0, maximum=1.0)
     images: str = setting("", "Folder of the images.")
@@ -159,7 +159,7 @@ class QuestionsSettings(Validated):
 class DataSettings(Validated):
     """What is trained on. Shares are of the steps and need not add up to 1."""
 
-    layout: LayoutSettings = group(LayoutSettings)
+    layout: SyntheticSettings = group(SyntheticSettings)
     frames: FramesSettings = group(FramesSettings)
     coco: CocoSettings = group(CocoSettings)
     questions: QuestionsSettings = group(QuestionsSettings)

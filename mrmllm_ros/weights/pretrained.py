@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models as users name them: embedded ones, folders, repositories of the Hugging Face hub."""
+"""Load models by name: embedded models, folders, repositories of the Hugging Face hub."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import transformers
 from huggingface_hub import try_to_load_from_cache
 
 from mrmllm_ros.environment import expand
@@ -15,10 +19,10 @@ from mrmllm_ros.weights.store import locate
 
 
 class ShapeMismatchError(ValueError):
-    """Weights in a file have other shapes than the configuration beside them asks for.
+    """Shapes of weights in a file differ from the configuration.
 
     Attributes:
-        shapes: By name of the weights, their shape in the file and the one asked for.
+        shapes: Shape in the file and expected shape, by name of the weights.
     """
 
     def __init__(self, shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
@@ -30,21 +34,52 @@ class ShapeMismatchError(ValueError):
         self.shapes = shapes
 
 
-def resolve(model: str, kind: str, parameter: str, error: type[MrmllmError]) -> str:
-    """Where to load a model from.
+@contextmanager
+def loading(kind: str, model: str, parameter: str, error: type[MrmllmError]) -> Iterator[None]:
+    """Convert every exception while a model is loaded to one that names model and parameter.
+
+    transformers shows its progress bars only in a terminal.
 
     Args:
-        model: What the user named.
-        kind: The kind of embedded model that it may be.
-        parameter: The parameter that named it.
-        error: What to raise.
+        kind: Kind of model, such as `language model`.
+        model: Name or path of the model.
+        parameter: Parameter that names it.
+        error: Type of the exception to raise.
+
+    Raises:
+        error: If the model cannot be loaded.
+        MrmllmError: Exceptions of the package, unchanged.
+    """
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    except MrmllmError:
+        raise
+    except Exception as failure:
+        # Missing, damaged and foreign models raise different exceptions.
+        reason = " ".join(str(failure).split()).rstrip(".")
+        raise error(
+            f"the {kind} {model!r} cannot be loaded: {reason}. Name another with the parameter "
+            f"{parameter}"
+        ) from failure
+
+
+def resolve(kind: str, model: str, parameter: str, error: type[MrmllmError]) -> str:
+    """Find the source of a model.
+
+    Args:
+        kind: Kind of model, such as `language model`.
+        model: Name or path of the model.
+        parameter: Parameter that names it.
+        error: Type of the exception to raise.
 
     Returns:
-        A folder, or the name as it is.
+        Folder, or repository of the Hugging Face hub.
 
     Raises:
         WeightsError: If an embedded model is missing or damaged.
-        error: If it is an embedded model of another kind, or a path without a folder.
+        error: If it is an embedded model of another kind, or the folder does not exist.
     """
     if model in CATALOG:
         if CATALOG[model].kind != kind:
@@ -53,29 +88,29 @@ def resolve(model: str, kind: str, parameter: str, error: type[MrmllmError]) -> 
     path = expand(model)
     looks_like_path = model.startswith((".", "/", "~"))
     if looks_like_path and not path.is_dir():
-        raise error(f"{parameter}: there is no folder {path}")
+        raise error(f"{parameter}: the folder {path} does not exist")
     return str(path) if path.is_dir() else model
 
 
 def load_weights(auto: Any, source: str, besides: str | None = None, **options: Any) -> Any:
-    """Load a model of transformers; pickled weights are never read.
+    """Load a model of transformers from safetensors; pickled weights are never read.
 
     Args:
-        auto: Loads it, such as `AutoModel`.
-        source: What `resolve` gave.
-        besides: Part of the names of weights that are not needed.
-        options: For `from_pretrained`.
+        auto: Class that loads the model, such as `AutoModel`.
+        source: Source from `resolve`.
+        besides: Substring of the names of weights that may be missing.
+        options: Options of `from_pretrained`.
 
     Raises:
-        ValueError: If weights are missing, in whose place transformers would put random ones.
-        ShapeMismatchError: If weights have other shapes than the configuration asks for.
-        Exception: Whatever else transformers raises where it cannot load it.
+        ValueError: If weights are missing; transformers would initialize them randomly.
+        ShapeMismatchError: If shapes of weights differ from the configuration.
+        Exception: Other exceptions of transformers.
     """
     model, report = auto.from_pretrained(
         source,
         use_safetensors=True,
         output_loading_info=True,
-        # They are reported below, with their shapes.
+        # Reported below, with their shapes.
         ignore_mismatched_sizes=True,
         **options,
     )
@@ -92,13 +127,13 @@ def load_weights(auto: Any, source: str, besides: str | None = None, **options: 
 
 
 def revision(model: str) -> str:
-    """State of a loaded model's weights: of an embedded one, or the commit of one of the hub.
+    """Revision of a loaded model: of the catalog, or the commit of a repository of the hub.
 
     Args:
-        model: What the user named.
+        model: Name or path of the model.
 
     Returns:
-        Empty where it is unknown, as of a folder.
+        The revision; empty if unknown, as for folders.
     """
     if model in CATALOG:
         return CATALOG[model].revision

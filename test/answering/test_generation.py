@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
-from making import SILENT, tiny_llama
+from making import tiny_llama
 from transformers import AddedToken, GenerationConfig
 
 from mrmllm_ros.answering.generation import (
     Decoding,
-    Listener,
+    SilentListener,
     end_tokens,
-    generate_text,
+    generate_answer,
 )
 from mrmllm_ros.model.language_model import (
     LanguageModel,
-    forget_decoding,
+    clear_generation_config,
     special_token_blanker,
 )
 
 FRANCE = "What is the capital of France?"
 COUNT = "Count from one to ten."
+
+
+def recorder(on_text, should_stop):
+    """A listener of two functions."""
+    return SimpleNamespace(on_text=on_text, should_stop=should_stop)
 
 
 def never():
@@ -36,12 +42,13 @@ def prompt_of(language_model, question):
 
 
 def generate(language_model, question, limit, on_text=ignore, should_stop=never):
-    return generate_text(
+    return generate_answer(
         language_model.model,
         language_model.tokenizer,
         prompt_of(language_model, question),
         Decoding(limit),
-        Listener(on_text, should_stop),
+        recorder(on_text, should_stop),
+        citable=9,
     )
 
 
@@ -60,7 +67,7 @@ def test_of_a_models_own_decoding_only_the_tokens_that_end_a_text_are_kept(langu
     model.generation_config = GenerationConfig(
         eos_token_id=[2, 7], pad_token_id=3, repetition_penalty=1.3, top_k=5, do_sample=True
     )
-    forget_decoding(model)
+    clear_generation_config(model)
     assert end_tokens(model) == (2, 7)
     assert model.generation_config.pad_token_id == 3
     assert model.generation_config.repetition_penalty in (None, 1.0)
@@ -188,12 +195,13 @@ def test_the_same_question_gets_the_same_text(france, language_model):
 def test_any_token_may_be_drawn(babbler):
     torch.manual_seed(0)
     drawn = {
-        generate_text(
+        generate_answer(
             babbler.model,
             babbler.tokenizer,
             prompt_of(babbler, COUNT),
             Decoding(1, temperature=1000.0),
-            SILENT,
+            SilentListener(),
+            citable=9,
         ).token_ids
         for _ in range(80)
     }
@@ -224,12 +232,13 @@ def test_a_text_may_go_on_from_what_is_cached(babbler):
         cache = babbler.model(prompt["input_ids"][:, :-3], use_cache=True).past_key_values
     # Ids whose keys and values are cached are not looked at.
     prompt["input_ids"][:, :-3] = 0
-    generation = generate_text(
+    generation = generate_answer(
         babbler.model,
         babbler.tokenizer,
         {**prompt, "past_key_values": cache},
         Decoding(8),
-        SILENT,
+        SilentListener(),
+        citable=9,
     )
     assert generation.token_ids == expected.token_ids
 
@@ -278,12 +287,13 @@ def test_a_tokenizer_without_special_tokens_leaves_texts_alone():
 
 def sample(language_model, temperature, seed):
     torch.manual_seed(seed)
-    return generate_text(
+    return generate_answer(
         language_model.model,
         language_model.tokenizer,
         prompt_of(language_model, COUNT),
         Decoding(8, temperature),
-        SILENT,
+        SilentListener(),
+        citable=9,
     )
 
 

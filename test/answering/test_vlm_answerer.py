@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from making import Recorder
 from safetensors.torch import load_file, save_file
 from tiny_vlm import PATCHES, SPECIAL
 
 from mrmllm_ros.answering import vlm_answerer
 from mrmllm_ros.answering.answerer import PromptTooLongError, Question
-from mrmllm_ros.answering.generation import Decoding, Generation, Listener
+from mrmllm_ros.answering.generation import Decoding
 from mrmllm_ros.answering.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError, VlmSettings
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.colors import color_attributes
@@ -43,12 +44,10 @@ def scene(make_detections):
 
 
 def ask(answerer, image, perception, text="What is there?", limit=12, should_stop=lambda: False):
-    pieces = []
-    [reading] = answerer.read([image], [perception])
-    answer = answerer.answer(
-        reading, Question(text, Decoding(limit)), Listener(pieces.append, should_stop)
-    )
-    return answer, pieces
+    recorder = Recorder(should_stop)
+    [encoded] = answerer.encode([image], [perception])
+    answer = answerer.answer(encoded, Question(text, Decoding(limit)), recorder)
+    return answer, recorder.pieces
 
 
 @pytest.fixture
@@ -143,21 +142,20 @@ def test_special_tokens_in_questions_and_labels_are_plain_text(
 def test_an_answer_that_does_not_fit_into_the_context_is_refused_with_the_fix(
     answerer, bus_image, scene
 ):
-    with pytest.raises(PromptTooLongError, match=r"room for 2048.*prompt\.token_budget"):
+    with pytest.raises(PromptTooLongError, match=r"holds 2048.*prompt\.token_budget"):
         ask(answerer, bus_image, scene, limit=2048)
 
 
 def test_only_listed_objects_are_cited(answerer, bus_image, scene, monkeypatch):
-    def say(model, tokenizer, inputs, max_new_tokens, listener):
-        return Generation("A person [2], a bus [1], and a dog [3].", 0.5, tuple(range(9)), True)
-
-    monkeypatch.setattr(vlm_answerer, "generate_text", say)
-    answer, _ = ask(answerer, bus_image, scene)
-    assert (answer.cited, answer.confidence, answer.tokens) == ((2, 1), 0.5, 9)
-    assert answer.truncated
+    citable = []
+    monkeypatch.setattr(
+        vlm_answerer, "generate_answer", lambda *inputs: citable.append(inputs[-1])
+    )
+    ask(answerer, bus_image, scene)
     answerer.configure(PromptSettings(max_objects=1))
     try:
-        assert ask(answerer, bus_image, scene)[0].cited == (1,)
+        ask(answerer, bus_image, scene)
+        assert citable == [2, 1]
     finally:
         answerer.configure(PromptSettings())
 
@@ -166,14 +164,14 @@ def test_reading_runs_no_model_and_leaves_detections_as_they_are(
     answerer, bus_image, zidane_image, scene, make_detections, watched
 ):
     nothing = Perception(make_detections(), 0.3)
-    first, second = answerer.read([bus_image, zidane_image], [scene, nothing])
+    first, second = answerer.encode([bus_image, zidane_image], [scene, nothing])
     assert not watched
     assert first.enriched.fused is scene.candidates
     assert first.enriched.reported.tolist() == [0, 1]
     assert first.enriched.attributes == color_attributes(bus_image, scene.candidates)
     assert first.image is bus_image
     assert len(second.enriched.fused) == 0
-    assert answerer.read([], []) == []
+    assert answerer.encode([], []) == []
 
 
 def test_threads_at_once_get_what_one_gets(answerer, bus_image, zidane_image, scene):
@@ -212,7 +210,7 @@ def test_a_model_must_be_named(compute):
 
 
 def test_a_missing_folder_is_named(compute):
-    with pytest.raises(VlmError, match=r"^vlm\.model: there is no folder /nowhere/model$"):
+    with pytest.raises(VlmError, match=r"^vlm\.model: the folder /nowhere/model does not exist$"):
         load("/nowhere/model", compute)
 
 

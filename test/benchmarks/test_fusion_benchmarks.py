@@ -61,7 +61,7 @@ def test_a_checkpoint_whose_head_does_not_read_has_no_fusion_pass(untrained, mon
 
     def not_reading(options):
         fusion = load(options)
-        fusion.answerer.model.config.head_reads = False
+        fusion.answerer.model.config.head_uses_language_model = False
         return fusion
 
     monkeypatch.setattr(Fusion, "load", not_reading)

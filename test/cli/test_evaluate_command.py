@@ -139,7 +139,7 @@ def test_samples_are_asked_for_where_they_are_needed(monkeypatch, tmp_path):
     with pytest.raises(WeightsError, match="mrmllm models fetch bikes"):
         suites.require_samples(["consistency"])
     with pytest.raises(WeightsError, match="mrmllm models fetch vtest"):
-        suites.require_samples(["labelled"])
+        suites.require_samples(["labeled"])
 
 
 def test_only_the_fusion_model_is_evaluated(asked, tmp_path, capsys):

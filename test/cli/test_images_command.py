@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.answering.answerer import PromptTooLongError, Reading
+from mrmllm_ros.answering.answerer import EncodedImage, PromptTooLongError
 from mrmllm_ros.cli import image_commands as images
 from mrmllm_ros.cli.main import main
 from mrmllm_ros.detection import images as images_module
@@ -62,7 +62,9 @@ def fusion(enriched, monkeypatch, tmp_path):
 
     models = Models(
         SimpleNamespace(detect=detect),
-        SimpleNamespace(read=lambda batch, perceptions: [Reading(enriched) for _ in perceptions]),
+        SimpleNamespace(
+            read=lambda batch, perceptions: [EncodedImage(enriched) for _ in perceptions]
+        ),
     )
     monkeypatch.setattr(Models, "load", lambda settings: models)
     file = tmp_path / "fusion.yaml"
@@ -408,7 +410,7 @@ def test_a_checkpoint_for_an_answerer_that_takes_none_is_refused(bus_file, tmp_p
 def test_a_question_that_cannot_be_answered_costs_no_other_its_answer(bus_file, capsys, fusion):
     asked = []
 
-    def answer(reading, question, listener):
+    def answer(encoded, question, listener):
         asked.append(question.text)
         raise PromptTooLongError("it is too long")
 

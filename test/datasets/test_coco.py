@@ -170,11 +170,11 @@ class TestSkipping:
 
     @pytest.mark.parametrize("damage", ["no image", "another size", "empty"])
     def test_an_image_that_cannot_be_used_leaves_the_others_as_they_are(
-        self, images, write, detector, damage
+        self, images, write, detector, corrupt
     ):
         broken = {"no image": b"no image", "empty": b""}
         (images / "broken.png").write_bytes(
-            broken.get(damage, (images / "yard" / "street.png").read_bytes())
+            broken.get(corrupt, (images / "yard" / "street.png").read_bytes())
         )
         values, told = content(), []
         expected = list(coco_examples(read_coco(images, write(values)), detector, None))
@@ -267,7 +267,7 @@ class TestExamples:
 
     def test_what_the_detector_overlooks_is_missed(self, images, write, detector):
         values = content()
-        # Labelled where the detector sees nothing.
+        # Labeled where the detector sees nothing.
         values["categories"] += [
             {"id": n, "name": name} for n, name in enumerate(detector.labels[5:], start=10)
         ]
@@ -286,7 +286,7 @@ class TestExamples:
         [street, _] = coco_examples(dataset, detector, None, damaged_share=0.0)
         labels = street.perception.candidates.labels
         people = np.array([label == "person" for label in labels])
-        # Even where they stand before the labelled bus.
+        # Even where they stand before the labeled bus.
         assert people.sum() >= 2
         assert np.isnan(street.targets.scores[people]).all()
         others = np.array([label == "bus" for label in labels])

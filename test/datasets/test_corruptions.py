@@ -3,9 +3,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.datasets.corruptions import DAMAGES, STRENGTHS, damage
+from mrmllm_ros.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 
-every_kind = pytest.mark.parametrize("kind", DAMAGES)
+every_kind = pytest.mark.parametrize("kind", CORRUPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -14,28 +14,28 @@ def image(bus_image):
     return cv2.resize(bus_image, (360, 480), interpolation=cv2.INTER_AREA)
 
 
-def difference(image, kind, strength, seed=0):
+def difference(image, kind, severity, seed=0):
     """Mean difference of gray levels."""
-    damaged = damage(image, kind, strength, np.random.default_rng(seed))
+    damaged = corrupt(image, kind, severity, np.random.default_rng(seed))
     return np.abs(damaged.astype(float) - image).mean()
 
 
 @every_kind
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_image_changes_and_keeps_its_form(image, kind, strength):
+def test_the_image_changes_and_keeps_its_form(image, kind, severity):
     before = image.copy()
-    damaged = damage(image, kind, strength, np.random.default_rng(1))
+    damaged = corrupt(image, kind, severity, np.random.default_rng(1))
     assert damaged.shape == image.shape
     assert damaged.dtype == np.uint8
     assert (image == before).all()
-    assert difference(image, kind, strength) > 1
+    assert difference(image, kind, severity) > 1
 
 
 @every_kind
 def test_stronger_damage_differs_more(image, kind):
     mild, clear, severe = (
-        np.mean([difference(image, kind, strength, seed) for seed in range(4)])
-        for strength in STRENGTHS
+        np.mean([difference(image, kind, severity, seed) for seed in range(4)])
+        for severity in STRENGTHS
     )
     assert mild * 1.15 < clear
     assert clear * 1.15 < severe
@@ -43,14 +43,14 @@ def test_stronger_damage_differs_more(image, kind):
 
 @every_kind
 def test_something_is_left_to_be_seen(image, kind):
-    damaged = damage(image, kind, 3, np.random.default_rng(2))
+    damaged = corrupt(image, kind, 3, np.random.default_rng(2))
     assert np.corrcoef(damaged.ravel(), image.ravel())[0, 1] > 0.3
     assert damaged.std() > 4
 
 
 @every_kind
 def test_the_same_random_state_gives_the_same_image(image, kind):
-    once, again = (damage(image, kind, 2, np.random.default_rng(3)) for _ in range(2))
+    once, again = (corrupt(image, kind, 2, np.random.default_rng(3)) for _ in range(2))
     assert (once == again).all()
 
 
@@ -58,25 +58,25 @@ def test_the_same_random_state_gives_the_same_image(image, kind):
 @pytest.mark.parametrize("shape", [(33, 65, 3), (8, 8, 3)])
 def test_small_images_are_taken_too(kind, shape):
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    assert damage(image, kind, 3, np.random.default_rng(4)).shape == shape
+    assert corrupt(image, kind, 3, np.random.default_rng(4)).shape == shape
 
 
 @pytest.mark.parametrize(("strength", "share"), [(1, 0.10), (2, 0.20), (3, 0.35)])
-def test_an_occlusion_covers_its_share(strength, share):
+def test_an_occlusion_covers_its_share(severity, share):
     # Of noise, a part that is covered hardly keeps a pixel as it was.
     image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
     for seed in range(5):
-        damaged = damage(image, "occlusion", strength, np.random.default_rng(seed))
+        damaged = corrupt(image, "occlusion", severity, np.random.default_rng(seed))
         covered = (damaged != image).any(axis=2).mean()
         assert covered == pytest.approx(share, abs=0.02)
 
 
 def test_an_unknown_kind_is_answered_with_the_known_ones(image):
     with pytest.raises(ValueError, match="no damage 'rain'; known: blur, noise"):
-        damage(image, "rain", 1, np.random.default_rng(0))
+        corrupt(image, "rain", 1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("strength", [0, 4])
-def test_an_unknown_strength_is_refused(image, strength):
+def test_an_unknown_strength_is_refused(image, severity):
     with pytest.raises(ValueError, match="1, 2 or 3"):
-        damage(image, "fog", strength, np.random.default_rng(0))
+        corrupt(image, "fog", severity, np.random.default_rng(0))

@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     overlap,
     vocabulary,
 )
-from mrmllm_ros.datasets.synthetic import MOST_CANDIDATES, MOST_OBJECTS, layout_example
+from mrmllm_ros.datasets.synthetic import MOST_CANDIDATES, MOST_OBJECTS, synthetic_example
 from mrmllm_ros.model.prompt import cited_ids
 
 
@@ -21,11 +21,11 @@ def split(request):
 
 @pytest.fixture(scope="module")
 def examples(split):
-    return [layout_example(seed, split, 8) for seed in range(100)]
+    return [synthetic_example(seed, split, 8) for seed in range(100)]
 
 
 def test_a_seed_gives_one_example(split):
-    first, second, other = (layout_example(seed, split, 8) for seed in (3, 3, 4))
+    first, second, other = (synthetic_example(seed, split, 8) for seed in (3, 3, 4))
     np.testing.assert_array_equal(
         first.perception.candidates.xyxy, second.perception.candidates.xyxy
     )
@@ -35,7 +35,7 @@ def test_a_seed_gives_one_example(split):
 
 
 def test_splits_differ_for_one_seed():
-    trained, kept = (layout_example(3, split, 8) for split in ("train", "evaluation"))
+    trained, kept = (synthetic_example(3, split, 8) for split in ("train", "evaluation"))
     assert trained.questions != kept.questions
 
 
@@ -51,7 +51,7 @@ def test_only_evaluation_shows_held_out_nouns(examples, split):
 
 def test_no_two_names_of_a_scene_mean_the_same_thing(split):
     for seed in range(300):
-        listed = layout_example(seed, split, 0).perception.candidates.labels
+        listed = synthetic_example(seed, split, 0).perception.candidates.labels
         pairs = combinations(dict.fromkeys(listed), 2)
         assert not [pair for pair in pairs if overlap(*pair)], seed
 
@@ -111,7 +111,8 @@ def test_questions_are_about_reported_objects(examples):
 
 
 def test_distances_are_known_of_all_or_of_none_and_now_and_then_of_some(examples):
-    known = [["distance" in a for a in e.attributes] for e in examples if len(e.attributes) > 3]
+    candidates = [e.perception.candidates for e in examples if len(e.attributes) > 3]
+    known = [(~np.isnan(c.distances_m)).tolist() for c in candidates]
     shares = np.array([np.mean(each) for each in known])
     assert 0.4 < np.mean(shares == 0) < 0.95
     assert np.mean(shares == 1) > 0.05

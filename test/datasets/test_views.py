@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.datasets.views import Shot, View
+from mrmllm_ros.datasets.views import CorruptedImage, View
 
 
 def rng(seed=0):
@@ -66,13 +66,15 @@ class TestView:
 class TestShot:
     def test_it_is_damaged_as_often_as_asked(self):
         clean = rng().integers(0, 256, (8, 8, 3), np.uint8)
-        shots = [Shot.of(clean, 0.75, rng(seed)) for seed in range(100)]
-        damaged = [shot for shot in shots if shot.strength]
+        corrupted_images = [CorruptedImage.of(clean, 0.75, rng(seed)) for seed in range(100)]
+        damaged = [
+            corrupted_image for corrupted_image in corrupted_images if corrupted_image.severity
+        ]
         assert 60 < len(damaged) < 90
-        assert {shot.novelty for shot in damaged} == {1 / 3, 2 / 3, 1.0}
-        assert all((shot.damaged != clean).any() for shot in damaged)
+        assert {corrupted_image.novelty for corrupted_image in damaged} == {1 / 3, 2 / 3, 1.0}
+        assert all((corrupted_image.damaged != clean).any() for corrupted_image in damaged)
 
     def test_without_damage_it_is_familiar(self):
-        shot = Shot.of(np.zeros((4, 4, 3), np.uint8), 0.0, rng())
-        assert shot.damaged is shot.clean
-        assert shot.novelty == 0
+        corrupted_image = CorruptedImage.of(np.zeros((4, 4, 3), np.uint8), 0.0, rng())
+        assert corrupted_image.damaged is corrupted_image.clean
+        assert corrupted_image.novelty == 0

@@ -198,14 +198,14 @@ def test_where_there_is_no_room_only_the_number_is_written(make_detections):
     box = ("person", 0.9, (0, 0, 119, 59))
     one = make_detections(box, resolution_wh=(120, 60))
     many = make_detections(*[box] * 8, resolution_wh=(120, 60))
-    labelled = [
+    labeled = [
         differs(
             annotation.draw_detections(gray, objects, ["[1] person 0.90"] * len(objects)),
             annotation.draw_detections(gray, objects, [" "] * len(objects)),
         ).sum()
         for objects in (one, many)
     ]
-    assert labelled[0] < labelled[1] < 6 * labelled[0]
+    assert labeled[0] < labeled[1] < 6 * labeled[0]
 
 
 @pytest.mark.parametrize("side", [1, 5, 30])

@@ -469,7 +469,9 @@ def test_first_labels_that_cannot_be_looked_for_name_their_parameter(folders, co
 
 
 def test_a_missing_folder_is_named(compute, tmp_path):
-    with pytest.raises(DetectorError, match=f"^detector.model: there is no folder {tmp_path}/no"):
+    with pytest.raises(
+        DetectorError, match=f"^detector.model: the folder {tmp_path}/no does not exist"
+    ):
         load_detector(settings_for(tmp_path / "no"), compute)
 
 

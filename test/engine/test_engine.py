@@ -2,6 +2,7 @@
 import itertools
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fakes import PATIENCE_S, decode, engine_threads, make_frame, noting_answers, perceive
@@ -9,10 +10,11 @@ from fakes import PATIENCE_S, decode, engine_threads, make_frame, noting_answers
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.detection.raw_objects import OUTSIDE
 from mrmllm_ros.detection.tracker import Tracker
-from mrmllm_ros.engine.engine import Engine, Handlers
+from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_request import AnswerType, Query
+from mrmllm_ros.engine.question_request import AnswerType, QuestionRequest
+from mrmllm_ros.engine.scene import see_the_driver
 
 # Scenes are read when a question asks for it.
 SETTINGS = Settings.from_mapping(
@@ -31,16 +33,17 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
     engines = []
 
     def make(*cameras, settings=SETTINGS):
-        handlers = Handlers(
+        listener = SimpleNamespace(
             decode=decode,
             on_scene=scenes.put,
             on_enriched=enriched.put,
-            on_unusable=lambda camera, error: unusable.put((camera, error)),
-            on_error=errors.put,
+            on_image_error=lambda camera, error: unusable.put((camera, error)),
+            on_failure=errors.put,
+            explain_silence=see_the_driver,
         )
         numbers = itertools.count(1)
         trackers = {camera: Tracker(settings.tracking, numbers) for camera in cameras}
-        engine = Engine(Models(detector, answerer), settings, trackers, clock, handlers)
+        engine = Engine(Models(detector, answerer), settings, trackers, clock, listener)
         engine.start()
         engine.ask = noting_answers(engine.ask, answers)
         engines.append(engine)
@@ -81,13 +84,13 @@ def label(scene):
 
 
 def code_of(pending):
-    error = pending.future.exception(PATIENCE_S)
+    error = pending.exception(PATIENCE_S)
     assert isinstance(error, QueryError), error
     return error.code
 
 
-def ask(engine, **query):
-    return engine.ask(Query("?", **query)).future.result(PATIENCE_S)
+def ask(engine, **request):
+    return engine.ask(QuestionRequest("?", **request)).result(PATIENCE_S)
 
 
 def test_an_image_gives_a_scene_and_a_question_an_answer_about_it(engine, see, answers, answerer):
@@ -97,8 +100,8 @@ def test_an_image_gives_a_scene_and_a_question_an_answer_about_it(engine, see, a
     assert answer.about.scene is scene
     assert answer.answer.text == "0 1 2"
     assert answers.next() is answer
-    assert answerer.asked_about == [answer.about.reading]
-    assert answer.about.reading.enriched.fused is scene.perception.candidates
+    assert answerer.asked_about == [answer.about.encoded]
+    assert answer.about.encoded.enriched.fused is scene.perception.candidates
 
 
 def test_an_answer_is_about_the_newest_scene(engine, see):
@@ -110,23 +113,23 @@ def test_an_answer_is_about_the_newest_scene(engine, see):
 def test_the_text_is_streamed(engine, see):
     see(engine, 7)
     pieces = []
-    engine.ask(Query("?"), pieces.append).future.result(PATIENCE_S)
+    engine.ask(QuestionRequest("?"), pieces.append).result(PATIENCE_S)
     assert pieces == ["0 ", "1 ", "2 "]
 
 
 def test_detections_keep_flowing_while_a_question_is_answered(engine, see, answerer):
     see(engine, 1)
     answerer.gate.close()
-    pending = engine.ask(Query("?"))
+    pending = engine.ask(QuestionRequest("?"))
     answerer.started.next()
     assert [label(see(engine, value)) for value in (2, 3, 4)] == [
         "object 2",
         "object 3",
         "object 4",
     ]
-    assert not pending.future.done()
+    assert not pending.done()
     answerer.gate.open()
-    assert label(pending.future.result(PATIENCE_S).about.scene) == "object 1"
+    assert label(pending.result(PATIENCE_S).about.scene) == "object 1"
 
 
 def test_questions_are_answered_while_the_detector_is_busy(engine, see, detector):
@@ -161,10 +164,10 @@ def test_failures_are_reported_and_all_sides_go_on(
     assert "cannot look at 6" in str(errors.next())
     see(engine, 5)
     answerer.unreadable = {5}
-    assert code_of(engine.ask(Query("?"))) is ErrorCode.INTERNAL
+    assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.INTERNAL
     assert "cannot read 5" in str(errors.next())
     scene = see(engine, 7)
-    assert code_of(engine.ask(Query("bad"))) is ErrorCode.INTERNAL
+    assert code_of(engine.ask(QuestionRequest("bad"))) is ErrorCode.INTERNAL
     assert "cannot answer 'bad'" in str(errors.next())
     assert ask(engine).about.scene is scene
 
@@ -179,7 +182,7 @@ def test_scenes_are_enriched_as_they_come(flowing, see, enriched, answerer):
 def test_detections_are_not_held_back_while_a_fusion_pass_hangs(flowing, see, enriched, answerer):
     answerer.read_gate.close()
     first = see(flowing, 1)
-    assert answerer.reading.next() == 1
+    assert answerer.encoded.next() == 1
     assert [label(see(flowing, value)) for value in (2, 3)] == ["object 2", "object 3"]
     last = see(flowing, 4)
     assert enriched.empty()
@@ -193,10 +196,10 @@ def test_questions_about_an_enriched_scene_are_answered_while_the_next_pass_hang
 ):
     see(flowing, 1)
     known = enriched.next()
-    assert answerer.reading.next() == 1
+    assert answerer.encoded.next() == 1
     answerer.read_gate.close()
     see(flowing, 2)
-    assert answerer.reading.next() == 2
+    assert answerer.encoded.next() == 2
     assert ask(flowing).about is known
 
 
@@ -213,11 +216,11 @@ def test_a_failing_fusion_pass_is_reported_and_the_next_scene_is_enriched(
 def test_with_rate_0_only_a_question_has_a_scene_read(engine, see, enriched, answerer):
     see(engine, 1)
     see(engine, 2)
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
     answer = ask(engine)
     assert label(answer.about.scene) == "object 2"
     assert enriched.next() is answer.about
-    assert answerer.reading.next() == 2
+    assert answerer.encoded.next() == 2
     assert answerer.read_in <= {"questions-0", "questions-1"}
 
 
@@ -231,39 +234,39 @@ def test_a_scene_that_has_been_read_serves_questions_until_it_is_too_old(
     assert ask(engine).about.scene is first
     assert ask(engine, max_age_s=0.5).about.scene is second
     assert ask(engine).about.scene is second
-    assert [answerer.reading.next() for _ in range(2)] == [1, 2]
-    assert answerer.reading.empty()
+    assert [answerer.encoded.next() for _ in range(2)] == [1, 2]
+    assert answerer.encoded.empty()
 
 
 def test_the_worker_and_two_questions_have_a_scene_read_once(flowing, see, enriched, answerer):
     answerer.read_gate.close()
     see(flowing, 1)
-    assert answerer.reading.next() == 1
-    pending = [flowing.ask(Query("?")) for _ in range(2)]
+    assert answerer.encoded.next() == 1
+    pending = [flowing.ask(QuestionRequest("?")) for _ in range(2)]
     answerer.read_gate.open()
-    first, second = (question.future.result(PATIENCE_S) for question in pending)
+    first, second = (question.result(PATIENCE_S) for question in pending)
     assert first.about is second.about is enriched.next()
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
     assert enriched.empty()
 
 
 def test_two_questions_are_answered_at_the_same_time(engine, see, answerer):
     see(engine, 1)
     answerer.gate.close()
-    pending = [engine.ask(Query(text)) for text in ("first", "second")]
+    pending = [engine.ask(QuestionRequest(text)) for text in ("first", "second")]
     assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
-    assert not any(question.settled for question in pending)
+    assert not any(question.done() for question in pending)
     answerer.gate.open()
-    assert [question.future.result(PATIENCE_S).answer.tokens for question in pending] == [3, 3]
+    assert [question.result(PATIENCE_S).answer.tokens for question in pending] == [3, 3]
 
 
 def test_a_cancelled_question_ends_at_once_and_is_not_told(engine, see, answerer, answers):
     see(engine, 1)
     answerer.gate.close()
-    pending = engine.ask(Query("?"))
+    pending = engine.ask(QuestionRequest("?"))
     answerer.started.next()
     engine.cancel(pending)
-    assert pending.future.done()
+    assert pending.done()
     assert code_of(pending) is ErrorCode.CANCELLED
     answerer.gate.open()
     assert ask(engine) is answers.next()
@@ -271,7 +274,7 @@ def test_a_cancelled_question_ends_at_once_and_is_not_told(engine, see, answerer
 
 
 def test_before_the_first_image_there_is_nothing_to_ask_about(engine):
-    assert code_of(engine.ask(Query("?"))) is ErrorCode.NO_IMAGE
+    assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.NO_IMAGE
 
 
 def test_an_image_without_stamp_ages_from_its_receipt(engine, see, clock):
@@ -279,13 +282,13 @@ def test_an_image_without_stamp_ages_from_its_receipt(engine, see, clock):
     clock.advance(1)
     assert ask(engine).about.scene is scene
     clock.advance(10)
-    assert code_of(engine.ask(Query("?"))) is ErrorCode.STALE_IMAGE
+    assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
 
 
 def test_after_a_jump_back_in_time_only_a_new_image_will_do(engine, see, clock):
     see(engine, make_frame(1, stamp_ns=clock()))
     clock.advance(-500)
-    assert code_of(engine.ask(Query("?"))) is ErrorCode.STALE_IMAGE
+    assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     scene = see(engine, make_frame(2, stamp_ns=clock()))
     assert ask(engine).about.scene is scene
 
@@ -298,7 +301,7 @@ def test_after_a_jump_back_in_time_an_enriched_scene_gives_way_to_a_new_one(
     see(engine, make_frame(1, stamp_ns=clock()))
     ask(engine)
     clock.advance(-500)
-    assert code_of(engine.ask(Query("?"))) is ErrorCode.STALE_IMAGE
+    assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     scene = see(engine, make_frame(2, stamp_ns=clock()))
     assert ask(engine).about.scene is scene
 
@@ -349,15 +352,15 @@ def test_latency_and_age_are_those_of_the_newest_results(engine, see, enriched, 
 
 
 def test_what_becomes_of_questions_is_counted(engine, see, answerer):
-    assert code_of(engine.ask(Query("?"))) is ErrorCode.NO_IMAGE
+    assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.NO_IMAGE
     see(engine, 1)
     answer = ask(engine)
-    unsupported = Query("?", answer_type=AnswerType.COUNT)
-    for refused in (Query("bell \a"), Query("?", camera="top"), unsupported):
+    unsupported = QuestionRequest("?", answer_type=AnswerType.COUNT)
+    for refused in (QuestionRequest("bell \a"), QuestionRequest("?", camera="top"), unsupported):
         with pytest.raises(QueryError):
             engine.ask(refused)
     answerer.gate.close()
-    pending = [engine.ask(Query("?")) for _ in range(3)]
+    pending = [engine.ask(QuestionRequest("?")) for _ in range(3)]
     for _ in range(3):
         answerer.started.next()
     engine.cancel(pending[0])
@@ -371,7 +374,7 @@ def test_what_becomes_of_questions_is_counted(engine, see, answerer):
 def test_a_question_to_a_disabled_engine_counts_as_refused(engine):
     engine.enabled = False
     with pytest.raises(QueryError):
-        engine.ask(Query("?"))
+        engine.ask(QuestionRequest("?"))
     assert engine.statistics().questions.refused == 1
 
 
@@ -404,7 +407,7 @@ def test_a_disabled_engine_takes_no_questions(engine, see):
     see(engine, 1)
     engine.enabled = False
     with pytest.raises(QueryError, match="switched off") as error:
-        engine.ask(Query("?"))
+        engine.ask(QuestionRequest("?"))
     assert error.value.code is ErrorCode.NOT_ACTIVE
     engine.enabled = True
     assert label(ask(engine).about.scene) == "object 1"
@@ -516,7 +519,7 @@ def test_stopping_cancels_all_questions_at_once_and_ends_every_thread(
     enriched.next()
     flowing.set_vocabulary(["forklift"]).result(PATIENCE_S)
     answerer.gate.close()
-    pending = [flowing.ask(Query("?")) for _ in range(3)]
+    pending = [flowing.ask(QuestionRequest("?")) for _ in range(3)]
     for _ in range(2):
         answerer.started.next()
     assert engine_threads() == {
@@ -540,7 +543,7 @@ def test_after_stopping_nothing_is_taken(engine, detector):
     engine.offer("front", 1)
     assert detector.started.empty()
     with pytest.raises(QueryError) as error:
-        engine.ask(Query("?"))
+        engine.ask(QuestionRequest("?"))
     assert error.value.code is ErrorCode.NOT_ACTIVE
     with pytest.raises(QueryError) as error:
         engine.set_vocabulary(["forklift"])

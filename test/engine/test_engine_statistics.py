@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from mrmllm_ros.engine.metrics import Tally
+from mrmllm_ros.engine.metrics import Counter
 
 
 @pytest.fixture
 def tally():
-    return Tally()
+    return Counter()
 
 
 def test_what_never_happened_counts_as_none_and_has_no_latency(tally):

@@ -92,9 +92,9 @@ def value_of(enriched_scene):
 def test_an_enriched_scene_is_told_and_remembered(enricher, memory, enriched, answerer):
     result = enricher.enrich(scene := make_scene(7))
     assert result.scene is scene
-    assert result.reading.enriched.fused is scene.perception.candidates
+    assert result.encoded.enriched.fused is scene.perception.candidates
     assert enriched.next() is result is memory.enriched("front")
-    assert answerer.reading.next() == 7
+    assert answerer.encoded.next() == 7
 
 
 def test_its_latency_counts_from_taking_up_the_frame_to_the_end_of_the_pass(
@@ -103,19 +103,19 @@ def test_its_latency_counts_from_taking_up_the_frame_to_the_end_of_the_pass(
     scene = make_scene()
     monotonic.seconds = scene.perceived_s + 2
 
-    def read(images, perceptions):
+    def encode(images, perceptions):
         monotonic.seconds += 3
-        return [make_enriched().reading]
+        return [make_enriched().encoded]
 
-    monkeypatch.setattr(answerer, "read", read)
+    monkeypatch.setattr(answerer, "encode", encode)
     assert enricher.enrich(scene).latency_s == pytest.approx(scene.latency_s + 5)
 
 
 def test_a_scene_is_read_once(enricher, answerer, enriched):
     first = enricher.enrich(scene := make_scene(7))
     assert enricher.enrich(scene) is first is enriched.next()
-    assert answerer.reading.next() == 7
-    assert answerer.reading.empty()
+    assert answerer.encoded.next() == 7
+    assert answerer.encoded.empty()
     assert enriched.empty()
 
 
@@ -125,7 +125,7 @@ def test_a_scene_is_read_once_though_several_ask_for_it_at_the_same_time(
     scene = make_scene(7)
     answerer.read_gate.close()
     worker.offer(scene)
-    assert answerer.reading.next() == 7
+    assert answerer.encoded.next() == 7
     results = Inbox()
     asking = [
         threading.Thread(target=lambda: results.put(enricher.enrich(scene))) for _ in range(2)
@@ -136,7 +136,7 @@ def test_a_scene_is_read_once_though_several_ask_for_it_at_the_same_time(
     assert results.next() is results.next() is enriched.next()
     for thread in asking:
         thread.join(PATIENCE_S)
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
     assert enriched.empty()
     assert answerer.read_in == {"enrichment"}
 
@@ -147,7 +147,7 @@ def test_an_older_scene_will_do_where_its_image_is_new_enough(enricher, clock, a
     newer = make_scene(2, stamp_ns=clock())
     assert enricher.enrich(newer, max_age_s=2.0) is known
     assert enricher.enrich(newer, max_age_s=1.9).scene is newer
-    assert [answerer.reading.next() for _ in range(2)] == [1, 2]
+    assert [answerer.encoded.next() for _ in range(2)] == [1, 2]
 
 
 def test_an_older_scene_from_the_future_will_not_do(enricher, clock):
@@ -175,8 +175,8 @@ def test_an_older_scene_does_not_replace_a_newer_one(enricher, memory, answerer,
     older, newer = make_scene(1), make_scene(2)
     known = enricher.enrich(newer)
     assert enricher.enrich(older) is known is memory.enriched("front")
-    assert answerer.reading.next() == 2
-    assert answerer.reading.empty()
+    assert answerer.encoded.next() == 2
+    assert answerer.encoded.empty()
     assert enriched.next() is known
     assert enriched.empty()
 
@@ -217,7 +217,7 @@ def test_while_a_pass_hangs_offering_returns_at_once_and_only_the_newest_waits(
 ):
     answerer.read_gate.close()
     worker.offer(make_scene(1))
-    assert answerer.reading.next() == 1
+    assert answerer.encoded.next() == 1
     for value in (2, 3, 4):
         worker.offer(make_scene(value))
     answerer.read_gate.open()
@@ -228,12 +228,12 @@ def test_while_a_pass_hangs_offering_returns_at_once_and_only_the_newest_waits(
 def test_the_cameras_take_turns_however_many_scenes_one_has(worker, enriched, answerer):
     answerer.read_gate.close()
     worker.offer(make_scene(1))
-    assert answerer.reading.next() == 1
+    assert answerer.encoded.next() == 1
     for value in (2, 3):
         worker.offer(make_scene(value))
         worker.offer(make_scene(value + 10, camera="rear"))
     answerer.read_gate.allow(1)
-    assert answerer.reading.next() == 13
+    assert answerer.encoded.next() == 13
     worker.offer(make_scene(14, camera="rear"))
     answerer.read_gate.open()
     assert [value_of(enriched.next()) for _ in range(4)] == [1, 13, 3, 14]
@@ -248,7 +248,7 @@ def test_the_worker_rests_for_what_is_left_of_its_period(
     worker = make_worker(rate_hz=4.0)
     answerer.read_gate.close()
     worker.offer(make_scene())
-    answerer.reading.next()
+    answerer.encoded.next()
     monotonic.seconds += took_s
     answerer.read_gate.open()
     enriched.next()
@@ -266,8 +266,8 @@ def test_while_the_worker_rests_nothing_is_read(worker, rest, answerer, enriched
     for value in (2, 3):
         worker.offer(make_scene(value))
     assert worker.slots.dropped["front"] == 1
-    assert answerer.reading.next() == 1
-    assert answerer.reading.empty()
+    assert answerer.encoded.next() == 1
+    assert answerer.encoded.empty()
     rest.gate.allow()
     assert value_of(enriched.next()) == 3
     rest.asked_s.next()
@@ -285,7 +285,7 @@ def test_at_rate_0_scenes_are_left_to_questions(make_worker, enricher, answerer,
     worker = make_worker(rate_hz=0.0)
     worker.offer(make_scene(1))
     worker.stop()
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
     assert enricher.enrich(scene := make_scene(2)).scene is scene
 
 
@@ -305,7 +305,7 @@ def test_a_changed_rate_counts_from_the_next_scene_on(make_worker, rest, enriche
 def test_a_rate_that_becomes_0_during_a_pass_needs_no_rest(worker, rest, answerer, enriched):
     answerer.read_gate.close()
     worker.offer(make_scene(1))
-    answerer.reading.next()
+    answerer.encoded.next()
     worker.rate_hz = 0.0
     answerer.read_gate.open()
     assert value_of(enriched.next()) == 1
@@ -363,7 +363,7 @@ def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
     monkeypatch.setattr(worker.slots, "close", lambda: (close(), closed.set()))
     answerer.read_gate.close()
     worker.offer(make_scene(1))
-    assert answerer.reading.next() == 1
+    assert answerer.encoded.next() == 1
     worker.offer(make_scene(2))
 
     stopping = threading.Thread(target=worker.stop)
@@ -376,7 +376,7 @@ def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
     assert not stopping.is_alive()
     assert value_of(enriched.next()) == 1
     assert enriched.empty()
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
 
 
 def test_stopping_ends_a_rest(enricher, enriched, errors):
@@ -394,7 +394,7 @@ def test_after_stopping_no_scene_is_taken(worker, answerer):
     worker.stop()
     worker.offer(make_scene())
     assert worker.slots.take() == {}
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
 
 
 def test_a_low_rate_is_kept(make_worker, monotonic, enriched):

@@ -8,7 +8,7 @@ from fakes import PATIENCE_S, Inbox, brightness, decode, make_frame, perceive
 
 from mrmllm_ros.detection.detector import FixedVocabularyError
 from mrmllm_ros.detection.images import ImageError
-from mrmllm_ros.engine.perception_worker import PerceptionHandlers, PerceptionWorker
+from mrmllm_ros.engine.perception_worker import PerceptionWorker
 
 CAMERAS = ("front", "left", "rear")
 
@@ -19,8 +19,15 @@ def make_worker(detector, scenes, errors):
     workers = []
 
     def make(on_scene=scenes.put, batch_size=8, track=lambda frame, perception: perception):
-        handlers = PerceptionHandlers(decode, track, on_scene, lambda *error: errors.put(error))
-        worker = PerceptionWorker(detector, CAMERAS, batch_size, handlers)
+        worker = PerceptionWorker(
+            detector,
+            CAMERAS,
+            batch_size,
+            decode=decode,
+            track=track,
+            on_scene=on_scene,
+            on_error=lambda *error: errors.put(error),
+        )
         worker.start()
         workers.append(worker)
         return worker

@@ -13,10 +13,10 @@ from mrmllm_ros.answering.answerer import PromptTooLongError
 from mrmllm_ros.engine import question_worker
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_request import About, AnswerType, Query
+from mrmllm_ros.engine.question_request import About, AnswerType, QuestionRequest
 from mrmllm_ros.engine.question_worker import (
     MAX_NEW_TOKENS,
-    PendingAnswer,
+    AnswerFuture,
     QuestionSettings,
     QuestionWorker,
 )
@@ -67,37 +67,37 @@ def worker(make_worker):
 
 def code_of(pending):
     """The code of the error that a question ends with."""
-    error = pending.future.exception(PATIENCE_S)
+    error = pending.exception(PATIENCE_S)
     assert isinstance(error, QueryError), error
     return error.code
 
 
 def answer_of(pending):
-    return pending.future.result(PATIENCE_S)
+    return pending.result(PATIENCE_S)
 
 
 def start_one(worker, answerer, text="running"):
     """A question whose answer is under way, each token a step."""
     answerer.gate.close()
-    pending = worker.submit(Query(text))
+    pending = worker.submit(QuestionRequest(text))
     assert answerer.started.next() == text
     return pending
 
 
 def test_a_question_is_answered_about_the_newest_scene(worker, answerer, scene, errors):
-    answer = answer_of(worker.submit(Query("how many?")))
+    answer = answer_of(worker.submit(QuestionRequest("how many?")))
     assert answer.answer.text == "0 1 2"
-    assert answer.query == Query("how many?")
+    assert answer.request == QuestionRequest("how many?")
     assert answer.about.scene is scene
-    assert answerer.asked_about == [answer.about.reading]
-    assert answer.about.reading.enriched.fused is scene.perception.candidates
+    assert answerer.asked_about == [answer.about.encoded]
+    assert answer.about.encoded.enriched.fused is scene.perception.candidates
     assert errors.empty()
 
 
 def test_the_text_is_handed_on_piece_by_piece_while_it_is_made(worker, answerer):
     pieces = Inbox()
     answerer.gate.close()
-    pending = worker.submit(Query("how many?"), pieces.put)
+    pending = worker.submit(QuestionRequest("how many?"), pieces.put)
     for number in range(3):
         answerer.gate.allow()
         assert pieces.next() == f"{number} "
@@ -106,115 +106,124 @@ def test_the_text_is_handed_on_piece_by_piece_while_it_is_made(worker, answerer)
 
 
 def test_the_first_text_comes_before_the_whole_answer(worker):
-    answer = answer_of(worker.submit(Query("how many?")))
+    answer = answer_of(worker.submit(QuestionRequest("how many?")))
     assert 0 <= answer.time_to_first_token_s <= answer.latency_s
 
 
 def test_zero_tokens_and_zero_age_mean_the_defaults(worker, clock):
-    assert answer_of(worker.submit(Query("?", max_new_tokens=0))).answer.tokens == 3
+    assert answer_of(worker.submit(QuestionRequest("?", max_new_tokens=0))).answer.tokens == 3
     clock.advance(1.9)
-    assert answer_of(worker.submit(Query("?", max_age_s=0.0))).answer.tokens == 3
+    assert answer_of(worker.submit(QuestionRequest("?", max_age_s=0.0))).answer.tokens == 3
     clock.advance(0.2)
-    assert code_of(worker.submit(Query("?", max_age_s=0.0))) is ErrorCode.STALE_IMAGE
+    assert code_of(worker.submit(QuestionRequest("?", max_age_s=0.0))) is ErrorCode.STALE_IMAGE
 
 
 def test_a_question_may_ask_for_more_tokens_and_a_greater_age(worker, clock):
     clock.advance(5)
-    answer = answer_of(worker.submit(Query("?", max_age_s=10.0, max_new_tokens=5)))
+    answer = answer_of(worker.submit(QuestionRequest("?", max_age_s=10.0, max_new_tokens=5)))
     assert answer.answer.tokens == 5
 
 
 def test_a_question_may_ask_for_a_smaller_age(worker, clock):
     clock.advance(1)
-    assert code_of(worker.submit(Query("?", max_age_s=0.5))) is ErrorCode.STALE_IMAGE
+    assert code_of(worker.submit(QuestionRequest("?", max_age_s=0.5))) is ErrorCode.STALE_IMAGE
 
 
 def test_questions_are_answered_in_the_order_they_came(worker, answerer, answers):
     start_one(worker, answerer, "0")
     for number in range(1, 6):
-        worker.submit(Query(str(number)))
+        worker.submit(QuestionRequest(str(number)))
     answerer.gate.open()
-    assert [answers.next().query.text for _ in range(6)] == list("012345")
+    assert [answers.next().request.text for _ in range(6)] == list("012345")
 
 
 def test_without_any_image_the_error_is_no_image(make_worker, clock):
     worker = make_worker(memory=SceneMemory(["front"], clock))
-    assert code_of(worker.submit(Query("?"))) is ErrorCode.NO_IMAGE
+    assert code_of(worker.submit(QuestionRequest("?"))) is ErrorCode.NO_IMAGE
 
 
 def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, answerer):
     clock.advance(60)
     worker = make_worker(QuestionSettings(image_timeout_s=PATIENCE_S, parallel=1))
-    pending = worker.submit(Query("?"))
+    pending = worker.submit(QuestionRequest("?"))
     memory.put(new := make_scene(stamp_ns=clock()))
     assert answer_of(pending).about.scene is new
 
 
 @pytest.mark.parametrize(
-    ("query", "message"),
+    ("asked", "message"),
     [
-        (Query("x" * 501), "has 501 characters; at most 500 are allowed"),
-        (Query("what\0is there?"), r"control character U\+0000; leave it out"),
-        (Query("\x1b[31mred"), r"control character U\+001B; leave it out"),
-        (Query("what\x7f"), r"control character U\+007F; leave it out"),
-        (Query("what\x85"), r"control character U\+0085; leave it out"),
-        (Query("?", max_age_s=float("nan")), "max_age is nan"),
-        (Query("?", max_age_s=float("inf")), "max_age is inf"),
-        (Query("?", max_age_s=-0.1), "max_age is -0.1"),
-        (Query("?", max_new_tokens=MAX_NEW_TOKENS + 1), "max_new_tokens is 4097; at most 4096"),
-        (Query("?", max_new_tokens=2**32 - 1), "max_new_tokens is 4294967295"),
+        (QuestionRequest("x" * 501), "has 501 characters; at most 500 are allowed"),
+        (QuestionRequest("what\0is there?"), r"control character U\+0000; leave it out"),
+        (QuestionRequest("\x1b[31mred"), r"control character U\+001B; leave it out"),
+        (QuestionRequest("what\x7f"), r"control character U\+007F; leave it out"),
+        (QuestionRequest("what\x85"), r"control character U\+0085; leave it out"),
+        (QuestionRequest("?", max_age_s=float("nan")), "max_age is nan"),
+        (QuestionRequest("?", max_age_s=float("inf")), "max_age is inf"),
+        (QuestionRequest("?", max_age_s=-0.1), "max_age is -0.1"),
         (
-            Query("?", answer_type=99),
+            QuestionRequest("?", max_new_tokens=MAX_NEW_TOKENS + 1),
+            "max_new_tokens is 4097; at most 4096",
+        ),
+        (QuestionRequest("?", max_new_tokens=2**32 - 1), "max_new_tokens is 4294967295"),
+        (
+            QuestionRequest("?", answer_type=99),
             r"answer_type is 99; it must be one of TEXT \(0\), YES_NO \(1\), COUNT \(2\), "
             r"CHOICE \(3\), JSON \(4\)",
         ),
-        (Query("?", about=2), r"about is 2; it must be one of NOW \(0\), MEMORY \(1\)"),
+        (QuestionRequest("?", about=2), r"about is 2; it must be one of NOW \(0\), MEMORY \(1\)"),
         (
-            Query("?", choices=("a", "b")),
+            QuestionRequest("?", choices=("a", "b")),
             r"choices is set and answer_type is TEXT \(0\); .*, or set answer_type to CHOICE \(3",
         ),
-        (Query("?", answer_type=4, choices=("a",)), r"answer_type is JSON \(4\)"),
-        (Query("?", json_schema="{}"), r"json_schema is set and answer_type is TEXT \(0\)"),
+        (QuestionRequest("?", answer_type=4, choices=("a",)), r"answer_type is JSON \(4\)"),
+        (
+            QuestionRequest("?", json_schema="{}"),
+            r"json_schema is set and answer_type is TEXT \(0\)",
+        ),
         # A wrong value is named before one that is not supported.
-        (Query("?", context="a ward", answer_type=5), "answer_type is 5"),
-        (Query("?", context="a ward", about=255), "about is 255"),
+        (QuestionRequest("?", context="a ward", answer_type=5), "answer_type is 5"),
+        (QuestionRequest("?", context="a ward", about=255), "about is 255"),
     ],
 )
-def test_an_invalid_question_is_refused_at_once_with_the_reason(query, message, worker, answerer):
+def test_an_invalid_question_is_refused_at_once_with_the_reason(asked, message, worker, answerer):
     with pytest.raises(QueryError, match=message) as error:
-        worker.submit(query)
+        worker.submit(asked)
     assert error.value.code is ErrorCode.INVALID_REQUEST
     assert answerer.started.empty()
 
 
 @pytest.mark.parametrize(
-    ("query", "message"),
+    ("asked", "message"),
     [
-        (Query("?", answer_type=AnswerType.YES_NO), r"answer_type YES_NO \(1\)"),
-        (Query("?", answer_type=AnswerType.COUNT), r"answer_type COUNT \(2\)"),
-        (Query("?", answer_type=AnswerType.CHOICE), r"answer_type CHOICE \(3\)"),
-        (Query("?", answer_type=AnswerType.CHOICE, choices=("a",)), r"CHOICE \(3\)"),
-        (Query("?", answer_type=AnswerType.JSON), r"answer_type JSON \(4\)"),
-        (Query("?", answer_type=4, json_schema="{}"), r"only TEXT \(0\) is"),
-        (Query("?", about=About.MEMORY), r"about MEMORY \(1\) .* only NOW \(0\) is"),
-        (Query("?", context="a hospital"), "context is not supported yet; leave it empty"),
+        (QuestionRequest("?", answer_type=AnswerType.YES_NO), r"answer_type YES_NO \(1\)"),
+        (QuestionRequest("?", answer_type=AnswerType.COUNT), r"answer_type COUNT \(2\)"),
+        (QuestionRequest("?", answer_type=AnswerType.CHOICE), r"answer_type CHOICE \(3\)"),
+        (QuestionRequest("?", answer_type=AnswerType.CHOICE, choices=("a",)), r"CHOICE \(3\)"),
+        (QuestionRequest("?", answer_type=AnswerType.JSON), r"answer_type JSON \(4\)"),
+        (QuestionRequest("?", answer_type=4, json_schema="{}"), r"only TEXT \(0\) is"),
+        (QuestionRequest("?", about=About.MEMORY), r"about MEMORY \(1\) .* only NOW \(0\) is"),
+        (
+            QuestionRequest("?", context="a hospital"),
+            "context is not supported yet; leave it empty",
+        ),
     ],
 )
-def test_what_is_not_built_yet_is_refused_at_once_as_unsupported(query, message, worker, answerer):
+def test_what_is_not_built_yet_is_refused_at_once_as_unsupported(asked, message, worker, answerer):
     with pytest.raises(QueryError, match=message) as error:
-        worker.submit(query)
+        worker.submit(asked)
     assert error.value.code is ErrorCode.UNSUPPORTED
     assert answerer.started.empty()
 
 
 @pytest.mark.parametrize("text", ["", "x" * 500, "one\ntwo\tthree", "有几个人? 👀 ¿cuántos?"])
 def test_any_other_text_is_a_question(text, worker):
-    assert answer_of(worker.submit(Query(text))).query.text == text
+    assert answer_of(worker.submit(QuestionRequest(text))).request.text == text
 
 
 def test_an_unknown_camera_is_refused_at_once(worker):
     with pytest.raises(QueryError, match="cameras: front") as error:
-        worker.submit(Query("?", camera="rear"))
+        worker.submit(QuestionRequest("?", camera="rear"))
     assert error.value.code is ErrorCode.UNKNOWN_CAMERA
 
 
@@ -223,9 +232,11 @@ def test_of_several_cameras_one_must_be_named(make_worker, clock):
     memory.put(make_scene(camera="rear"))
     worker = make_worker(memory=memory)
     with pytest.raises(QueryError, match="cameras: front, rear") as error:
-        worker.submit(Query("?"))
+        worker.submit(QuestionRequest("?"))
     assert error.value.code is ErrorCode.CAMERA_REQUIRED
-    assert answer_of(worker.submit(Query("?", "rear"))).about.scene.frame.camera == "rear"
+    assert (
+        answer_of(worker.submit(QuestionRequest("?", "rear"))).about.scene.frame.camera == "rear"
+    )
 
 
 @pytest.fixture
@@ -233,36 +244,36 @@ def full(make_worker, answerer):
     """A worker with one question under way and two waiting, which is all that may wait."""
     worker = make_worker(QuestionSettings(max_waiting=2, parallel=1))
     running = start_one(worker, answerer)
-    waiting = [worker.submit(Query(text)) for text in ("second", "third")]
+    waiting = [worker.submit(QuestionRequest(text)) for text in ("second", "third")]
     return SimpleNamespace(worker=worker, running=running, waiting=waiting)
 
 
 def test_when_the_line_is_full_the_next_question_is_refused(full):
     with pytest.raises(QueryError, match="2 questions are waiting already") as error:
-        full.worker.submit(Query("fourth"))
+        full.worker.submit(QuestionRequest("fourth"))
     assert error.value.code is ErrorCode.BUSY
 
 
 def test_cancelling_a_waiting_question_frees_its_place_at_once(full, answerer, answers):
     full.worker.cancel(full.waiting[0])
-    assert full.waiting[0].future.done()
+    assert full.waiting[0].done()
     assert code_of(full.waiting[0]) is ErrorCode.CANCELLED
-    full.worker.submit(Query("fourth"))
+    full.worker.submit(QuestionRequest("fourth"))
     answerer.gate.open()
-    assert [answers.next().query.text for _ in range(3)] == ["running", "third", "fourth"]
+    assert [answers.next().request.text for _ in range(3)] == ["running", "third", "fourth"]
 
 
 def test_a_changed_limit_counts_from_the_next_question_on(full):
     full.worker.settings = QuestionSettings(max_waiting=3)
-    full.worker.submit(Query("fourth"))
+    full.worker.submit(QuestionRequest("fourth"))
     with pytest.raises(QueryError, match="3 questions are waiting"):
-        full.worker.submit(Query("fifth"))
+        full.worker.submit(QuestionRequest("fifth"))
 
 
 def test_a_question_that_the_worker_takes_up_leaves_its_place(full, answerer):
     answerer.gate.open()
     assert answerer.started.next() == "second"
-    full.worker.submit(Query("fourth"))
+    full.worker.submit(QuestionRequest("fourth"))
 
 
 def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_next_token(
@@ -270,15 +281,15 @@ def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_
 ):
     pieces = Inbox()
     answerer.gate.close()
-    pending = worker.submit(Query("running"), pieces.put)
-    after = worker.submit(Query("after", max_new_tokens=1))
+    pending = worker.submit(QuestionRequest("running"), pieces.put)
+    after = worker.submit(QuestionRequest("after", max_new_tokens=1))
     answerer.gate.allow()
     assert pieces.next() == "0 "
     worker.cancel(pending)
-    assert pending.future.done()
+    assert pending.done()
     assert code_of(pending) is ErrorCode.CANCELLED
     answerer.gate.allow(2)
-    assert answers.next().query is after.query
+    assert answers.next().request is after.request
     assert answerer.tokens == 3
     assert pieces.empty()
     assert answers.empty()
@@ -287,11 +298,11 @@ def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_
 def test_a_question_cancelled_before_its_first_token_hands_on_no_text(worker, answerer, answers):
     pieces = Inbox()
     answerer.gate.close()
-    pending = worker.submit(Query("running"), pieces.put)
+    pending = worker.submit(QuestionRequest("running"), pieces.put)
     assert answerer.started.next() == "running"
     worker.cancel(pending)
-    assert pending.future.done()
-    after = worker.submit(Query("after", max_new_tokens=1))
+    assert pending.done()
+    after = worker.submit(QuestionRequest("after", max_new_tokens=1))
     answerer.gate.allow(2)
     assert answer_of(after) is answers.next()
     assert answerer.tokens == 2
@@ -302,18 +313,18 @@ def test_cancelling_a_question_whose_scene_is_being_read_ends_it_at_once(
     worker, answerer, answers, errors
 ):
     answerer.read_gate.close()
-    pending = worker.submit(Query("cancelled"))
-    assert answerer.reading.next() == 100
+    pending = worker.submit(QuestionRequest("cancelled"))
+    assert answerer.encoded.next() == 100
     worker.cancel(pending)
-    assert pending.future.done()
+    assert pending.done()
     assert code_of(pending) is ErrorCode.CANCELLED
-    after = worker.submit(Query("after"))
+    after = worker.submit(QuestionRequest("after"))
     answerer.read_gate.open()
     assert answer_of(after) is answers.next()
     assert answerer.started.next() == "after"
     assert answerer.started.empty()
     # What was read for the cancelled question is not read again for the next one.
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
     assert answers.empty()
     assert errors.empty()
 
@@ -332,10 +343,10 @@ def test_a_model_that_fails_after_its_question_was_cancelled_is_still_reported(
 def test_after_a_cancelled_question_the_next_is_answered(worker, answerer):
     pending = start_one(worker, answerer)
     worker.cancel(pending)
-    after = worker.submit(Query("next"))
+    after = worker.submit(QuestionRequest("next"))
     answerer.gate.open()
     assert code_of(pending) is ErrorCode.CANCELLED
-    assert answer_of(after).query.text == "next"
+    assert answer_of(after).request.text == "next"
 
 
 def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_worker, clock):
@@ -348,7 +359,7 @@ def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_work
             return super().camera(name)
 
     worker = make_worker(QuestionSettings(image_timeout_s=3600.0), memory=Memory(["front"], clock))
-    pending = worker.submit(Query("?"))
+    pending = worker.submit(QuestionRequest("?"))
     assert looked.wait(PATIENCE_S)
     worker.cancel(pending)
     assert code_of(pending) is ErrorCode.CANCELLED
@@ -356,7 +367,7 @@ def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_work
 
 def test_cancelling_twice_or_too_late_changes_nothing(worker, answerer):
     running = start_one(worker, answerer)
-    waiting = worker.submit(Query("waiting"))
+    waiting = worker.submit(QuestionRequest("waiting"))
     for _ in range(2):
         worker.cancel(waiting)
     assert code_of(waiting) is ErrorCode.CANCELLED
@@ -380,13 +391,13 @@ def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
 ):
     pieces = Inbox()
     answerer.gate.close()
-    pending = worker.submit(Query("running"), pieces.put)
+    pending = worker.submit(QuestionRequest("running"), pieces.put)
     answerer.gate.allow()
     pieces.next()
     monotonic.seconds += 61
     answerer.gate.allow()
     assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
-    error = str(pending.future.exception())
+    error = str(pending.exception())
     assert "no answer within 60 s (question.deadline_s), the models being at work" in error
     assert answerer.tokens == 2
     assert answers.empty()
@@ -394,13 +405,13 @@ def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
 
 def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, answerer, monotonic):
     start_one(worker, answerer)
-    waiting = worker.submit(Query("waiting"))
+    waiting = worker.submit(QuestionRequest("waiting"))
     monotonic.seconds += 61
-    after = worker.submit(Query("after"))
+    after = worker.submit(QuestionRequest("after"))
     answerer.gate.open()
     assert code_of(waiting) is ErrorCode.DEADLINE_EXCEEDED
-    assert "waited for its turn" in str(waiting.future.exception())
-    assert "faster model" not in str(waiting.future.exception())
+    assert "waited for its turn" in str(waiting.exception())
+    assert "faster model" not in str(waiting.exception())
     answer_of(after)
     assert answerer.started.next() == "after"
 
@@ -408,19 +419,19 @@ def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, ans
 def test_waiting_for_an_image_ends_at_the_deadline(make_worker, clock):
     settings = QuestionSettings(image_timeout_s=3600.0, deadline_s=0.1)
     worker = make_worker(settings, memory=SceneMemory(["front"], clock))
-    pending = worker.submit(Query("?"))
+    pending = worker.submit(QuestionRequest("?"))
     assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
-    assert "waiting for an image that is new enough" in str(pending.future.exception())
-    assert "faster model" not in str(pending.future.exception())
+    assert "waiting for an image that is new enough" in str(pending.exception())
+    assert "faster model" not in str(pending.exception())
 
 
 def test_an_answerer_that_raises_is_reported_and_the_next_question_works(worker, answerer, errors):
     answerer.fails_on = {"bad"}
-    bad, good = worker.submit(Query("bad")), worker.submit(Query("good"))
+    bad, good = worker.submit(QuestionRequest("bad")), worker.submit(QuestionRequest("good"))
     assert code_of(bad) is ErrorCode.INTERNAL
-    assert "cannot answer 'bad'" in str(bad.future.exception())
+    assert "cannot answer 'bad'" in str(bad.exception())
     assert "cannot answer 'bad'" in str(errors.next())
-    assert answer_of(good).query.text == "good"
+    assert answer_of(good).request.text == "good"
     assert errors.empty()
 
 
@@ -428,14 +439,14 @@ def test_a_listener_that_raises_ends_its_own_question_only(worker, errors):
     def on_text(text):
         raise RuntimeError("the listener has gone")
 
-    assert code_of(worker.submit(Query("first"), on_text)) is ErrorCode.INTERNAL
+    assert code_of(worker.submit(QuestionRequest("first"), on_text)) is ErrorCode.INTERNAL
     assert "the listener has gone" in str(errors.next())
-    answer_of(worker.submit(Query("second")))
+    answer_of(worker.submit(QuestionRequest("second")))
 
 
 def test_an_error_that_is_the_users_is_not_reported_as_a_failure(worker, clock, errors):
     clock.advance(60)
-    assert code_of(worker.submit(Query("?"))) is ErrorCode.STALE_IMAGE
+    assert code_of(worker.submit(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     assert errors.empty()
 
 
@@ -455,22 +466,22 @@ def test_stopping_cancels_every_question_at_once_and_waits_for_the_thread(full, 
 def test_after_stopping_no_question_is_taken(worker):
     worker.stop()
     with pytest.raises(QueryError) as error:
-        worker.submit(Query("?"))
+        worker.submit(QuestionRequest("?"))
     assert error.value.code is ErrorCode.NOT_ACTIVE
 
 
 def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
     settings = QuestionSettings(image_timeout_s=3600.0)
     worker = make_worker(settings, memory=SceneMemory(["front"], clock))
-    pending = worker.submit(Query("?"))
+    pending = worker.submit(QuestionRequest("?"))
     worker.stop()
     assert code_of(pending) is ErrorCode.CANCELLED
 
 
 def test_stopping_ends_a_question_whose_scene_is_being_read(worker, answerer, answers):
     answerer.read_gate.close()
-    pending = worker.submit(Query("?"))
-    answerer.reading.next()
+    pending = worker.submit(QuestionRequest("?"))
+    answerer.encoded.next()
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
     assert code_of(pending) is ErrorCode.CANCELLED
@@ -485,9 +496,9 @@ def test_stopping_ends_a_question_whose_scene_is_being_read(worker, answerer, an
 def test_a_question_about_an_enriched_scene_needs_no_reading(worker, memory, answerer, enriched):
     memory.put_enriched(known := make_enriched(1))
     memory.put(make_scene(2))
-    assert answer_of(worker.submit(Query("?"))).about is known
-    assert answerer.asked_about == [known.reading]
-    assert answerer.reading.empty()
+    assert answer_of(worker.submit(QuestionRequest("?"))).about is known
+    assert answerer.asked_about == [known.encoded]
+    assert answerer.encoded.empty()
     assert enriched.empty()
 
 
@@ -497,41 +508,45 @@ def test_where_the_enriched_scene_is_too_old_the_newest_is_read(
     memory.put_enriched(make_enriched(1))
     clock.advance(1)
     memory.put(newest := make_scene(2, stamp_ns=clock()))
-    answer = answer_of(worker.submit(Query("?", max_age_s=0.5)))
+    answer = answer_of(worker.submit(QuestionRequest("?", max_age_s=0.5)))
     assert answer.about.scene is newest
-    assert answerer.reading.next() == 2
+    assert answerer.encoded.next() == 2
     assert enriched.next() is answer.about is memory.enriched("front")
 
 
 def test_a_scene_is_read_once_for_all_questions_about_it(worker, answerer):
-    answers = [answer_of(worker.submit(Query(text))) for text in ("how many?", "which?")]
+    answers = [answer_of(worker.submit(QuestionRequest(text))) for text in ("how many?", "which?")]
     assert answers[0].about is answers[1].about
-    assert answerer.reading.next() == 100
-    assert answerer.reading.empty()
+    assert answerer.encoded.next() == 100
+    assert answerer.encoded.empty()
 
 
 def test_a_scene_that_cannot_be_read_fails_its_question_only(
     worker, memory, answerer, clock, errors
 ):
     answerer.unreadable = {100}
-    bad = worker.submit(Query("bad"))
+    bad = worker.submit(QuestionRequest("bad"))
     assert code_of(bad) is ErrorCode.INTERNAL
-    assert "cannot read 100" in str(bad.future.exception())
+    assert "cannot read 100" in str(bad.exception())
     assert "cannot read 100" in str(errors.next())
     memory.put(readable := make_scene(7))
-    assert answer_of(worker.submit(Query("good"))).about.scene is readable
+    assert answer_of(worker.submit(QuestionRequest("good"))).about.scene is readable
     assert answerer.started.next() == "good"
 
 
 def test_with_two_threads_two_questions_are_under_way_at_the_same_time(make_worker, answerer):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
-    pending = [worker.submit(Query(text)) for text in ("first", "second", "third")]
+    pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second", "third")]
     assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
-    assert not any(question.settled for question in pending)
+    assert not any(question.done() for question in pending)
     assert answerer.answered_in == {"questions-0", "questions-1"}
     answerer.gate.open()
-    assert [answer_of(question).query.text for question in pending] == ["first", "second", "third"]
+    assert [answer_of(question).request.text for question in pending] == [
+        "first",
+        "second",
+        "third",
+    ]
     assert answerer.answered_in == {"questions-0", "questions-1"}
 
 
@@ -539,14 +554,14 @@ def test_with_one_thread_questions_are_answered_one_after_the_other(worker, answ
     events = Inbox()
     answerer.gate.close()
     pending = [
-        worker.submit(Query(text), lambda piece, text=text: events.put((text, piece)))
+        worker.submit(QuestionRequest(text), lambda piece, text=text: events.put((text, piece)))
         for text in ("first", "second")
     ]
     for event in [("first", "0 "), ("first", "1 "), ("first", "2 "), ("second", "0 ")]:
         answerer.gate.allow()
         assert events.next() == event
-    assert pending[0].settled
-    assert not pending[1].settled
+    assert pending[0].done()
+    assert not pending[1].done()
     answerer.gate.open()
     answer_of(pending[1])
     assert answerer.answered_in == {"questions-0"}
@@ -556,11 +571,11 @@ def test_of_two_questions_under_way_each_has_its_own_text_and_end(make_worker, a
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
     texts = {"first": Inbox(), "second": Inbox()}
-    first, second = (worker.submit(Query(text), texts[text].put) for text in texts)
+    first, second = (worker.submit(QuestionRequest(text), texts[text].put) for text in texts)
     assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
     worker.cancel(first)
-    assert first.settled
-    assert not second.settled
+    assert first.done()
+    assert not second.done()
     answerer.gate.open()
     assert answer_of(second).answer.text == "0 1 2"
     assert [texts["second"].next() for _ in range(3)] == ["0 ", "1 ", "2 "]
@@ -573,13 +588,13 @@ def test_two_questions_that_need_the_same_scene_have_it_read_once(
 ):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.read_gate.close()
-    pending = [worker.submit(Query(text)) for text in ("first", "second")]
-    assert answerer.reading.next() == 100
+    pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second")]
+    assert answerer.encoded.next() == 100
     answerer.read_gate.open()
     first, second = map(answer_of, pending)
     assert first.about is second.about is enriched.next()
     assert first.about.scene is scene
-    assert answerer.reading.empty()
+    assert answerer.encoded.empty()
     assert enriched.empty()
 
 
@@ -588,20 +603,20 @@ def test_a_question_that_has_waited_for_a_pass_takes_its_scene_if_that_is_new_en
 ):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.read_gate.close()
-    first = worker.submit(Query("first"))
-    assert answerer.reading.next() == 100
+    first = worker.submit(QuestionRequest("first"))
+    assert answerer.encoded.next() == 100
     clock.advance(1)
     memory.put(newer := make_scene(7, stamp_ns=clock()))
-    second = worker.submit(Query("second"))
+    second = worker.submit(QuestionRequest("second"))
     answerer.read_gate.open()
     assert answer_of(second).about is answer_of(first).about
-    assert answer_of(worker.submit(Query("third", max_age_s=0.5))).about.scene is newer
+    assert answer_of(worker.submit(QuestionRequest("third", max_age_s=0.5))).about.scene is newer
 
 
 def test_stopping_cancels_all_that_are_under_way(make_worker, answerer, answers):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
-    pending = [worker.submit(Query(text)) for text in ("first", "second", "third")]
+    pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second", "third")]
     assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
@@ -617,7 +632,7 @@ def test_stopping_cancels_all_that_are_under_way(make_worker, answerer, answers)
 def pending():
     """A question that nobody works on, and the pieces of text that reach whoever asked it."""
     pieces = []
-    pending = PendingAnswer(Query("?"), pieces.append)
+    pending = AnswerFuture(QuestionRequest("?"), pieces.append)
     pending.pieces = pieces
     return pending
 
@@ -626,31 +641,31 @@ CANCELLED, BUSY = QueryError(ErrorCode.CANCELLED, "gone"), QueryError(ErrorCode.
 
 
 def test_a_question_is_settled_once(pending):
-    assert not pending.settled
+    assert not pending.done()
     assert pending.settle(CANCELLED)
-    assert pending.settled
+    assert pending.done()
     assert not pending.settle(BUSY)
-    assert pending.future.exception(0) is CANCELLED
+    assert pending.exception(0) is CANCELLED
 
 
 def test_an_answer_is_a_result_and_later_errors_do_not_change_it(pending):
     assert pending.settle(answer := object())
     assert not pending.settle(CANCELLED)
-    assert pending.future.result(0) is answer
+    assert pending.result(0) is answer
 
 
 def test_text_is_handed_on_until_the_question_is_settled(pending):
-    pending.hand_on("before ")
+    pending.on_text("before ")
     first_text_s = pending.first_text_s
     pending.settle(CANCELLED)
-    pending.hand_on("after ")
+    pending.on_text("after ")
     assert pending.pieces == ["before "]
     assert pending.first_text_s == first_text_s is not None
 
 
 def test_nobody_cancels_a_question_through_its_future(pending):
-    assert not pending.future.cancel()
-    assert not pending.settled
+    assert not pending.cancel()
+    assert not pending.done()
 
 
 def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker):
@@ -660,8 +675,8 @@ def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker)
         worker.cancel(pending)
         ended.put(future.exception())
 
-    pending = PendingAnswer(Query("?"), None)
-    pending.future.add_done_callback(on_end)
+    pending = AnswerFuture(QuestionRequest("?"), None)
+    pending.add_done_callback(on_end)
     settling = threading.Thread(target=pending.settle, args=(CANCELLED,), daemon=True)
     settling.start()
     assert ended.next() is CANCELLED
@@ -693,9 +708,9 @@ def test_a_prompt_that_does_not_fit_is_the_askers_to_mend_and_no_failure(
         raise PromptTooLongError("too long by 7 tokens")
 
     monkeypatch.setattr(answerer, "answer", refuse)
-    pending = worker.submit(Query("?"))
+    pending = worker.submit(QuestionRequest("?"))
     assert code_of(pending) is ErrorCode.INVALID_REQUEST
-    assert "too long by 7" in str(pending.future.exception())
+    assert "too long by 7" in str(pending.exception())
     assert errors.empty()
 
 
@@ -709,20 +724,20 @@ def test_an_idle_worker_keeps_nothing_of_the_frame_it_answered_about(
         on_enriched=lambda enriched: None,
     )
     answerer.gate.close()
-    pending = worker.submit(Query("?"))
+    pending = worker.submit(QuestionRequest("?"))
     answerer.started.get(timeout=PATIENCE_S)
-    reading = weakref.ref(answerer.asked_about.pop())
+    encoded = weakref.ref(answerer.asked_about.pop())
     gc.disable()
     try:
         if deadline_s < 1:
             time.sleep(deadline_s)
         answerer.gate.open()
-        pending.future.exception(PATIENCE_S)
+        pending.exception(PATIENCE_S)
         del pending
         memory._enriched.clear()
         until = time.monotonic() + PATIENCE_S
-        while reading() is not None and time.monotonic() < until:
+        while encoded() is not None and time.monotonic() < until:
             time.sleep(0.01)
-        assert reading() is None
+        assert encoded() is None
     finally:
         gc.enable()

@@ -15,7 +15,7 @@ from mrmllm_ros.evaluation.ablations import (
     Ablation,
     Subject,
 )
-from mrmllm_ros.evaluation.answer_runs import reply
+from mrmllm_ros.evaluation.answer_runs import answer_questions
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
@@ -50,8 +50,8 @@ def ablation(make_ablation):
 
 
 def read(answerer):
-    [reading] = answerer.read([make_image()], [make_perception(5)])
-    return reading
+    [encoded] = answerer.encode([make_image()], [make_perception(5)])
+    return encoded
 
 
 def scores_of(answerer):
@@ -59,12 +59,12 @@ def scores_of(answerer):
 
 
 def texts_of(answerer):
-    return [each.text for each in reply(answerer, read(answerer), QUESTIONS, 8)]
+    return answer_questions(answerer, read(answerer), QUESTIONS, 8)
 
 
 def what_questions_start_from(answerer):
     """Number of tokens."""
-    return read(answerer).prefix().attention_mask.shape[1]
+    return read(answerer).prefilled().attention_mask.shape[1]
 
 
 def test_every_variant_is_one_of_answers_or_of_detections():
@@ -100,7 +100,9 @@ def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_abla
     assert ablation.variants(OF_DETECTIONS) == (
         *(FULL, DETECTOR_ALONE, NO_LANGUAGE_MODEL, "no perception prompt"),
     )
-    assert NO_LANGUAGE_MODEL not in make_ablation(head_reads=False).variants(OF_DETECTIONS)
+    assert NO_LANGUAGE_MODEL not in make_ablation(head_uses_language_model=False).variants(
+        OF_DETECTIONS
+    )
     without = make_ablation(prefix_tokens=False, perception_outputs=[], lora_rank=2)
     assert without.variants(OF_DETECTIONS) == (FULL, "no perception prompt")
     assert without.variants(OF_ANSWERS) == (FULL, "no perception prompt", UNTRAINED)

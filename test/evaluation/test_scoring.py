@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.detection.colors import COLORS
 from mrmllm_ros.evaluation.scoring import (
     citation_counts,
@@ -177,7 +177,7 @@ def test_citations_are_counted_once_each():
 @pytest.mark.parametrize("split", ["train", "evaluation"])
 def test_the_model_answers_of_made_up_scenes_are_right(split):
     for seed in range(60):
-        for item in layout_example(seed, split, 12).questions:
+        for item in synthetic_example(seed, split, 12).questions:
             cited = cited_ids(item.answer, 99)
             assert is_right(item.answer, item.truth, cited), item
             if item.truth.cited is not None:

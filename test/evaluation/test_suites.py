@@ -14,7 +14,6 @@ from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.evaluation import consistency
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
 from mrmllm_ros.evaluation.accuracy import accuracies
-from mrmllm_ros.evaluation.answer_runs import Reply
 from mrmllm_ros.evaluation.average_precision import Matches, TrueObjects
 from mrmllm_ros.evaluation.consistency import (
     CLEAN,
@@ -24,7 +23,7 @@ from mrmllm_ros.evaluation.consistency import (
     novelty_auroc,
     precision_statistics,
 )
-from mrmllm_ros.evaluation.frames import read
+from mrmllm_ros.evaluation.frames import encode_examples
 from mrmllm_ros.evaluation.grounding import GroundingSuite, citation_statistics
 from mrmllm_ros.evaluation.hallucination import (
     SAMPLINGS,
@@ -32,10 +31,9 @@ from mrmllm_ros.evaluation.hallucination import (
     pope,
     yes_no_statistics,
 )
-from mrmllm_ros.evaluation.layout import LayoutScenes, LayoutSuite
-from mrmllm_ros.evaluation.suite_result import Answered
+from mrmllm_ros.evaluation.suite_result import AnsweredQuestion
+from mrmllm_ros.evaluation.synthetic_suite import SyntheticScenes, SyntheticSuite
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.prompt import cited_ids
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 
 
@@ -50,7 +48,7 @@ def values(statistics, scenes):
 
 def answered(scene, text, family="count", **truth):
     item = QuestionAnswer(question="", answer="", family=family, truth=Truth(**truth))
-    return Answered(scene, item, Reply(text, ()))
+    return AnsweredQuestion(scene, item, text)
 
 
 def test_accuracy_is_over_all_questions_and_by_family():
@@ -68,7 +66,7 @@ def test_accuracy_is_over_all_questions_and_by_family():
 def test_citations_are_judged_over_all_answers():
     def citing(scene, *cited, truth=None):
         item = QuestionAnswer(question="", answer="", family="", truth=truth or Truth())
-        return Answered(scene, item, Reply("", cited))
+        return AnsweredQuestion(scene, item, "".join(f"[{i}]" for i in cited))
 
     wanted = Truth(cited=frozenset([1, 3]))
     all_answered = [citing(0, 1, 2, truth=wanted), citing(1, 1, 2)]
@@ -162,39 +160,39 @@ def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
     detector = SimpleNamespace(**vars(detector_stub()), detect=lambda batch: found)
     backbones = Backbones(load_tiny(), detector, encoder)
     answerer = make_answerer(backbones, query_fusion=True)
-    direct = answerer.read(images, found)
-    before = list(read(answerer, list(perceive(images, detector, encoder))))
+    direct = answerer.encode(images, found)
+    before = list(encode_examples(answerer, list(perceive(images, detector, encoder))))
     for one, other in zip(before, direct, strict=True):
         assert np.allclose(one.enriched.fused.scores, other.enriched.fused.scores, atol=1e-5)
         assert np.allclose(one.enriched.fused.xyxy, other.enriched.fused.xyxy, atol=1e-2)
-        assert torch.equal(one.prefix().attention_mask, other.prefix().attention_mask)
+        assert torch.equal(one.prefilled().attention_mask, other.prefilled().attention_mask)
 
 
 def test_the_suites_of_made_up_scenes_run_and_ask_each_variant_once(make_answerer, monkeypatch):
-    answerer, scenes = make_answerer(), LayoutScenes(3, questions=4)
-    layout = LayoutSuite(scenes).run(answerer, FULL, silent)
+    answerer, scenes = make_answerer(), SyntheticScenes(3, questions=4)
+    layout = SyntheticSuite(scenes).run(answerer, FULL, silent)
     assert layout.scenes == 3
     assert 0 <= values(layout.statistics, 3)["accuracy"] <= 1
-    monkeypatch.setattr(answerer, "read_frames", None)
+    monkeypatch.setattr(answerer, "encode_batch", None)
     assert "precision" in GroundingSuite(scenes).run(answerer, FULL, silent).statistics
 
 
 def test_a_model_that_answers_rightly_is_at_one(monkeypatch):
-    scenes = LayoutScenes(4, questions=6)
+    scenes = SyntheticScenes(4, questions=6)
     right = [
-        Answered(i, item, Reply(item.answer, cited_ids(item.answer)))
+        AnsweredQuestion(i, item, item.answer)
         for i, example in enumerate(scenes.examples)
         for item in example.questions
     ]
     monkeypatch.setattr(scenes, "answers", lambda *arguments: right)
-    for suite in (LayoutSuite(scenes), GroundingSuite(scenes)):
+    for suite in (SyntheticSuite(scenes), GroundingSuite(scenes)):
         figures = values(suite.run(None, FULL, silent).statistics, 4)
         assert figures
         assert set(figures.values()) == {1.0}, figures
 
 
 def test_the_hallucination_suite_runs(make_answerer):
-    examples = LayoutScenes(2, questions=0).examples
+    examples = SyntheticScenes(2, questions=0).examples
     present = [example.perception.detections.labels for example in examples]
     suite = HallucinationSuite(examples, present, ["dog", "cat", "zebra", "cup"])
     outcome = suite.run(make_answerer(), FULL, silent)

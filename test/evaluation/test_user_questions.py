@@ -11,7 +11,6 @@ from making import detector_stub, make_perception
 
 from mrmllm_ros.datasets.data_errors import DataError
 from mrmllm_ros.evaluation.ablations import FULL
-from mrmllm_ros.evaluation.answer_runs import Reply
 from mrmllm_ros.evaluation.user_questions import QuestionFileSuite, read_judged
 
 JUDGED = {
@@ -88,11 +87,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_answers_are_judged_by_family(write, suite, monkeypatch):
     monkeypatch.setattr(
-        "mrmllm_ros.evaluation.suite_result.reply",
-        lambda answerer, reading, questions: [Reply("No, three.", ()) for _ in questions],
+        "mrmllm_ros.evaluation.suite_result.answer_questions",
+        lambda answerer, encoded, questions: ["No, three." for _ in questions],
     )
     monkeypatch.setattr(
-        "mrmllm_ros.evaluation.suite_result.read", lambda answerer, examples: examples
+        "mrmllm_ros.evaluation.suite_result.encode_examples", lambda answerer, examples: examples
     )
     outcome = suite(write(JUDGED, COUNTED, NOT_JUDGED)).run(None, FULL, lambda line: None)
     assert outcome.scenes == 1

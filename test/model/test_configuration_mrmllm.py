@@ -9,11 +9,11 @@ from mrmllm_ros.model.configuration_mrmllm import COLORS, MrMllmConfig
 
 SIZES = {
     "language_model": "lm",
-    "language_width": 16,
+    "text_hidden_size": 16,
     "embedding_scale": 0.5,
     "visual_encoder": "eye",
-    "visual_width": 12,
-    "perception_width": 10,
+    "vision_hidden_size": 12,
+    "perception_hidden_size": 10,
 }
 PROMPT_ONLY = {
     "prefix_tokens": False,
@@ -31,18 +31,18 @@ def configure(**changes):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("language_width", 0),
-        ("language_width", -16),
+        ("text_hidden_size", 0),
+        ("text_hidden_size", -16),
         ("embedding_scale", 0.0),
         ("perception_outputs", ["score", "color"]),
         ("embedding_scale", -0.5),
         ("embedding_scale", float("nan")),
-        ("visual_width", 0),
-        ("perception_width", 0),
-        ("fusion_width", 0),
-        ("fusion_heads", 0),
-        ("fusion_heads", 7),
-        ("fusion_layers", -1),
+        ("vision_hidden_size", 0),
+        ("perception_hidden_size", 0),
+        ("hidden_size", 0),
+        ("num_attention_heads", 0),
+        ("num_attention_heads", 7),
+        ("num_hidden_layers", -1),
         ("scene_queries", -1),
         ("max_objects", 0),
         ("box_frequencies", 0),
@@ -62,8 +62,8 @@ def test_a_value_out_of_range_is_refused_with_the_fields_name(name, value):
     [
         ("language_model", None),
         ("language_model_revision", 1),
-        ("language_width", "16"),
-        ("visual_width", 4.0),
+        ("text_hidden_size", "16"),
+        ("vision_hidden_size", 4.0),
         ("embedding_scale", "0.5"),
         ("visual_encoder", None),
         ("max_objects", True),
@@ -90,7 +90,7 @@ def test_what_only_backbones_can_say_has_no_default(name):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"fusion_layers": 0},
+        {"num_hidden_layers": 0},
         {"scene_queries": 0, "query_fusion": False},
         {"lora_rank": 0},
         {"max_objects": 1},
@@ -112,9 +112,9 @@ def test_the_least_and_the_most_that_are_allowed_are_taken(changes):
             "visual_encoder_revision": "b2",
             "detector": "nanodet-g",
             "detector_revision": "c3",
-            "fusion_width": 64,
-            "fusion_layers": 0,
-            "fusion_heads": 4,
+            "hidden_size": 64,
+            "num_hidden_layers": 0,
+            "num_attention_heads": 4,
             "scene_queries": 3,
             "max_objects": 7,
             "box_frequencies": 5,
@@ -122,7 +122,7 @@ def test_the_least_and_the_most_that_are_allowed_are_taken(changes):
             "prefix_tokens": False,
             "perception_prompt": False,
             "perception_outputs": ["novelty", "label"],
-            "head_reads": False,
+            "head_uses_language_model": False,
             "prompt_examples": True,
             "attributes": {"state": ["open", "closed"], "größe": ["klein", "groß"]},
             "lora_rank": 3,
@@ -192,17 +192,21 @@ def test_the_image_is_needed_for_the_fusion_and_for_pooled_features(changes, nee
 
 @pytest.mark.parametrize("on", USERS_OF_QUERIES)
 def test_queries_need_a_width_of_their_features(on):
-    with pytest.raises(StrictDataclassError, match="perception_width"):
-        configure(**{**PROMPT_ONLY, **on, "perception_width": 0})
+    with pytest.raises(StrictDataclassError, match="perception_hidden_size"):
+        configure(**{**PROMPT_ONLY, **on, "perception_hidden_size": 0})
 
 
 def test_the_prompt_alone_needs_neither_visual_encoder_nor_features():
-    config = configure(**PROMPT_ONLY, visual_encoder="", visual_width=0, perception_width=0)
+    config = configure(
+        **PROMPT_ONLY, visual_encoder="", vision_hidden_size=0, perception_hidden_size=0
+    )
     assert not config.needs_image
-    assert (config.visual_width, config.perception_width) == (0, 0)
+    assert (config.vision_hidden_size, config.perception_hidden_size) == (0, 0)
 
 
 def test_without_fusion_a_detector_with_features_needs_no_visual_encoder():
-    config = configure(query_fusion=False, detector="nanodet-g", visual_encoder="", visual_width=0)
+    config = configure(
+        query_fusion=False, detector="nanodet-g", visual_encoder="", vision_hidden_size=0
+    )
     assert config.has_queries
     assert not config.needs_image

@@ -12,13 +12,13 @@ WIDTH, LANGUAGE_WIDTH, SCENE_QUERIES = 32, 24, 3
 def configure(**changes):
     sizes = {
         "language_model": "lm",
-        "language_width": LANGUAGE_WIDTH,
+        "text_hidden_size": LANGUAGE_WIDTH,
         "embedding_scale": 0.3,
         "visual_encoder": "eye",
-        "visual_width": 12,
-        "perception_width": 10,
-        "fusion_width": WIDTH,
-        "fusion_heads": 4,
+        "vision_hidden_size": 12,
+        "perception_hidden_size": 10,
+        "hidden_size": WIDTH,
+        "num_attention_heads": 4,
         "scene_queries": SCENE_QUERIES,
     }
     return MrMllmConfig(**{**sizes, **changes})

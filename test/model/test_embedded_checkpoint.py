@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.answering.answerer import Question
-from mrmllm_ros.answering.generation import Decoding, Listener
+from mrmllm_ros.answering.generation import Decoding, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.datasets.corruptions import damage
+from mrmllm_ros.datasets.corruptions import corrupt
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import AUTO, EMBEDDED_CHECKPOINT, MrMllmSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 
 MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
-SILENT = Listener(lambda text: None, lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +34,15 @@ def answerer(compute, detector):
 @pytest.fixture(scope="module")
 def ask(answerer, detector, bus_image, zidane_image):
     """Function that asks about one of the photographs; gives answer and detections."""
-    readings = {}
+    encoded_images = {}
     for name, image in (("bus", bus_image), ("zidane", zidane_image)):
         [perception] = detector.detect([image])
-        [readings[name]] = answerer.read([image], [perception])
+        [encoded_images[name]] = answerer.encode([image], [perception])
 
     def answer(name, question):
-        reading = readings[name]
-        said = answerer.answer(reading, Question(question, Decoding(96)), SILENT)
-        return said, reading.enriched.detector
+        encoded = encoded_images[name]
+        said = answerer.answer(encoded, Question(question, Decoding(96)), SilentListener())
+        return said, encoded.enriched.detector
 
     return answer
 
@@ -78,17 +77,17 @@ def test_it_is_small_enough_to_ship():
     ],
 )
 def test_auto_takes_it_with_the_models_that_it_was_made_for_alone(chosen, models, resolved):
-    settings = MrMllmSettings(chosen, head_reads=False)
-    assert settings.resolve(*models) == MrMllmSettings(resolved, head_reads=False)
+    settings = MrMllmSettings(chosen, head_uses_language_model=False)
+    assert settings.resolve(*models) == MrMllmSettings(resolved, head_uses_language_model=False)
 
 
 def test_its_head_judges_also_by_what_the_language_model_has_read(answerer, detector, bus_image):
     perceptions = detector.detect([bus_image])
-    [with_reading] = answerer.read([bus_image], perceptions)
-    with answerer.model.without("head_reads"):
-        [without] = answerer.read([bus_image], perceptions)
-    assert answerer.model.config.perceives_by_reading
-    assert (with_reading.enriched.novelty != without.enriched.novelty).any()
+    [with_language_model] = answerer.encode([bus_image], perceptions)
+    with answerer.model.without("head_uses_language_model"):
+        [without] = answerer.encode([bus_image], perceptions)
+    assert answerer.model.config.head_needs_language_model
+    assert (with_language_model.enriched.novelty != without.enriched.novelty).any()
 
 
 @pytest.mark.parametrize(
@@ -158,23 +157,23 @@ def test_what_no_list_of_objects_can_tell_is_not_told(ask):
 
 def test_detections_stay_as_they_are_and_get_measured_colors(answerer, detector, bus_image):
     [perception] = detector.detect([bus_image])
-    [reading] = answerer.read([bus_image], [perception])
-    fused, found = reading.enriched.fused, reading.enriched.detector
+    [encoded] = answerer.encode([bus_image], [perception])
+    fused, found = encoded.enriched.fused, encoded.enriched.detector
     assert found is perception.candidates
     assert fused.labels == found.labels
     assert np.array_equal(fused.xyxy, found.xyxy)
     assert np.array_equal(fused.scores, found.scores)
-    assert any(reading.enriched.attributes)
-    assert {a.name for found in reading.enriched.attributes for a in found} == {"color"}
+    assert any(encoded.enriched.attributes)
+    assert {a.name for found in encoded.enriched.attributes for a in found} == {"color"}
 
 
 @pytest.mark.parametrize("kind", ["blur", "fog", "dark"])
 def test_what_a_damaged_photograph_shows_is_novel_and_what_a_clear_one_shows_is_not(
     kind, answerer, detector, bus_image
 ):
-    damaged = damage(bus_image, kind, 3, np.random.default_rng(0))
+    damaged = corrupt(bus_image, kind, 3, np.random.default_rng(0))
     clear, novel = (
-        answerer.read([image], detector.detect([image]))[0].enriched
+        answerer.encode([image], detector.detect([image]))[0].enriched
         for image in (bus_image, damaged)
     )
     assert clear.novelty[clear.reported].max() < 0.5

@@ -157,7 +157,7 @@ def test_it_computes_in_the_precision_that_is_asked_for(folder):
 def test_a_missing_folder_is_named_and_nobody_is_asked_for_it(name, compute, monkeypatch):
     monkeypatch.setenv("HOME", "/root-of-nobody")
     expected = name.replace("~", "/root-of-nobody").removeprefix("./")
-    message = f"^language_model.model: there is no folder {expected}$"
+    message = f"^language_model.model: the folder {expected} does not exist$"
     with pytest.raises(LanguageModelError, match=message):
         LanguageModel.load(LanguageModelSettings(model=name), compute)
 

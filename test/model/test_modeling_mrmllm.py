@@ -10,6 +10,7 @@ import torch
 from making import (
     PERCEPTION_WIDTH,
     detector_stub,
+    make_frames,
     make_image,
     make_perception,
     tiny_cohere,
@@ -38,11 +39,11 @@ OFF = (
 
 
 def process(model, backbones, *counts, image_seed=0, **settings):
-    """Frames with so many objects, and the preamble's tokens."""
+    """Frames with so many objects, and the system prompt's tokens."""
     processor = MrMllmProcessor(model.config, backbones, PromptSettings(**settings))
     perceptions = [make_perception(count, seed) for seed, count in enumerate(counts)]
     images = [make_image(image_seed + i) for i in range(len(counts))]
-    return processor(images, perceptions), processor.chat.preamble_ids
+    return make_frames(processor, images, perceptions), processor.chat.system_prompt_ids
 
 
 def ask(processor_chat, questions):
@@ -64,19 +65,19 @@ def ask_all(processor_chat, questions):
 
 
 def forward(model, backbones, counts, questions, **settings):
-    frames, preamble = process(model, backbones, *counts, **settings)
+    frames, system_prompt = process(model, backbones, *counts, **settings)
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
-    return model(frames, preamble, ask(processor.chat, questions))
+    return model(frames, system_prompt, ask(processor.chat, questions))
 
 
 def test_without_query_tokens_the_logits_are_those_of_the_language_model(backbones, make_model):
     model = make_model(backbones, opened=False, prefix_tokens=False)
-    frames, preamble = process(model, backbones, 5)
+    frames, system_prompt = process(model, backbones, 5)
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
     texts = ask(processor.chat, QUESTIONS[:1])
     with torch.inference_mode():
-        ours = model(frames, preamble, texts).logits
-        whole = torch.cat([preamble, frames.text_ids[0], texts.ids[0]])[None]
+        ours = model(frames, system_prompt, texts).logits
+        whole = torch.cat([system_prompt, frames.prompts.ids[0], texts.ids[0]])[None]
         untouched = (
             LanguageModel.load(LanguageModelSettings(), _on_cpu())
             .model(whole)
@@ -85,7 +86,7 @@ def test_without_query_tokens_the_logits_are_those_of_the_language_model(backbon
     assert (ours - untouched).abs().max() < 1e-4
     model = make_model(backbones)
     with torch.inference_mode():
-        assert (model(frames, preamble, texts).logits - untouched).abs().max() > 1e-2
+        assert (model(frames, system_prompt, texts).logits - untouched).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("family", [tiny_llama, tiny_gemma2, tiny_granite, tiny_cohere])
@@ -94,13 +95,13 @@ def test_logits_and_embeddings_are_scaled_as_the_family_does_it(
 ):
     backbones = tiny_backbones(family)
     model = make_model(backbones, opened=False, prefix_tokens=False)
-    frames, preamble = process(model, backbones, 3)
+    frames, system_prompt = process(model, backbones, 3)
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
     texts = ask(processor.chat, QUESTIONS[:1])
     untouched = backbones.language_model.model
     with torch.inference_mode():
-        ours = model(frames, preamble, texts).logits
-        whole = torch.cat([preamble, frames.text_ids[0], texts.ids[0]])[None]
+        ours = model(frames, system_prompt, texts).logits
+        whole = torch.cat([system_prompt, frames.prompts.ids[0], texts.ids[0]])[None]
         theirs = untouched(whole).logits[:, -texts.ids.shape[1] :]
         embeds = untouched.get_input_embeddings()(torch.arange(4096))
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
@@ -121,8 +122,8 @@ def test_a_batch_gives_what_the_single_frames_give(off, family, tiny_backbones, 
     counts, questions = (4, 0, 1, 9), (*QUESTIONS, "")
     with torch.inference_mode():
         together = forward(model, backbones, counts, questions)
-        frames, preamble = process(model, backbones, *counts)
-        frame_pass = model.read(frames, model.read_preamble(preamble))
+        frames, system_prompt = process(model, backbones, *counts)
+        prefilled = model.prefill(frames, model.prefill_system_prompt(system_prompt))
         for i, (count, question) in enumerate(zip(counts, questions, strict=True)):
             alone = forward_one(model, backbones, i, count, question)
             length = alone.logits.shape[1]
@@ -137,7 +138,7 @@ def test_a_batch_gives_what_the_single_frames_give(off, family, tiny_backbones, 
                         atol=2e-5,
                         rtol=1e-4,
                     )
-                output = model.perceive(frame_pass.objects, frames.objects)
+                output = model.predict_objects(prefilled.objects, frames.objects)
                 torch.testing.assert_close(
                     output.scores, together.perception.scores, atol=2e-5, rtol=1e-4
                 )
@@ -146,38 +147,38 @@ def test_a_batch_gives_what_the_single_frames_give(off, family, tiny_backbones, 
 def test_texts_about_a_frame_do_not_see_each_other(tiny_backbones, make_model):
     backbones = tiny_backbones()
     model = make_model(backbones)
-    frames, preamble = process(model, backbones, 3)
+    frames, system_prompt = process(model, backbones, 3)
     chat = MrMllmProcessor(model.config, backbones, PromptSettings()).chat
     with torch.inference_mode():
-        together = model(frames, preamble, ask_all(chat, [QUESTIONS])).logits[0]
-        alone = [model(frames, preamble, ask(chat, [q])).logits[0] for q in QUESTIONS]
+        together = model(frames, system_prompt, ask_all(chat, [QUESTIONS])).logits[0]
+        alone = [model(frames, system_prompt, ask(chat, [q])).logits[0] for q in QUESTIONS]
     torch.testing.assert_close(together, torch.cat(alone), atol=2e-5, rtol=1e-4)
 
 
-def test_only_the_wanted_logits_are_given(tiny_backbones, make_model):
+def test_only_the_logits_mask_logits_are_given(tiny_backbones, make_model):
     backbones = tiny_backbones()
     model = make_model(backbones)
-    frames, preamble = process(model, backbones, 3)
+    frames, system_prompt = process(model, backbones, 3)
     texts = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
-    wanted = torch.zeros_like(texts.ids, dtype=torch.bool)
-    wanted[0, 2:4] = True
+    logits_mask = torch.zeros_like(texts.ids, dtype=torch.bool)
+    logits_mask[0, 2:4] = True
     with torch.inference_mode():
-        some = model(frames, preamble, texts, wanted).logits
-        every = model(frames, preamble, texts).logits
+        some = model(frames, system_prompt, texts, logits_mask).logits
+        every = model(frames, system_prompt, texts).logits
     torch.testing.assert_close(some, every[0, 2:4])
 
 
 def test_without_texts_objects_are_perceived_and_nothing_is_read(tiny_backbones, make_model):
     backbones = tiny_backbones()
     model = make_model(backbones)
-    frames, preamble = process(model, backbones, 3)
+    frames, system_prompt = process(model, backbones, 3)
     texts = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
     with torch.inference_mode():
-        looked, read = model(frames, preamble, None), model(frames, preamble, texts)
+        looked, read = model(frames, system_prompt, None), model(frames, system_prompt, texts)
     assert looked.logits is None
     assert looked.perception is None
-    assert torch.equal(looked.unread.scores, read.unread.scores)
-    assert not torch.equal(read.perception.scores, read.unread.scores)
+    assert torch.equal(looked.without_language_model.scores, read.without_language_model.scores)
+    assert not torch.equal(read.perception.scores, read.without_language_model.scores)
 
 
 @pytest.mark.parametrize("off", ["query_fusion", "prefix_tokens"])
@@ -198,21 +199,27 @@ def test_a_mechanism_that_is_switched_off_for_a_while_is_left_out_and_comes_back
 def test_scenes_without_an_image_are_read_beside_those_with_one(tiny_backbones, make_model):
     backbones = tiny_backbones()
     model = make_model(backbones)
-    for unseen in (model.object_queries.unseen, model.fusion.unseen):
-        torch.nn.init.normal_(unseen)
-    frames, preamble = process(model, backbones, 3, 3)
-    frames = dataclasses.replace(frames, seen=torch.tensor([True, False]))
+    for no_image_embedding in (
+        model.object_queries.no_image_embedding,
+        model.fusion.no_image_embedding,
+    ):
+        torch.nn.init.normal_(no_image_embedding)
+    frames, system_prompt = process(model, backbones, 3, 3)
+    frames = dataclasses.replace(frames, has_image=torch.tensor([True, False]))
     other = dataclasses.replace(frames, pixel_values=frames.pixel_values.flip(0))
     with torch.inference_mode():
-        one, two = model(frames, preamble, None).unread, model(other, preamble, None).unread
+        one, two = (
+            model(frames, system_prompt, None).without_language_model,
+            model(other, system_prompt, None).without_language_model,
+        )
     assert torch.equal(one.scores[1], two.scores[1])
     assert not torch.equal(one.scores[0], two.scores[0])
 
 
 def forward_one(model, backbones, i, count, question):
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
-    frames = processor([make_image(i)], [make_perception(count, i)])
-    return model(frames, processor.chat.preamble_ids, ask(processor.chat, [question]))
+    frames = make_frames(processor, [make_image(i)], [make_perception(count, i)])
+    return model(frames, processor.chat.system_prompt_ids, ask(processor.chat, [question]))
 
 
 @pytest.fixture
@@ -222,56 +229,56 @@ def lengths(tiny_backbones, make_model):
     def read(**switches):
         backbones = tiny_backbones()
         model = make_model(backbones, **switches)
-        frames, preamble = process(model, backbones, 3)
+        frames, system_prompt = process(model, backbones, 3)
         with torch.inference_mode():
-            frame_pass = model.read(frames, model.read_preamble(preamble))
-        read_length = frame_pass.attention_mask.shape[1] - len(preamble)
-        return model, frames, frame_pass, read_length
+            prefilled = model.prefill(frames, model.prefill_system_prompt(system_prompt))
+        read_length = prefilled.attention_mask.shape[1] - len(system_prompt)
+        return model, frames, prefilled, read_length
 
     return read
 
 
 def test_the_frame_is_read_as_text_then_scene_queries_then_object_queries(lengths):
-    model, frames, frame_pass, length = lengths()
-    assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
-    assert frame_pass.cache.get_seq_length() == frame_pass.attention_mask.shape[1]
-    assert frame_pass.objects.tokens.shape == (1, 3, model.config.language_width)
+    model, frames, prefilled, length = lengths()
+    assert length == frames.prompts.ids.shape[1] + model.config.scene_queries + 3
+    assert prefilled.past_key_values.get_seq_length() == prefilled.attention_mask.shape[1]
+    assert prefilled.objects.tokens.shape == (1, 3, model.config.text_hidden_size)
 
 
 def test_without_query_fusion_there_are_no_scene_queries_and_no_image(lengths):
     model, frames, _, length = lengths(query_fusion=False)
-    assert length == frames.text_ids.shape[1] + 3
+    assert length == frames.prompts.ids.shape[1] + 3
     assert frames.pixel_values is None
     assert not [name for name in model.trained_state() if name.startswith("fusion.")]
 
 
 def test_without_prefix_tokens_only_the_text_is_read(lengths):
-    model, frames, frame_pass, length = lengths(prefix_tokens=False)
-    assert length == frames.text_ids.shape[1]
-    assert frame_pass.objects.tokens.shape == (1, 3, model.config.language_width)
-    assert frame_pass.objects.read is None
+    model, frames, prefilled, length = lengths(prefix_tokens=False)
+    assert length == frames.prompts.ids.shape[1]
+    assert prefilled.objects.tokens.shape == (1, 3, model.config.text_hidden_size)
+    assert prefilled.objects.hidden_states is None
 
 
 def test_without_the_prompt_only_the_query_tokens_are_read(lengths):
     model, frames, _, length = lengths(perception_prompt=False)
-    assert frames.text_ids.shape[1] == 0
+    assert frames.prompts.ids.shape[1] == 0
     assert length == model.config.scene_queries + 3
     # Which objects there are, and by which numbers, the tokens tell.
-    assert frames.listed == (2,)
+    assert frames.prompts.citable == (2,)
 
 
 def test_without_the_head_nothing_is_said_of_objects_and_the_tokens_stay(lengths):
-    model, frames, frame_pass, length = lengths(perception_outputs=[])
-    assert frame_pass.objects is None
-    assert length == frames.text_ids.shape[1] + model.config.scene_queries + 3
+    model, frames, prefilled, length = lengths(perception_outputs=[])
+    assert prefilled.objects is None
+    assert length == frames.prompts.ids.shape[1] + model.config.scene_queries + 3
     assert not [name for name in model.trained_state() if name.startswith("head.")]
 
 
 def test_with_every_mechanism_off_nothing_is_trained_and_nothing_read(lengths):
-    model, _, frame_pass, length = lengths(**dict(ChainMap(*OFF)))
+    model, _, prefilled, length = lengths(**dict(ChainMap(*OFF)))
     assert length == 0
     assert model.trained_state() == {}
-    assert frame_pass.objects is None
+    assert prefilled.objects is None
 
 
 @pytest.mark.parametrize(
@@ -283,7 +290,7 @@ def test_the_image_and_the_features_reach_language_and_perception(
 ):
     backbones = tiny_backbones()
     model = make_model(backbones, **off)
-    frames, preamble = process(model, backbones, 3)
+    frames, system_prompt = process(model, backbones, 3)
     other_image, _ = process(model, backbones, 3, image_seed=7)
     other_features = dataclasses.replace(
         frames, objects=dataclasses.replace(frames.objects, features=-frames.objects.features)
@@ -291,7 +298,7 @@ def test_the_image_and_the_features_reach_language_and_perception(
     texts = ask(MrMllmProcessor(model.config, backbones, PromptSettings()).chat, QUESTIONS[:1])
     with torch.inference_mode():
         first, image, features = (
-            model(batch, preamble, texts) for batch in (frames, other_image, other_features)
+            model(batch, system_prompt, texts) for batch in (frames, other_image, other_features)
         )
     for other, matters in ((image, image_matters), (features, features_matter)):
         assert torch.equal(first.logits, other.logits) != matters
@@ -304,26 +311,28 @@ def test_features_are_pooled_from_the_image_where_the_detector_gives_none(
     backbones = tiny_backbones(width=0)
     model = make_model(backbones)
     assert model.config.detector == ""
-    assert model.config.perception_width == backbones.visual_encoder.width
+    assert model.config.perception_hidden_size == backbones.visual_encoder.width
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
-    frames = processor([make_image()], [make_perception(3, width=0)])
+    frames = make_frames(processor, [make_image()], [make_perception(3, width=0)])
     with torch.inference_mode():
-        frame_pass = model.read(frames, model.read_preamble(processor.chat.preamble_ids))
-    assert frame_pass.objects.read.isfinite().all()
+        prefilled = model.prefill(
+            frames, model.prefill_system_prompt(processor.chat.system_prompt_ids)
+        )
+    assert prefilled.objects.hidden_states.isfinite().all()
 
 
 def losses(model, backbones):
     output = forward(model, backbones, (4, 2), QUESTIONS[:2])
     language = output.logits.logsumexp(-1).mean()
     perception = output.perception
-    seen = (
+    outputs = (
         perception.scores.sum()
         + perception.edge_shifts.square().sum()
         + perception.label_logits.softmax(-1)[..., 0].sum()
         + perception.attribute_logits["color"].square().sum()
         + perception.novelty.sum()
     )
-    return {"language": language, "perception": seen}
+    return {"language": language, "perception": outputs}
 
 
 def reached(model, loss):
@@ -335,7 +344,7 @@ def reached(model, loss):
         if weight.requires_grad:
             part = "lora" if "lora" in name else name.split(".")[0]
             # What stands for an image has no say where there is one.
-            part = "unseen" if name.endswith("unseen") else part
+            part = "no_image" if name.endswith("no_image_embedding") else part
             got = weight.grad is not None and bool(weight.grad.abs().sum() > 0)
             full[part] = full.get(part, True) and got
             none[part] = none.get(part, True) and not got
@@ -349,10 +358,10 @@ def test_each_loss_reaches_every_part_that_it_should_and_no_frozen_one(tiny_back
     joined = {"object_queries", "query_tokens", "fusion"}
     full, none = found["language"]
     assert full >= joined
-    assert none == {"head", "unseen"}
+    assert none == {"head", "no_image"}
     full, none = found["perception"]
     assert full >= {*joined, "head"}
-    assert none == {"unseen"}
+    assert none == {"no_image"}
     for frozen in (backbones.visual_encoder, backbones.language_model.model):
         for name, weight in frozen.named_parameters():
             assert weight.requires_grad == ("lora" in name)
@@ -407,7 +416,7 @@ import sys
 import torch
 
 sys.path.insert(0, "test")
-from making import detector_stub, make_image, make_perception, open_up
+from making import detector_stub, make_frames, make_image, make_perception, open_up
 from mrmllm_ros.compute import Compute, ComputeSettings
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
@@ -431,10 +440,11 @@ if step == "save":
 else:
     model = MrMllm.from_pretrained(checkpoint, backbones)
 processor = MrMllmProcessor(model.config, backbones, PromptSettings())
-frames = processor([make_image()], [make_perception(3)])
+frames = make_frames(processor, [make_image()], [make_perception(3)])
 with torch.inference_mode():
-    frame_pass = model.read(frames, model.read_preamble(processor.chat.preamble_ids))
-torch.save(frame_pass.objects.read.clone(), result)
+    system_prompt = model.prefill_system_prompt(processor.chat.system_prompt_ids)
+    prefilled = model.prefill(frames, system_prompt)
+torch.save(prefilled.objects.hidden_states.clone(), result)
 """
 
 
@@ -534,7 +544,7 @@ def test_training_goes_on_without_what_a_smaller_head_does_not_say(
 @pytest.mark.parametrize(
     ("choices", "differs"),
     [
-        ({"fusion_width": 64}, "fusion"),
+        ({"hidden_size": 64}, "fusion"),
         ({"query_fusion": False}, "fusion"),
         ({"lora_alpha": 8}, "lora_alpha"),
     ],
@@ -544,7 +554,7 @@ def test_training_does_not_go_on_from_a_checkpoint_of_another_model(
 ):
     adapters = {"lora_rank": 2, "lora_alpha": 4}
     make_model(tiny_backbones(), **adapters).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=rf"is of another model: it differs in \['{differs}"):
+    with pytest.raises(CheckpointError, match=rf"is for another model; it differs in \['{differs}"):
         make_model(tiny_backbones(), **adapters | choices).start_from(tmp_path)
 
 
@@ -558,9 +568,9 @@ def test_sizes_come_from_the_backbones(family, tiny_backbones, make_model):
     backbones = tiny_backbones(family)
     config = make_model(backbones).config
     text = backbones.language_model.model.config
-    assert config.language_width == text.hidden_size
-    assert config.visual_width == backbones.visual_encoder.width
-    assert config.perception_width == PERCEPTION_WIDTH
+    assert config.text_hidden_size == text.hidden_size
+    assert config.vision_hidden_size == backbones.visual_encoder.width
+    assert config.perception_hidden_size == PERCEPTION_WIDTH
 
 
 @pytest.mark.parametrize("width", [0, PERCEPTION_WIDTH + 1])
@@ -569,5 +579,5 @@ def test_a_detector_of_the_same_name_with_other_features_is_refused(
 ):
     make_model(tiny_backbones()).save_pretrained(tmp_path)
     others = dataclasses.replace(tiny_backbones(), detector=detector_stub(width))
-    with pytest.raises(CheckpointError, match=r"of width 24.*gives (none|25).*detector\.model"):
+    with pytest.raises(CheckpointError, match=r"of size 24.*gives (none|25).*detector\.model"):
         MrMllm.from_pretrained(tmp_path, others)

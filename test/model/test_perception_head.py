@@ -12,20 +12,20 @@ def configure(outputs):
     return MrMllmConfig(
         perception_outputs=list(outputs),
         language_model="lm",
-        language_width=LANGUAGE_WIDTH,
+        text_hidden_size=LANGUAGE_WIDTH,
         embedding_scale=0.5,
         visual_encoder="eye",
-        visual_width=12,
-        perception_width=10,
-        fusion_width=32,
-        fusion_heads=4,
+        vision_hidden_size=12,
+        perception_hidden_size=10,
+        hidden_size=32,
+        num_attention_heads=4,
     )
 
 
 def make_head(opened, outputs=PERCEPTION_OUTPUTS):
     torch.manual_seed(0)
     head = PerceptionHead(configure(outputs)).requires_grad_(False)
-    head.start_as_identity()
+    head.reset_to_identity()
     if opened:
         for output in head.outputs.values():
             torch.nn.init.normal_(output.weight, std=opened)
@@ -75,7 +75,7 @@ def test_at_the_start_scores_are_the_detectors_bit_for_bit(labels):
 def test_at_the_start_nothing_else_changes_either(labels, objects, scores):
     output = make_head(opened=False)(objects, None, scores, labels, attributes(color=3))
     assert torch.equal(output.edge_shifts, torch.zeros(2, 4, 4))
-    assert torch.equal(output.label_logits.argmax(-1), labels.detector)
+    assert torch.equal(output.label_logits.argmax(-1), labels.detector_ids)
     assert output.novelty.max() < 0.2
     assert torch.equal(output.attribute_logits["color"], torch.zeros(2, 4, 3))
 
@@ -87,7 +87,7 @@ def test_a_head_that_is_trained_to_say_one_thing_leaves_the_others(
     output = make_head(5.0, [trained])(objects, None, scores, labels, attributes(color=3))
     changed = {
         "score": not torch.equal(output.scores, scores),
-        "label": not torch.equal(output.label_logits.argmax(-1), labels.detector),
+        "label": not torch.equal(output.label_logits.argmax(-1), labels.detector_ids),
         "box": bool(output.edge_shifts.any()),
         "attribute": bool(output.attribute_logits["color"].any()),
         "novelty": output.novelty.max() > 1e-4,
@@ -147,15 +147,15 @@ def test_labels_beyond_the_vocabulary_are_open_to_those_alone_whom_the_detector_
     assert is_open[..., :VOCABULARY].all()
     beyond = [[[False] * 2] * 2 + [[True, False], [False, True]], [[False] * 2] * 4]
     assert is_open[..., VOCABULARY:].tolist() == beyond
-    assert torch.equal(labels.open, is_open)
+    assert torch.equal(labels.allowed, is_open)
     choice = output.label_logits.argmax(-1)
-    assert ((choice < VOCABULARY) | (choice == labels.detector)).all()
+    assert ((choice < VOCABULARY) | (choice == labels.detector_ids)).all()
 
 
 def test_a_label_within_the_vocabulary_may_replace_one_beyond_it(labels, objects, scores):
     head = make_head(opened=False)
     # Whatever it sees, it wants the first label.
-    direction = torch.nn.functional.normalize(head.text(labels.texts[0]), dim=-1)
+    direction = torch.nn.functional.normalize(head.text(labels.embeddings[0]), dim=-1)
     head.outputs["label"].bias.copy_(1000 * direction)
     output = head(objects, None, scores, labels, {})
     assert (output.label_logits.argmax(-1) == 0).all()
@@ -168,7 +168,7 @@ def test_what_the_language_model_has_read_changes_what_is_said(labels, objects, 
     without = head(objects, None, scores, labels, {})
     # At the start it has no say.
     assert torch.equal(head(objects, read, scores, labels, {}).scores, without.scores)
-    torch.nn.init.normal_(head.read[1].weight)
+    torch.nn.init.normal_(head.context[1].weight)
     other = head(objects, read, scores, labels, {})
     for name in ("scores", "label_logits", "edge_shifts", "novelty"):
         assert not torch.equal(getattr(other, name), getattr(without, name))
@@ -228,9 +228,9 @@ def test_each_attribute_has_logits_over_its_own_values(labels, objects, scores):
 
 def test_an_object_is_judged_alike_whatever_stands_beside_it(labels, objects, scores):
     head, values = make_head(1.0), attributes(color=3)
-    output = head(objects, None, scores, labels, values).of_item(1)
-    alone = LabelSpace(labels.names, labels.texts, VOCABULARY, labels.detector[1:, 2:3])
-    one = head(objects[1:, 2:3], None, scores[1:, 2:3], alone, values).of_item(0)
+    output = head(objects, None, scores, labels, values).select(1)
+    alone = LabelSpace(labels.names, labels.embeddings, VOCABULARY, labels.detector_ids[1:, 2:3])
+    one = head(objects[1:, 2:3], None, scores[1:, 2:3], alone, values).select(0)
     assert output.scores.shape == (4,)
     for name in ("scores", "label_logits", "edge_shifts", "novelty"):
         torch.testing.assert_close(getattr(one, name)[0], getattr(output, name)[2])
@@ -241,7 +241,7 @@ def test_an_object_is_judged_alike_whatever_stands_beside_it(labels, objects, sc
 
 def test_what_is_said_is_in_full_precision_whatever_the_head_computes_in(labels, objects, scores):
     head = make_head(0.05).to(torch.bfloat16)
-    half = LabelSpace(labels.names, labels.texts.bfloat16(), VOCABULARY, labels.detector)
+    half = LabelSpace(labels.names, labels.embeddings.bfloat16(), VOCABULARY, labels.detector_ids)
     values = {"color": torch.randn(3, LANGUAGE_WIDTH, dtype=torch.bfloat16)}
     output = head(objects.bfloat16(), None, scores, half, values)
     given = (

@@ -4,8 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from making import LABELS, PERCEPTION_WIDTH, make_image, make_perception, tiny_llama
+from making import (
+    LABELS,
+    PERCEPTION_WIDTH,
+    make_frames,
+    make_image,
+    make_perception,
+    tiny_llama,
+)
 
+from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import Attribute
 from mrmllm_ros.detection.masks import Mask
@@ -17,7 +25,6 @@ from mrmllm_ros.model.processing_mrmllm import (
     batch_objects,
     enriched_detections,
     pad_left,
-    stated_attributes,
 )
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
 
@@ -58,7 +65,7 @@ def test_the_parts_tokens_are_those_of_the_whole_conversation(objects, examples,
     for question in QUESTIONS:
         whole = language_model.render(chat(plain, language_model.plain(question), examples))
         joined = torch.cat(
-            [parts.preamble_ids, parts.scene_ids(objects or ""), parts.question_ids(question)]
+            [parts.system_prompt_ids, parts.scene_ids(objects or ""), parts.question_ids(question)]
         )
         assert torch.equal(joined, language_model.tokenize(whole)), question
 
@@ -72,7 +79,7 @@ def test_without_objects_in_the_prompt_the_scene_has_no_text(language_model):
 def test_each_part_holds_what_is_its_own(language_model):
     parts = ChatFormat(language_model, with_objects=True, with_examples=False)
     decode = language_model.tokenizer.decode
-    assert decode(parts.preamble_ids).endswith("<|im_start|>user\nObjects:\n")
+    assert decode(parts.system_prompt_ids).endswith("<|im_start|>user\nObjects:\n")
     assert decode(parts.scene_ids("[1] bus")) == "[1] bus\n"
     assert decode(parts.question_ids("Why?")) == "Why?<|im_end|>\n<|im_start|>assistant\n"
 
@@ -80,7 +87,7 @@ def test_each_part_holds_what_is_its_own(language_model):
 def test_what_stands_for_objects_and_question_is_left_nowhere(language_model):
     for with_objects in (True, False):
         parts = ChatFormat(language_model, with_objects, with_examples=True)
-        ids = [parts.preamble_ids, parts.scene_ids("x"), parts.question_ids("y")]
+        ids = [parts.system_prompt_ids, parts.scene_ids("x"), parts.question_ids("y")]
         text = language_model.tokenizer.decode(torch.cat(ids))
         assert "\ue000" not in text
         assert "\ue001" not in text
@@ -136,13 +143,13 @@ def test_objects_of_several_images_are_padded_to_the_most(embedder):
     objects = batch(embedder, *perceptions)
     assert objects.boxes.shape == (3, 5, 4)
     assert objects.features.shape == (3, 5, PERCEPTION_WIDTH)
-    assert objects.labels.detector.shape == objects.scores.shape == (3, 5)
+    assert objects.labels.detector_ids.shape == objects.scores.shape == (3, 5)
     assert objects.mask.tolist() == [[i < count for i in range(5)] for count in counts]
     for i, perception in enumerate(perceptions):
         count, candidates = counts[i], perception.candidates
         assert objects.scores[i, :count].tolist() == candidates.scores.tolist()
         assert torch.equal(objects.features[i, :count], perception.features)
-        names = [objects.labels.names[j] for j in objects.labels.detector[i, :count]]
+        names = [objects.labels.names[j] for j in objects.labels.detector_ids[i, :count]]
         assert tuple(names) == candidates.labels
         for padded in (objects.boxes, objects.scores, objects.features):
             assert not padded[i, count:].any()
@@ -165,10 +172,10 @@ def test_labels_are_the_vocabulary_and_then_what_else_the_detector_said(embedder
     )
     labels = objects.labels
     assert labels.names == ("dog", "bus", "cat", "owl")
-    assert labels.vocabulary == 2
-    assert labels.detector.tolist() == [[2, 0], [3, 2]]
-    assert torch.equal(labels.texts, embedder.embed_texts(labels.names))
-    assert labels.open.tolist() == [
+    assert labels.vocabulary_size == 2
+    assert labels.detector_ids.tolist() == [[2, 0], [3, 2]]
+    assert torch.equal(labels.embeddings, embedder.embed_texts(labels.names))
+    assert labels.allowed.tolist() == [
         [[True, True, True, False], [True, True, False, False]],
         [[True, True, False, True], [True, True, True, False]],
     ]
@@ -185,17 +192,17 @@ def test_without_any_objects_everything_is_empty(images, vocabulary, embedder):
     assert objects.boxes.shape == (images, 0, 4)
     assert objects.features.shape == (images, 0, PERCEPTION_WIDTH)
     assert objects.scores.shape == objects.mask.shape == (images, 0)
-    assert objects.labels.detector.shape == (images, 0)
-    assert objects.labels.detector.dtype == torch.int64
+    assert objects.labels.detector_ids.shape == (images, 0)
+    assert objects.labels.detector_ids.dtype == torch.int64
     assert objects.labels.names == vocabulary
-    assert objects.labels.texts.shape == (len(vocabulary), embedder.width)
+    assert objects.labels.embeddings.shape == (len(vocabulary), embedder.width)
 
 
 def test_boxes_and_scores_keep_full_precision_and_the_rest_has_the_models(language_model):
     model = tiny_llama(len(language_model.tokenizer)).to(torch.bfloat16)
     objects = batch(LanguageModel(model, language_model.tokenizer), make_perception(2))
     assert objects.boxes.dtype == torch.float32
-    given = (objects.features, objects.labels.texts)
+    given = (objects.features, objects.labels.embeddings)
     assert {tensor.dtype for tensor in given} == {torch.bfloat16}
     assert objects.scores.dtype == torch.float32
 
@@ -214,60 +221,64 @@ def test_frames_hold_text_objects_and_pixels(make_processor, language_model, vis
     processor = make_processor()
     perceptions = [make_perception(6), make_perception(0), make_perception(1)]
     images = [make_image(i) for i in range(3)]
-    frames = processor(images, perceptions)
+    frames = make_frames(processor, images, perceptions)
     assert torch.equal(frames.pixel_values, visual_encoder.preprocess(images))
     assert frames.objects.mask.sum(1).tolist() == [6, 0, 1]
     # Half of the six candidates are sure enough to be written down.
     assert perceptions[0].reported == 3
-    assert frames.listed == (3, 0, 1)
+    assert frames.prompts.citable == (3, 0, 1)
     for i, perception in enumerate(perceptions):
-        text = describe_objects(
+        objects = describe_objects(
             perception.detections,
             PromptSettings(),
             language_model.count_tokens,
-            stated_attributes(images[i], perception.detections),
+            color_names(images[i], perception.detections),
         )
-        assert torch.equal(frames.text_ids[i, frames.text_mask[i]], processor.chat.scene_ids(text))
-    assert frames.text_mask[:, -1].all()
-    assert frames.text_mask[0].all()
-    assert not frames.text_mask[1].all()
+        tokens = frames.prompts.ids[i, frames.prompts.mask[i]]
+        assert torch.equal(tokens, processor.chat.scene_ids(objects.text))
+    assert frames.prompts.mask[:, -1].all()
+    assert frames.prompts.mask[0].all()
+    assert not frames.prompts.mask[1].all()
 
 
 def test_no_more_objects_than_the_model_was_made_for_are_taken(make_processor):
     perceptions = [make_perception(9), make_perception(2), make_perception(4)]
-    frames = make_processor(max_objects=4)([make_image()] * 3, perceptions)
+    frames = make_frames(make_processor(max_objects=4), [make_image()] * 3, perceptions)
     assert frames.objects.mask.sum(1).tolist() == [4, 2, 4]
     assert frames.objects.scores[0].tolist() == perceptions[0].candidates.scores[:4].tolist()
     assert torch.equal(frames.objects.features[0], perceptions[0].features[:4])
     # The text is cut by the prompt's own limits alone.
-    assert frames.listed[0] == perceptions[0].reported > 4
+    assert frames.prompts.citable[0] == perceptions[0].reported > 4
 
 
 def test_only_as_many_are_listed_as_the_prompt_has_room_for(make_processor):
     processor = make_processor(prompt=PromptSettings(max_objects=2))
     perceptions = [make_perception(9), make_perception(1)]
-    assert processor([make_image()] * 2, perceptions).listed == (2, 1)
+    assert make_frames(processor, [make_image()] * 2, perceptions).prompts.citable == (2, 1)
     processor.prompt = PromptSettings()
-    assert processor([make_image()] * 2, perceptions).listed == (perceptions[0].reported, 1)
+    unlimited = make_frames(processor, [make_image()] * 2, perceptions)
+    assert unlimited.prompts.citable == (perceptions[0].reported, 1)
 
 
 def test_without_the_prompt_what_has_a_query_token_can_be_cited(make_processor):
-    frames = make_processor(perception_prompt=False)([make_image()], [make_perception(4)])
-    assert frames.listed == (make_perception(4).reported,) == (2,)
-    blind = {"perception_prompt": False, "prefix_tokens": False}
-    assert make_processor(**blind)([make_image()], [make_perception(4)]).listed == (0,)
-    assert frames.text_ids.shape == (1, 0)
+    processor = make_processor(perception_prompt=False)
+    frames = make_frames(processor, [make_image()], [make_perception(4)])
+    assert frames.prompts.citable == (make_perception(4).reported,) == (2,)
+    blind = make_processor(perception_prompt=False, prefix_tokens=False)
+    without = make_frames(blind, [make_image()], [make_perception(4)])
+    assert without.prompts.citable == (0,)
+    assert frames.prompts.ids.shape == (1, 0)
     assert frames.objects.mask.sum() == 4
 
 
 def test_where_features_are_pooled_from_the_image_there_are_none(make_processor):
-    frames = make_processor(width=0)([make_image()], [make_perception(3, width=0)])
+    frames = make_frames(make_processor(width=0), [make_image()], [make_perception(3, width=0)])
     assert frames.objects.features is None
     assert frames.pixel_values is not None
 
 
 def test_an_image_that_nothing_uses_is_not_preprocessed(make_processor):
-    frames = make_processor(query_fusion=False)([make_image()], [make_perception(3)])
+    frames = make_frames(make_processor(query_fusion=False), [make_image()], [make_perception(3)])
     assert frames.pixel_values is None
     assert frames.objects.features is not None
 
@@ -276,9 +287,9 @@ def test_the_vocabulary_is_the_detectors_and_may_be_replaced(make_processor):
     processor = make_processor()
     assert processor.vocabulary == LABELS
     processor.vocabulary = ("forklift", "bus")
-    labels = processor([make_image()], [make_perception(3)]).objects.labels
+    labels = make_frames(processor, [make_image()], [make_perception(3)]).objects.labels
     assert labels.names == ("forklift", "bus", "person", "dog")
-    assert labels.vocabulary == 2
+    assert labels.vocabulary_size == 2
 
 
 @pytest.fixture
@@ -414,12 +425,14 @@ def test_a_head_that_changes_nothing_leaves_detections_bit_for_bit(tiny_backbone
     processor = MrMllmProcessor(model.config, backbones, PromptSettings())
     perceptions = [make_perception(6), make_perception(3, 1)]
     with torch.inference_mode():
-        frames = processor([make_image(), make_image(1)], perceptions)
-        frame_pass = model.read(frames, model.read_preamble(processor.chat.preamble_ids))
-        output = model.perceive(frame_pass.objects, frames.objects)
+        frames = make_frames(processor, [make_image(), make_image(1)], perceptions)
+        prefilled = model.prefill(
+            frames, model.prefill_system_prompt(processor.chat.system_prompt_ids)
+        )
+        output = model.predict_objects(prefilled.objects, frames.objects)
     for i, perception in enumerate(perceptions):
         enriched = enriched_detections(
-            perception, output.of_item(i), frames.objects.labels.names, model.config.attributes
+            perception, output.select(i), frames.objects.labels.names, model.config.attributes
         )
         np.testing.assert_array_equal(enriched.fused.xyxy, perception.candidates.xyxy)
         np.testing.assert_array_equal(enriched.fused.scores, perception.candidates.scores)

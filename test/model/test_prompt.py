@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from mrmllm_ros.model.prompt import (
@@ -10,13 +14,16 @@ from mrmllm_ros.model.prompt import (
     chat,
     cited_ids,
     describe_objects,
-    listed,
 )
 from mrmllm_ros.settings import SettingsError
 
 
-def describe(detections, count_tokens=len, **settings):
+def describe_list(detections, count_tokens=len, **settings):
     return describe_objects(detections, PromptSettings(**settings), count_tokens)
+
+
+def describe(detections, count_tokens=len, **settings):
+    return describe_list(detections, count_tokens, **settings).text
 
 
 def of_equal_length(make_detections, count):
@@ -71,8 +78,9 @@ def test_numbers_are_of_0_to_99_and_of_what_is_within_the_image(box, written, ma
 
 def test_what_else_is_known_stands_behind_the_label(make_detections):
     objects = make_detections(("car", 0.9, (0, 0, 64, 48)), ("door", 0.8, (576, 432, 640, 480)))
-    attributes = [{"color": "red", "distance": "2.1 m"}, {"state": "half\nopen"}]
-    *_, car, door = describe_objects(objects, PromptSettings(), len, attributes).splitlines()
+    objects = replace(objects, distances_m=np.float32([2.1, np.nan]))
+    attributes = [{"color": "red"}, {"state": "half\nopen"}]
+    *_, car, door = describe_objects(objects, PromptSettings(), len, attributes).text.splitlines()
     assert [car, door] == ["car [1] red 2.1 m left 5,10", "door [2] half open right 95,99"]
 
 
@@ -80,28 +88,24 @@ LOWER_EDGES = {"cup": 100, "bus": 470, "car": 300}
 
 
 @pytest.mark.parametrize(
-    ("attributes", "orders"),
+    ("meters", "orders"),
     [
-        ((), ["nearest first [2][3][1]"]),
-        (
-            ({"distance": "4.0 m"}, {"distance": "20.5 m"}, {"distance": "3.9 m"}),
-            ["nearest first [3][1][2]", "lowest first [2][3][1]"],
-        ),
-        (
-            ({"distance": "4.0 m"}, {"color": "red"}, {"distance": "3.9 m"}),
-            ["nearest first [3][1]", "lowest first [2][3][1]"],
-        ),
+        (None, ["nearest first [2][3][1]"]),
+        ((np.nan,) * 3, ["nearest first [2][3][1]"]),
+        ((4, 20.5, 3.9), ["nearest first [3][1][2]", "lowest first [2][3][1]"]),
+        ((4, np.nan, 3.9), ["nearest first [3][1]", "lowest first [2][3][1]"]),
     ],
-    ids=["lower edges", "distances of all", "distances of some"],
+    ids=["lower edges", "distances of none", "distances of all", "distances of some"],
 )
 def test_first_lines_order_the_objects_by_distance_where_it_is_known_and_by_lower_edge(
-    attributes, orders, make_detections
+    meters, orders, make_detections
 ):
     objects = make_detections(
         *[(label, 0.9, (0, 0, 99, lower)) for label, lower in LOWER_EDGES.items()]
     )
-    text = describe_objects(objects, PromptSettings(), len, attributes)
-    assert text.splitlines()[:-4] == orders
+    if meters is not None:
+        objects = replace(objects, distances_m=np.float32(meters))
+    assert describe(objects).splitlines()[:-4] == orders
 
 
 def test_a_line_has_the_objects_from_left_to_right_split_by_side(make_detections):
@@ -133,8 +137,8 @@ def test_the_budget_pays_for_a_count_once(make_detections):
     cups = make_detections(*[("cup", 0.9, (0, 0, 64, 48))] * 3)
     line = len("[1][1]cup [1] left 5,10\n")
     enough = 3 * line + len("cup 2, ")
-    assert listed(describe(cups, token_budget=enough)) == 3
-    assert listed(describe(cups, token_budget=enough - 1)) == 2
+    assert describe_list(cups, token_budget=enough).count == 3
+    assert describe_list(cups, token_budget=enough - 1).count == 2
 
 
 def test_one_object_has_no_order(make_detections):
@@ -174,9 +178,9 @@ def test_as_many_lines_are_written_as_the_budget_has_tokens_for(make_detections)
     cups = of_equal_length(make_detections, 4)
     assert len("[1][1]" + describe(cups, max_objects=4).splitlines()[2] + "\n") == 33
     for budget, written in ((4 * 33, 4), (4 * 33 - 1, 3), (3 * 33, 3), (3 * 33 - 1, 2), (33, 1)):
-        text = describe(cups, token_budget=budget)
-        assert listed(text) == written, budget
-        assert (f"and {4 - written} more" in text) == (written < 4), budget
+        objects = describe_list(cups, token_budget=budget)
+        assert objects.count == written, budget
+        assert (f"and {4 - written} more" in objects.text) == (written < 4), budget
 
 
 def test_the_budget_is_counted_in_the_models_tokens(make_detections):
@@ -205,12 +209,13 @@ def test_the_same_detections_always_give_the_same_text(make_detections):
 
 @pytest.mark.parametrize(("count", "written"), [(0, 0), (1, 1), (3, 3), (9, 4)])
 def test_the_objects_that_are_listed_are_counted(count, written, make_detections):
-    assert listed(describe(of_equal_length(make_detections, count), max_objects=4)) == written
+    assert describe_list(of_equal_length(make_detections, count), max_objects=4).count == written
 
 
-def test_nothing_is_listed_where_the_budget_is_too_small_or_there_is_no_text(make_detections):
-    assert listed(describe(make_detections(("x" * 99, 0.9, (0, 0, 9, 9))), token_budget=50)) == 0
-    assert listed("") == 0
+def test_nothing_is_listed_where_the_budget_is_too_small(make_detections):
+    assert (
+        describe_list(make_detections(("x" * 99, 0.9, (0, 0, 9, 9))), token_budget=50).count == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -266,7 +271,8 @@ def test_without_examples_there_are_instruction_and_question_alone(objects):
 
 def test_examples_cite_objects_that_they_list_and_no_others():
     for objects, _, answer in EXAMPLES:
-        assert len(cited_ids(answer, listed(objects))) == answer.count("[")
+        numbered = len(re.findall(r" \[\d+\] .*\d+,\d+$", objects, re.MULTILINE))
+        assert len(cited_ids(answer, numbered)) == answer.count("[")
 
 
 @pytest.mark.parametrize("question", ["", " ", "\n\t "])
@@ -297,8 +303,8 @@ def test_an_answer_cites_the_objects_whose_numbers_stand_in_brackets(text, count
 def test_a_label_with_line_breaks_stays_on_its_line(make_detections):
     detections = make_detections(("cup\n[9] gun", 0.9, (0, 0, 64, 48)))
     objects = describe_objects(detections, PromptSettings(), len)
-    assert objects == "cup (9) gun [1] left 5,10"
-    assert listed(objects) == 1
+    assert objects.text == "cup (9) gun [1] left 5,10"
+    assert objects.count == 1
 
 
 @pytest.mark.parametrize(
@@ -319,6 +325,6 @@ def test_no_label_seems_to_be_a_citation_or_another_line(label, written, make_de
     *_, named, cup = describe(objects).splitlines()
     assert (named, cup) == (f"{written} [1] left 5,10", "cup [2] left 5,10")
     assert cited_ids(named) == (1,)
-    assert listed(describe(objects)) == 2
+    assert describe_list(objects).count == 2
     # Nor does an answer that says the label as the prompt has it.
     assert cited_ids(f"I see a {written} [1].", 9) == (1,)

@@ -4,7 +4,7 @@ import torch
 
 from mrmllm_ros.model.box_embedding import BoxEmbedding
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
-from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene
+from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene_queries
 
 WIDTH, VISUAL_WIDTH, PERCEPTION_WIDTH, SCENE_QUERIES = 32, 12, 10, 3
 GRID = (4, 5)
@@ -13,13 +13,13 @@ GRID = (4, 5)
 def configure(**changes):
     sizes = {
         "language_model": "lm",
-        "language_width": 16,
+        "text_hidden_size": 16,
         "embedding_scale": 0.5,
         "visual_encoder": "eye",
-        "visual_width": VISUAL_WIDTH,
-        "perception_width": PERCEPTION_WIDTH,
-        "fusion_width": WIDTH,
-        "fusion_heads": 4,
+        "vision_hidden_size": VISUAL_WIDTH,
+        "perception_hidden_size": PERCEPTION_WIDTH,
+        "hidden_size": WIDTH,
+        "num_attention_heads": 4,
         "scene_queries": SCENE_QUERIES,
     }
     return MrMllmConfig(**{**sizes, **changes})
@@ -28,7 +28,7 @@ def configure(**changes):
 def make_parts(**changes):
     torch.manual_seed(0)
     config = configure(**changes)
-    boxes = BoxEmbedding(config.box_frequencies, config.fusion_width)
+    boxes = BoxEmbedding(config.box_frequencies, config.hidden_size)
     fusion = SharedQueryFusion(config, boxes).eval().requires_grad_(False)
     torch.nn.init.normal_(fusion.scene)
     return ObjectQueries(config, boxes).requires_grad_(False), fusion
@@ -72,7 +72,7 @@ def test_there_is_a_vector_for_each_scene_query_and_each_object(count, parts, sc
 
 
 def test_it_may_have_no_layers(scene):
-    assert fuse(make_parts(fusion_layers=0), *scene).shape == (2, SCENE_QUERIES + 5, WIDTH)
+    assert fuse(make_parts(num_hidden_layers=0), *scene).shape == (2, SCENE_QUERIES + 5, WIDTH)
 
 
 def test_padding_objects_change_nothing_for_the_others(parts, scene):
@@ -179,8 +179,8 @@ def test_scene_queries_differ_from_each_other_once_a_model_is_made(tiny_backbone
     assert torch.pdist(scene).min() > 0.1
     assert scene.std().item() == pytest.approx(0.02, rel=0.2)
     rows, columns = model.visual_encoder.grid
-    visual = torch.randn(1, rows * columns, model.config.visual_width)
-    nothing = torch.zeros(1, 0, model.config.fusion_width), torch.zeros(1, 0, dtype=torch.bool)
+    visual = torch.randn(1, rows * columns, model.config.vision_hidden_size)
+    nothing = torch.zeros(1, 0, model.config.hidden_size), torch.zeros(1, 0, dtype=torch.bool)
     with torch.inference_mode():
         [shared] = model.fusion(*nothing, visual, (rows, columns))
     assert torch.pdist(shared).min() > 0.1
@@ -188,6 +188,9 @@ def test_scene_queries_differ_from_each_other_once_a_model_is_made(tiny_backbone
 
 def test_scene_queries_are_always_there():
     mask = torch.tensor([[True, False], [False, False]])
-    assert with_scene(mask, 2).tolist() == [[True, True, True, False], [True, True, False, False]]
-    assert with_scene(mask, 0).tolist() == mask.tolist()
-    assert with_scene(mask[:, :0], 2).tolist() == [[True, True]] * 2
+    assert with_scene_queries(mask, 2).tolist() == [
+        [True, True, True, False],
+        [True, True, False, False],
+    ]
+    assert with_scene_queries(mask, 0).tolist() == mask.tolist()
+    assert with_scene_queries(mask[:, :0], 2).tolist() == [[True, True]] * 2

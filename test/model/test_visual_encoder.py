@@ -290,7 +290,7 @@ def test_a_missing_folder_is_named(name, compute, monkeypatch):
     expected = name.replace("~", "/root-of-nobody").removeprefix("./")
     with pytest.raises(VisualEncoderError) as error:
         load(name, compute)
-    assert str(error.value) == f"visual_encoder.model: there is no folder {expected}"
+    assert str(error.value) == f"visual_encoder.model: the folder {expected} does not exist"
 
 
 def test_an_embedded_model_of_another_kind_is_refused(compute):

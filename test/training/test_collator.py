@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Targets, Truth
-from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
-from mrmllm_ros.model.perception_head import REACH
+from mrmllm_ros.model.perception_head import MAX_EDGE_SHIFT
 from mrmllm_ros.model.prompt import PromptSettings, describe_objects
 from mrmllm_ros.training.training_settings import TrainingSettings
 
@@ -22,7 +22,7 @@ def collate(make_batches):
 @pytest.fixture
 def examples():
     """Scenes of different sizes, an empty one among them."""
-    made = [layout_example(seed, "train", 4) for seed in range(3)]
+    made = [synthetic_example(seed, "train", 4) for seed in range(3)]
     nothing = Perception(Detections.empty((640, 480)), 0.3)
     empty = Example(
         perception=nothing,
@@ -45,11 +45,16 @@ def decode(collate, ids):
     return collate._language_model.tokenizer.decode(ids)
 
 
+def at_distance(perception, meters):
+    distances = np.full(len(perception.candidates), meters, np.float32)
+    return replace(perception, candidates=replace(perception.candidates, distances_m=distances))
+
+
 def test_each_text_is_the_question_and_its_answer(collate, examples):
     batch = collate(examples)
     for row, example in enumerate(examples):
         for i, question in enumerate(example.questions):
-            text = decode(collate, batch.texts.ids[row, batch.texts.owner[row] == i])
+            text = decode(collate, batch.texts.ids[row, batch.texts.segment_ids[row] == i])
             asked = question.question or "Describe the scene."
             assert text.startswith(asked)
             assert text.endswith(f"assistant\n{question.answer}<|im_end|>")
@@ -57,27 +62,30 @@ def test_each_text_is_the_question_and_its_answer(collate, examples):
 
 def test_what_is_wanted_are_the_tokens_of_the_answers_with_their_end(collate, examples):
     batch = collate(examples)
-    rows, _ = batch.wanted.nonzero(as_tuple=True)
+    rows, _ = batch.logits_mask.nonzero(as_tuple=True)
     assert len(rows) == len(batch.next_ids)
     for row, example in enumerate(examples):
         answers = "".join(f"{question.answer}<|im_end|>" for question in example.questions)
         assert decode(collate, batch.next_ids[rows == row]) == answers
-    followed = batch.texts.ids.roll(-1, 1)[batch.wanted]
+    followed = batch.texts.ids.roll(-1, 1)[batch.logits_mask]
     assert torch.equal(followed, batch.next_ids)
 
 
 def test_padding_belongs_to_no_text_and_is_not_wanted(collate, examples):
     short = replace(examples[0], questions=examples[0].questions[:1])
     batch = collate([short, examples[1]])
-    padding = batch.texts.owner == -1
+    padding = batch.texts.segment_ids == -1
     assert padding[0].any()
-    assert not batch.wanted[padding].any()
+    assert not batch.logits_mask[padding].any()
 
 
 def told(collate, batch, row):
     """Questions and answers of a scene, as they are in a batch."""
-    owner = batch.texts.owner[row]
-    return [decode(collate, batch.texts.ids[row, owner == i]) for i in range(owner.max() + 1)]
+    segment_ids = batch.texts.segment_ids[row]
+    return [
+        decode(collate, batch.texts.ids[row, segment_ids == i])
+        for i in range(segment_ids.max() + 1)
+    ]
 
 
 def test_what_cites_more_than_the_prompt_lists_is_not_asked(collate, examples):
@@ -103,10 +111,10 @@ def test_without_prompt_and_image_nothing_is_asked_that_only_the_prompt_tells(co
         item("Is the door open?", "The door [1] is closed, so no.", "attribute"),
     )
     example = next(e for e in examples if e.perception.reported)
-    near = replace(
-        example, questions=questions, attributes=({"distance": "2.0 m"},) * len(example.attributes)
+    near, far = (
+        replace(example, questions=questions, perception=at_distance(example.perception, meters))
+        for meters in (2.0, np.nan)
     )
-    far = replace(near, attributes=({},) * len(example.attributes))
     batch = collate([near, far], with_prompt=False)
     assert [text[:6] for text in told(collate, batch, 0)] == ["A cup?"]
     assert [text[:6] for text in told(collate, batch, 1)] == ["A cup?", "What i"]
@@ -123,18 +131,18 @@ def test_objects_are_written_down_with_what_is_stated_of_them(collate, examples)
     batch = collate(examples[:1])
     [example] = examples[:1]
     reported = example.perception.reported
-    text = describe_objects(
+    objects = describe_objects(
         example.perception.detections,
         collate.processor.prompt,
         lambda text: 1,
         example.attributes[:reported],
     )
-    assert decode(collate, batch.frames.text_ids[0]).startswith(text)
-    assert batch.frames.listed == (reported,)
+    assert decode(collate, batch.frames.prompts.ids[0]).startswith(objects.text)
+    assert batch.frames.prompts.citable == (reported,)
     without = collate(examples[:1], with_prompt=False)
-    assert without.frames.text_ids.shape == (1, 0)
+    assert without.frames.prompts.ids.shape == (1, 0)
     # What it may cite is in the query tokens.
-    assert without.frames.listed == (reported,)
+    assert without.frames.prompts.citable == (reported,)
 
 
 def test_targets_lie_where_the_candidates_are_and_are_unknown_elsewhere(collate, examples):
@@ -158,9 +166,9 @@ def test_edges_moved_by_their_targets_are_where_the_object_is(collate, examples)
     for row, example in enumerate(examples):
         boxes = example.perception.candidates.xyxy
         shifts = batch.targets.edge_shifts[row, : len(boxes)].numpy()
-        assert not (np.abs(shifts) > REACH).any()
+        assert not (np.abs(shifts) > MAX_EDGE_SHIFT).any()
         sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-        within = np.abs(shifts) < REACH - 1e-6
+        within = np.abs(shifts) < MAX_EDGE_SHIFT - 1e-6
         moved = boxes + shifts * sides
         np.testing.assert_allclose(
             moved[within], example.targets.xyxy[within], rtol=1e-3, atol=1e-2
@@ -181,8 +189,8 @@ def test_without_targets_everything_is_unknown(collate, examples):
 
 
 def test_scenes_with_and_without_an_image_go_together(collate, examples):
-    width = collate.processor.perception_width
-    seen = replace(
+    width = collate.processor.perception_hidden_size
+    has_image = replace(
         examples[0],
         perception=replace(
             examples[0].perception,
@@ -190,8 +198,8 @@ def test_scenes_with_and_without_an_image_go_together(collate, examples):
         ),
         visual=torch.ones(collate.processor.visual_shape),
     )
-    frames = collate([seen, examples[1]]).frames
-    assert frames.seen.tolist() == [True, False]
+    frames = collate([has_image, examples[1]]).frames
+    assert frames.has_image.tolist() == [True, False]
     assert frames.objects.features[0].max() == 1
     assert not frames.objects.features[1].any()
 
@@ -199,5 +207,5 @@ def test_scenes_with_and_without_an_image_go_together(collate, examples):
 def test_a_batch_moves_to_a_device_whole(collate, examples):
     moved = collate(examples).to(torch.device("meta"))
     assert moved.texts.ids.device.type == "meta"
-    assert moved.frames.objects.labels.texts.device.type == "meta"
+    assert moved.frames.objects.labels.embeddings.device.type == "meta"
     assert moved.targets.attributes["color"].device.type == "meta"

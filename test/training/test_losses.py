@@ -64,7 +64,7 @@ def test_scores_at_their_ends_give_a_finite_loss(output, targets):
 
 def test_the_total_is_the_weighted_sum():
     parts = {"language": torch.tensor(2.0), "score": torch.tensor(3.0)}
-    weights = LossSettings(language=0.5, score=2.0, unread=0.25)
+    weights = LossSettings(language=0.5, score=2.0, without_language_model=0.25)
     assert float(total(parts, weights)) == 7.0
     assert float(total({**parts, "unread_score": torch.tensor(4.0)}, weights)) == 9.0
 
@@ -74,9 +74,9 @@ def test_a_model_gives_every_part_and_without_texts_those_of_looking_alone(make_
     read, _ = batches[0]
     weights = LossSettings()
     with torch.no_grad():
-        output = model(read.frames, read.preamble_ids, read.texts, read.wanted)
+        output = model(read.frames, read.system_prompt_ids, read.texts, read.logits_mask)
         parts = losses(output, read, weights)
-        looked = losses(model(read.frames, read.preamble_ids, None, None), read, weights)
+        looked = losses(model(read.frames, read.system_prompt_ids, None, None), read, weights)
     own = {"score", "label", "box", "attribute", "novelty"}
     assert set(parts) == {"language", *own, *(f"unread_{name}" for name in own)}
     assert set(looked) == {f"unread_{name}" for name in own}
@@ -85,9 +85,9 @@ def test_a_model_gives_every_part_and_without_texts_those_of_looking_alone(make_
 def test_parts_without_a_weight_are_left_out(make_batches):
     model, _, batches = make_batches(TrainingSettings(batch_size=2))
     read, _ = batches[0]
-    weights = LossSettings(label=0.0, box=0.0, attribute=0.0, unread=0.0)
+    weights = LossSettings(label=0.0, box=0.0, attribute=0.0, without_language_model=0.0)
     with torch.no_grad():
-        output = model(read.frames, read.preamble_ids, read.texts, read.wanted)
+        output = model(read.frames, read.system_prompt_ids, read.texts, read.logits_mask)
     assert set(losses(output, read, weights)) == {"language", "score", "novelty"}
 
 

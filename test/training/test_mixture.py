@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
-from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.training.mixture import Batches, Source, again, dropped_switches
 from mrmllm_ros.training.training_settings import DropSettings
 
@@ -105,7 +105,7 @@ def test_a_list_is_gone_through_at_random_again_and_again():
 
 
 def test_questions_are_asked_anew_each_time():
-    made = layout_example(3, "train", 2)
+    made = synthetic_example(3, "train", 2)
 
     example = again([made], partial(with_questions, vocabulary=["dog", "cat"], count=4))
     assert example(1).questions != example(2).questions

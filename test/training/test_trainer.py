@@ -171,10 +171,10 @@ def test_an_answer_counts_as_exact_only_when_every_token_is(make_batches, settin
     model, _, batches = make_batches(settings)
     batch, _ = batches[0]
     with torch.no_grad():
-        output = model(batch.frames, batch.preamble_ids, batch.texts, batch.wanted)
+        output = model(batch.frames, batch.system_prompt_ids, batch.texts, batch.logits_mask)
     right = torch.nn.functional.one_hot(batch.next_ids, output.logits.shape[-1]).float()
     assert exact_answers(replace(output, logits=right), batch) == 1.0
-    count = sum(int(owner.max()) + 1 for owner in batch.texts.owner)
+    count = sum(int(segment_ids.max()) + 1 for segment_ids in batch.texts.segment_ids)
     wrong = right.clone()
     wrong[0] = wrong[0].roll(1)
     assert exact_answers(replace(output, logits=wrong), batch) == pytest.approx(1 - 1 / count)
@@ -183,7 +183,9 @@ def test_an_answer_counts_as_exact_only_when_every_token_is(make_batches, settin
 def test_every_weight_of_a_head_of_few_outputs_is_trained(make_batches, settings):
     settings = replace(settings, loss=LossSettings(score=0, label=0, box=0, attribute=0))
     outputs = settings.loss.perception_outputs
-    model, _, batches = make_batches(settings, perception_outputs=outputs, head_reads=False)
+    model, _, batches = make_batches(
+        settings, perception_outputs=outputs, head_uses_language_model=False
+    )
     trainer = Trainer(model, batches, (), settings, start(settings), lambda line: None)
     before = {n: w.clone() for n, w in model.trained_state().items() if n.startswith("head.")}
     trainer.run()

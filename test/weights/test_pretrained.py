@@ -12,36 +12,38 @@ class NamedError(MrmllmError):
 
 
 def test_an_embedded_model_is_found_in_its_folder():
-    folder = resolve("nanodet-g", "detector", "detector.model", NamedError)
+    folder = resolve("detector", "nanodet-g", "detector.model", NamedError)
     assert folder == str(weights.locate("nanodet-g"))
 
 
 def test_an_embedded_model_of_another_kind_is_refused_with_the_parameter():
     with pytest.raises(NamedError, match=r"^detector\.model: efficientnet-lite0 is a visual enc"):
-        resolve("efficientnet-lite0", "detector", "detector.model", NamedError)
+        resolve("detector", "efficientnet-lite0", "detector.model", NamedError)
 
 
 def test_an_embedded_model_that_is_not_fetched_is_named_with_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("MRMLLM_HOME", str(tmp_path))
     with pytest.raises(weights.WeightsError, match="mrmllm models fetch nanodet-g"):
-        resolve("nanodet-g", "detector", "detector.model", NamedError)
+        resolve("detector", "nanodet-g", "detector.model", NamedError)
 
 
 def test_a_folder_is_found_also_in_the_home_folder(monkeypatch, tmp_path):
     (tmp_path / "model").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("~/model", str(tmp_path / "model")):
-        assert resolve(name, "detector", "x", NamedError) == str(tmp_path / "model")
+        assert resolve("detector", name, "x", NamedError) == str(tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "~/nowhere"])
 def test_a_path_without_a_folder_is_refused(name):
-    with pytest.raises(NamedError, match=r"^x\.model: there is no folder .*nowhere"):
-        resolve(name, "detector", "x.model", NamedError)
+    with pytest.raises(
+        NamedError, match=r"^x\.model: the folder .*nowhere(/model)? does not exist"
+    ):
+        resolve("detector", name, "x.model", NamedError)
 
 
 def test_another_name_is_left_to_the_hub():
-    assert resolve("someone/model", "detector", "x", NamedError) == "someone/model"
+    assert resolve("detector", "someone/model", "x", NamedError) == "someone/model"
 
 
 def test_the_revision_of_an_embedded_model_names_package_and_conversion():

@@ -101,11 +101,11 @@ def test_files_may_be_read_by_everyone_who_shares_the_cache(tiny, home, lines, m
     ],
     ids=["missing", "cut", "changed"],
 )
-def test_a_damaged_file_is_named_and_mended_by_fetching(name, damage, message, home, lines):
+def test_a_damaged_file_is_named_and_mended_by_fetching(name, corrupt, message, home, lines):
     store.fetch(["tiny"], lines.append)
     path = home / "tiny" / name
     intact = path.read_bytes()
-    damage(path)
+    corrupt(path)
 
     assert state_of("tiny") == "damaged"
     with pytest.raises(WeightsError, match=f"{path} {message}.*; run `mrmllm models fetch tiny`"):

@@ -78,12 +78,7 @@ def with_questions(
         vocabulary: Labels that may be asked for, there or not.
         count: Most questions.
     """
-    reported = example.perception.detections
-    scene = Scene(
-        labels=reported.labels,
-        boxes=(reported.xyxy / np.tile(reported.resolution_wh, 2)).clip(0, 1),
-        attributes=example.attributes[: len(reported)],
-    )
+    scene = Scene.of(example.perception.detections, example.attributes)
     questions = ask(scene, rng, count, "train", vocabulary, example.missed)
     return replace(example, questions=questions)
 

@@ -22,6 +22,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     other_words,
     overlap,
 )
+from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.configuration_mrmllm import COLORS
 
@@ -45,16 +46,35 @@ class Scene:
 
     Attributes:
         labels: N names.
-        boxes: (N, 4) left, top, right, bottom as shares of the image, from 0 to 1.
-        attributes: Known attributes of each object: `color`, `state`, `distance` ("2.1 m").
+        boxes: (N, 4) left, top, right, bottom, normalized by the image size.
+        attributes: Known attributes of each object by name: `color`, `state`.
+        meters: (N,) distances in meters as the prompt states them, NaN where unknown; None if no
+            distance is known.
 
     Raises:
-        ValueError: If the parts are not about the same number of objects.
+        ValueError: If the parts have different lengths.
     """
 
     labels: tuple[str, ...]
     boxes: np.ndarray
     attributes: tuple[Mapping[str, str], ...]
+    meters: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, detections: Detections, attributes: Sequence[Mapping[str, str]]) -> Scene:
+        """Create the scene of listed detections.
+
+        Args:
+            detections: N objects.
+            attributes: Attributes of at least the first N objects.
+        """
+        boxes = detections.xyxy / np.tile(detections.resolution_wh, 2)
+        return cls(
+            labels=detections.labels,
+            boxes=boxes.clip(0, 1),
+            attributes=tuple(attributes[: len(detections)]),
+            meters=prompt.distances(detections),
+        )
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -126,15 +146,18 @@ class SceneDraw:
     @cached_property
     def places(self) -> np.ndarray:
         """(N, 2) int, the coordinates in the prompt's lines, across and down."""
-        return prompt.places(self.scene.boxes)
+        return prompt.grid_positions(self.scene.boxes)
 
     @cached_property
     def meters(self) -> np.ndarray:
         """(N,) stated distances in meters, NaN where unknown."""
-        attributes = self.scene.attributes
-        if not prompt.distances_stated(attributes):
-            return np.full(len(attributes), np.nan)
-        return prompt.how_far(self.scene.boxes[:, 3], attributes)
+        meters = self.scene.meters
+        return np.full(len(self.scene.labels), np.nan) if meters is None else meters
+
+    @property
+    def has_distances(self) -> bool:
+        """Whether the distance of any object is stated."""
+        return not np.isnan(self.meters).all()
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
@@ -295,7 +318,7 @@ class SceneDraw:
         Raises:
             NothingToAskError: If a distance is unknown or the two first are about as far.
         """
-        far = prompt.how_far(self.scene.boxes[:, 3], self.scene.attributes)
+        far = prompt.depth_order(self.scene.boxes[:, 3], self.meters)
         if any(np.isnan(far[i - 1]) for i in ids):
             raise NothingToAskError
         ranked = sorted(ids, key=lambda i: far[i - 1], reverse=farthest)

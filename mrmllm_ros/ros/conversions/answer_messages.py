@@ -46,7 +46,7 @@ def answer_message(answer: SceneAnswer) -> Answer:
         text=answer.answer.text,
         confidence=answer.answer.confidence,
         truncated=answer.answer.truncated,
-        detections=detection_messages(answer.about.reading.enriched, cited),
+        detections=detection_messages(answer.about.encoded.enriched, cited),
         time_to_first_token=answer.time_to_first_token_s,
         latency=answer.latency_s,
     )

@@ -36,7 +36,7 @@ def detection_array_from_enriched(enriched: EnrichedScene, model: str) -> Detect
         enriched: The enriched scene.
         model: Name of the models that took part.
     """
-    detections = enriched.reading.enriched
+    detections = enriched.encoded.enriched
     return _detection_array(enriched.scene.frame, detections, model, enriched.latency_s)
 
 

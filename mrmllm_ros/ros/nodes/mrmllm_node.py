@@ -25,7 +25,7 @@ from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.detection.raw_objects import describe_dropped
 from mrmllm_ros.detection.stamps import StampSequence
 from mrmllm_ros.detection.tracker import Tracker
-from mrmllm_ros.engine.engine import Engine, Handlers
+from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.metrics import EngineStatistics
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.query_errors import QueryError
@@ -174,14 +174,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 for camera in self.settings.cameras
             },
             now_ns=self._now_ns,
-            handlers=Handlers(
-                decode=self._decode,
-                on_scene=self._on_scene,
-                on_enriched=self._on_enriched,
-                on_unusable=self._on_unusable,
-                on_error=self._on_failure,
-                explain=self._explain_silence,
-            ),
+            listener=self,
         )
         self._stamps = {camera: StampSequence() for camera in self.settings.cameras}
         self._engine.start()
@@ -292,7 +285,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
         self._entities.callback(self.destroy_service, service)
 
-    def _explain_silence(self, camera: str) -> str:
+    def explain_silence(self, camera: str) -> str:
+        """See `EngineListener.explain_silence`."""
         return self._watch.explain(_input_name(camera))
 
     def _now_ns(self) -> int:
@@ -318,7 +312,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 "answerer": f"{answerer.name} ({answerer.state})",
             },
             device=DeviceUse.of(self._device),
-            inputs={camera: self._explain_silence(camera) for camera in self.settings.cameras},
+            inputs={camera: self.explain_silence(camera) for camera in self.settings.cameras},
             waits_for_clock=waits_for_clock(self),
         )
 
@@ -357,7 +351,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             return
         self._engine.measure(camera, nanoseconds(message.header.stamp), distances_m)
 
-    def _decode(self, received: ReceivedImage) -> Frame:
+    def decode(self, received: ReceivedImage) -> Frame:
+        """See `EngineListener.decode`."""
         message = received.message
         return Frame(
             image=bgr_from_message(message),
@@ -367,7 +362,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             received_ns=received.received_ns,
         )
 
-    def _on_scene(self, scene: Scene) -> None:
+    def on_scene(self, scene: Scene) -> None:
+        """See `EngineListener.on_scene`."""
         if scene.perception.dropped:
             self._log_dropped(scene)
         message = detection_array_from_scene(scene, self._models.detector.name)
@@ -384,7 +380,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         else:
             log.info(text, throttle_duration_sec=_LOG_PERIOD_S)
 
-    def _on_enriched(self, enriched: EnrichedScene) -> None:
+    def on_enriched(self, enriched: EnrichedScene) -> None:
+        """See `EngineListener.on_enriched`."""
         name = f"{self._models.detector.name}+{self._models.answerer.name}"
         message = detection_array_from_enriched(enriched, name)
         self._outputs[enriched.scene.frame.camera].enriched.publish(message)
@@ -392,12 +389,14 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def _publish_answer(self, answer: Answer) -> None:
         self._outputs[answer.camera].answers.publish(answer)
 
-    def _on_unusable(self, camera: str, error: ImageError) -> None:
+    def on_image_error(self, camera: str, error: ImageError) -> None:
+        """See `EngineListener.on_image_error`."""
         self.get_logger().error(
             f"unusable image of camera {camera!r}: {error}", throttle_duration_sec=_LOG_PERIOD_S
         )
 
-    def _on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: Exception) -> None:
+        """See `EngineListener.on_failure`."""
         self.get_logger().error(
             f"processing failed: {trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
         )

@@ -19,7 +19,7 @@ from rclpy.task import Future as RclpyFuture
 from mrmllm_ros.action import Ask
 from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_worker import PendingAnswer
+from mrmllm_ros.engine.question_worker import AnswerFuture
 from mrmllm_ros.msg import Answer
 from mrmllm_ros.ros.conversions.answer_messages import (
     answer_message,
@@ -61,7 +61,7 @@ class QuestionServer:
         self._node = node
         self._engine = engine
         self._publish = publish
-        self._asked: dict[bytes, PendingAnswer] = {}
+        self._asked: dict[bytes, AnswerFuture] = {}
         self._entities = ExitStack()
         query = node.create_service(
             Query,
@@ -136,9 +136,9 @@ class QuestionServer:
         self._node.get_logger().warning(f"no answer ({error.code.name}): {error}")
         return error
 
-    async def _published(self, pending: PendingAnswer) -> Answer:
+    async def _published(self, pending: AnswerFuture) -> Answer:
         """Wait for an answer and publish it: the message that goes to the client too."""
-        message = answer_message(await completed(self._node, pending.future))
+        message = answer_message(await completed(self._node, pending))
         try:
             self._publish(message)
         except Exception as error:

@@ -65,8 +65,7 @@ def yard():
 
 
 def with_distances(*meters):
-    given = ({**a, "distance": f"{m:.1f} m"} for a, m in zip(YARD.attributes, meters, strict=True))
-    return Scene(labels=YARD.labels, boxes=YARD.boxes, attributes=tuple(given))
+    return replace(YARD, meters=np.array(meters, float))
 
 
 @pytest.mark.parametrize(
@@ -153,9 +152,10 @@ def test_one_thing_on_a_side_is_named_once_and_none_is_nothing():
 
 
 def test_what_has_no_distance_among_what_has_is_neither_near_nor_far():
-    distances = [{"distance": "5.0 m"}, {}, {"distance": "2.1 m"}, {}, {}, {"distance": "9.0 m"}]
-    scene = Scene(labels=YARD.labels, boxes=YARD.boxes, attributes=tuple(distances))
-    asked = questions(scene, draws=300)
+    nan = np.nan
+    asked = questions(
+        replace(with_distances(5, nan, 2.1, nan, nan, 9), attributes=({},) * 6), draws=600
+    )
     assert "What is nearest to you?" not in asked
     assert "Which person is nearest?" not in asked
     assert asked["Which car is nearest?"].answer == "The nearest is the car [1]."
@@ -460,7 +460,7 @@ def test_sides_are_those_of_the_prompt():
     boxes = np.stack([left, np.zeros(300), left + rng.uniform(0, 40, 300), np.ones(300)], axis=1)
     for box in boxes.astype(np.float32):
         detections = Detections(box[None], np.ones(1, np.float32), ("dog",), (640, 480))
-        line = describe_objects(detections, PromptSettings(), len)
+        line = describe_objects(detections, PromptSettings(), len).text
         share = detections.xyxy / np.tile(detections.resolution_wh, 2)
         scene = Scene(labels=("dog",), boxes=share, attributes=({},))
         items = ask(scene, np.random.default_rng(1), 20, "train", TRAIN_NOUNS)

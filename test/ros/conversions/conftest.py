@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mrmllm_ros.answering.answerer import Reading
+from mrmllm_ros.answering.answerer import EncodedImage
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
@@ -57,4 +57,4 @@ def enriched_scene(make_scene, make_detections):
             (Attribute("color", "yellow", 0.75),),
         ),
     )
-    return EnrichedScene(scene, Reading(enriched), latency_s=0.5)
+    return EnrichedScene(scene, EncodedImage(enriched), latency_s=0.5)

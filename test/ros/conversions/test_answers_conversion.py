@@ -34,7 +34,9 @@ def make_answer(enriched_scene):
         return SceneAnswer(
             query=Query("what is there?", "front"),
             about=enriched_scene,
-            answer=Answer("Things.", confidence=0.75, cited=cited, tokens=3, truncated=True),
+            answer=Answer(
+                "Things.", confidence=0.75, cited=cited, token_ids=(1, 2, 3), truncated=True
+            ),
             time_to_first_token_s=0.125,
             latency_s=0.5,
         )

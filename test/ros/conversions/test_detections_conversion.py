@@ -10,7 +10,7 @@ pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scrip
 from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
 from rclpy.serialization import deserialize_message, serialize_message
 
-from mrmllm_ros.answering.answerer import Reading
+from mrmllm_ros.answering.answerer import EncodedImage
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.engine.scene import EnrichedScene
@@ -152,8 +152,8 @@ def test_the_array_of_a_fusion_pass_says_where_it_comes_from_and_how_long_it_too
 
 def test_a_fusion_pass_that_reports_nothing_gives_an_array_of_nothing(make_scene):
     scene = make_scene()
-    reading = Reading(EnrichedDetections.unchanged(scene.perception))
-    message = detection_array_from_enriched(EnrichedScene(scene, reading, 0.5), "")
+    encoded = EncodedImage(EnrichedDetections.unchanged(scene.perception))
+    message = detection_array_from_enriched(EnrichedScene(scene, encoded, 0.5), "")
     assert message.detections == []
     assert message.header == header_of(scene.frame)
 
@@ -170,7 +170,7 @@ def test_track_ids_survive_the_way_into_a_message_and_back(make_scene):
 
 
 def test_after_fusion_an_object_keeps_the_track_id_of_its_candidate(enriched_scene):
-    detections = enriched_scene.reading.enriched
+    detections = enriched_scene.encoded.enriched
     ids = ("12", "8", "7")
     tracked = replace(detections, fused=replace(detections.fused, track_ids=ids))
     messages = detection_messages(tracked, [0, 2])
@@ -303,7 +303,7 @@ def test_runs_without_a_rectangle_are_refused(make_scene):
 def test_the_array_of_a_fusion_pass_has_masks_too(masked_scene):
     enriched = EnrichedDetections.unchanged(masked_scene.perception)
     message = detection_array_from_enriched(
-        EnrichedScene(masked_scene, Reading(enriched), 0.5), ""
+        EnrichedScene(masked_scene, EncodedImage(enriched), 0.5), ""
     )
     assert message.detections[0].mask_width == 3
     assert list(message.detections[0].mask) == [0, 1, 1, 4]

@@ -25,10 +25,10 @@ from mrmllm_ros.ros.nodes.mrmllm_node import MrmllmNode
 
 
 class Endless(fakes.FakeAnswerer):
-    def answer(self, reading, question, listener):
+    def answer(self, encoded, question, listener):
         while not listener.should_stop():
             Event().wait(0.01)
-        return super().answer(reading, question, listener)
+        return super().answer(encoded, question, listener)
 
 
 DEACTIVATE = Transition.TRANSITION_DEACTIVATE

@@ -35,7 +35,6 @@ from mrmllm_ros.datasets.questions.scene_draw import (
     SceneDraw,
 )
 from mrmllm_ros.datasets.questions.vocabulary import is_person
-from mrmllm_ros.model import prompt
 
 # Least difference in meters between two objects that are compared.
 METERS_APART = 0.15
@@ -95,7 +94,7 @@ def _closer(draw: SceneDraw) -> tuple[str, str, Truth]:
     name = draw.pick(["closer", "farther"])
     question = draw.phrase(name, fields_of(draw.neutral(label), y=draw.neutral(other)))
     for unknown in (ids, others):
-        if prompt.distances_stated(draw.scene.attributes) and not draw.is_known(unknown):
+        if draw.has_distances and not draw.is_known(unknown):
             return question, *_unknown_distance(draw, unknown)
     a, b = (draw.nearest_of(group) for group in (ids, others))
     is_closer = _is_closer(draw, a, b)
@@ -140,7 +139,7 @@ def _is_closer(draw: SceneDraw, a: int, b: int) -> bool:
 
 def _which_closer(draw: SceneDraw) -> tuple[str, str, Truth]:
     a, b = draw.pick(list(permutations(draw.singles, 2)))
-    if prompt.distances_stated(draw.scene.attributes) and not draw.is_known([a, b]):
+    if draw.has_distances and not draw.is_known([a, b]):
         raise NothingToAskError
     word = draw.pick(["closer", "farther"])
     i = a if _is_closer(draw, a, b) == (word == "closer") else b

@@ -55,7 +55,7 @@ def _is_on_side(draw: SceneDraw) -> tuple[str, str, Truth]:
 def _what_on_side(draw: SceneDraw) -> tuple[str, str, Truth]:
     side = draw.pick(prompt.SIDES)
     # As the prompt's line of sides has them: numbers that have been copied are easily named.
-    ids = (prompt.by_side(draw.scene.boxes)[side] + 1).tolist()
+    ids = (prompt.group_by_side(draw.scene.boxes)[side] + 1).tolist()
     # Sides are often empty: not every time is worth a question.
     if len(ids) > MOST_ON_SIDE or (not ids and (draw.missed or draw.chance(0.6))):
         raise NothingToAskError

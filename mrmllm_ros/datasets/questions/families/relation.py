@@ -13,7 +13,7 @@ from mrmllm_ros.model import prompt
 
 # Least distance across, as a share of the image, between two objects that are compared.
 BESIDE = 0.08
-# The columns of `prompt.places`.
+# The columns of `prompt.grid_positions`.
 _AXES = ("across", "down")
 # The column that decides a relation, and the phrase for it.
 _RELATED = {

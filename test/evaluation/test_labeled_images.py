@@ -7,15 +7,15 @@ import pytest
 from making import detector_stub, make_perception
 
 from mrmllm_ros.detection.images import ImageError
-from mrmllm_ros.evaluation import labelled_images
+from mrmllm_ros.evaluation import labeled_images
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
-from mrmllm_ros.evaluation.labelled_images import (
+from mrmllm_ros.evaluation.labeled_images import (
     VIDEOS,
     Annotations,
-    LabelledImages,
+    LabeledImages,
     load_images,
 )
-from mrmllm_ros.evaluation.labelled_suites import (
+from mrmllm_ros.evaluation.labeled_suites import (
     LabelledAnswersSuite,
     LabelledDetectionsSuite,
     TrueBoxesSuite,
@@ -117,8 +117,8 @@ def test_those_that_come_with_the_package_are_sound():
 
 def test_frames_and_photographs_are_found(monkeypatch, tmp_path, bus_image):
     played = {"vtest.avi": [7, 8, 9], "bikes.mp4": [5]}
-    monkeypatch.setattr(labelled_images, "locate", lambda name: tmp_path / name)
-    monkeypatch.setattr(labelled_images, "frames", lambda path: iter(played[path.name]))
+    monkeypatch.setattr(labeled_images, "locate", lambda name: tmp_path / name)
+    monkeypatch.setattr(labeled_images, "frames", lambda path: iter(played[path.name]))
     frame = {"file_name": "", "source": "vtest"}
     photograph = {"file_name": "bus.jpg", "source": "ultralytics", "frame": None}
     images = [{**frame, "frame": 2}, photograph, {**frame, "frame": 0}, {**frame, "frame": 2}]
@@ -133,13 +133,13 @@ def test_frames_and_photographs_are_found(monkeypatch, tmp_path, bus_image):
 
 def test_the_suites_run(write, monkeypatch, make_answerer):
     monkeypatch.setattr(
-        labelled_images, "load_images", lambda images: [np.zeros((480, 640, 3), np.uint8)] * 2
+        labeled_images, "load_images", lambda images: [np.zeros((480, 640, 3), np.uint8)] * 2
     )
     detector = SimpleNamespace(
         **vars(detector_stub()), detect=lambda batch: [make_perception(3) for _ in batch]
     )
     annotations = Annotations.read(write({"truth": {"polarity": False}}))
-    images = LabelledImages(annotations, Backbones(None, detector))
+    images = LabeledImages(annotations, Backbones(None, detector))
     every = np.arange(2)[None]
     for variant, answerer in ((FULL, make_answerer()), (DETECTOR_ALONE, None)):
         outcome = LabelledDetectionsSuite(images).run(answerer, variant, silent)
@@ -153,9 +153,9 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
 
 def test_true_boxes_stand_in_place_of_the_detectors(write, monkeypatch):
     black = np.zeros((480, 640, 3), np.uint8)
-    monkeypatch.setattr(labelled_images, "load_images", lambda images: [black] * 2)
+    monkeypatch.setattr(labeled_images, "load_images", lambda images: [black] * 2)
     annotations = Annotations.read(write({"truth": {"polarity": False}}))
-    nothing, example = LabelledImages(annotations, None).with_true_boxes
+    nothing, example = LabeledImages(annotations, None).with_true_boxes
     assert len(nothing.perception.candidates) == 0
     # The car is a crowd.
     assert example.perception.detections.labels == ("person",)

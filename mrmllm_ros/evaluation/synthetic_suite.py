@@ -8,15 +8,21 @@ from collections.abc import Sequence
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.questions.families import FAMILIES
-from mrmllm_ros.datasets.synthetic import layout_example
+from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.evaluation.ablations import OF_ANSWERS
 from mrmllm_ros.evaluation.accuracy import accuracies
-from mrmllm_ros.evaluation.suite_result import Answered, Outcome, Progress, Suite, answer_all
+from mrmllm_ros.evaluation.suite_result import (
+    AnsweredQuestion,
+    Outcome,
+    Progress,
+    Suite,
+    answer_all,
+)
 
 SCENES, QUESTIONS = 100, 12
 
 
-class LayoutScenes:
+class SyntheticScenes:
     """The scenes, and the answers of each variant, which several suites look at.
 
     Attributes:
@@ -31,27 +37,27 @@ class LayoutScenes:
             questions: Most questions about each.
         """
         self.examples: tuple[Example, ...] = tuple(
-            layout_example(seed, "evaluation", questions) for seed in range(scenes)
+            synthetic_example(seed, "evaluation", questions) for seed in range(scenes)
         )
-        self._answers: dict[str, list[Answered]] = {}
+        self._answers: dict[str, list[AnsweredQuestion]] = {}
 
     def answers(
         self, answerer: MrMllmAnswerer, variant: str, progress: Progress
-    ) -> Sequence[Answered]:
+    ) -> Sequence[AnsweredQuestion]:
         """The answers of a variant, asked for once."""
         if variant not in self._answers:
             self._answers[variant] = answer_all(answerer, self.examples, progress)
         return self._answers[variant]
 
 
-class LayoutSuite(Suite):
+class SyntheticSuite(Suite):
     """Accuracy by family of question."""
 
     name = "layout"
     title = "answers to questions about made-up scenes, held-out wordings, names and scenes"
     variants = OF_ANSWERS
 
-    def __init__(self, scenes: LayoutScenes) -> None:
+    def __init__(self, scenes: SyntheticScenes) -> None:
         self._scenes = scenes
 
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:

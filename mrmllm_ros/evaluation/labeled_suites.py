@@ -11,18 +11,18 @@ from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, OF_ANSWERS, OF_DETEC
 from mrmllm_ros.evaluation.accuracy import accuracy_on
 from mrmllm_ros.evaluation.average_precision import AveragePrecision, Matches
 from mrmllm_ros.evaluation.frames import enrich
-from mrmllm_ros.evaluation.labelled_images import LabelledImages
+from mrmllm_ros.evaluation.labeled_images import LabeledImages
 from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
 
 
 class LabelledDetectionsSuite(Suite):
     """Average precision."""
 
-    name = "labelled detections"
-    title = "boxes on real frames and photographs, labelled by hand"
+    name = "labeled detections"
+    title = "boxes on real frames and photographs, labeled by hand"
     variants = OF_DETECTIONS
 
-    def __init__(self, images: LabelledImages) -> None:
+    def __init__(self, images: LabeledImages) -> None:
         self._images = images
 
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
@@ -40,11 +40,11 @@ class LabelledDetectionsSuite(Suite):
 class LabelledAnswersSuite(Suite):
     """Accuracy by family of question."""
 
-    name = "labelled answers"
+    name = "labeled answers"
     title = "questions about real frames and photographs, answered by hand"
     variants = OF_ANSWERS
 
-    def __init__(self, images: LabelledImages) -> None:
+    def __init__(self, images: LabeledImages) -> None:
         self._images = images
 
     def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
@@ -59,8 +59,8 @@ class LabelledAnswersSuite(Suite):
 class TrueBoxesSuite(LabelledAnswersSuite):
     """Accuracy where nothing is missed: what is left to lose is not the detector's fault."""
 
-    name = "labelled answers, true boxes"
-    title = "the same questions, with the labelled boxes in place of the detector's"
+    name = "labeled answers, true boxes"
+    title = "the same questions, with the labeled boxes in place of the detector's"
 
     @property
     def _examples(self) -> Sequence[Example]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real frames and photographs with boxes and questions made by hand, none of them trained on.
 
-`labelled/instances.json` is in COCO's format, each image with its `source`; `labelled/
+`labeled/instances.json` is in COCO's format, each image with its `source`; `labeled/
 questions.jsonl` holds one question a line. The images themselves are not ours to ship: they come
 from the sample videos and from the installed ultralytics.
 """
@@ -20,6 +20,7 @@ import numpy as np
 
 from mrmllm_ros.datasets.candidate_cache import perceive
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
+from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.images import read_image
@@ -27,10 +28,9 @@ from mrmllm_ros.detection.playback import frames
 from mrmllm_ros.evaluation.average_precision import TrueObjects
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.processing_mrmllm import stated_attributes
 from mrmllm_ros.weights import locate
 
-FOLDER = Path(__file__).parent / "labelled"
+FOLDER = Path(__file__).parent / "labeled"
 VIDEOS = {"vtest": "vtest.avi", "bikes": "bikes.mp4"}
 
 
@@ -66,7 +66,7 @@ class Annotations:
             records = [json.loads(line) for line in lines if line.strip()]
             return cls._of(instances, records)
         except OSError as error:
-            raise EvaluationError(f"the labelled images cannot be read: {error}") from error
+            raise EvaluationError(f"the labeled images cannot be read: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise EvaluationError(f"the annotations in {folder} are damaged: {error}") from error
 
@@ -97,7 +97,7 @@ class Annotations:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImages:
+class LabeledImages:
     """The images and what is perceived in them.
 
     Attributes:
@@ -157,7 +157,7 @@ def load_images(images: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
     Raises:
         WeightsError: If a sample video is missing.
         ImageError: If an image cannot be read.
-        EvaluationError: See `LabelledImages.examples`.
+        EvaluationError: See `LabeledImages.examples`.
     """
     shown: dict[tuple[str, int], np.ndarray] = {}
     for source in VIDEOS:
@@ -205,7 +205,7 @@ def _with_true_boxes(
     perception = Perception.ranked(objects, 0.5)
     return Example(
         perception=perception,
-        attributes=stated_attributes(image, perception.candidates),
+        attributes=color_names(image, perception.candidates),
         questions=questions,
     )
 
@@ -214,7 +214,7 @@ def _assets() -> Path:
     # Found without importing it: it is AGPL-3.0 and loaded only where it is chosen.
     package = importlib.util.find_spec("ultralytics")
     if package is None or not package.submodule_search_locations:
-        raise EvaluationError("the photographs of the labelled images come with ultralytics")
+        raise EvaluationError("the photographs of the labeled images come with ultralytics")
     return Path(package.submodule_search_locations[0]) / "assets"
 
 

@@ -66,7 +66,7 @@ def make_batches(load_tiny):
             collate,
             settings.drop,
             batch_size=settings.batch_size,
-            look_batch_size=settings.look_batch_size,
+            perception_batch_size=settings.perception_batch_size,
             seed=settings.seed,
         )
         return MrMllm(config, tiny), collate, batches

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples as the batches of tensors that the model and the losses take."""
+"""Collate examples to batches of tensors for the model and the losses."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _COLOR = re.compile(rf"\b({'|'.join(COLORS)})\b", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class TargetBatch:
-    """What the perception head should say of the candidates of B scenes.
+    """Targets of the perception head for the candidates of B scenes.
 
     Attributes:
-        scores: (B, K) float32, NaN where unknown or where there is no candidate.
-        labels: (B, K) int64, indices into the batch's labels, -1 where unknown.
-        edge_shifts: (B, K, 4) float32 as in `PerceptionOutput`, NaN where unknown.
-        attributes: For each attribute, (B, K) int64 indices of values, -1 where unknown.
-        novelty: (B, K) float32, NaN where unknown.
+        scores: (B, K) float32, NaN if unknown and at padding.
+        labels: (B, K) int64 indices into the batch's labels, -1 if unknown.
+        edge_shifts: (B, K, 4) float32 as in `PerceptionOutput`, NaN if unknown.
+        attributes: For each attribute, (B, K) int64 indices of values, -1 if unknown.
+        novelty: (B, K) float32, NaN if unknown.
     """
 
     scores: torch.Tensor
@@ -45,15 +45,15 @@ class TargetBatch:
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """B scenes with questions, answers and what is to be perceived.
+    """B scenes with questions, answers and targets.
 
     Attributes:
-        frames: The scenes.
-        system_prompt_ids: (P,) int64.
+        frames: Frames of the scenes.
+        system_prompt_ids: (P,) int64 tokens.
         texts: Questions and answers.
         logits_mask: (B, T) bool, true at tokens that an answer's token follows.
         next_ids: (W,) int64 tokens that follow them.
-        targets: Of the perception head.
+        targets: Targets of the perception head.
     """
 
     frames: FrameBatch
@@ -64,16 +64,16 @@ class TrainingBatch:
     targets: TargetBatch
 
     def to(self, device: torch.device) -> TrainingBatch:
-        """The same on another device."""
+        """Move the batch to a device."""
         return _moved(self, device)
 
 
 class Collator:
-    """Makes training batches.
+    """Collates examples to training batches.
 
     Attributes:
-        processor: Makes batches of frames.
-        attributes: The values of each attribute that the head chooses from.
+        processor: Processor of the model.
+        attributes: Values of each attribute that the head predicts.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Collator:
         self._without_objects = ChatFormat(language_model, False, False)
 
     def __call__(self, examples: Sequence[Example], with_prompt: bool = True) -> TrainingBatch:
-        """Make a batch.
+        """Collate examples.
 
         Args:
             examples: B examples.
-            with_prompt: Whether objects are written into the prompt.
+            with_prompt: Whether the prompt lists the objects.
         """
         self.processor.chat = self._with_objects if with_prompt else self._without_objects
         if not with_prompt:
@@ -124,7 +124,7 @@ class Collator:
     def _row(
         self, questions: Sequence[QuestionAnswer]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Tokens of all texts about one scene, whose they are, and which are of an answer."""
+        """Tokens of the texts about one scene, their segment ids, and a mask of the answers."""
         ids, segment_ids, answers = [], [], []
         for i, question in enumerate(questions):
             asked = self.processor.chat.question_ids(question.question)
@@ -177,10 +177,10 @@ class Collator:
 
 
 def frame_batch(processor: MrMllmProcessor, examples: Sequence[Example]) -> FrameBatch:
-    """Make a batch of frames; scenes with and without an image may be mixed.
+    """Create a batch of frames from scenes with or without an image.
 
     Args:
-        processor: The model's.
+        processor: Processor of the model.
         examples: B examples.
     """
     has_image = [example.visual is not None for example in examples]
@@ -209,10 +209,10 @@ def _within(example: Example, citable: int) -> Example:
 
 
 def _without_hidden(example: Example) -> Example:
-    """Without the questions whose answers only the prompt could tell.
+    """Drop the questions that need the prompt, which the batch leaves out.
 
-    Of a scene without an image, colors, states and distances reach the model in no other way, and
-    to ask for them would teach it to invent.
+    Without an image, only the prompt holds colors, states and distances. Questions about them
+    would train the model to invent answers.
     """
     if example.visual is not None:
         return example
@@ -242,7 +242,7 @@ def _tokens(processor: MrMllmProcessor, example: Example) -> torch.Tensor:
 
 
 def _targets_of(example: Example) -> Targets:
-    """The targets; unknown ones where there are none."""
+    """Targets of an example, all unknown if it has none."""
     if example.targets is not None:
         return example.targets
     count = len(example.perception.candidates)
@@ -267,7 +267,7 @@ def _cut(targets: Targets, count: int) -> Targets:
 
 
 def _edge_shifts(example: Example, xyxy: np.ndarray) -> np.ndarray:
-    """(K, 4) how far each edge should move, as far as it can."""
+    """(K, 4) target shifts of the edges, clipped to the maximum shift."""
     candidates = example.perception.candidates
     boxes = candidates.xyxy[: len(xyxy)]
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2).clip(1e-3)
@@ -279,7 +279,7 @@ def _index(values: Sequence[str], value: str | None) -> int:
 
 
 def _padded(rows: list[torch.Tensor], length: int, value: float) -> torch.Tensor:
-    """Stack rows, which are no longer than `length`, filled up to it."""
+    """Stack rows, padded to `length`."""
     filler = torch.full((length, *rows[0].shape[1:]), value, dtype=rows[0].dtype)
     return pad_sequence([filler, *rows], batch_first=True, padding_value=value)[1:]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training makes small."""
+"""Training losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 from mrmllm_ros.model.modeling_mrmllm import MrMllmOutput
 from mrmllm_ros.model.perception_head import PerceptionOutput
 from mrmllm_ros.training.collator import TargetBatch, TrainingBatch
-from mrmllm_ros.training.training_settings import LossSettings
+from mrmllm_ros.training.training_settings import WITHOUT_LANGUAGE_MODEL, LossSettings
 
 _EPSILON = 1e-6
 
@@ -17,12 +17,12 @@ _EPSILON = 1e-6
 def losses(
     output: MrMllmOutput, batch: TrainingBatch, weights: LossSettings
 ) -> dict[str, torch.Tensor]:
-    """The parts of the loss that have a weight, unweighted.
+    """Compute the losses with a nonzero weight, unweighted.
 
     Args:
-        output: What the model gave.
-        batch: What it was given.
-        weights: Of each part.
+        output: Output of the model.
+        batch: Inputs and targets.
+        weights: Weight of each loss.
 
     Returns:
         Scalars by the names of `LossSettings`; losses without the language model have the prefix
@@ -35,40 +35,40 @@ def losses(
     if output.perception is not None:
         parts |= perception_losses(output.perception, batch.targets)
     if output.without_language_model is not None:
-        without_language_model = perception_losses(output.without_language_model, batch.targets)
-        parts |= {f"unread_{name}": loss for name, loss in without_language_model.items()}
+        alone = perception_losses(output.without_language_model, batch.targets)
+        parts |= {f"{WITHOUT_LANGUAGE_MODEL}{name}": loss for name, loss in alone.items()}
     return {name: loss for name, loss in parts.items() if weights.of(name) > 0}
 
 
 def total(parts: dict[str, torch.Tensor], weights: LossSettings) -> torch.Tensor:
-    """The weighted sum.
+    """Sum losses with their weights.
 
     Args:
-        parts: What `losses` gave.
-        weights: Of each part.
+        parts: Losses by name, from `losses`.
+        weights: Weight of each loss.
     """
     return torch.stack([weights.of(name) * loss for name, loss in parts.items()]).sum()
 
 
 def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[str, torch.Tensor]:
-    """Losses of the perception head.
+    """Compute the losses of the perception head.
 
     Args:
-        output: What it said of B x K candidates.
-        targets: What it should have said.
+        output: Predictions for (B, K) candidates.
+        targets: Their targets.
 
     Returns:
-        Scalars by the names of `LossSettings`; zero where nothing is known.
+        Scalars by the names of `LossSettings`; zero without known targets.
     """
     known = ~targets.scores.isnan()
-    # As log-odds: autocast refuses the loss of probabilities.
-    odds = output.scores[known].logit(_EPSILON)
+    # As logits: autocast does not support the cross-entropy of probabilities.
+    logits = output.scores[known].logit(_EPSILON)
     moved = ~targets.edge_shifts.isnan().any(-1)
-    told = ~targets.novelty.isnan()
+    rated = ~targets.novelty.isnan()
     return {
         "score": _mean(
             functional.binary_cross_entropy_with_logits(
-                odds, targets.scores[known], reduction="none"
+                logits, targets.scores[known], reduction="none"
             )
         ),
         "label": _choice(output.label_logits, targets.labels),
@@ -82,17 +82,17 @@ def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[st
         ).mean(),
         "novelty": _mean(
             functional.binary_cross_entropy_with_logits(
-                output.novelty_logits[told], targets.novelty[told], reduction="none"
+                output.novelty_logits[rated], targets.novelty[rated], reduction="none"
             )
         ),
     }
 
 
-def _choice(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    known = wanted >= 0
-    return _mean(functional.cross_entropy(logits[known], wanted[known], reduction="none"))
+def _choice(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    known = targets >= 0
+    return _mean(functional.cross_entropy(logits[known], targets[known], reduction="none"))
 
 
 def _mean(values: torch.Tensor) -> torch.Tensor:
-    """The mean, and zero where there is nothing."""
+    """Mean of the values; zero without values."""
     return values.sum() / max(values.numel(), 1)

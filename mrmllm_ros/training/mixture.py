@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The endless, repeatable sequence of batches that a training run goes through."""
+"""Reproducible sequence of training batches from several sources."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.training.collator import Collator, TrainingBatch
 from mrmllm_ros.training.training_settings import DropSettings
 
-# Several things are drawn from one seed and step.
-_READ, _LOOK, _SWITCHES, _LOOK_SWITCHES = range(4)
+# Streams of random numbers of one seed and step.
+_BATCH, _PERCEPTION_BATCH, _SWITCHES, _PERCEPTION_SWITCHES = range(4)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of example.
+    """Source of examples.
 
     Attributes:
-        share: Part of the steps, against the shares of the other sources.
-        example: Makes the example of a number; the same for the same number.
-        has_targets: Whether looking at its images can be learnt from.
+        share: Share of the steps, relative to the shares of other sources.
+        example: Function that creates the example of a number, reproducibly.
+        has_targets: Whether its examples have images and targets of perception.
     """
 
     share: float
@@ -33,14 +33,13 @@ class Source:
 
 
 class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
-    """The batches of each step: one to read, and one to look at alone.
+    """The two batches of each step: one with texts, one for perception without language model.
 
-    Looking, without the language model, costs little and teaches query fusion and head to see;
-    all of it is of scenes with images.
+    The perception batch costs little and trains query fusion and perception head on scenes with
+    images.
 
-    A batch holds examples of one source, which are of about the same length. What a step gets
-    depends on the seed, the step and the process alone, so that a run that was cut goes on as if
-    it had not been.
+    A batch holds examples of one source, which have similar lengths. It depends only on the seed,
+    the step and the process, so that a resumed run continues as if it had not been interrupted.
     """
 
     def __init__(
@@ -50,66 +49,68 @@ class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):
         drop: DropSettings,
         *,
         batch_size: int,
-        look_batch_size: int,
+        perception_batch_size: int,
         seed: int,
         process: int = 0,
     ) -> None:
-        """Prepare.
+        """Create the sequence.
 
         Args:
-            sources: Those with a share above 0; at least one.
-            collate: Makes batches.
-            drop: How often the prompt is left out.
-            batch_size: Examples in a batch that is read.
-            look_batch_size: Examples in one that is looked at; 0 for none.
-            seed: Of everything random.
-            process: Which of several that train together this is.
+            sources: At least one source, each with a share above 0.
+            collate: Collator of the batches.
+            drop: Probability that a step leaves the prompt out.
+            batch_size: Number of examples with texts.
+            perception_batch_size: Number of examples of the perception batch; 0 for none.
+            seed: Random seed.
+            process: Index of this process in distributed training.
         """
         self._sources = list(sources.values())
         self._collate = collate
         self._drop = drop
         self._batch_size = batch_size
-        self._look_batch_size = look_batch_size
-        self._to_look_at = [source for source in self._sources if source.has_targets]
+        self._perception_batch_size = perception_batch_size
+        self._perception_sources = [source for source in self._sources if source.has_targets]
         self._seed = seed
         self._process = process
 
     def __getitem__(self, step: int) -> tuple[TrainingBatch, TrainingBatch | None]:
-        """The batches of a step."""
+        """Return the batches of a step."""
         dropped = "perception_prompt" in dropped_switches(self._drop, self._seed, step)
-        read = self._collate(
-            self._examples(self._sources, step, _READ, self._batch_size), with_prompt=not dropped
+        examples = self._examples(self._sources, step, _BATCH, self._batch_size)
+        batch = self._collate(examples, with_prompt=not dropped)
+        if not (self._perception_sources and self._perception_batch_size):
+            return batch, None
+        examples = self._examples(
+            self._perception_sources, step, _PERCEPTION_BATCH, self._perception_batch_size
         )
-        if not (self._to_look_at and self._look_batch_size):
-            return read, None
-        looked_at = self._examples(self._to_look_at, step, _LOOK, self._look_batch_size)
-        # Nobody answers what is only looked at.
-        return read, self._collate([replace(example, questions=()) for example in looked_at])
+        return batch, self._collate([replace(example, questions=()) for example in examples])
 
     def _examples(
-        self, sources: Sequence[Source], step: int, use: int, count: int
+        self, sources: Sequence[Source], step: int, stream: int, count: int
     ) -> list[Example]:
-        # Every process takes examples of its own, of the source that all have drawn.
+        # All processes draw the same source and different examples.
         shares = np.array([source.share for source in sources])
-        kinds = np.random.default_rng([self._seed, step, use])
-        source = sources[int(kinds.choice(len(shares), p=shares / shares.sum()))]
-        # Not from 0: a seed with a 0 at its end is the same seed.
-        of_process = np.random.default_rng([self._seed, step, use, 1 + self._process])
-        return [source.example(int(n)) for n in of_process.integers(0, 2**31, count)]
+        rng = np.random.default_rng([self._seed, step, stream])
+        source = sources[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        # From 1, because numpy ignores trailing zeros of a seed.
+        rng = np.random.default_rng([self._seed, step, stream, 1 + self._process])
+        return [source.example(int(n)) for n in rng.integers(0, 2**31, count)]
 
 
-def dropped_switches(drop: DropSettings, seed: int, step: int, looks: bool = False) -> list[str]:
-    """The mechanisms that are left out of a step, in every process alike.
+def dropped_switches(
+    drop: DropSettings, seed: int, step: int, perception: bool = False
+) -> list[str]:
+    """Draw the mechanisms that a step leaves out, equally in every process.
 
-    Prompt and query tokens are never left out together: nothing would tell what there is.
+    Prompt and query tokens are never left out together, because the model would get no objects.
 
     Args:
-        drop: How often each is.
-        seed: The run's.
+        drop: Probability of each mechanism.
+        seed: Random seed of the run.
         step: The step.
-        looks: Whether for what is looked at, else for what is read.
+        perception: Whether to draw for the perception batch.
     """
-    rng = np.random.default_rng([seed, step, _LOOK_SWITCHES if looks else _SWITCHES])
+    rng = np.random.default_rng([seed, step, _PERCEPTION_SWITCHES if perception else _SWITCHES])
     names = ("query_fusion", "prefix_tokens", "perception_prompt")
     dropped = [name for name in names if rng.random() < getattr(drop, name)]
     if {"prefix_tokens", "perception_prompt"} <= {*dropped}:
@@ -117,15 +118,15 @@ def dropped_switches(drop: DropSettings, seed: int, step: int, looks: bool = Fal
     return dropped
 
 
-def again(
+def repeat(
     examples: Sequence[Example],
     questions: Callable[[Example, np.random.Generator], Example] | None = None,
 ) -> Callable[[int], Example]:
-    """Take examples from a list, again and again.
+    """Draw examples from a list with replacement.
 
     Args:
-        examples: At least one.
-        questions: Asks other questions each time; None leaves those that there are.
+        examples: At least one example.
+        questions: Function that draws new questions about an example; None keeps its questions.
     """
 
     def example(number: int) -> Example:

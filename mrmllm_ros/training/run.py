@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts a training run together from its settings."""
+"""Set up a training run from its settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
 from mrmllm_ros.training.collator import Collator, TrainingBatch
-from mrmllm_ros.training.mixture import Batches, Source, again
+from mrmllm_ros.training.mixture import Batches, Source, repeat
 from mrmllm_ros.training.trainer import Report, Trainer, TrainingError
 from mrmllm_ros.training.training_settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.weights.catalog import CATALOG
@@ -43,22 +43,22 @@ _FIRST_OF_EVALUATION = 10**9  # far from the scenes that evaluation suites use
 
 
 def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) -> Path:
-    """Train, or go on with a run that was cut.
+    """Train a model, or resume an interrupted run.
 
     Args:
         settings: All settings.
-        accelerator: Where it runs.
+        accelerator: Devices and processes.
         report: Called with each line of progress.
 
     Returns:
-        The folder of the checkpoint.
+        Folder of the checkpoint.
 
     Raises:
-        MrmllmError: If a model or data cannot be had, or the run cannot go on.
+        MrmllmError: If models or data cannot be loaded, or the run cannot continue.
     """
     chosen = choose_backbones(settings)
     backbones = load_backbones(chosen, accelerator.device)
-    # The head has no say in what it is not trained on.
+    # The head gets only the outputs that are trained.
     outputs = settings.loss.perception_outputs
     try:
         config = MrMllm.configure(backbones, perception_outputs=outputs, **vars(settings.model))
@@ -78,28 +78,31 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
         collate,
         settings.drop,
         batch_size=settings.batch_size,
-        look_batch_size=settings.look_batch_size
+        perception_batch_size=settings.perception_batch_size
         if outputs and settings.loss.without_language_model
         else 0,
         seed=settings.seed,
         process=accelerator.process_index,
     )
     trained = sum(weight.numel() for weight in model.trained_state().values())
-    report(f"{trained} weights to train, on {accelerator.device}, {accelerator.mixed_precision}")
+    report(
+        f"{trained} trainable parameters on {accelerator.device}, precision "
+        f"{accelerator.mixed_precision}"
+    )
     evaluation = evaluation_batches(settings, collate)
     return Trainer(model, batches, evaluation, settings, accelerator, report).run()
 
 
 def start_from(model: MrMllm, checkpoint: str, report: Report) -> None:
-    """Give a model the weights of a checkpoint.
+    """Initialize a model from a checkpoint.
 
     Args:
-        model: It.
-        checkpoint: As in `TrainingSettings`.
-        report: Called with what is missing.
+        model: The model.
+        checkpoint: Setting `checkpoint` of `TrainingSettings`.
+        report: Called with a line that names the missing parts.
 
     Raises:
-        CheckpointError: If it cannot be read or does not fit.
+        CheckpointError: If the checkpoint cannot be read or is for another model.
     """
     missing = model.start_from(MrMllmSettings(checkpoint).source)
     parts = sorted({name.split(".")[0] for name in missing})
@@ -107,10 +110,11 @@ def start_from(model: MrMllm, checkpoint: str, report: Report) -> None:
 
 
 def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
-    """What the parameter file says of the frozen models.
+    """Read the settings of the frozen models.
 
     Raises:
-        SettingsError: If it cannot be read, or the detector is to keep back what it half believes.
+        SettingsError: If the parameter file cannot be read, or its detector hides uncertain
+            candidates.
     """
     file = settings.models.params_file
     values = read_parameter_file(expand(file), "mrmllm_node") if file else {}
@@ -119,14 +123,14 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
     chosen = BackboneChoice.from_parameters(values)
     if chosen.detector.least_score > MOST_CANDIDATE_THRESHOLD:
         raise SettingsError(
-            f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides doubtful "
-            f"objects, which training must see; set it to {MOST_CANDIDATE_THRESHOLD} or less"
+            f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides uncertain "
+            f"candidates, which training needs; set it to {MOST_CANDIDATE_THRESHOLD} or less"
         )
     return chosen
 
 
 def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
-    """Load the frozen models, in full precision, on the device."""
+    """Load the frozen models onto the device, in full precision."""
     if chosen.compute.threads:
         torch.set_num_threads(chosen.compute.threads)
     compute = Compute(device, torch.float32, chosen.compute.threads)
@@ -140,11 +144,11 @@ def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
 def load_sources(
     settings: TrainingSettings, backbones: Backbones, report: Report
 ) -> dict[str, Source]:
-    """Make or read the examples of every source with a share.
+    """Load the examples of every source with a share above 0.
 
     Raises:
-        TrainingError: If there is none with a share.
-        DataError: If one of them has no examples or cannot be read.
+        TrainingError: If no source has a share.
+        DataError: If a source cannot be read or has no examples.
     """
     data = settings.data
     detector, encoder = backbones.detector, backbones.visual_encoder
@@ -164,8 +168,8 @@ def load_sources(
         )
         examples = _collected("frames", found, report)
         count = data.frames.questions
-        anew = partial(with_questions, vocabulary=detector.labels, count=count)
-        sources["frames"] = Source(data.frames.share, again(examples, anew))
+        ask = partial(with_questions, vocabulary=detector.labels, count=count)
+        sources["frames"] = Source(data.frames.share, repeat(examples, ask))
     if data.coco.share:
         dataset = read_coco(
             expand(data.coco.images), expand(data.coco.annotations), _prefixed(report, "coco")
@@ -179,8 +183,8 @@ def load_sources(
             progress=_prefixed(report, "coco"),
         )
         examples = _collected("coco", found, report)
-        anew = partial(with_questions, vocabulary=dataset.labels)
-        sources["coco"] = Source(data.coco.share, again(examples, anew))
+        ask = partial(with_questions, vocabulary=dataset.labels)
+        sources["coco"] = Source(data.coco.share, repeat(examples, ask))
     if data.questions.share:
         file = expand(data.questions.file)
         skipped = Skipped(f"questions of {file}", _prefixed(report, "questions"))
@@ -192,15 +196,14 @@ def load_sources(
             skipped=skipped,
         )
         examples = _collected("questions", found, report)
-        # They have no targets, so there is nothing to learn from looking at them alone.
-        sources["questions"] = Source(data.questions.share, again(examples), has_targets=False)
+        sources["questions"] = Source(data.questions.share, repeat(examples), has_targets=False)
     if not sources:
         raise TrainingError("data: every share is 0; give layout, frames, coco or questions one")
     return sources
 
 
 def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[TrainingBatch]:
-    """Scenes, names and wordings that training never shows."""
+    """Synthetic scenes with labels and templates that are held out from training."""
     size, questions = settings.batch_size, settings.data.layout.questions
     firsts = range(_FIRST_OF_EVALUATION, _FIRST_OF_EVALUATION + settings.evaluation_batches * size)
     return [
@@ -212,19 +215,21 @@ def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[Tr
 
 
 def frame_source(settings: SourceSettings) -> FrameSource:
-    """A video or folder as it stands in the settings.
+    """Find the video or folder of a source.
 
     Raises:
-        DataError: If there is none.
+        DataError: If it does not exist.
         WeightsError: If it is a sample that has not been fetched.
     """
     path = expand(settings.path)
     if settings.path in CATALOG and CATALOG[settings.path].kind.startswith("sample"):
         path = locate(settings.path)
-        # A folder of photographs is taken as it is, of a video the file.
+        # A sample is a folder of photographs, or a folder with a video.
         path = next((p for p in path.iterdir() if p.suffix in (".avi", ".mp4")), path)
     elif not settings.path or not path.exists():
-        raise DataError(f"data.frames.sources: there is no file, folder or sample {path}")
+        raise DataError(
+            f"data.frames.sources: {path} is no file, folder or sample; see mrmllm models list"
+        )
     return FrameSource(
         name=path.name,
         path=path,
@@ -250,6 +255,6 @@ def _collected(name: str, examples: Iterable[Example], report: Report) -> list[E
         if len(made) % 50 == 0:
             report(f"{name}: {len(made)} examples read")
     if not made:
-        raise DataError(f"data.{name}: there is nothing in it to train on")
+        raise DataError(f"data.{name}: no usable examples; check its files")
     report(f"{name}: {len(made)} examples")
     return made

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the fusion model, on one processor or on many machines, through Accelerate."""
+"""Train the fusion model with Accelerate, on one device or distributed."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from mrmllm_ros.model.modeling_mrmllm import MrMllm, MrMllmOutput
 from mrmllm_ros.training.collator import TrainingBatch
 from mrmllm_ros.training.losses import losses, total
 from mrmllm_ros.training.mixture import Batches, dropped_switches
-from mrmllm_ros.training.training_settings import TrainingSettings
+from mrmllm_ros.training.training_settings import WITHOUT_LANGUAGE_MODEL, TrainingSettings
 
 Report = Callable[[str], None]
 
 CHECKPOINT = "checkpoint"
 _STATE = "state.pt"
-_FLOOR = 0.05  # share of the learning rate that is left at the end
+_FLOOR = 0.05  # final learning rate as a fraction of its peak
 
 
 class TrainingError(MrmllmError):
-    """A run cannot start or go on; the message says why."""
+    """A training run cannot start or continue."""
 
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        step: Steps done.
-        elapsed_s: Seconds that they took, all resumptions together.
+        step: Number of completed steps.
+        elapsed_s: Seconds of training, including earlier runs that were resumed.
     """
 
     step: int = 0
@@ -51,10 +51,11 @@ class Progress:
 
 
 class Trainer:
-    """Trains the weights of an `MrMllm` that are not frozen.
+    """Trains the trainable weights of an `MrMllm`.
 
-    The state is the trained weights, the optimizer's moments and the progress; all that is random
-    depends on seed and step. It is written as one file, so that a cut leaves the one before.
+    The state holds the trainable weights, the optimizer's state and the progress. It is replaced
+    atomically, so that an interrupted run leaves the previous state. Random numbers depend only on
+    seed and step.
     """
 
     def __init__(
@@ -66,14 +67,14 @@ class Trainer:
         accelerator: Accelerator,
         report: Report,
     ) -> None:
-        """Prepare a run, or take up one that was cut.
+        """Prepare a run, or resume an interrupted one.
 
         Args:
-            model: The model, in full precision.
-            training: The batch of each step.
-            evaluation: Batches that are never trained on.
+            model: The model in full precision.
+            training: Batches of each step.
+            evaluation: Held-out batches.
             settings: All settings.
-            accelerator: Where it runs.
+            accelerator: Devices and processes.
             report: Called with each line of progress.
 
         Raises:
@@ -97,13 +98,13 @@ class Trainer:
         self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
 
     def run(self) -> Path:
-        """Train until the steps or the time are used up.
+        """Train until the last step or the time limit.
 
         Returns:
-            The folder of the checkpoint.
+            Folder of the checkpoint.
 
         Raises:
-            TrainingError: If the loss is no number any more, or the run cannot be saved.
+            TrainingError: If the loss is NaN or infinite, or the run cannot be saved.
         """
         settings, progress = self._settings, self.progress
         loader = DataLoader(
@@ -132,7 +133,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Losses on what is not trained on, and the share of answers that are foreseen exactly."""
+        """Compute losses and exact-match rate (teacher-forced) on the held-out batches."""
         if not self._evaluation:
             return {}
         found: list[dict[str, float]] = []
@@ -146,28 +147,33 @@ class Trainer:
         return means
 
     def _step(
-        self, read: TrainingBatch, looked_at: TrainingBatch | None
+        self, batch: TrainingBatch, perception_batch: TrainingBatch | None
     ) -> dict[str, torch.Tensor]:
-        """Train on one batch that is read and one that is looked at.
+        """Train on a batch and a perception batch.
 
         Returns:
-            The parts of the losses on both.
+            Losses of both by name.
         """
         settings = self._settings
         for group in self._optimizer.param_groups:
             group["lr"] = settings.learning_rate * self._schedule()
-            # That of this run, and not of the state that it goes on from.
+            # A resumed state holds the setting of the earlier run.
             group["weight_decay"] = settings.weight_decay
         off = dropped_switches(settings.drop, settings.seed, self.progress.step)
         switches = [name for name in off if name != "perception_prompt"]
         with self._model.without(*switches):
-            parts = self._learn(read)
-        if looked_at is not None:
-            # Drawn anew, so that looking meets each state as often as reading does.
-            off = dropped_switches(settings.drop, settings.seed, self.progress.step, looks=True)
+            parts = self._backward(batch)
+        if perception_batch is not None:
+            # Drawn independently of the switches of the other batch.
+            off = dropped_switches(
+                settings.drop, settings.seed, self.progress.step, perception=True
+            )
             with self._model.without(*(name for name in off if name == "query_fusion")):
-                looked = self._learn(looked_at, reads=False)
-            parts |= {f"look_{name.removeprefix('unread_')}": v for name, v in looked.items()}
+                losses_alone = self._backward(perception_batch, with_texts=False)
+            parts |= {
+                f"perception_batch_{name.removeprefix(WITHOUT_LANGUAGE_MODEL)}": value
+                for name, value in losses_alone.items()
+            }
         self._accelerator.clip_grad_norm_(
             [w for w in self._model.parameters() if w.requires_grad], settings.gradient_norm
         )
@@ -175,36 +181,36 @@ class Trainer:
         self._optimizer.zero_grad()
         return parts
 
-    def _learn(self, batch: TrainingBatch, reads: bool = True) -> dict[str, torch.Tensor]:
-        """Add the gradient of a batch; gives its losses."""
+    def _backward(self, batch: TrainingBatch, with_texts: bool = True) -> dict[str, torch.Tensor]:
+        """Accumulate the gradient of a batch and return its losses."""
         batch = batch.to(self._accelerator.device)
-        parts = losses(self._forward(batch, reads), batch, self._settings.loss)
+        parts = losses(self._forward(batch, with_texts), batch, self._settings.loss)
         loss = total(parts, self._settings.loss)
         self._finite &= loss.detach().isfinite()
-        # A step may leave out all that is trained.
+        # A step may leave out every trainable mechanism.
         if loss.requires_grad:
             self._accelerator.backward(loss)
-        # As tensors: to read them off a GPU at every step would hold it up.
+        # As tensors, because reading them from a GPU at every step would stall it.
         return {name: part.detach() for name, part in parts.items()}
 
     def _require_finite(self) -> None:
-        # Now and then, and of all processes, so that they all end at the same step.
+        # Checked for all processes, so that they end at the same step.
         if not self._accelerator.gather(self._finite).all():
             raise TrainingError(
-                f"the loss is no number any more at step {self.progress.step}; lower learning_rate"
+                f"loss is NaN or infinite at step {self.progress.step}; lower learning_rate"
             )
 
-    def _forward(self, batch: TrainingBatch, reads: bool = True) -> MrMllmOutput:
+    def _forward(self, batch: TrainingBatch, with_texts: bool = True) -> MrMllmOutput:
         with self._accelerator.autocast():
             return self._wrapped(
                 batch.frames,
                 batch.system_prompt_ids,
-                batch.texts if reads else None,
+                batch.texts if with_texts else None,
                 batch.logits_mask,
             )
 
     def _schedule(self) -> float:
-        """Share of the learning rate: up in a line, then down in half a cosine."""
+        """Learning rate as a fraction of its peak: linear warm-up, then cosine decay."""
         settings, step = self._settings, self.progress.step
         if step < settings.warmup_steps:
             return (step + 1) / settings.warmup_steps
@@ -220,7 +226,7 @@ class Trainer:
         return self._share_done() >= 1
 
     def _longest(self, seconds: float) -> float:
-        """Of all processes, so that they all end at the same step."""
+        """Maximum over all processes, so that they end at the same step."""
         if self._accelerator.num_processes == 1:
             return seconds
         own = torch.tensor([seconds], device=self._accelerator.device)
@@ -239,35 +245,35 @@ class Trainer:
         file = self._output / _STATE
         if file.exists():
             try:
-                self._take_up(torch.load(file, map_location="cpu", weights_only=True))
+                self._load_state(torch.load(file, map_location="cpu", weights_only=True))
             except Exception as error:
-                # A damaged file and one of another run fail in their own ways.
+                # Damaged files and states of other runs raise different exceptions.
                 reason = " ".join(str(error).split())
                 raise TrainingError(
-                    f"{file} is not the state of this run: {reason}. Name another output, or "
-                    "remove the file to start anew"
+                    f"{file} is not the state of this run: {reason}. Set output to another "
+                    "folder, or delete the file to start from the beginning"
                 ) from error
-            self._report(f"going on after step {self.progress.step}, from {file}")
+            self._report(f"resuming after step {self.progress.step} from {file}")
         own = torch.tensor([self.progress.step], device=self._accelerator.device)
         steps = self._accelerator.gather(own)
         if steps.min() != steps.max():
             raise TrainingError(
-                f"the processes find states of different steps in {self._output}; make it a "
+                f"the processes find states of different steps in {self._output}; set output to a "
                 "folder that all machines share"
             )
 
-    def _take_up(self, state: dict[str, Any]) -> None:
-        of, own = state["run"], self._run_of()
-        different = sorted(name for name in {*of, *own} if of.get(name) != own.get(name))
+    def _load_state(self, state: dict[str, Any]) -> None:
+        saved, run = state["run"], self._run_identity()
+        different = sorted(name for name in {*saved, *run} if saved.get(name) != run.get(name))
         if different:
-            told = (f"{name} {of.get(name)!r} and not {own.get(name)!r}" for name in different)
-            raise ValueError(f"it is of {', '.join(told)}")
+            values = (f"{n} {saved.get(n)!r} instead of {run.get(n)!r}" for n in different)
+            raise ValueError(f"it was trained with {', '.join(values)}")
         self._model.load_state_dict(state["weights"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
 
-    def _run_of(self) -> dict[str, Any]:
-        """What makes it this run and no other."""
+    def _run_identity(self) -> dict[str, Any]:
+        """Settings that a state must share with the run that resumes it."""
         config, settings = self._model.config, self._settings
         backbones = ("language_model", "visual_encoder", "detector")
         names = [*backbones, *(f"{name}_revision" for name in backbones), "perception_outputs"]
@@ -287,31 +293,31 @@ class Trainer:
             "weights": self._model.trained_state(),
             "optimizer": self._optimizer.state_dict(),
             "progress": vars(self.progress),
-            "run": self._run_of(),
+            "run": self._run_identity(),
         }
         try:
             self._output.mkdir(parents=True, exist_ok=True)
             torch.save(state, self._output / f"{_STATE}.new")
             os.replace(self._output / f"{_STATE}.new", self._output / _STATE)
             write_checkpoint(self._model, folder)
-        # PyTorch and safetensors raise errors of their own where a disk is full.
+        # PyTorch and safetensors raise these when a disk is full.
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise TrainingError(
                 f"cannot save step {self.progress.step} to {self._output}: {reason}. Check the "
-                "folder and the space left, and run the same command again: it goes on from the "
-                "last state"
+                "folder and the free disk space, then run the same command again: it resumes from "
+                "the last state"
             ) from error
         self._report(f"saved {folder}, after step {self.progress.step}")
         return folder
 
 
 def write_checkpoint(model: MrMllm, folder: Path) -> None:
-    """Write a checkpoint in half precision; each file is replaced at once.
+    """Write a checkpoint in half precision; each file is replaced atomically.
 
     Args:
         model: The model.
-        folder: Where; made if there is none.
+        folder: Folder; created if missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: w.detach().half().contiguous() for name, w in model.trained_state().items()}
@@ -322,19 +328,16 @@ def write_checkpoint(model: MrMllm, folder: Path) -> None:
 
 
 def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:
-    """Share of answers whose every token is the likeliest after those before it.
+    """Exact-match rate of the answers (teacher-forced), 0 to 1.
 
     Args:
-        output: What the model gave.
-        batch: What it was given.
-
-    Returns:
-        0 to 1.
+        output: Output of the model.
+        batch: Its inputs.
     """
     right = output.logits.argmax(-1) == batch.next_ids  # (W,)
     rows, columns = batch.logits_mask.nonzero(as_tuple=True)
-    owners = batch.texts.segment_ids[rows, columns] + rows * (batch.texts.segment_ids.max() + 1)
-    _, text = owners.unique(return_inverse=True)
+    texts = batch.texts.segment_ids[rows, columns] + rows * (batch.texts.segment_ids.max() + 1)
+    _, text = texts.unique(return_inverse=True)
     wrong = torch.zeros(int(text.max()) + 1, device=text.device).index_add(
         0, text, (~right).float()
     )
@@ -342,34 +345,37 @@ def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:
 
 
 def start(settings: TrainingSettings) -> Accelerator:
-    """Take the devices that there are, and fix the seeds.
+    """Choose the devices and set the random seeds.
 
     Raises:
-        TrainingError: If the device cannot compute in the precision, or other processes cannot
+        TrainingError: If the device does not support the precision, or worker processes cannot
             prepare batches for it.
     """
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
     if settings.workers and not on_cpu:
         raise TrainingError(
-            "workers: batches are made on the GPU, which other processes cannot do; set it to 0"
+            "workers: batches are created on the GPU, which worker processes cannot use; set it "
+            "to 0"
         )
     precision = _precision(settings.precision, on_cpu)
     set_seed(settings.seed)
     return Accelerator(
         cpu=on_cpu,
         mixed_precision={"bfloat16": "bf16", "float32": "no"}[precision],
-        # Mechanisms that are left out of a step get no gradient.
+        # Mechanisms that a step leaves out get no gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 
-def _precision(wanted: str, on_cpu: bool) -> str:
-    able = torch.cpu._is_avx512_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported(False)
-    if wanted == "auto":
-        return "bfloat16" if able else "float32"
-    if wanted == "bfloat16" and not on_cpu and not able:
-        raise TrainingError("precision: this GPU does not compute in bfloat16; use float32")
-    return wanted
+def _precision(precision: str, on_cpu: bool) -> str:
+    supported = (
+        torch.cpu._is_avx512_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported(False)
+    )
+    if precision == "auto":
+        return "bfloat16" if supported else "float32"
+    if precision == "bfloat16" and not on_cpu and not supported:
+        raise TrainingError("precision: this GPU does not support bfloat16; use float32")
+    return precision
 
 
 def _listed(parts: dict[str, float]) -> str:

@@ -13,7 +13,7 @@ SETTINGS = """
 output: {output}
 steps: {steps}
 batch_size: 1
-look_batch_size: 1
+perception_batch_size: 1
 warmup_steps: 0
 log_every: 1
 evaluation_batches: 1
@@ -46,7 +46,7 @@ def test_a_run_goes_on_where_it_was_cut_and_ask_uses_its_checkpoint(
     assert train(2) == 0
     out, progress = capsys.readouterr()
     assert "frames: 1 examples" in progress
-    assert "going on after step 1" in progress
+    assert "resuming after step 1" in progress
     assert "step 2 of 2" in progress
     checkpoint = out.strip()
     command = ["ask", "--image", str(bus_file), "--checkpoint", checkpoint, "--json"]
@@ -88,7 +88,7 @@ def test_a_missing_configuration_is_refused(capsys):
             "no folder /nowhere",
         ),
         ("{questions: {share: 1.0, file: /nowhere.jsonl}}", "/nowhere.jsonl"),
-        ("{frames: {share: 1.0}}", "nothing in it to train on"),
+        ("{frames: {share: 1.0}}", "no usable examples"),
     ],
 )
 def test_data_that_are_not_there_are_refused(data, named, tmp_path, capsys):

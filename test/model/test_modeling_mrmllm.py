@@ -554,7 +554,8 @@ def test_training_does_not_go_on_from_a_checkpoint_of_another_model(
 ):
     adapters = {"lora_rank": 2, "lora_alpha": 4}
     make_model(tiny_backbones(), **adapters).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=rf"is for another model; it differs in \['{differs}"):
+    message = rf"is for another model; it differs in \['{differs}"
+    with pytest.raises(CheckpointError, match=message):
         make_model(tiny_backbones(), **adapters | choices).start_from(tmp_path)
 
 

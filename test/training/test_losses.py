@@ -66,7 +66,9 @@ def test_the_total_is_the_weighted_sum():
     parts = {"language": torch.tensor(2.0), "score": torch.tensor(3.0)}
     weights = LossSettings(language=0.5, score=2.0, without_language_model=0.25)
     assert float(total(parts, weights)) == 7.0
-    assert float(total({**parts, "unread_score": torch.tensor(4.0)}, weights)) == 9.0
+    assert (
+        float(total({**parts, "without_language_model_score": torch.tensor(4.0)}, weights)) == 9.0
+    )
 
 
 def test_a_model_gives_every_part_and_without_texts_those_of_looking_alone(make_batches):
@@ -78,8 +80,8 @@ def test_a_model_gives_every_part_and_without_texts_those_of_looking_alone(make_
         parts = losses(output, read, weights)
         looked = losses(model(read.frames, read.system_prompt_ids, None, None), read, weights)
     own = {"score", "label", "box", "attribute", "novelty"}
-    assert set(parts) == {"language", *own, *(f"unread_{name}" for name in own)}
-    assert set(looked) == {f"unread_{name}" for name in own}
+    assert set(parts) == {"language", *own, *(f"without_language_model_{name}" for name in own)}
+    assert set(looked) == {f"without_language_model_{name}" for name in own}
 
 
 def test_parts_without_a_weight_are_left_out(make_batches):

@@ -8,7 +8,7 @@ import torch
 
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
 from mrmllm_ros.datasets.synthetic import synthetic_example
-from mrmllm_ros.training.mixture import Batches, Source, again, dropped_switches
+from mrmllm_ros.training.mixture import Batches, Source, dropped_switches, repeat
 from mrmllm_ros.training.training_settings import DropSettings
 
 
@@ -32,7 +32,7 @@ def numbers(process=0, seed=0, sources=None, look=0):
         lambda examples, with_prompt=True: (examples, with_prompt),
         DropSettings(perception_prompt=0.5),
         batch_size=4,
-        look_batch_size=look,
+        perception_batch_size=look,
         seed=seed,
         process=process,
     )
@@ -99,7 +99,7 @@ def test_prompt_and_query_tokens_are_never_dropped_together():
 
 
 def test_a_list_is_gone_through_at_random_again_and_again():
-    example = again(["x", "y", "z"])
+    example = repeat(["x", "y", "z"])
     assert {example(n) for n in range(40)} == {"x", "y", "z"}
     assert example(5) == example(5)
 
@@ -107,7 +107,7 @@ def test_a_list_is_gone_through_at_random_again_and_again():
 def test_questions_are_asked_anew_each_time():
     made = synthetic_example(3, "train", 2)
 
-    example = again([made], partial(with_questions, vocabulary=["dog", "cat"], count=4))
+    example = repeat([made], partial(with_questions, vocabulary=["dog", "cat"], count=4))
     assert example(1).questions != example(2).questions
     assert example(1).questions == example(1).questions
     assert replace(example(1), questions=made.questions).perception is made.perception

@@ -44,5 +44,5 @@ def test_a_folder_of_ones_own_may_bear_the_name_of_a_model(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("path", ["", "none.mp4"])
 def test_what_is_not_there_is_refused(path):
-    with pytest.raises(DataError, match=r"data\.frames\.sources: there is no"):
+    with pytest.raises(DataError, match=r"data\.frames\.sources: .* is no file"):
         frame_source(SourceSettings(path=path))

@@ -17,7 +17,7 @@ def settings(tmp_path):
         output=str(tmp_path / "run"),
         steps=4,
         batch_size=2,
-        look_batch_size=0,
+        perception_batch_size=0,
         learning_rate=1e-2,
         warmup_steps=0,
         device="cpu",
@@ -66,7 +66,7 @@ def test_a_run_that_is_cut_and_resumed_ends_as_one_that_is_not(make_trainer, set
     cut.run()
     lines = []
     resumed = make_trainer(settings, lines)
-    assert lines[0].startswith("going on after step 2")
+    assert lines[0].startswith("resuming after step 2")
     again = weights(resumed.run())
     assert again.keys() == whole.keys()
     for name, weight in whole.items():
@@ -117,7 +117,7 @@ def test_a_damaged_or_foreign_state_is_refused_and_named(content, make_trainer, 
     else:
         with open(file, "wb") as stream:
             stream.write(content)
-    with pytest.raises(TrainingError, match=r"state\.pt.*Name another output"):
+    with pytest.raises(TrainingError, match=r"state\.pt.*Set output to another"):
         make_trainer(settings)
 
 
@@ -125,7 +125,9 @@ def test_the_state_of_a_run_from_other_weights_is_refused_with_what_differs(
     make_trainer, settings
 ):
     make_trainer(settings).run()
-    with pytest.raises(TrainingError, match="it is of checkpoint '' and not 'embedded'"):
+    with pytest.raises(
+        TrainingError, match="it was trained with checkpoint '' instead of 'embedded'"
+    ):
         make_trainer(replace(settings, checkpoint="embedded"))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mrmllm_ros.detection.boxes import box_intersections
 from mrmllm_ros.detection.captions import dashes, label_color
 from mrmllm_ros.detection.detections import Detections
 
@@ -123,7 +124,7 @@ def _write_labels(
         texts = (caption, caption.split(" ", 1)[0])
         choices = [_places(box, text, scale, drawn.shape[:2]) for text in texts]
         places = np.vstack(choices)
-        best = int(_overlaps(places, taken).argmin())
+        best = int(box_intersections(places, taken).sum(axis=1).argmin())
         taken = np.vstack([taken, places[best]])
         _write_label(drawn, places[best], texts[best // len(choices[0])], scale, color)
 
@@ -140,13 +141,6 @@ def _places(xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]
     corners = np.array([(x, y) for y in rows for x in (left, right - size[0])])
     corners = np.maximum(0, np.minimum(corners, shape_hw[::-1] - size))
     return np.hstack([corners, corners + size])
-
-
-def _overlaps(places: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    """(P,) square pixels that each of (P, 4) places has in common with (M, 4) taken ones."""
-    one, other = places[:, None], taken[None]
-    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    return sides.clip(0).prod(axis=-1).sum(axis=1)
 
 
 def _write_label(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import (
     Attribute,
@@ -116,7 +117,7 @@ def _measure(
     """Of each object the name of its color, or none, and the share that the commonest has."""
     if not len(detections):
         return []
-    regions = _clip(_inner_regions(detections), image_bgr.shape)  # (N, 4)
+    regions = clip_boxes(_inner_regions(detections), image_bgr.shape[1::-1])  # (N, 4)
     known = np.array(COLORS)
     counts = _count_colors(_sample(image_bgr, regions))  # (N, 11)
     counts[:, ~np.isin(known, list(values))] = 0
@@ -136,11 +137,6 @@ def _inner_regions(detections: Detections) -> np.ndarray:
     origin = np.tile(detections.xyxy[:, :2], 2)
     size = np.tile(detections.xyxy[:, 2:] - detections.xyxy[:, :2], 2)
     return origin + shares * size
-
-
-def _clip(regions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    height, width = shape[:2]
-    return regions.clip(0, np.array([width, height, width, height], np.float32))
 
 
 def _sample(image: np.ndarray, regions: np.ndarray) -> np.ndarray:

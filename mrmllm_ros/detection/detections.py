@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrmllm_ros.detection.boxes import box_areas
 from mrmllm_ros.detection.masks import Mask
 
 
@@ -94,7 +95,7 @@ class Detections:
     @property
     def areas(self) -> np.ndarray:
         """(N,) float32, square pixels of each box."""
-        return np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1)
+        return box_areas(self.xyxy)
 
     def take(self, indices: np.ndarray) -> Detections:
         """The objects at these positions, in this order.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 
 BAD_SCORE = "score is not between 0 and 1"
@@ -67,7 +68,7 @@ class RawObjects:
             resolution_wh: Width and height of the image.
         """
         xyxy, scores = self.xyxy.astype(np.float32), self.scores.astype(np.float32)
-        clipped = xyxy.clip(0, np.tile(np.float32(resolution_wh), 2))
+        clipped = clip_boxes(xyxy, resolution_wh)
         faults = {
             BAD_SCORE: ~((scores >= 0) & (scores <= 1 + _ROUNDING)),
             NOT_FINITE: ~np.isfinite(xyxy).all(axis=1),

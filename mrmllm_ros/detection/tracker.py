@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import supervision
 from scipy.optimize import linear_sum_assignment
 
+from mrmllm_ros.detection.boxes import box_iou, expand_boxes, non_max_suppression
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.stamps import StampSequence
@@ -109,7 +109,7 @@ class Tracker:
             return perception
         candidates = perception.candidates
         self._advance_to(stamp_s)
-        distinct = _distinct(candidates)
+        distinct = non_max_suppression(candidates.xyxy, candidates.scores, _SAME_OBJECT)
         found = self._find(perception, distinct)
         xywh = candidates.xywh
         for index, track in found.items():
@@ -179,9 +179,10 @@ class _Track:
         self._covariance = np.diag([_MEASUREMENT_VARIANCE, _FIRST_SPEED_VARIANCE])
 
     @property
-    def xywh(self) -> np.ndarray:
-        """(4,) where it should be: center x, center y, width, height in pixels."""
-        return self._motion[0]
+    def xyxy(self) -> np.ndarray:
+        """(4,) predicted box: left, top, right, bottom in pixels."""
+        center, half = self._motion[0, :2], self._motion[0, 2:] / 2
+        return np.hstack([center - half, center + half])
 
     def predict(self, step_s: float) -> None:
         """Move on by a time that has passed."""
@@ -224,25 +225,12 @@ def _match(
     """
     if not (tracks and indices):
         return {}
-    expected = np.stack([track.xywh for track in tracks])
-    affinity = supervision.box_iou_batch(_widen(expected), _widen(candidates.xywh[list(indices)]))
+    expected = np.stack([track.xyxy for track in tracks])
+    affinity = box_iou(
+        expand_boxes(expected, _MARGIN), expand_boxes(candidates.xyxy[list(indices)], _MARGIN)
+    )
     other = [[track.label != candidates.labels[i] for i in indices] for track in tracks]
     affinity = np.maximum(affinity - np.where(other, other_label, 0.0), 0.0)
     affinity[affinity < _LEAST_OVERLAP] = 0.0
     pairs = zip(*linear_sum_assignment(affinity, maximize=True), strict=True)
     return {indices[n]: tracks[t] for t, n in pairs if affinity[t, n] > 0}
-
-
-def _distinct(candidates: Detections) -> list[int]:
-    """Positions of the objects that do not mostly cover a surer one, surest first."""
-    overlaps = supervision.box_iou_batch(candidates.xyxy, candidates.xyxy)
-    chosen: list[int] = []
-    for index in np.argsort(-candidates.scores, kind="stable").tolist():
-        if (overlaps[index, chosen] <= _SAME_OBJECT).all():
-            chosen.append(index)
-    return chosen
-
-
-def _widen(xywh: np.ndarray) -> np.ndarray:
-    """(N, 4) boxes of center and size as left, top, right, bottom with a margin around them."""
-    return supervision.xcycwh_to_xyxy(xywh * (1, 1, 1 + 2 * _MARGIN, 1 + 2 * _MARGIN))

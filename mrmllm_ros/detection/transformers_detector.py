@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torchvision.ops import batched_nms
 from transformers import (
     MODEL_FOR_OBJECT_DETECTION_MAPPING,
     AutoConfig,
@@ -28,6 +27,7 @@ from transformers import (
 )
 
 from mrmllm_ros.compute import Compute
+from mrmllm_ros.detection.boxes import non_max_suppression
 from mrmllm_ros.detection.detector import (
     Detector,
     DetectorError,
@@ -230,12 +230,12 @@ class TransformersDetector(Detector):
         raw = RawObjects(*(found[name].numpy() for name in ("boxes", "scores", "labels")))
         checked = raw.check(self._names, resolution_wh)
         candidates = checked.detections
-        kept = batched_nms(
-            torch.from_numpy(candidates.xyxy),
-            torch.from_numpy(candidates.scores),
-            found["labels"][checked.indices],
+        kept = non_max_suppression(
+            candidates.xyxy,
+            candidates.scores,
             settings.iou_threshold,
-        )[: settings.max_detections].numpy()
+            raw.class_ids[checked.indices],
+        )[: settings.max_detections]
         features = None if states is None else states[checked.indices[kept]]
         return Perception.ranked(
             candidates.take(kept), settings.score_threshold, features, checked.dropped + dropped

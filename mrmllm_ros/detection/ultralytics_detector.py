@@ -21,6 +21,7 @@ from ultralytics.nn.tasks import WorldModel, YOLOEModel
 from ultralytics.utils import WEIGHTS_DIR, ops
 
 from mrmllm_ros import weights
+from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import (
     Detector,
@@ -234,8 +235,7 @@ def mask_in_image(
         xyxy: (4,) the object's box in pixels of the image; nothing outside of it is inside.
         resolution_wh: Size of the image.
     """
-    whole_pixels = np.hstack([np.floor(xyxy[:2]), np.ceil(xyxy[2:])])
-    region = whole_pixels.clip(0, np.tile(resolution_wh, 2))
+    region = clip_boxes(np.hstack([np.floor(xyxy[:2]), np.ceil(xyxy[2:])]), resolution_wh)
     left, top, width, height = (*region[:2].astype(int), *(region[2:] - region[:2]).astype(int))
     if min(width, height) == 0:
         return Mask.empty()

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrmllm_ros.detection.boxes import box_areas, clip_boxes, expand_boxes
 from mrmllm_ros.localization.depth import Depths, DepthSamples, pinhole
 
 LEAST_SIZE_M = 0.01
@@ -115,13 +116,13 @@ def localize(
     """
     image_wh = np.array(resolution_wh or 2 * pinhole(camera_matrix)[1], float)
     box = np.asarray(xyxy, float) if mask is None else _bounds(mask)
-    box = box.clip(0, np.tile(image_wh, 2))
+    box = clip_boxes(box, image_wh)
     if (box[2:] <= box[:2]).any():
         return None
     if mask is None:
-        samples = depths.within(_grow(box, _INACCURACY).clip(0, np.tile(image_wh, 2)))
+        samples = depths.within(clip_boxes(expand_boxes(box, _INACCURACY), image_wh))
         inside = ((samples.pixels >= box[:2]) & (samples.pixels < box[2:])).all(1)
-        area = np.prod(box[2:] - box[:2])
+        area = box_areas(box)
     else:
         samples = depths.within(box)
         samples = samples.take(_is_inside(mask, samples.pixels))
@@ -140,11 +141,6 @@ def localize(
     contrast = _contrast(region, _strips(depths, region, image_wh))
     layers = [layer for layer in _layers(region, weights, contrast) if layer.count >= least]
     return _best(region, layers) or _filling(region, least)
-
-
-def _grow(box: np.ndarray, share: float) -> np.ndarray:
-    """(4,), a box with that share of its width and height added on each side."""
-    return box + share * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
 
 
 def _bounds(mask: np.ndarray) -> np.ndarray:
@@ -221,7 +217,7 @@ def _strips(depths: Depths, region: _Region, image_wh: np.ndarray) -> list[Depth
     for side in range(4):
         strip, axis = box.copy(), side % 2
         strip[[axis, axis + 2]] = sorted((inner[side], outer[side])) if in_image[side] else 0
-        strips.append(depths.within(strip.clip(0, np.tile(image_wh, 2))))
+        strips.append(depths.within(clip_boxes(strip, image_wh)))
     return strips
 
 

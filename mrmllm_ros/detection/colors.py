@@ -13,7 +13,7 @@ from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import (
     Attribute,
     EnrichedDetections,
-    values_by_name,
+    attribute_values,
 )
 
 # The color terms that most languages have words for (Berlin and Kay, 1969).
@@ -98,7 +98,7 @@ def color_attributes(
 
 def color_names(image_bgr: np.ndarray, detections: Detections) -> tuple[Mapping[str, str], ...]:
     """The color of each object by the name `color`; empty where `measure_colors` names none."""
-    return values_by_name(color_attributes(image_bgr, detections))
+    return attribute_values(color_attributes(image_bgr, detections))
 
 
 def with_colors(enriched: EnrichedDetections, image_bgr: np.ndarray) -> EnrichedDetections:
@@ -108,7 +108,7 @@ def with_colors(enriched: EnrichedDetections, image_bgr: np.ndarray) -> Enriched
         enriched: Objects in the image.
         image_bgr: (H, W, 3) uint8.
     """
-    return enriched.with_measured(color_attributes(image_bgr, enriched.detector))
+    return enriched.with_attributes(color_attributes(image_bgr, enriched.detector))
 
 
 def _measure(

@@ -79,7 +79,7 @@ class DetectorSettings(Validated):
     )
 
     @property
-    def least_score(self) -> float:
+    def minimum_score(self) -> float:
         """The score from which on an object is a candidate: every reported object is one too."""
         return min(self.candidate_threshold, self.score_threshold)
 
@@ -206,11 +206,11 @@ class Detector(ABC):
             VocabularyError: If there are no labels, one is blank or cannot be looked for, or a
                 part that the model needs is missing.
         """
-        vocabulary = distinct(labels)
-        self._look_for(vocabulary)
+        vocabulary = unique_labels(labels)
+        self._set_vocabulary(vocabulary)
         self.labels = vocabulary
 
-    def _look_for(self, labels: tuple[str, ...]) -> None:
+    def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
         """Make the model look for these labels, distinct and not blank, or raise."""
         raise FixedVocabularyError(
             f"{self.name} knows its own {len(self.labels)} labels only; for others name an "
@@ -218,7 +218,7 @@ class Detector(ABC):
         )
 
 
-def distinct(labels: Sequence[str]) -> tuple[str, ...]:
+def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
     """Labels, each on one line without blanks around it, and without repetitions.
 
     Raises:

@@ -27,7 +27,7 @@ class Attribute:
     score: float
 
 
-def values_by_name(
+def attribute_values(
     attributes: Sequence[Sequence[Attribute]],
 ) -> tuple[Mapping[str, str], ...]:
     """Values of the attributes of each object, by name."""
@@ -83,7 +83,7 @@ class EnrichedDetections:
             attributes=((),) * count,
         )
 
-    def with_measured(self, attributes: Sequence[tuple[Attribute, ...]]) -> EnrichedDetections:
+    def with_attributes(self, attributes: Sequence[tuple[Attribute, ...]]) -> EnrichedDetections:
         """The same with attributes that were measured, where none of their names is said.
 
         Args:

@@ -121,13 +121,13 @@ class TransformersDetector(Detector):
         broken = logits.isnan().any(-1)  # (B, Q)
         logits = logits.masked_fill(broken[..., None], -torch.inf)
         found = self._post_process(
-            logits, boxes, settings.least_score, [image.shape[:2] for image in images]
+            logits, boxes, settings.minimum_score, [image.shape[:2] for image in images]
         )
         # The processors do not say which query gave a box, so the queries' numbers go the same
         # way as their boxes.
         number = torch.arange(boxes.shape[1], dtype=torch.float32, device=boxes.device)
         numbers = number[:, None] * torch.tensor([1.0, 0, 0, 0], device=boxes.device)
-        queries = self._post_process(logits, numbers.expand_as(boxes), settings.least_score)
+        queries = self._post_process(logits, numbers.expand_as(boxes), settings.minimum_score)
         states = _query_states(outputs, boxes.shape[1])
         return [
             self._perception(
@@ -173,9 +173,9 @@ class TransformersDetector(Detector):
                 )
         self.revision = revision(source)
 
-    def _look_for(self, labels: tuple[str, ...]) -> None:
+    def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
         if self._tokenizer is None:
-            super()._look_for(labels)
+            super()._set_vocabulary(labels)
         make = _phrases if self._model.config.model_type in PHRASE_MODELS else _queries
         prompt = make(labels, self._tokenizer, self._model.config)
         device = self._compute.device
@@ -208,13 +208,13 @@ class TransformersDetector(Detector):
         self,
         logits: torch.Tensor,
         boxes: torch.Tensor,
-        least_score: float,
+        minimum_score: float,
         sizes: list[tuple[int, int]] | None = None,
     ) -> list[dict[str, torch.Tensor]]:
         """What the model's own processor makes of the scores: it knows their family."""
         return self._processor.post_process_object_detection(
             SimpleNamespace(logits=logits, pred_boxes=boxes),
-            threshold=least_score,
+            threshold=minimum_score,
             target_sizes=sizes,
         )
 

@@ -29,7 +29,7 @@ from mrmllm_ros.detection.detector import (
     DetectorSettings,
     Perception,
     VocabularyError,
-    distinct,
+    unique_labels,
 )
 from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
@@ -101,7 +101,7 @@ class UltralyticsDetector(Detector):
         """Take over thresholds and limits from `settings`."""
         self._score_threshold = settings.score_threshold
         arguments = self._predictor.args
-        arguments.conf = settings.least_score
+        arguments.conf = settings.minimum_score
         arguments.iou = settings.iou_threshold
         arguments.max_det = _MOST_RAW
         self._predictor.max_detections = settings.max_detections
@@ -145,7 +145,7 @@ class UltralyticsDetector(Detector):
 
     def _start_with(self, labels: tuple[str, ...]) -> None:
         try:
-            distinct(labels)
+            unique_labels(labels)
         except VocabularyError as error:
             raise DetectorError(f"detector.vocabulary: {error}") from error
         try:
@@ -158,10 +158,10 @@ class UltralyticsDetector(Detector):
                 error,
             )
 
-    def _look_for(self, labels: tuple[str, ...]) -> None:
+    def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
         network = _open_network(self._predictor)
         if network is None:
-            super()._look_for(labels)
+            super()._set_vocabulary(labels)
         embeddings = _embed(network, labels)
         if isinstance(network, YOLOEModel):
             network.set_classes(list(labels), embeddings)

@@ -78,7 +78,7 @@ class Distances:
         recent = self._recent(camera, stamp_ns)
         return {track_id: known.distance_m for track_id, known in recent.items()}
 
-    def state(self, detections: Detections, camera: str, stamp_ns: int) -> Detections:
+    def with_distances(self, detections: Detections, camera: str, stamp_ns: int) -> Detections:
         """Give tracked objects of an image their distances.
 
         Args:

@@ -34,7 +34,7 @@ import numpy as np
 from mrmllm_ros.detection.boxes import box_areas, clip_boxes, expand_boxes
 from mrmllm_ros.localization.depth import Depths, DepthSamples, pinhole
 
-LEAST_SIZE_M = 0.01
+MINIMUM_SIZE_M = 0.01
 _LEAST_THICKNESS = 0.05  # of the smaller one of width and height
 _LEAST_COVERAGE = 0.02  # share of an object's pixels that must have a depth
 
@@ -360,7 +360,7 @@ def _bound(region: _Region, layer: _Layer, inaccuracy: float) -> tuple[Location,
         extents[:, axis], overlap = _extent(region, members, axis, inaccuracy)
         agreement *= overlap
     low, high = extents
-    size = (high - low).clip(LEAST_SIZE_M)
+    size = (high - low).clip(MINIMUM_SIZE_M)
     size[2] = max(size[2], _LEAST_THICKNESS * size[:2].min())
     return Location((low + high) / 2, size, region.points[own]), agreement
 

@@ -250,7 +250,7 @@ PROFILES: dict[str, tuple[str, ...]] = {
 }
 
 
-def find(name: str) -> Asset:
+def get_asset(name: str) -> Asset:
     """Look an asset up.
 
     Args:

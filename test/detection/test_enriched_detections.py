@@ -37,7 +37,7 @@ def test_unchanged_is_what_the_detector_said(unchanged, perception):
 def test_what_was_measured_stands_where_nothing_else_is_said_of_it(unchanged):
     said, state = Attribute("color", "red", 0.9), Attribute("state", "parked", 0.6)
     measured = ((Attribute("color", "pink", 0.7),), (Attribute("color", "blue", 0.8),), ())
-    enriched = replace(unchanged, attributes=((said,), (state,), ())).with_measured(measured)
+    enriched = replace(unchanged, attributes=((said,), (state,), ())).with_attributes(measured)
     assert enriched.attributes == ((said,), (state, *measured[1]), ())
     assert enriched.fused is unchanged.fused
 

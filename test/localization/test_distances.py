@@ -64,8 +64,8 @@ def test_each_camera_has_its_own(distances):
 def test_tracked_objects_get_their_distances_and_the_others_none(distances, make_detections):
     found = make_detections(*[("cup", 0.5, (0, 0, 9, 9))] * 3)
     tracked = replace(found, track_ids=("8", "", "7"))
-    assert distances.state(tracked, "front", 0) is tracked
+    assert distances.with_distances(tracked, "front", 0) is tracked
     distances.update("front", 0, {"7": 2.5})
-    stated = distances.state(tracked, "front", 0)
+    stated = distances.with_distances(tracked, "front", 0)
     np.testing.assert_array_equal(stated.distances_m, np.float32([np.nan, np.nan, 2.5]))
     assert stated.track_ids == tracked.track_ids

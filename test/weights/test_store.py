@@ -77,7 +77,7 @@ def test_progress_says_what_from_where_how_far_and_where_to(home, lines):
 @pytest.mark.usefixtures("tiny", "home")
 def test_what_is_complete_is_not_fetched_again(lines, monkeypatch):
     store.fetch(["tiny"], lines.append)
-    monkeypatch.setattr(sources, "bring", None)
+    monkeypatch.setattr(sources, "download", None)
     store.fetch(["tiny"], lines.append)
 
 
@@ -147,7 +147,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(stage, home, li
 
     with monkeypatch.context() as patch:
         if stage == "download":
-            patch.setattr(sources, "bring", interrupt)
+            patch.setattr(sources, "download", interrupt)
         else:
             patch.setattr(sys.modules["tiny_converter"], "convert", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -175,7 +175,7 @@ def test_a_failed_fetch_keeps_what_was_there(home, lines, monkeypatch, content):
     def fail(*arguments):
         raise WeightsError("no network")
 
-    monkeypatch.setattr(sources, "bring", fail)
+    monkeypatch.setattr(sources, "download", fail)
     with pytest.raises(WeightsError, match="no network\nto try again: `mrmllm models fetch tiny`"):
         store.fetch(["tiny"], lines.append)
     assert (home / "tiny/model.bin").read_bytes() == content[::-1]

@@ -62,7 +62,7 @@ def test_length_is_the_number_of_objects(three):
         ({"resolution_wh": (0, 480)}, r"resolution_wh \(0, 480\) is not positive"),
         ({"resolution_wh": (640, -1)}, "is not positive"),
         ({"track_ids": ("1", "2")}, "2 track_ids for 3 objects"),
-        ({"track_ids": ("1", "", "1")}, "one identity to two objects"),
+        ({"track_ids": ("1", "", "1")}, "are not unique"),
     ],
 )
 def test_fields_that_do_not_fit_together_are_refused(change, message, three):
@@ -73,11 +73,11 @@ def test_fields_that_do_not_fit_together_are_refused(change, message, three):
 @pytest.mark.parametrize(
     ("box", "message"),
     [
-        ((np.nan, 0, 1, 1), "not finite"),
-        ((0, 0, np.inf, 1), "not finite"),
-        ((-np.inf, 0, 1, 1), "not finite"),
-        ((10, 0, 9, 1), "right or bottom before its left or top"),
-        ((0, 10, 1, 9), "right or bottom before its left or top"),
+        ((np.nan, 0, 1, 1), "NaN or infinite"),
+        ((0, 0, np.inf, 1), "NaN or infinite"),
+        ((-np.inf, 0, 1, 1), "NaN or infinite"),
+        ((10, 0, 9, 1), "right < left or bottom < top"),
+        ((0, 10, 1, 9), "right < left or bottom < top"),
     ],
 )
 def test_a_box_that_is_none_is_refused(box, message, make_detections):
@@ -151,7 +151,7 @@ def test_no_objects_of_those_with_masks_are_no_masks(masked):
 
 
 def test_masks_must_be_as_many_as_objects(masked):
-    with pytest.raises(ValueError, match="2 masks of 3 objects"):
+    with pytest.raises(ValueError, match="2 masks for 3 objects"):
         replace(masked, masks=masked.masks[:2])
 
 
@@ -175,7 +175,7 @@ def test_distances_stay_with_their_objects(three):
 
 @pytest.mark.parametrize(
     ("distances", "message"),
-    [([1, 2], "expected \\(3,\\)"), ([1, 2, -1], "not all lengths"), ([1, 2, np.inf], "not all")],
+    [([1, 2], "expected \\(3,\\)"), ([1, 2, -1], "negative or infinite"), ([1, 2, np.inf], "or infinite")],
 )
 def test_what_is_no_distance_is_refused(distances, message, three):
     with pytest.raises(ValueError, match=message):

@@ -106,7 +106,7 @@ def test_labels_are_cleaned_once_for_all_backends():
 @pytest.mark.parametrize("kind", [Open, Fixed])
 def test_no_labels_and_blank_ones_are_refused(kind, labels):
     detector = kind()
-    with pytest.raises(VocabularyError, match="name at least one, each with a text"):
+    with pytest.raises(VocabularyError, match="name at least one label, and none"):
         detector.set_vocabulary(labels)
     assert detector.labels == ("cup",)
 
@@ -116,7 +116,7 @@ def test_a_detector_that_refuses_keeps_its_labels():
     with pytest.raises(VocabularyError, match="no doors"):
         detector.set_vocabulary(["door"])
     assert detector.labels == ("cup",)
-    with pytest.raises(FixedVocabularyError, match=r"^fixed knows its own 1 labels"):
+    with pytest.raises(FixedVocabularyError, match=r"^fixed has 1 fixed labels"):
         Fixed().set_vocabulary(["door"])
 
 

@@ -188,7 +188,7 @@ def test_a_changed_bit_in_a_png_is_damage(share, png):
 @pytest.mark.parametrize("left", [40, 1000, -1])
 def test_a_png_that_is_cut_off_is_damaged(left, png):
     cut = png[:left]
-    assert find_damage(cut) == f"the PNG file ends too early, after {len(cut)} bytes"
+    assert find_damage(cut) == f"the PNG file is truncated after {len(cut)} bytes"
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"BM" + bytes(60)])

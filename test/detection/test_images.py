@@ -150,8 +150,8 @@ def test_a_full_file_system_leaves_the_old_file(picture, tmp_path):
         ("file/picture.png", "Not a directory"),
         ("folder.png", "Is a directory"),
         (f"{'x' * 300}.png", "File name too long"),
-        ("picture", r"OpenCV writes no images of the type ''; use \.png or \.jpg"),
-        ("picture.xyz", r"OpenCV writes no images of the type '\.xyz'; use \.png or \.jpg"),
+        ("picture", r"OpenCV cannot write images of type ''; use \.png or \.jpg"),
+        ("picture.xyz", r"OpenCV cannot write images of type '\.xyz'; use \.png or \.jpg"),
     ],
 )
 def test_the_true_reason_is_given_where_nothing_can_be_saved(name, reason, picture, tmp_path):

@@ -647,7 +647,7 @@ def test_a_text_encoder_that_fails_leaves_the_labels_as_they_were(
 def test_a_model_made_for_its_own_labels_says_so(detector, untrained):
     for fixed in (detector, untrained):
         with pytest.raises(
-            FixedVocabularyError, match=r"knows its own 80 labels .* detector\.mod"
+            FixedVocabularyError, match=r"has 80 fixed labels .* detector\.mod"
         ):
             fixed.set_vocabulary(["crate"])
         assert len(fixed.labels) == 80

@@ -79,7 +79,9 @@ def read_image(path: Path) -> np.ndarray:
     try:
         return decode_image(path.read_bytes())
     except OSError as error:
-        raise ImageError(f"cannot read the image {printable_path(path)}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot read the image {printable_path(path)}: {error.strerror}"
+        ) from error
     # ValueError: the path contains a null character.
     except (ImageError, ValueError) as error:
         raise ImageError(f"cannot read the image {printable_path(path)}: {error}") from error

@@ -175,7 +175,11 @@ def test_distances_stay_with_their_objects(three):
 
 @pytest.mark.parametrize(
     ("distances", "message"),
-    [([1, 2], "expected \\(3,\\)"), ([1, 2, -1], "negative or infinite"), ([1, 2, np.inf], "or infinite")],
+    [
+        ([1, 2], "expected \\(3,\\)"),
+        ([1, 2, -1], "negative or infinite"),
+        ([1, 2, np.inf], "or infinite"),
+    ],
 )
 def test_what_is_no_distance_is_refused(distances, message, three):
     with pytest.raises(ValueError, match=message):

@@ -178,7 +178,7 @@ def test_an_image_that_is_too_large_for_its_type_is_rejected_with_the_limit(suff
     assert encode_image(np.zeros(shape, np.uint8), suffix)
     shape[side] += 1
     size = f"{shape[1]} x {shape[0]} pixels"
-    with pytest.raises(ImageError, match=f"^the image has {size}, and .* at most {limit} on a"):
+    with pytest.raises(ImageError, match=f"^the image has {size}, but .* at most {limit} per"):
         encode_image(np.zeros(shape, np.uint8), suffix)
 
 

@@ -68,7 +68,7 @@ def test_what_is_no_table_of_booleans_is_refused(inside):
 
 @pytest.mark.parametrize("place", [{"left": -1}, {"top": -1}])
 def test_a_mask_that_begins_outside_of_the_image_is_refused(place):
-    with pytest.raises(ValueError, match="begins outside"):
+    with pytest.raises(ValueError, match="begins outside the image"):
         Mask(np.ones((2, 2), bool), **place)
 
 

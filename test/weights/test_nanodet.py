@@ -194,7 +194,7 @@ def test_half_precision_and_integer_weights_are_read_in_order():
     assert tensors["half"].dtype == np.float32
     np.testing.assert_array_equal(tensors["whole"], whole)
 
-    with pytest.raises(ValueError, match="has 20 bytes, its manifest describes 16"):
+    with pytest.raises(ValueError, match="has 20 bytes, expected 16"):
         nanodet.read_weights(manifest, bytes(20))
 
 

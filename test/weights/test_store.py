@@ -130,7 +130,7 @@ def test_a_damaged_manifest_is_mended_by_fetching(text, home, lines):
 def test_a_changed_conversion_is_redone(tiny, home, lines, monkeypatch):
     store.fetch(["tiny"], lines.append)
     monkeypatch.setitem(catalog.CATALOG, "tiny", replace(tiny, conversion=2))
-    with pytest.raises(WeightsError, match="made from other files or by another version"):
+    with pytest.raises(WeightsError, match="created from other files or by another version"):
         store.locate("tiny")
     store.fetch(["tiny"], lines.append)
     store.locate("tiny")

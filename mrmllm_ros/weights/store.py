@@ -239,5 +239,6 @@ def _locked(progress: Progress) -> Iterator[None]:
         except BlockingIOError:
             progress("waiting for another fetch to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        shutil.rmtree(home() / _TEMPORARY, ignore_errors=True)
+        if (home() / _TEMPORARY).exists():
+            shutil.rmtree(home() / _TEMPORARY)
         yield

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -60,21 +60,18 @@ _BROWN_BELOW = 165  # brightness below which orange is perceived as brown
 _DULL_BELOW = 130  # saturation below which dark red is perceived as brown, bright red as pink
 
 
-def measure_colors(
-    image_bgr: np.ndarray, detections: Detections, values: Sequence[str] = COLORS
-) -> tuple[str, ...]:
+def measure_colors(image_bgr: np.ndarray, detections: Detections) -> tuple[str, ...]:
     """Most frequent color in the inner part of each object.
 
     Args:
         image_bgr: (H, W, 3) uint8.
         detections: N objects in the image.
-        values: Names to choose from; pixels of other colors are ignored.
 
     Returns:
-        N names of `values`; empty if no color is frequent enough, or the box is too small or
+        N names from `COLORS`; empty if no color is frequent enough, or the box is too small or
         outside the image.
     """
-    return tuple(name for name, _ in _measure(image_bgr, detections, values))
+    return tuple(name for name, _ in _measure(image_bgr, detections))
 
 
 def color_attributes(
@@ -92,7 +89,7 @@ def color_attributes(
     """
     return tuple(
         (Attribute("color", name, share),) if name else ()
-        for name, share in _measure(image_bgr, detections, COLORS)
+        for name, share in _measure(image_bgr, detections)
     )
 
 
@@ -111,21 +108,17 @@ def with_colors(enriched: EnrichedDetections, image_bgr: np.ndarray) -> Enriched
     return enriched.with_attributes(color_attributes(image_bgr, enriched.detector))
 
 
-def _measure(
-    image_bgr: np.ndarray, detections: Detections, values: Sequence[str]
-) -> list[tuple[str, float]]:
+def _measure(image_bgr: np.ndarray, detections: Detections) -> list[tuple[str, float]]:
     """Color of each object, empty if unclear, and the share of its most frequent color."""
     if not len(detections):
         return []
     regions = clip_boxes(_inner_regions(detections), image_bgr.shape[1::-1])  # (N, 4)
-    known = np.array(COLORS)
     counts = _count_colors(_sample(image_bgr, regions))  # (N, 11)
-    counts[:, ~np.isin(known, list(values))] = 0
     shares = counts.max(axis=1) / _GRID**2
     large = detections.xywh[:, 2:].min(axis=1) >= _MIN_SIDE
     inside = (regions[:, 2:] - regions[:, :2]).min(axis=1) >= 1
     clear = (shares >= _MIN_SHARE) & large & inside
-    names = np.where(clear, known[counts.argmax(axis=1)], "")
+    names = np.where(clear, np.array(COLORS)[counts.argmax(axis=1)], "")
     return list(zip(names.tolist(), shares.tolist(), strict=True))
 
 

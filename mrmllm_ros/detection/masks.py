@@ -45,7 +45,7 @@ class Mask:
         return cls(np.zeros((0, 0), bool))
 
     @classmethod
-    def cut(cls, whole: np.ndarray) -> Mask:
+    def crop(cls, whole: np.ndarray) -> Mask:
         """Crop an (H, W) bool mask of the whole image to the object."""
         left, top, width, height = cv2.boundingRect(whole.astype(np.uint8))
         return cls(whole[top : top + height, left : left + width].copy(), left, top)

@@ -167,7 +167,7 @@ def test_a_mask_lets_the_image_shine_through_in_the_color_of_its_label(image, ma
     whole[250:350, 150:250] = True
     plain = make_detections(("bus", 0.9, BOX))
     before = draw_detections(image, plain)
-    tinted = draw_detections(image, replace(plain, masks=(Mask.cut(whole),)))
+    tinted = draw_detections(image, replace(plain, masks=(Mask.crop(whole),)))
     np.testing.assert_array_equal(differs(before, tinted), whole & differs(before, tinted))
     assert differs(before, tinted)[whole].mean() > 0.95
     expected = 0.65 * image[whole] + 0.35 * 255 * np.array(label_color("bus"))[::-1]

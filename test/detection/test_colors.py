@@ -109,13 +109,6 @@ def test_a_tiny_box_has_none(image, make_detections):
     assert measure_colors(image, make_detections(("car", 0.9, (120, 60, 125, 100)))) == ("",)
 
 
-def test_only_the_given_names_are_used(image, make_detections):
-    paint(image, BOX, (220, 20, 30))
-    detections = make_detections(("car", 0.9, BOX))
-    assert measure_colors(image, detections, ("green", "blue")) == ("",)
-    assert measure_colors(image, detections, ("red", "blue")) == ("red",)
-
-
 def test_a_gray_picture_has_no_hue(bus_image, make_detections):
     gray = cv2.cvtColor(cv2.cvtColor(bus_image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     bus = make_detections(("bus", 0.9, (20, 230, 800, 750)), resolution_wh=(810, 1080))

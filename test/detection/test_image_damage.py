@@ -192,5 +192,5 @@ def test_a_png_that_is_cut_off_is_damaged(left, png):
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"BM" + bytes(60)])
-def test_what_is_no_jpeg_or_png_is_not_looked_into(data):
+def test_other_types_of_files_are_not_checked(data):
     assert find_damage(data) == ""

@@ -28,7 +28,7 @@ def test_a_mask_without_a_pixel_inside_is_empty():
     assert Mask(np.zeros((3, 4), bool)).is_empty
 
 
-def test_only_what_is_needed_is_kept_and_nothing_of_the_rest(whole):
+def test_a_mask_is_cropped_without_a_reference_to_the_rest(whole):
     mask = Mask.crop(whole)
     assert (mask.left, mask.top) == (10, 20)
     np.testing.assert_array_equal(mask.inside, whole[20:25, 10:13])
@@ -53,7 +53,7 @@ def test_the_whole_image_may_be_inside():
     np.testing.assert_array_equal(Mask.crop(np.ones((3, 5), bool)).inside, np.ones((3, 5), bool))
 
 
-def test_the_region_is_what_the_mask_is_about(whole):
+def test_the_region_is_the_rectangle_of_the_mask(whole):
     mask = Mask.crop(whole)
     np.testing.assert_array_equal(whole[mask.region], mask.inside)
 
@@ -61,13 +61,13 @@ def test_the_region_is_what_the_mask_is_about(whole):
 @pytest.mark.parametrize(
     "inside", [np.zeros((2, 2), np.uint8), np.zeros(4, bool), np.zeros((1, 2, 2), bool)]
 )
-def test_what_is_no_table_of_booleans_is_refused(inside):
+def test_only_two_dimensional_bool_arrays_are_masks(inside):
     with pytest.raises(ValueError, match=r"expected \(h, w\) bool"):
         Mask(inside)
 
 
 @pytest.mark.parametrize("place", [{"left": -1}, {"top": -1}])
-def test_a_mask_that_begins_outside_of_the_image_is_refused(place):
+def test_a_mask_that_begins_outside_of_the_image_is_rejected(place):
     with pytest.raises(ValueError, match="begins outside the image"):
         Mask(np.ones((2, 2), bool), **place)
 
@@ -132,7 +132,7 @@ def test_empty_runs_between_others_are_read():
         ((0, 0), (0, 0)),
     ],
 )
-def test_a_rectangle_that_is_not_inside_the_image_is_refused(corner, size_wh):
+def test_a_rectangle_that_is_not_inside_the_image_is_rejected(corner, size_wh):
     runs = [0, size_wh[0] * size_wh[1]]
     with pytest.raises(ValueError, match="is not inside the image of 64 x 48 pixels"):
         Mask.from_run_lengths(runs, corner, size_wh, (64, 48))
@@ -141,13 +141,13 @@ def test_a_rectangle_that_is_not_inside_the_image_is_refused(corner, size_wh):
 @pytest.mark.parametrize(
     "runs", [[], [0], [7], [0, 9], [4, 5], [2**32 - 1, 9], np.array([2**63, 2**63 + 8], np.uint64)]
 )
-def test_runs_that_do_not_fill_their_rectangle_are_refused(runs):
+def test_runs_that_do_not_fill_their_rectangle_are_rejected(runs):
     total = sum(map(int, runs))
     with pytest.raises(ValueError, match=f"mask of 4 x 2 pixels at 1, 2 add up to {total}, ex"):
         Mask.from_run_lengths(runs, (1, 2), (4, 2), (64, 48))
 
 
 @pytest.mark.parametrize("runs", [[9, -1], [4.0, 4.0], [[4, 4]], 8, ["8"]])
-def test_what_is_no_row_of_lengths_is_refused(runs):
+def test_only_one_dimensional_integers_are_run_lengths(runs):
     with pytest.raises(ValueError, match=r"expected \(R,\) integers, none negative"):
         Mask.from_run_lengths(runs, (1, 2), (4, 2), (64, 48))

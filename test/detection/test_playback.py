@@ -129,7 +129,7 @@ def test_a_video_that_is_cut_off_is_played_up_to_there(tmp_path):
     assert 5 < len(list(frames(path))) < 15
 
 
-def test_unreadable_images_of_a_folder_are_told_and_left_out(folder):
+def test_unreadable_images_of_a_folder_are_reported_and_skipped(folder):
     (folder / "a.png").write_text("no image")
     (folder / "e.png").symlink_to("nowhere.png")
     told = []
@@ -149,7 +149,7 @@ def test_folders_are_no_images_whatever_their_names(folder):
     assert [file.name for file in image_files(folder)] == ["a.png", "b.bmp", "c.PNG", "d.jpg"]
 
 
-def test_a_video_whose_name_is_not_utf8_is_refused_for_opencv_would_crash(video):
+def test_a_video_whose_name_is_not_utf8_is_rejected(video):
     path = video.rename(video.with_name(os.fsdecode(b"caf\xe9.avi")))
     with pytest.raises(ImageError, match=r"caf\\udce9\.avi: .* must be UTF-8"):
         list(frames(path))

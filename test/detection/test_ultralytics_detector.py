@@ -176,7 +176,7 @@ def test_a_black_image_holds_nothing_and_has_features_of_the_right_width(detecto
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (3000, 2), (416, 416)])
-def test_images_of_any_size_can_be_looked_at(size, detector):
+def test_images_of_any_size_are_processed(size, detector):
     [perception] = detector.detect([np.full((*size, 3), 200, np.uint8)])
     assert perception.detections.resolution_wh == size[::-1]
     assert perception.features.shape == (len(perception.candidates), 384)
@@ -196,7 +196,7 @@ def test_the_score_threshold_changes_what_is_reported_and_not_what_is_a_candidat
     assert 0.1 <= more.detections.scores.min() < 0.3
 
 
-def test_the_candidate_threshold_changes_how_doubtful_candidates_may_be(
+def test_the_candidate_threshold_changes_the_lowest_score_of_candidates(
     detector, configured, bus, bus_image
 ):
     configured(candidate_threshold=0.2)
@@ -225,7 +225,7 @@ def test_the_iou_threshold_changes_how_much_objects_may_overlap(detector, config
     assert counts[0] < counts[1]
 
 
-def test_of_too_many_objects_the_surest_are_reported(detector, configured, bus, bus_image):
+def test_of_too_many_objects_the_highest_scores_are_reported(detector, configured, bus, bus_image):
     configured(max_detections=2)
     [limited] = detector.detect([bus_image])
     assert limited.features.shape == (2, 384)
@@ -235,7 +235,7 @@ def test_of_too_many_objects_the_surest_are_reported(detector, configured, bus, 
 
 @pytest.mark.parametrize("input_wh", [(416, 416), (640, 384)])
 @pytest.mark.parametrize("resolution_wh", [(810, 1080), (1280, 720), (416, 416), (333, 77)])
-def test_boxes_go_where_ultralytics_takes_them_back_from(resolution_wh, input_wh):
+def test_boxes_are_transformed_inversely_to_ultralytics(resolution_wh, input_wh):
     from ultralytics.utils.ops import scale_boxes
 
     width, height = resolution_wh
@@ -275,7 +275,7 @@ def test_a_model_may_be_named_by_its_path_and_may_have_no_features(
     assert perception.detections.labels == bus.detections.labels
 
 
-def test_the_bound_on_threads_reaches_onnx_runtime(compute):
+def test_onnx_runtime_uses_the_number_of_threads(compute):
     for threads in (1, 2):
         bounded = load_detector(DetectorSettings(), replace(compute, threads=threads))
         session = bounded._predictor.model.backend.session
@@ -303,7 +303,7 @@ def test_a_missing_file_is_named(name, compute, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["nanodet-h", "model.txt", "", "."])
-def test_what_is_neither_embedded_nor_a_file_of_a_known_kind_is_refused(model, compute):
+def test_neither_an_embedded_model_nor_a_supported_file_is_rejected(model, compute):
     message = f"^detector.model: '{model}' is neither an embedded model .* nor a .onnx, .pt,"
     with pytest.raises(DetectorError, match=message):
         load(compute, model=model)
@@ -408,7 +408,7 @@ def test_without_images_nothing_is_perceived(untrained):
     assert untrained.detect([]) == []
 
 
-def test_a_model_that_gives_no_boxes_is_refused_with_its_task(compute, tmp_path):
+def test_a_model_without_boxes_is_rejected_with_its_task(compute, tmp_path):
     ultralytics.YOLO("yolo11n-cls.yaml").save(tmp_path / "classifier.pt")
     with pytest.raises(DetectorError, match=r"classifier\.pt' .* its task is classify, which"):
         load(compute, model=tmp_path / "classifier.pt")
@@ -468,7 +468,7 @@ def test_each_object_of_a_segmentation_model_has_its_own_mask_in_the_image(segme
     assert 0.2 < np.mean([mask.inside.mean() for mask in candidates.masks]) < 0.8
 
 
-def test_a_mask_takes_no_more_room_than_its_box(segmenter, bus_image):
+def test_a_mask_is_not_larger_than_its_box(segmenter, bus_image):
     [perception] = segmenter.detect([bus_image])
     for box, mask in zip(perception.candidates.xyxy, perception.candidates.masks, strict=True):
         rows, columns = mask.region
@@ -579,13 +579,13 @@ def test_an_open_model_starts_with_the_labels_of_the_settings(compute, open_path
 
 @pytest.mark.usefixtures("text_encoder")
 @pytest.mark.parametrize("vocabulary", ["", "crate,,forklift"])
-def test_labels_that_are_none_are_refused_and_no_others_taken(compute, open_path, vocabulary):
+def test_an_invalid_initial_vocabulary_is_rejected(compute, open_path, vocabulary):
     with pytest.raises(DetectorError, match=r"^detector\.vocabulary: the labels"):
         load(compute, model=open_path, vocabulary=vocabulary)
 
 
 @pytest.mark.usefixtures("text_encoder")
-def test_an_open_model_looks_for_other_labels_from_the_next_image_on(compute, open_path, noise):
+def test_an_open_model_detects_other_labels_from_the_next_image_on(compute, open_path, noise):
     detector = load(compute, model=open_path, vocabulary="crate")
     [before] = detector.detect([noise])
     assert set(before.candidates.labels) == {"crate"}
@@ -597,7 +597,7 @@ def test_an_open_model_looks_for_other_labels_from_the_next_image_on(compute, op
     assert after.features.shape == (len(after.candidates), detector.feature_width)
 
 
-def test_an_open_model_without_its_text_encoder_keeps_the_labels_it_was_saved_with(
+def test_an_open_model_without_its_text_encoder_keeps_its_saved_labels(
     compute, open_path, noise, monkeypatch, caplog
 ):
     monkeypatch.setattr(ultralytics_detector.importlib.util, "find_spec", lambda name: None)
@@ -644,7 +644,7 @@ def test_a_text_encoder_that_fails_leaves_the_labels_as_they_were(
     assert set(perception.candidates.labels) == {"crate"}
 
 
-def test_a_model_made_for_its_own_labels_says_so(detector, untrained):
+def test_a_model_with_fixed_labels_says_so(detector, untrained):
     for fixed in (detector, untrained):
         with pytest.raises(FixedVocabularyError, match=r"has 80 fixed labels .* detector\.mod"):
             fixed.set_vocabulary(["crate"])

@@ -138,7 +138,7 @@ def test_with_a_mask_the_background_does_not_matter_and_the_box_neither(name):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_point_cloud_says_the_same_as_a_depth_image(name):
+def test_a_point_cloud_gives_the_same_as_a_depth_image(name):
     shape, *background = SHAPES[name]
     seen = Seen.of(shape)
     depth = np.minimum.reduce((shape, *background))
@@ -176,7 +176,7 @@ OCCLUDERS = {
 
 @pytest.mark.parametrize("missing", [0.0, 0.6])
 @pytest.mark.parametrize("name", OCCLUDERS)
-def test_something_before_a_part_of_the_object_changes_nothing(name, missing):
+def test_a_partial_occlusion_changes_nothing(name, missing):
     shape = cuboid((0, 0.15, 3), (0.5, 1.7, 0.3))
     seen = Seen.of(shape)
     depths = image(shape, OCCLUDERS[name], wall(5), floor(), missing=missing)
@@ -191,7 +191,7 @@ def test_a_hole_over_a_side_of_the_object_does_not_make_it_narrower():
     check(localize(DepthImage(depth, MATRIX, MATRIX), MATRIX, seen.box), seen)
 
 
-def test_neighbors_as_far_away_as_the_object_are_not_taken_for_its_background():
+def test_neighbors_of_the_same_depth_are_not_background():
     shape = cuboid((0, 0.15, 3), (0.5, 1.7, 0.3))
     neighbors = [cuboid((x, 0.15, 3), (0.5, 1.7, 0.3)) for x in (-0.6, 0.6)]
     seen = Seen.of(shape)
@@ -206,7 +206,7 @@ def test_a_picture_on_the_wall_is_where_the_wall_is():
     np.testing.assert_allclose(location.size[:2], 100 / FOCAL * 2.5, rtol=0.02)
 
 
-def test_what_is_flat_still_has_a_thickness():
+def test_a_flat_object_has_a_thickness():
     location = localize(image(wall(2.0)), MATRIX, np.array([200, 100, 300, 200]))
     assert location.size[2] == pytest.approx(0.05 * location.size[:2].min())
 
@@ -228,7 +228,7 @@ def test_the_points_are_on_the_object():
 
 
 @pytest.mark.parametrize("hole", [0.0, np.nan, np.inf, -1.0])
-def test_without_any_depth_nothing_is_known(hole):
+def test_without_depth_there_is_no_location(hole):
     depth = np.full((HEIGHT, WIDTH), hole, np.float32)
     depths = DepthImage(depth, MATRIX, MATRIX, max_depth_m=100.0)
     assert localize(depths, MATRIX, np.array([100, 100, 200, 200])) is None
@@ -274,7 +274,7 @@ def test_an_empty_mask_is_no_object():
     assert localize(image(wall(2)), MATRIX, np.array([0, 0, 50, 50]), mask) is None
 
 
-def test_a_box_that_reaches_beyond_the_image_is_that_of_what_can_be_seen():
+def test_a_box_beyond_the_image_is_clipped():
     location = localize(image(wall(2)), MATRIX, np.array([-20, -20, 100, 100]))
     assert location.center[2] == pytest.approx(2.0)
 
@@ -369,7 +369,7 @@ def test_objects_across_the_border_of_the_image(side, inset):
     assert not wrong
 
 
-def test_a_bus_at_the_border_is_not_where_a_person_stands_before_it():
+def test_a_bus_at_the_border_is_not_located_at_a_person_in_front_of_it():
     bus, person = cuboid((-3.4, -0.5, 10), (2.5, 3, 8)), cuboid((-1.9, 0.15, 4), (0.5, 1.7, 0.3))
     seen = Seen.of(bus)
     for inset in (0, 2, 4, 8):

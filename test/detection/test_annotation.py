@@ -20,14 +20,14 @@ def draw_detections(image, detections, **options):
 
 @pytest.fixture
 def image():
-    """(480, 640, 3) noise that nobody may write to."""
+    """Read-only (480, 640, 3) noise."""
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     image.flags.writeable = False
     return image
 
 
 def differs(one, other):
-    """Where pixels differ, (H, W)."""
+    """(H, W) mask of different pixels."""
     return (one != other).any(axis=2)
 
 
@@ -104,7 +104,7 @@ def test_more_lines_and_longer_lines_make_a_higher_bar(image):
 
 
 def test_all_of_a_long_line_is_shown(image):
-    # What is wrapped before the last word is the same, so only the last word's row differs.
+    # Only the row of the last word differs.
     short = draw_caption(image, ["word " * 60 + "end"])
     other = draw_caption(image, ["word " * 60 + "END"])
     assert short.shape == other.shape

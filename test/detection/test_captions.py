@@ -12,7 +12,7 @@ LABELS = DetectorSettings().initial_labels
 
 def test_a_label_keeps_its_color_from_run_to_run():
     code = "from mrmllm_ros.detection.captions import label_color; print(label_color('person'))"
-    # The seed of Python's own hash differs.
+    # With another seed of Python's hash.
     other = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -24,7 +24,7 @@ BOX = (100, 50, 200, 250)
 
 @pytest.fixture
 def image():
-    """A scene in a color that no box below asks for."""
+    """A scene in a color that no test expects."""
     return np.full((480, 640, 3), (200, 60, 20), np.uint8)
 
 

@@ -12,7 +12,7 @@ from mrmllm_ros.detection.masks import Mask
 
 
 def ranked(detections):
-    """All of them, largest first."""
+    """All fields of the objects, largest first."""
     return Perception.ranked(detections, score_threshold=0.0).candidates
 
 
@@ -115,7 +115,7 @@ def test_the_largest_object_comes_first_with_all_its_fields(three):
 
 
 def test_objects_of_one_size_keep_their_order(make_detections):
-    # More than 16, for smaller arrays are sorted stably by any of numpy's methods.
+    # More than 16, because numpy sorts smaller arrays stably with every method.
     names = tuple(f"cup{i}" for i in range(40))
     cups = make_detections(
         *((name, 0.5, (0, 0, 10, 10)) for name in names), ("bus", 0.9, (0, 0, 99, 99))
@@ -132,7 +132,7 @@ def test_take_returns_objects_in_the_requested_order(three):
 
 @pytest.fixture
 def masked(three):
-    """Each object's mask has as many pixels as its position says, from 1."""
+    """The mask of the object at index i has i + 1 pixels."""
     masks = tuple(Mask(np.ones((1, i), bool), left=i, top=i) for i in (1, 2, 3))
     return replace(three, masks=masks)
 

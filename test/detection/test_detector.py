@@ -17,7 +17,7 @@ from mrmllm_ros.settings import SettingsError
 
 
 class Fixed(Detector):
-    """Knows one label and finds nothing."""
+    """Has one label and detects nothing."""
 
     name = "fixed"
     labels = ("cup",)
@@ -31,7 +31,7 @@ class Fixed(Detector):
 
 
 class Open(Fixed):
-    """Looks for anything but doors."""
+    """Supports every label except doors."""
 
     asked = None
 
@@ -43,7 +43,7 @@ class Open(Fixed):
 
 @pytest.fixture
 def mixed(make_detections):
-    """A doubtful large object, sure ones of two sizes, and a very doubtful one."""
+    """A large object with a low score, two reported objects, and one with a very low score."""
     return make_detections(
         ("wall", 0.2, (0, 0, 640, 480)),
         ("cup", 0.9, (0, 0, 10, 10)),
@@ -72,7 +72,7 @@ def test_an_object_on_the_threshold_is_reported(threshold, reported, mixed):
 
 
 def test_equals_keep_their_order(make_detections):
-    # More than 16, for smaller arrays are sorted stably by any of numpy's methods.
+    # More than 16, because numpy sorts smaller arrays stably with every method.
     names = tuple(f"cup{i}" for i in range(40))
     cups = make_detections(*((name, 0.5, (0, 0, 10, 10)) for name in names))
     assert Perception.ranked(cups, 0.3).candidates.labels == names

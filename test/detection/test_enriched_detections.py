@@ -10,7 +10,7 @@ from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetectio
 
 @pytest.fixture
 def perception(make_detections):
-    """Two reported objects and a doubtful one."""
+    """Two reported objects and another candidate."""
     return Perception.ranked(
         make_detections(
             ("bus", 0.9, (0, 0, 400, 400)),

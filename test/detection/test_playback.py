@@ -16,13 +16,13 @@ def uniform(value):
 
 
 def values(path):
-    """The brightness of each frame, to the nearest ten."""
+    """Brightness of each frame, rounded to tens."""
     return [round(float(frame.mean()), -1) for frame in frames(path)]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images written in another order than that of their names, and what is none."""
+    """Images that were not written in order of their names, and another file."""
     folder = tmp_path / "folder"
     folder.mkdir()
     for name, value in (("c.PNG", 30), ("a.png", 10), ("b.bmp", 20), ("d.jpg", 40)):

@@ -26,7 +26,7 @@ def tracker(make_tracker):
 
 @pytest.fixture
 def see(make_detections):
-    """Shows objects to a tracker; returns the id of each, in the order they are given in."""
+    """Update a tracker with objects and return their ids."""
 
     def see(tracker, stamp_s, *objects):
         candidates = make_detections(*objects)
@@ -45,7 +45,7 @@ def walker(x, y=100.0, score=0.8, label="person"):
 
 
 def walk(see, tracker, first, count, position, score=0.8):
-    """The ids of one person in some images; `position` gives the left side at an image."""
+    """Ids of a person in several images; `position` returns the left side for an image."""
     return [
         see(tracker, n * STEP_S, walker(position(n), score=score))[0]
         for n in range(first, first + count)
@@ -88,7 +88,7 @@ def test_separate_objects_have_different_ids(see, tracker):
 
 @pytest.mark.parametrize("rate_hz", [2.0, 10.0, 30.0])
 def test_people_who_cross_keep_their_ids(rate_hz, see, tracker):
-    """One walks to the right, one to the left behind; where they meet, only one is seen."""
+    """Two people walk past each other; one is hidden where they meet."""
     for n in range(int(4 * rate_hz) + 1):
         time_s = n / rate_hz
         right, left = walker(100 + 60 * time_s), walker(340 - 60 * time_s, y=85.0)
@@ -102,7 +102,7 @@ def test_people_who_cross_keep_their_ids(rate_hz, see, tracker):
 
 
 def test_a_person_keeps_the_id_through_an_occlusion(see, tracker):
-    """Hidden for 1.2 s while going on at 60 pixels a second."""
+    """Hidden for 1.2 s while moving at 60 pixels per second."""
     ids = walk(see, tracker, 0, 15, lambda n: 100 + 6 * n)
     for n in range(15, 27):
         see(tracker, n * STEP_S)
@@ -136,7 +136,7 @@ def test_a_jump_back_in_time_starts_new_tracks(see, tracker):
 
 
 def every_fifth(n):
-    """Stamps of 10 images a second, each fifth 5 ms before the one that came before it."""
+    """Stamps of 10 images per second; every fifth is 5 ms before its predecessor."""
     return n / 10 - 0.105 * (n % 5 == 4)
 
 
@@ -197,7 +197,7 @@ def test_another_label_does_not_end_a_track(see, tracker):
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_between_similar_matches_the_label_decides(index, see, tracker):
-    """Of two that stand beside each other one is seen, halfway between them."""
+    """One of two adjacent objects is detected, halfway between them."""
     both = [walker(100, label="person"), walker(124, label="bicycle")]
     see(tracker, 0.0, *both)
     ids = see(tracker, 0.1, *both)

@@ -159,7 +159,7 @@ OPEN = (grounding_dino, owlv2)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Untrained models as they are saved, by the name of what makes them."""
+    """Folders of untrained models, by the name of their factory."""
     folders = {}
     for make in CLOSED + OPEN:
         torch.manual_seed(0)
@@ -170,7 +170,7 @@ def folders(tmp_path_factory):
 
 
 def settings_for(folder, **values):
-    # By default all that the model says is a candidate.
+    # By default every object of the model is a candidate.
     defaults = {
         "candidate_threshold": 0.01,
         "iou_threshold": 1.0,
@@ -187,7 +187,7 @@ def detectors(folders, compute):
 
 @pytest.fixture(params=[make.__name__ for make in CLOSED + OPEN])
 def tiny(request, detectors, folders):
-    """A detector of each family, with the settings that it began with."""
+    """A detector of each family, with its initial settings."""
     detector = detectors[request.param]
     yield detector
     detector.configure(settings_for(folders[request.param]))
@@ -207,7 +207,7 @@ def open_vocabulary(request, detectors):
 
 @pytest.fixture(scope="module")
 def image():
-    """(90, 160, 3) of colored squares that nobody may write to."""
+    """Read-only (90, 160, 3) image of colored squares."""
     squares = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
     image = squares.repeat(10, axis=0).repeat(10, axis=1)
     image.flags.writeable = False
@@ -216,7 +216,7 @@ def image():
 
 @torch.no_grad()
 def outputs_of(detector, image):
-    """What the model says of an image, by the way of its own processor's documentation."""
+    """Objects of the model, computed as in the documentation of its processor."""
     rgb = np.ascontiguousarray(image[..., ::-1])
     inputs = dict(detector._processor(images=rgb, return_tensors="pt"))
     if detector._tokenizer is not None:
@@ -225,7 +225,7 @@ def outputs_of(detector, image):
 
 
 def by_score(xyxy, scores, labels):
-    """Objects in an order that is the same wherever they come from."""
+    """Objects in a canonical order."""
     return sorted(
         (round(float(score), 4), label, *np.round(box, 2).tolist())
         for box, score, label in zip(xyxy, scores, labels, strict=True)
@@ -494,7 +494,7 @@ def test_a_model_of_another_kind_is_rejected_with_its_kind(config, compute, tmp_
 
 @pytest.fixture
 def copied(folders, tmp_path):
-    """A folder of a model that a test may damage."""
+    """Folder of a model that a test may change."""
     return shutil.copytree(folders["detr"], tmp_path / "copied")
 
 
@@ -533,7 +533,7 @@ BAD_BOXES = {
 
 @pytest.fixture
 def spoil(monkeypatch):
-    """Gives a detector's network other outputs: `change` gets them before the processor does."""
+    """Change the outputs of a detector's network before post-processing."""
 
     def spoil(detector, change):
         model = detector._model
@@ -552,7 +552,7 @@ def spoil(monkeypatch):
 
 
 def boxes_with_features(perception):
-    """(K, 4 + d_p) what stays together."""
+    """(K, 4 + d_p) boxes and features, side by side."""
     return torch.cat([torch.from_numpy(perception.candidates.xyxy), perception.features], 1)
 
 

@@ -29,11 +29,11 @@ from mrmllm_ros.detection.raw_objects import (
 from mrmllm_ros.detection.roi_features import pool_boxes
 from mrmllm_ros.detection.ultralytics_detector import mask_in_image, model_path, to_letterbox
 
-# After the module that keeps ultralytics off the network.
+# After the module that keeps ultralytics offline.
 import ultralytics  # isort: skip
 from ultralytics.nn.tasks import WorldModel, YOLOEModel  # isort: skip
 
-# Where the objects are on the photograph, as far larger detectors say.
+# Objects of the photograph according to much larger detectors.
 BUS = (22, 231, 803, 756)
 PEOPLE = ((48, 398, 245, 902), (221, 405, 344, 857), (669, 392, 809, 877))
 
@@ -48,20 +48,20 @@ def overlap(one, other):
 
 @pytest.fixture
 def configured(detector):
-    """Gives the detector other settings for one test."""
+    """Change the settings of the detector for one test."""
     yield lambda **values: detector.configure(DetectorSettings(**values))
     detector.configure(DetectorSettings())
 
 
 @pytest.fixture(scope="module")
 def bus(detector, bus_image):
-    """What is perceived in the photograph of the bus."""
+    """Perception of the photograph of the bus."""
     [perception] = detector.detect([bus_image])
     return perception
 
 
 def assert_alike(one, other):
-    """Two perceptions of one image; convolutions may add in another order in a batch."""
+    """Compare perceptions of one image; batched convolutions may sum in another order."""
     assert one.candidates.labels == other.candidates.labels
     assert one.reported == other.reported
     np.testing.assert_allclose(one.candidates.xyxy, other.candidates.xyxy, atol=0.1)
@@ -113,7 +113,7 @@ def test_objects_come_largest_first_inside_of_the_image_and_above_the_threshold(
 
 
 def test_blue_and_red_are_not_swapped(detector, bus, bus_image):
-    # The network was trained on BGR; with red and blue exchanged it is less sure of the bus.
+    # Trained on BGR: with red and blue exchanged, the score of the bus is lower.
     [swapped] = detector.detect([np.ascontiguousarray(bus_image[..., ::-1])])
     scores = swapped.detections.scores[[label == "bus" for label in swapped.detections.labels]]
     assert scores.max(initial=0) < bus.detections.scores[0]
@@ -130,7 +130,7 @@ def test_each_candidate_has_a_row_of_features_of_its_own(detector, bus):
 
 
 def test_features_stay_with_their_object_when_it_is_moved(detector, bus, bus_image):
-    # Gray as ultralytics pads with, so that only the offset inside of the network's input is new.
+    # The gray of ultralytics' padding, so that only the offset in the network's input changes.
     moved_image = cv2.copyMakeBorder(
         bus_image, 0, 0, 270, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114)
     )
@@ -350,7 +350,7 @@ def noise():
 
 @pytest.fixture(scope="module")
 def make_model(tmp_path_factory):
-    """Saves an untrained model by the name of its configuration; it finds all sorts of things."""
+    """Save an untrained model by the name of its configuration; it detects many objects."""
 
     def make(name):
         torch.manual_seed(0)
@@ -370,7 +370,7 @@ def make_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def untrained(compute, make_model):
-    """A .pt model that finds something in noise."""
+    """A .pt model that detects objects in noise."""
     return load(compute, model=make_model("yolov8n"), max_detections=20)
 
 
@@ -416,7 +416,7 @@ def test_a_model_without_boxes_is_rejected_with_its_task(compute, tmp_path):
 
 @pytest.fixture(scope="module")
 def segmentation_path(tmp_path_factory):
-    """Saves an untrained segmentation model, whose masks are spots all over the image."""
+    """Save an untrained segmentation model whose masks are spots all over the image."""
     torch.manual_seed(0)
     model = ultralytics.YOLO("yolo11n-seg.yaml")
     head = model.model.model[-1]
@@ -432,7 +432,7 @@ def segmentation_path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def segmenter(compute, segmentation_path):
-    """A segmentation model with spots in the place of what it makes its masks of."""
+    """A segmentation model with spots as prototypes of masks."""
     detector = load(compute, model=segmentation_path, max_detections=20)
     spots = torch.randn((1, 32, 20, 20), generator=torch.Generator().manual_seed(0))
 
@@ -445,7 +445,7 @@ def segmenter(compute, segmentation_path):
 
 
 def reference_masks(segmenter, image):
-    """Boxes and (N, H, W) masks that ultralytics itself makes in the size of the image."""
+    """Boxes and (N, H, W) masks of the image, computed by ultralytics."""
     arguments = segmenter._predictor.args
     arguments.retina_masks = True
     [result] = segmenter._predictor([image])
@@ -552,13 +552,13 @@ OPEN_MODELS = ("yolov8n-worldv2", "yoloe-11n")
 
 @pytest.fixture(scope="module", params=OPEN_MODELS)
 def open_path(request, make_model):
-    """The file of a model that takes other labels."""
+    """File of an open-vocabulary model."""
     return make_model(request.param)
 
 
 @pytest.fixture
 def text_encoder(monkeypatch):
-    """What embeds labels, in the place of a text encoder that is not installed."""
+    """Fake of the text encoder, which is not installed."""
 
     def embed(_network, labels):
         seeds = [torch.Generator().manual_seed(sum(label.encode())) for label in labels]
@@ -659,7 +659,7 @@ def test_ultralytics_neither_installs_packages_nor_asks_the_network():
     assert not utils.ONLINE
 
 
-# What a bad model gives beside a person: center, size and scores of three classes.
+# Output of a bad model beside a person: center, size and scores of three classes.
 PERSON = (160, 160, 80, 80, 0.9, 0, 0)
 BAD_COLUMNS = {
     "inverted": ((60, 60, -20, 40, 0, 0.95, 0), INVERTED),
@@ -671,7 +671,7 @@ BAD_COLUMNS = {
     "score beyond 1": ((60, 60, 40, 40, 0, 1.5, 0), BAD_SCORE),
     "NaN score": ((60, 60, 40, 40, 0, np.nan, 0), BAD_SCORE),
 }
-# The same of a model that chooses by itself: corners, score, class.
+# The same for a model without non-maximum suppression: corners, score, class.
 BAD_ROWS = {
     "no such class": ((60, 60, 90, 90, 0.95, 3), UNNAMED),
     "negative class": ((60, 60, 90, 90, 0.95, -1), UNNAMED),
@@ -684,7 +684,7 @@ THREE_NAMES = {0: "person", 1: "dog", 2: "cat"}
 
 @pytest.fixture
 def make_constant(tmp_path):
-    """Saves an ONNX model that gives the same for each image: its output, and a feature map."""
+    """Save an ONNX model with a constant output and feature map."""
 
     def make(output, names=THREE_NAMES, features=True):
         # Each cell of the map holds its column and its row.
@@ -715,7 +715,7 @@ def make_constant(tmp_path):
 
 @pytest.fixture
 def gray():
-    """(320, 640, 3): half as high as the network's input once it fits in."""
+    """(320, 640, 3): half as high as the network's input after scaling."""
     return np.full((320, 640, 3), 128, np.uint8)
 
 

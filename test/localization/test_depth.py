@@ -10,7 +10,7 @@ WHOLE = np.array([0, 0, 64, 48])
 
 @pytest.fixture
 def slope():
-    """(48, 64): 1 m in the first row, a centimeter more in each further one."""
+    """(48, 64): 1 m in the first row, increasing by a centimeter per row."""
     return np.repeat(1 + np.arange(48, dtype=np.float32)[:, None] / 100, 64, axis=1)
 
 

@@ -49,7 +49,7 @@ def test_a_small_step_back_drops_no_distance(back_ns):
     distances = Distances(max_age_s=0.1)
     distances.update("front", 10 * SECOND, {"7": 2.0, "8": 3.0})
     assert distances.at("front", 10 * SECOND - back_ns) == {"7": 2.0, "8": 3.0}
-    # A measurement that comes late is not newer than what is known.
+    # A delayed measurement does not replace a newer one.
     distances.update("front", 10 * SECOND - back_ns, {"7": 2.5, "9": 4.0})
     assert distances.at("front", 10 * SECOND - back_ns) == {"7": 2.0, "8": 3.0, "9": 4.0}
 

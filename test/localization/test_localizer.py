@@ -24,7 +24,7 @@ FLOOR_Y = 1.0
 
 
 def sphere(center, radius):
-    """(H, W) depth of a sphere in meters, infinite where it is not seen."""
+    """(H, W) depth of a sphere in meters, infinite outside."""
     center = np.array(center, float)
     along, squared = RAYS @ center, (RAYS**2).sum(-1)
     root = along**2 - squared * (center @ center - radius**2)
@@ -54,7 +54,7 @@ def floor():
 
 @dataclass
 class Seen:
-    """An object by itself: its silhouette, box, and the center and size of its visible side."""
+    """A single object: mask, box, and center and size of its visible side."""
 
     mask: np.ndarray
     box: np.ndarray
@@ -72,7 +72,7 @@ class Seen:
 
 
 def image(*depths, missing=0.0, noise=0.0):
-    """What the camera measures of several things, the nearest in each pixel.
+    """Depth image of several objects: the nearest depth of each pixel.
 
     `missing` is the share of pixels without depth, `noise` a standard deviation for one meter,
     growing with the square of the distance as that of stereo cameras does.
@@ -89,9 +89,9 @@ def check(location, seen, axes=(0, 1, 2)):
     distance = np.linalg.norm(seen.center)
     error = np.linalg.norm(location.center - seen.center)
     assert error <= max(0.02 * distance, 0.02), f"{error:.3f} m off at {distance:.2f} m"
-    # What is known of an edge is which pixel it is in.
+    # The position of an edge is known up to a pixel.
     pixel = seen.center[2] / FOCAL
-    # What is flat has a thickness all the same.
+    # Flat objects have a minimum thickness.
     size = np.maximum(seen.size, [0, 0, 0.05 * seen.size[:2].min()])
     for axis in axes:
         off = location.size[axis] - size[axis]
@@ -239,7 +239,7 @@ def test_a_few_pixels_of_a_large_object_are_too_little():
     depth[100:300:20, 100:300:20] = 2.0
     depths = DepthImage(depth, MATRIX, MATRIX)
     assert localize(depths, MATRIX, np.array([100, 100, 300, 300])) is None
-    # Of a small one, as many are enough.
+    # For a small object, the same number is enough.
     depth[100:110, 100:110] = 2.0
     assert localize(depths, MATRIX, np.array([100, 100, 110, 110])) is not None
 
@@ -316,7 +316,7 @@ def is_right(location, seen):
 
 
 def look(name, x, z, *others):
-    """An object at a share of the view's half width, and what is to be seen with it."""
+    """A scene with an object at a share of the view's half width."""
     shape = FIGURE_SHAPES[name](x * z * WIDTH / 2 / FOCAL, z)
     return Seen.of(shape), (shape, *others, wall(z + (14 if name == "bus" else 6)), floor())
 
@@ -328,7 +328,7 @@ def loosened(box, shares):
 
 
 def report(title, found):
-    """Check poses, of which None are those that are not given, and print the figures."""
+    """Check poses, which are None if unknown, and print the figures."""
     given = [(location, seen) for location, seen in found if location is not None]
     right, wrong = (sum(f(*pair) for pair in given) for f in (is_right, is_wrong))
     none = len(found) - len(given)
@@ -412,7 +412,7 @@ def test_a_wall_close_behind(behind_m):
 
 
 def lidar(depths, rings):
-    """What a lidar of that many rings over 30 degrees and 0.2 degrees a step sees of a scene."""
+    """Point cloud of a lidar with rings over 30 degrees and steps of 0.2 degrees."""
     elevations = np.deg2rad(np.linspace(-15, 15, rings))
     azimuths = np.deg2rad(np.arange(-31, 31, 0.2))
     elevation, azimuth = np.meshgrid(elevations, azimuths)

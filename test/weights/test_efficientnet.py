@@ -58,7 +58,7 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def images(folder):
-    """The bus picture as the configuration wants it, (1, 3, 224, 224)."""
+    """(1, 3, 224, 224) bus picture, normalized as in the configuration."""
     import cv2
     from ultralytics.utils import ASSETS
 

@@ -85,7 +85,7 @@ def convolution():
 
 @pytest.fixture
 def active(images, constants):
-    """What `convolution` must give, (2, 4, 8, 8)."""
+    """(2, 4, 8, 8) expected output of `convolution`."""
     kernel, bias = (torch.from_numpy(constants[name]) for name in ("kernel", "bias"))
     convolved = F.conv2d(
         torch.from_numpy(images), kernel.permute(3, 2, 0, 1), bias, stride=2, padding=1

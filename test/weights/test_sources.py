@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real pip and dpkg-deb on packages made here; npm and apt-get are stand-ins on the path."""
+"""Real pip and dpkg-deb on small packages; npm and apt-get are fakes on the path."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def work(tmp_path):
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """A folder at the front of the path, for stand-ins of the registries' clients."""
+    """A folder at the front of the path for fakes of the clients."""
     folder = tmp_path / "tools"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -39,7 +39,7 @@ def write_script(path, text):
 
 @pytest.fixture
 def wheels(tmp_path, monkeypatch, content):
-    """The only place where pip may look, with one tiny wheel."""
+    """The only index of pip, with one tiny wheel."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
@@ -142,7 +142,7 @@ def test_several_files_come_out_of_one_package_in_any_order(
 
 @pytest.fixture
 def apt_without_lists(deb, tools):
-    """An apt-get that finds nothing until `apt-get update` has run."""
+    """An apt-get that fails until `apt-get update` has run."""
     write_script(
         tools / "apt-get",
         f'if [ "$1" = update ]; then touch {tools}/lists; exit; fi\n'

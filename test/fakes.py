@@ -107,7 +107,7 @@ class FakeDetector(Detector):
             raise RuntimeError(f"cannot look at {value}")
         return [perceive(image) for image in images]
 
-    def _look_for(self, labels):
+    def _set_vocabulary(self, labels):
         self.vocabulary_threads.add(threading.current_thread().name)
         if self.refusal is not None:
             raise self.refusal

@@ -22,8 +22,8 @@ from mrmllm_ros.answering.answerer import (
 )
 from mrmllm_ros.answering.generation import Answer, TextListener, generate_answer
 from mrmllm_ros.detection.colors import color_attributes
-from mrmllm_ros.detection.detector import FixedVocabularyError, Perception, distinct
-from mrmllm_ros.detection.enriched_detections import EnrichedDetections, values_by_name
+from mrmllm_ros.detection.detector import FixedVocabularyError, Perception, unique_labels
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections, attribute_values
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
@@ -143,7 +143,7 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
                 "the fusion model does not predict labels; set the parameter mrmllm.checkpoint to "
                 "a checkpoint whose perception head does"
             )
-        self.processor.vocabulary = distinct(labels)
+        self.processor.vocabulary = unique_labels(labels)
 
     @torch.inference_mode()
     def encode(
@@ -163,12 +163,12 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         # Encoded once: the perception head may use the frames now, the language model later.
         frames = Lazy(lambda: self.model.encode_images(self.processor.frames(images, perceptions)))
         stated = [
-            values_by_name(measured[: perception.reported])
+            attribute_values(measured[: perception.reported])
             for measured, perception in zip(colors, perceptions, strict=True)
         ]
         prompted = Lazy(lambda: self.processor.add_prompts(frames(), perceptions, stated))
         return [
-            replace(encoded, enriched=encoded.enriched.with_measured(measured))
+            replace(encoded, enriched=encoded.enriched.with_attributes(measured))
             for encoded, measured in zip(
                 self._encode(frames, prompted, perceptions), colors, strict=True
             )

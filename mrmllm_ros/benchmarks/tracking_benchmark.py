@@ -18,11 +18,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import supervision
 from scipy.optimize import linear_sum_assignment
 
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 from mrmllm_ros.compute import Compute, ComputeSettings
+from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import DetectorSettings, load_detector
 from mrmllm_ros.detection.playback import frames
@@ -117,7 +117,7 @@ class SwitchCounter:
         tracked = found.take(np.flatnonzero([bool(track_id) for track_id in found.track_ids]))
         names = list(people)
         boxes = np.array(list(people.values())).reshape(-1, 4)
-        overlaps = supervision.box_iou_batch(boxes, tracked.xyxy)
+        overlaps = box_iou(boxes, tracked.xyxy)
         stays = [[self._last.get(name) == i for i in tracked.track_ids] for name in names]
         # A pair that stays outweighs every pair that is new, and a pair every better overlap.
         weights = overlaps + 1 + np.reshape(stays, overlaps.shape) * 2 * len(names)

@@ -27,6 +27,7 @@ from mrmllm_ros.datasets.data_errors import (
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import match_targets, unreported
 from mrmllm_ros.datasets.views import CorruptedImage, View, generator
+from mrmllm_ros.detection.boxes import box_areas, clip_boxes
 from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
@@ -310,18 +311,14 @@ def _coco_image(file: _File, boxes: Sequence[_Box], unsure: frozenset[str]) -> C
 def _detections(boxes: Sequence[_Box], resolution_wh: tuple[int, int]) -> Detections:
     """The boxes as far as they lie in the image; those without an area say nothing."""
     xyxy = np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4)
-    clipped = xyxy.clip(0, np.tile(np.float32(resolution_wh), 2))
+    clipped = clip_boxes(xyxy, resolution_wh)
     found = Detections(
         xyxy=clipped,
         scores=np.ones(len(boxes), np.float32),
         labels=tuple(box.label for box in boxes),
         resolution_wh=resolution_wh,
     )
-    return found.take(np.flatnonzero(_areas(clipped) > 0))
-
-
-def _areas(xyxy: np.ndarray) -> np.ndarray:
-    return np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
+    return found.take(np.flatnonzero(box_areas(clipped) > 0))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -374,8 +371,8 @@ def _check_size(image: np.ndarray, item: CocoImage, annotations: Path) -> None:
 def _within(detections: Detections, view: View) -> tuple[Detections, Detections]:
     """The objects of which a view shows half or more, and those of which it shows less."""
     moved = view.boxes(detections.xyxy)
-    clipped = moved.clip(0, np.tile(np.float32(view.resolution_wh), 2))
-    visible = _areas(clipped) / _areas(moved).clip(1e-9)
+    clipped = clip_boxes(moved, view.resolution_wh)
+    visible = box_areas(clipped) / box_areas(moved).clip(1e-9)
     shown = Detections(clipped, detections.scores, detections.labels, view.resolution_wh)
     whole = visible >= _LEAST_VISIBLE
     return shown.take(np.flatnonzero(whole)), shown.take(np.flatnonzero(~whole & (visible > 0)))

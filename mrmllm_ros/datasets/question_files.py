@@ -36,7 +36,8 @@ from mrmllm_ros.datasets.data_errors import (
     read_text,
 )
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
-from mrmllm_ros.datasets.targets import SAME_OBJECT, box_overlaps
+from mrmllm_ros.datasets.targets import SAME_OBJECT
+from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.detection.images import ImageError, read_image
@@ -368,7 +369,7 @@ def _cite(answer: str, ids: Mapping[int, int]) -> str:
 
 def _ids(boxes: np.ndarray, reported: Detections) -> dict[int, int]:
     """Of each box, by its number, the id of the object in it; none for two, best pairs first."""
-    overlaps = box_overlaps(boxes, reported.xyxy)
+    overlaps = box_iou(boxes, reported.xyxy)
     ids: dict[int, int] = {}
     while overlaps.size and overlaps.max() >= SAME_OBJECT:
         box, found = np.unravel_index(overlaps.argmax(), overlaps.shape)

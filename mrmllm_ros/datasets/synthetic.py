@@ -29,6 +29,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     overlap,
     vocabulary,
 )
+from mrmllm_ros.detection.boxes import box_iou, clip_boxes
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception, rank
 from mrmllm_ros.model.configuration_mrmllm import COLORS
@@ -192,7 +193,7 @@ def _placed(stage: _Stage, noun: Noun, others: Sequence[np.ndarray]) -> _Thing |
         # Nearer things are larger and lower in the image.
         scale = float(np.exp(stage.rng.normal(-0.25, 0.4)).clip(0.25, 1.6))
         xyxy = _box(stage, noun, scale)
-        hides = len(others) > 0 and _iou(xyxy, np.stack(others)).max() > _MOST_IOU
+        hides = len(others) > 0 and box_iou(xyxy[None], np.stack(others)).max() > _MOST_IOU
         if min(xyxy[2:] - xyxy[:2]) >= _LEAST_SIDE and not hides:
             pair = STATES.get(noun.label)
             return _Thing(
@@ -222,19 +223,7 @@ def _box(stage: _Stage, noun: Noun, scale: float) -> np.ndarray:
         bottom = (stage.horizon + 0.4 * scale - lifted) * image_height
     center = rng.uniform(0.02, 0.98) * image_width
     corners = np.array([center - width / 2, bottom - height, center + width / 2, bottom])
-    return _clipped(corners, stage.resolution_wh)
-
-
-def _clipped(xyxy: np.ndarray, resolution_wh: tuple[int, int]) -> np.ndarray:
-    return xyxy.clip(0, np.tile(resolution_wh, 2))
-
-
-def _iou(xyxy: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N,) overlap of a box with (N, 4) others."""
-    inner = np.minimum(xyxy[2:], others[:, 2:]) - np.maximum(xyxy[:2], others[:, :2])
-    shared = inner.clip(0).prod(axis=1)
-    areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    return shared / (np.prod(xyxy[2:] - xyxy[:2]) + areas - shared).clip(1e-9)
+    return clip_boxes(corners, stage.resolution_wh)
 
 
 def _candidates(stage: _Stage, things: list[_Thing]) -> list[_Candidate]:
@@ -299,7 +288,7 @@ def _taken_for(stage: _Stage, label: str, names: set[str]) -> str:
 def _jittered(stage: _Stage, thing: _Thing, share: float) -> np.ndarray:
     sides = np.tile(thing.xyxy[2:] - thing.xyxy[:2], 2)
     moved = thing.xyxy + stage.rng.normal(0, share, 4).clip(-0.4, 0.4) * sides
-    return _clipped(moved, stage.resolution_wh)
+    return clip_boxes(moved, stage.resolution_wh)
 
 
 def _false_score(stage: _Stage) -> float:

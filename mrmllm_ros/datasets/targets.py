@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import torch
-from torchvision.ops import box_iou
 
 from mrmllm_ros.datasets.example import Targets
+from mrmllm_ros.detection.boxes import box_coverage, box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 
@@ -108,8 +107,8 @@ def _scores_of_same(candidates: Detections, unsure: Detections) -> np.ndarray:
 
 
 def _overlaps_of_same(one: Detections, other: Detections) -> np.ndarray:
-    """(K, M) float32, as `box_overlaps`; 0 of objects of different labels."""
-    overlaps = box_overlaps(one.xyxy, other.xyxy)
+    """(K, M) float32, as `box_iou`; 0 of objects of different labels."""
+    overlaps = box_iou(one.xyxy, other.xyxy)
     same = np.array(one.labels)[:, None] == np.array(other.labels)
     return np.where(same.reshape(overlaps.shape), overlaps, np.float32(0))
 
@@ -123,13 +122,13 @@ def _unknown(
     """(K,) bool, of which candidates nothing is known, unless they get a true object."""
     unknown = np.zeros(len(candidates), bool)
     if doubtful is not None:
-        overlaps = box_overlaps(candidates.xyxy, doubtful.xyxy)
+        overlaps = box_iou(candidates.xyxy, doubtful.xyxy)
         unknown |= (overlaps >= SAME_OBJECT).any(axis=1)
     if regions is not None:
-        inside = _shares_inside(candidates.xyxy, regions.xyxy)
+        inside = box_coverage(candidates.xyxy, regions.xyxy)
         unknown |= (inside >= SAME_OBJECT).any(axis=1)
     # On a true object it is that object, or a second box of it, which is wrong for sure.
-    return unknown & (box_overlaps(candidates.xyxy, truth.xyxy) < SAME_OBJECT).all(axis=1)
+    return unknown & (box_iou(candidates.xyxy, truth.xyxy) < SAME_OBJECT).all(axis=1)
 
 
 def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator[tuple[int, int]]:
@@ -137,7 +136,7 @@ def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator
 
     Without `relabel` those of different labels are no pair.
     """
-    overlaps = box_overlaps(candidates.xyxy, truth.xyxy)
+    overlaps = box_iou(candidates.xyxy, truth.xyxy)
     found, true = np.nonzero(overlaps >= SAME_OBJECT)
     same = np.array(
         [candidates.labels[k] == truth.labels[m] for k, m in zip(found, true, strict=True)], bool
@@ -151,27 +150,6 @@ def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator
             free_candidates.remove(k)
             free_truth.remove(m)
             yield k, m
-
-
-def box_overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes; 0 of two without an area.
-
-    Args:
-        one: (K, 4) float32, left, top, right, bottom.
-        other: (M, 4) float32.
-
-    Returns:
-        (K, M) float32.
-    """
-    return box_iou(torch.from_numpy(one), torch.from_numpy(other)).nan_to_num(0.0).numpy()
-
-
-def _shares_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(K, M), which share of each of (K, 4) boxes lies in each of (M, 4) others."""
-    starts = np.maximum(one[:, None, :2], other[None, :, :2])
-    ends = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    areas = np.prod(one[:, 2:] - one[:, :2], axis=1)
-    return np.prod((ends - starts).clip(0), axis=2) / areas[:, None].clip(1e-9)
 
 
 def _color(value: str) -> Mapping[str, str]:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in an image and where: `Detections` and the detectors that make them. ROS-free."""
+"""Images, detectors, tracking, colors and drawing; ROS-free."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections and answers drawn into images."""
+"""Draw detections and answers into images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mrmllm_ros.detection.boxes import box_intersections
 from mrmllm_ros.detection.captions import dashes, label_color
 from mrmllm_ros.detection.detections import Detections
 
@@ -24,37 +25,37 @@ def draw_detections(
     captions: Sequence[str],
     novel: Sequence[bool] | None = None,
 ) -> np.ndarray:
-    """Draw each object's mask, box and caption, one color for each label.
+    """Draw mask, box and caption of each object in the color of its label.
 
-    Where there is no room for a caption, only its first word is written.
+    A caption without free space is shortened to its first word.
 
     Args:
-        image: (H, W, 3) uint8 in BGR order; it is left as it is.
-        detections: N objects in that image.
-        captions: N texts, those that matter most first.
-        novel: N answers to whether an object is novel; such a one is outlined with dashes.
+        image: (H, W, 3) uint8 in BGR order; not changed.
+        detections: N objects in the image.
+        captions: N texts; the first ones are placed first.
+        novel: N flags; novel objects get a dashed outline.
 
     Returns:
         (H, W, 3) uint8 in BGR order.
 
     Raises:
-        ValueError: If there are more or fewer captions or answers than objects.
+        ValueError: If the numbers of captions, flags and objects differ.
     """
     novel = [False] * len(detections) if novel is None else novel
     if not len(detections) == len(captions) == len(novel):
         raise ValueError(
-            f"{len(captions)} captions and {len(novel)} answers to whether an object is novel, "
-            f"but {len(detections)} objects"
+            f"{len(captions)} captions and {len(novel)} novelty flags, but {len(detections)} "
+            "objects"
         )
     drawn = image.copy()
     colors = [_bgr(label) for label in detections.labels]
-    # What is small is not hidden by what is large.
+    # Large objects first, so that they do not hide small ones.
     for i in np.argsort(-detections.areas, kind="stable"):
         if detections.masks is not None:
-            part = drawn[detections.masks[i].region]
-            _tint(part, detections.masks[i].inside, colors[i])
+            region = drawn[detections.masks[i].region]
+            _tint(region, detections.masks[i].inside, colors[i])
         _outline(drawn, detections.xyxy[i], colors[i], novel[i])
-    _write_labels(drawn, detections.xyxy, captions, colors)
+    _draw_captions(drawn, detections.xyxy, captions, colors)
     return drawn
 
 
@@ -62,8 +63,8 @@ def draw_caption(image: np.ndarray, lines: list[str]) -> np.ndarray:
     """Write lines of text into a dark bar below an image.
 
     Args:
-        image: (H, W, 3) uint8 in BGR order; it is left as it is.
-        lines: The text; long lines are wrapped, and what the font lacks becomes a question mark.
+        image: (H, W, 3) uint8 in BGR order; not changed.
+        lines: Text; long lines are wrapped, characters missing in the font become `?`.
 
     Returns:
         (H + bar, W, 3) uint8 in BGR order.
@@ -85,11 +86,11 @@ def _bgr(label: str) -> tuple[int, int, int]:
     return blue, green, red
 
 
-def _tint(part: np.ndarray, inside: np.ndarray, color: tuple[int, int, int]) -> None:
+def _tint(region: np.ndarray, inside: np.ndarray, color: tuple[int, int, int]) -> None:
     if inside.size:
-        solid = np.full_like(part, color)
-        mixed = cv2.addWeighted(part, 1 - _MASK_OPACITY, solid, _MASK_OPACITY, 0)
-        cv2.copyTo(mixed, inside.astype(np.uint8), part)
+        solid = np.full_like(region, color)
+        mixed = cv2.addWeighted(region, 1 - _MASK_OPACITY, solid, _MASK_OPACITY, 0)
+        cv2.copyTo(mixed, inside.astype(np.uint8), region)
 
 
 def _outline(
@@ -106,32 +107,34 @@ def _outline(
 def _draw_lines(
     drawn: np.ndarray, lines: np.ndarray, color: tuple[int, int, int], thickness: int
 ) -> None:
-    """Draw (L, 2, 2) lines from a point to another."""
+    """Draw (L, 2, 2) lines, given by start and end points."""
     cv2.polylines(drawn, list(lines.round().astype(np.int32)), False, color, thickness)
 
 
-def _write_labels(
+def _draw_captions(
     drawn: np.ndarray,
     xyxy: np.ndarray,
     captions: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
 ) -> None:
-    """Write each caption beside its box, and none over another one where that can be avoided."""
+    """Draw each caption at its box, where it covers the least of the captions before it."""
     scale = max(0.4, min(drawn.shape[:2]) / 1500)
-    taken = np.zeros((0, 4), int)
+    occupied = np.zeros((0, 4), int)
     for box, caption, color in zip(xyxy, captions, colors, strict=True):
         texts = (caption, caption.split(" ", 1)[0])
-        choices = [_places(box, text, scale, drawn.shape[:2]) for text in texts]
-        places = np.vstack(choices)
-        best = int(_overlaps(places, taken).argmin())
-        taken = np.vstack([taken, places[best]])
-        _write_label(drawn, places[best], texts[best // len(choices[0])], scale, color)
+        places = np.vstack([_text_boxes(box, text, scale, drawn.shape[:2]) for text in texts])
+        best = int(box_intersections(places, occupied).sum(axis=1).argmin())
+        occupied = np.vstack([occupied, places[best]])
+        text = texts[best // (len(places) // 2)]
+        _draw_text(drawn, places[best], text, scale, color)
 
 
-def _places(xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]) -> np.ndarray:
-    """(8, 4) left, top, right, bottom of where a text can stand: at the box's corners.
+def _text_boxes(
+    xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]
+) -> np.ndarray:
+    """(8, 4) possible boxes of a text at the corners of an object's box, the preferred one first.
 
-    The best place comes first; all are inside of the image if the text is not longer than it.
+    All are inside the image unless the text is larger than the image.
     """
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
     size = np.array([width + 2 * _PADDING, height + baseline + _PADDING])
@@ -142,22 +145,14 @@ def _places(xyxy: np.ndarray, text: str, scale: float, shape_hw: tuple[int, int]
     return np.hstack([corners, corners + size])
 
 
-def _overlaps(places: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    """(P,) square pixels that each of (P, 4) places has in common with (M, 4) taken ones."""
-    one, other = places[:, None], taken[None]
-    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    return sides.clip(0).prod(axis=-1).sum(axis=1)
-
-
-def _write_label(
-    drawn: np.ndarray, place: np.ndarray, text: str, scale: float, color: tuple[int, int, int]
+def _draw_text(
+    drawn: np.ndarray, xyxy: np.ndarray, text: str, scale: float, color: tuple[int, int, int]
 ) -> None:
-    left, top, right, bottom = place.tolist()
+    left, top, right, bottom = xyxy.tolist()
     cv2.rectangle(drawn, (left, top), (right - 1, bottom - 1), color, cv2.FILLED)
     blue, green, red = color
     # The luminance of ITU-R BT.601.
-    ink = _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else _LIGHT
+    text_color = _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else _LIGHT
     _, baseline = cv2.getTextSize(text, _FONT, scale, 1)
-    cv2.putText(
-        drawn, text, (left + _PADDING, bottom - baseline), _FONT, scale, ink, 1, cv2.LINE_AA
-    )
+    origin = (left + _PADDING, bottom - baseline)
+    cv2.putText(drawn, text, origin, _FONT, scale, text_color, 1, cv2.LINE_AA)

@@ -8,24 +8,24 @@ import hashlib
 
 import numpy as np
 
-# Two rings of hues, a vivid and a pale one, all light enough for RViz's dark background.
+# Vivid and pale hues, all light enough for RViz's dark background.
 _HUES = 12
-_RINGS = ((0.0, 0.55, 0.9), (0.5, 0.78, 0.85))  # steps of hue, lightness, saturation
+_RINGS = ((0.0, 0.55, 0.9), (0.5, 0.78, 0.85))  # hue offset in steps, lightness, saturation
 _PALETTE = tuple(
     colorsys.hls_to_rgb((step + offset) / _HUES, lightness, saturation)
     for offset, lightness, saturation in _RINGS
     for step in range(_HUES)
 )
-# Chosen so that the labels of the default vocabulary have colors of their own.
+# Chosen so that the labels of the default vocabulary have different colors.
 _SALT = b"534"
 
-_DASHES = 5  # on each edge
+_DASHES_PER_EDGE = 5
 
 
 def label_color(label: str) -> tuple[float, float, float]:
-    """The color of every object of a label, in every image and every run.
+    """Color of a label, the same in every image and every run.
 
-    There are 24; which one is a matter of chance, so two labels may share one.
+    The label is hashed to one of 24 colors, so two labels may share a color.
 
     Returns:
         Red, green, blue from 0 to 1.
@@ -37,14 +37,14 @@ def label_color(label: str) -> tuple[float, float, float]:
 def caption(
     number: int, label: str, score: float, track_id: str = "", novelty: float | None = None
 ) -> str:
-    """Name an object: `[1] person 0.87 #12`, or `[2] box 0.41 novel 0.83`.
+    """Caption of an object, such as `[1] person 0.87 #12` or `[2] box 0.41 novel 0.83`.
 
     Args:
-        number: What answers cite.
-        label: What it is.
+        number: Id of the object, which answers cite.
+        label: Label.
         score: Confidence, 0 to 1.
-        track_id: Its identity across images; empty where nothing tracks.
-        novelty: 0 to 1, of an object that is novel; None of a familiar one.
+        track_id: Track id; empty if the object is not tracked.
+        novelty: Novelty of a novel object, 0 to 1; None for a familiar object.
     """
     track = f" #{track_id}" if track_id else ""
     novel = "" if novelty is None else f" novel {novelty:.2f}"
@@ -52,14 +52,14 @@ def caption(
 
 
 def dashes(edges: np.ndarray) -> np.ndarray:
-    """Cut edges into dashes, as what is novel is outlined.
+    """Divide edges into dashes, for the outline of a novel object.
 
     Args:
-        edges: (E, 2, D) from a point to another.
+        edges: (E, 2, D) start and end points.
 
     Returns:
-        (5 E, 2, D), with gaps between them as long as they are; corners are kept.
+        (5 E, 2, D) start and end points, with gaps as long as the dashes; corners are kept.
     """
-    ends = np.arange(2 * _DASHES).reshape(-1, 2, 1) / (2 * _DASHES - 1)  # (5, 2, 1) shares
-    start, way = edges[:, None, :1], np.diff(edges, axis=1)[:, None]  # (E, 1, 1, D)
-    return (start + ends * way).reshape(-1, 2, edges.shape[2])
+    ends = np.arange(2 * _DASHES_PER_EDGE).reshape(-1, 2, 1) / (2 * _DASHES_PER_EDGE - 1)
+    start, direction = edges[:, None, :1], np.diff(edges, axis=1)[:, None]  # (E, 1, 1, D)
+    return (start + ends * direction).reshape(-1, 2, edges.shape[2])

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The color of each object, measured on the pixels of its box."""
+"""Colors of objects, measured from the pixels of their boxes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
+from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import (
     Attribute,
     EnrichedDetections,
-    values_by_name,
+    attribute_values,
 )
 
 # The color terms that most languages have words for (Berlin and Kay, 1969).
@@ -30,21 +31,21 @@ COLORS = (
     "brown",
 )
 
-# Shares of the box that most likely show the object and not what is around it.
+# Left, top, right, bottom as shares of the box: without the background at its edges.
 _INNER = (0.2, 0.2, 0.8, 0.8)
-# Of a person the clothes of the upper body: below the face, above the legs.
+# The clothes of a person: below the face, above the legs.
 _UPPER_BODY = (0.2, 0.2, 0.8, 0.55)
 
 _GRID = 24  # samples along each side of a box
-_LEAST_SIDE = 6  # pixels
-_CLEAR_SHARE = 0.45
+_MIN_SIDE = 6  # pixels
+_MIN_SHARE = 0.45  # of the samples
 
 _BLACK_BELOW = 50  # brightness of 0 to 255
 _WHITE_FROM = 175
 _GRAYISH = 32  # chroma of 0 to 255: brightest minus darkest channel
 _PALE = 50  # saturation of 0 to 255
 
-# Where each hue begins, in OpenCV's half degrees, going up to the next one.
+# First hue of each range, in OpenCV's half degrees.
 _HUES = (
     (0, "red"),
     (7, "orange"),
@@ -55,96 +56,82 @@ _HUES = (
     (150, "pink"),
     (170, "red"),
 )
-_BROWN_BELOW = 165  # brightness under which orange is seen as brown
-_DULL_BELOW = 130  # saturation under which a dark red is seen as brown and a bright one as pink
+_BROWN_BELOW = 165  # brightness below which orange is perceived as brown
+_DULL_BELOW = 130  # saturation below which dark red is perceived as brown, bright red as pink
 
 
-def measure_colors(
-    image_bgr: np.ndarray, detections: Detections, values: Sequence[str] = COLORS
-) -> tuple[str, ...]:
-    """Name the color that most of an object's inner part has.
+def measure_colors(image_bgr: np.ndarray, detections: Detections) -> tuple[str, ...]:
+    """Most frequent color in the inner part of each object.
 
     Args:
-        image_bgr: (H, W, 3) uint8, the image that the boxes are in.
-        detections: N objects in that image.
-        values: The names to choose from; pixels of other colors count for none.
+        image_bgr: (H, W, 3) uint8.
+        detections: N objects in the image.
 
     Returns:
-        N names of `values`; empty where no color has a clear majority, or the box is too small or
-        outside of the image.
+        N names from `COLORS`; empty if no color is frequent enough, or the box is too small or
+        outside the image.
     """
-    return tuple(name for name, _ in _measure(image_bgr, detections, values))
+    return tuple(name for name, _ in _measure(image_bgr, detections))
 
 
 def color_attributes(
     image_bgr: np.ndarray, detections: Detections
 ) -> tuple[tuple[Attribute, ...], ...]:
-    """The color of each object as an attribute.
+    """Color of each object as an attribute.
 
     Args:
-        image_bgr: (H, W, 3) uint8, the image that the boxes are in.
-        detections: N objects in that image.
+        image_bgr: (H, W, 3) uint8.
+        detections: N objects in the image.
 
     Returns:
-        Of each object its `color`, with the share of the object's inner part that has it as the
-        score; nothing where `measure_colors` names none.
+        N tuples with the attribute `color`, scored with the share of the color's pixels; empty
+        if `measure_colors` finds no color.
     """
     return tuple(
         (Attribute("color", name, share),) if name else ()
-        for name, share in _measure(image_bgr, detections, COLORS)
+        for name, share in _measure(image_bgr, detections)
     )
 
 
 def color_names(image_bgr: np.ndarray, detections: Detections) -> tuple[Mapping[str, str], ...]:
-    """The color of each object by the name `color`; empty where `measure_colors` names none."""
-    return values_by_name(color_attributes(image_bgr, detections))
+    """Color of each object under the key `color`; empty if `measure_colors` finds no color."""
+    return attribute_values(color_attributes(image_bgr, detections))
 
 
 def with_colors(enriched: EnrichedDetections, image_bgr: np.ndarray) -> EnrichedDetections:
-    """The same with the colors of the objects, where none is said.
+    """Add measured colors to objects without a color.
 
     Args:
         enriched: Objects in the image.
         image_bgr: (H, W, 3) uint8.
     """
-    return enriched.with_measured(color_attributes(image_bgr, enriched.detector))
+    return enriched.with_attributes(color_attributes(image_bgr, enriched.detector))
 
 
-def _measure(
-    image_bgr: np.ndarray, detections: Detections, values: Sequence[str]
-) -> list[tuple[str, float]]:
-    """Of each object the name of its color, or none, and the share that the commonest has."""
+def _measure(image_bgr: np.ndarray, detections: Detections) -> list[tuple[str, float]]:
+    """Color of each object, empty if unclear, and the share of its most frequent color."""
     if not len(detections):
         return []
-    regions = _clip(_inner_regions(detections), image_bgr.shape)  # (N, 4)
-    known = np.array(COLORS)
+    regions = clip_boxes(_inner_regions(detections), image_bgr.shape[1::-1])  # (N, 4)
     counts = _count_colors(_sample(image_bgr, regions))  # (N, 11)
-    counts[:, ~np.isin(known, list(values))] = 0
     shares = counts.max(axis=1) / _GRID**2
-    large = (detections.xyxy[:, 2:] - detections.xyxy[:, :2]).min(axis=1) >= _LEAST_SIDE
+    large = detections.xywh[:, 2:].min(axis=1) >= _MIN_SIDE
     inside = (regions[:, 2:] - regions[:, :2]).min(axis=1) >= 1
-    named = (shares >= _CLEAR_SHARE) & large & inside
-    best = np.where(named, known[counts.argmax(axis=1)], "")
-    return list(zip(best.tolist(), shares.tolist(), strict=True))
+    clear = (shares >= _MIN_SHARE) & large & inside
+    names = np.where(clear, np.array(COLORS)[counts.argmax(axis=1)], "")
+    return list(zip(names.tolist(), shares.tolist(), strict=True))
 
 
 def _inner_regions(detections: Detections) -> np.ndarray:
-    """(N, 4) float32, left, top, right, bottom in pixels of what is looked at of each box."""
+    """(N, 4) float32, the part of each box that is sampled, in pixels."""
     shares = np.array(
         [_UPPER_BODY if label == "person" else _INNER for label in detections.labels], np.float32
     )
-    origin = np.tile(detections.xyxy[:, :2], 2)
-    size = np.tile(detections.xyxy[:, 2:] - detections.xyxy[:, :2], 2)
-    return origin + shares * size
-
-
-def _clip(regions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    height, width = shape[:2]
-    return regions.clip(0, np.array([width, height, width, height], np.float32))
+    return np.tile(detections.xyxy[:, :2], 2) + shares * np.tile(detections.xywh[:, 2:], 2)
 
 
 def _sample(image: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """(N, 24, 24, 3) uint8, pixels evenly spread over each region; small ones repeat some."""
+    """(N, 24, 24, 3) uint8, a regular grid of pixels from each region."""
     steps = (np.arange(_GRID) + 0.5) / _GRID
     start, size = regions[:, :2, None], (regions[:, 2:] - regions[:, :2])[..., None]
     points = (start + size * steps).astype(int)  # (N, 2, 24) x and y
@@ -154,7 +141,7 @@ def _sample(image: np.ndarray, regions: np.ndarray) -> np.ndarray:
 
 
 def _count_colors(pixels: np.ndarray) -> np.ndarray:
-    """(N, 11), how many of each object's (N, 24, 24, 3) BGR pixels have each of `COLORS`."""
+    """(N, 11) number of pixels of each of `COLORS`, from (N, 24, 24, 3) BGR pixels."""
     count = len(pixels)
     classes = _classify(pixels.reshape(count, -1, 3))
     offsets = np.arange(count)[:, None] * len(COLORS)
@@ -163,7 +150,7 @@ def _count_colors(pixels: np.ndarray) -> np.ndarray:
 
 
 def _classify(pixels: np.ndarray) -> np.ndarray:
-    """Position in `COLORS` of each of (N, P, 3) uint8 BGR pixels, (N, P)."""
+    """(N, P) indices into `COLORS` of (N, P, 3) uint8 BGR pixels."""
     hsv = cv2.cvtColor(pixels, cv2.COLOR_BGR2HSV)
     hue, saturation, brightness = (hsv[..., channel] for channel in range(3))
     named = _HUE_CLASSES[hue]
@@ -173,7 +160,7 @@ def _classify(pixels: np.ndarray) -> np.ndarray:
     named[(named == _index("orange")) & dark] = _index("brown")
     named[(hue < _HUES[1][0]) & dull & dark] = _index("brown")
     named[reddish & dull & ~dark] = _index("pink")
-    # A full magenta to rose is pink when bright and purple when dark.
+    # Saturated magenta to rose is pink if bright and purple if dark.
     named[(named == _index("pink")) & (brightness < 110)] = _index("purple")
     chroma = saturation.astype(np.uint16) * brightness // 255
     grayish = (chroma < _GRAYISH) | (saturation < _PALE)
@@ -188,7 +175,7 @@ def _index(name: str) -> int:
 
 
 def _hue_classes() -> np.ndarray:
-    """(180,), the position in `COLORS` of each of OpenCV's hues at full strength."""
+    """(180,) index into `COLORS` of each of OpenCV's hues at full saturation."""
     starts = [start for start, _ in _HUES]
     names = np.array([_index(name) for _, name in _HUES])
     return names[np.searchsorted(starts, np.arange(180), side="right") - 1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objects found in one image."""
+"""Detected objects of one image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrmllm_ros.detection.boxes import box_areas
 from mrmllm_ros.detection.masks import Mask
 
 
@@ -20,17 +21,16 @@ class Detections:
     Attributes:
         xyxy: (N, 4) float32, left, top, right, bottom of each box.
         scores: (N,) float32, confidence from 0 to 1.
-        labels: N names.
+        labels: N labels.
         resolution_wh: Width and height of the image.
-        masks: N silhouettes, an empty one where an object has none; None where no object has one.
-        track_ids: N identities across images, each given once; empty where nothing tracks the
-            object. Left out, nothing tracks any.
-        distances_m: (N,) float32, meters from the camera, NaN where unknown; None where nothing
-            measures any.
+        masks: N masks, empty for objects without a mask; None if no object has a mask.
+        track_ids: N unique track ids, empty for objects that are not tracked. By default no
+            object is tracked.
+        distances_m: (N,) float32, meters from the camera, NaN if unknown; None if all are unknown.
 
     Raises:
         ValueError: If shapes differ, a box, score or distance is not finite or out of range, a
-            mask reaches out of the image, or two objects have the same identity.
+            mask exceeds the image, or two objects have the same track id.
 
     Example:
         >>> detections = Detections(
@@ -62,9 +62,9 @@ class Detections:
         if min(self.resolution_wh) <= 0:
             raise ValueError(f"resolution_wh {self.resolution_wh} is not positive")
         if not np.isfinite(self.xyxy).all():
-            raise ValueError("xyxy holds values that are not finite")
+            raise ValueError("xyxy contains NaN or infinite values")
         if (self.xyxy[:, :2] > self.xyxy[:, 2:]).any():
-            raise ValueError("a box in xyxy has its right or bottom before its left or top")
+            raise ValueError("xyxy contains a box with right < left or bottom < top")
         if not ((self.scores >= 0) & (self.scores <= 1)).all():
             raise ValueError("scores are not all between 0 and 1")
         if self.masks is not None:
@@ -72,14 +72,14 @@ class Detections:
         if self.distances_m is not None:
             self._check_distances(self.distances_m)
         if len(self.track_ids) != count:
-            raise ValueError(f"there are {len(self.track_ids)} track_ids for {count} objects")
+            raise ValueError(f"{len(self.track_ids)} track_ids for {count} objects")
         tracked = [track_id for track_id in self.track_ids if track_id]
         if len(set(tracked)) < len(tracked):
-            raise ValueError(f"track_ids {self.track_ids} give one identity to two objects")
+            raise ValueError(f"track_ids {self.track_ids} are not unique")
 
     @classmethod
     def empty(cls, resolution_wh: tuple[int, int]) -> Detections:
-        """No objects in an image of that size."""
+        """Detections of an image without objects."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (), resolution_wh)
 
     def __len__(self) -> int:
@@ -93,15 +93,11 @@ class Detections:
 
     @property
     def areas(self) -> np.ndarray:
-        """(N,) float32, square pixels of each box."""
-        return np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1)
+        """(N,) float32, area of each box in square pixels."""
+        return box_areas(self.xyxy)
 
     def take(self, indices: np.ndarray) -> Detections:
-        """The objects at these positions, in this order.
-
-        Args:
-            indices: (M,) integers.
-        """
+        """Select objects by (M,) indices, in that order."""
         return Detections(
             xyxy=self.xyxy[indices],
             scores=self.scores[indices],
@@ -116,15 +112,15 @@ class Detections:
         if distances_m.shape != (len(self),):
             raise ValueError(f"distances_m has shape {distances_m.shape}, expected ({len(self)},)")
         if not ((distances_m >= 0) & np.isfinite(distances_m) | np.isnan(distances_m)).all():
-            raise ValueError("distances_m are not all lengths or NaN")
+            raise ValueError("distances_m contains negative or infinite values")
 
     def _check_masks(self, masks: tuple[Mask, ...]) -> None:
         if len(masks) != len(self):
-            raise ValueError(f"{len(masks)} masks of {len(self)} objects")
+            raise ValueError(f"{len(masks)} masks for {len(self)} objects")
         for mask in masks:
             rows, columns = mask.region
             if columns.stop > self.resolution_wh[0] or rows.stop > self.resolution_wh[1]:
                 raise ValueError(
-                    f"a mask reaches to {columns.stop}, {rows.stop} in an image of "
+                    f"a mask extends to {columns.stop}, {rows.stop} in an image of "
                     f"{self.resolution_wh} pixels"
                 )

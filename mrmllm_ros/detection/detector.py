@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every detector backend offers."""
+"""Interface, settings and output of detector backends."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class DetectorError(MrmllmError):
 
 
 class VocabularyError(MrmllmError):
-    """A model cannot use other labels; the message says why and what would."""
+    """A model cannot use a vocabulary; the message names the reason and the fix."""
 
 
 class FixedVocabularyError(VocabularyError):
-    """A model was made for its own labels only."""
+    """The labels of a model cannot be changed."""
 
 
 @dataclass(frozen=True)
 class DetectorSettings(Validated):
-    """Which detector, and what it reports."""
+    """Settings of the detector."""
 
     backend: str = setting(
         "ultralytics",
@@ -44,63 +44,62 @@ class DetectorSettings(Validated):
     )
     model: str = setting(
         "nanodet-g",
-        "With ultralytics the name of an embedded model (see `mrmllm models list`) or the path of "
-        "a .onnx, .pt or .engine file; with transformers a folder or a model of the Hugging Face "
-        "hub, such as a DETR, RT-DETR, Grounding DINO or OWLv2.",
+        "For ultralytics: name of an embedded model (see `mrmllm models list`) or path of a "
+        ".onnx, .pt or .engine file. For transformers: folder or name of a model of the Hugging "
+        "Face hub, such as DETR, RT-DETR, Grounding DINO or OWLv2.",
     )
     vocabulary: str = setting(
         "person, car, truck, bus, bicycle, motorcycle, dog, cat, chair, table, bottle, cup, "
         "backpack, box, door",
-        "Labels, with commas between them, that an open-vocabulary detector looks for at first.",
+        "Initial labels of an open-vocabulary detector, separated by commas.",
     )
     score_threshold: float = setting(
         0.3,
-        "Objects below this confidence are not reported.",
+        "Minimum score of reported objects.",
         minimum=0.01,
         maximum=1.0,
         live=True,
     )
     candidate_threshold: float = setting(
         0.05,
-        "Objects from this confidence on are candidates, which fusion may report after all.",
+        "Minimum score of candidates, which fusion may report.",
         minimum=0.01,
         maximum=1.0,
         live=True,
     )
     iou_threshold: float = setting(
         0.6,
-        "Of two boxes of one label that overlap more than this, the less sure is left out.",
+        "IoU threshold of per-class non-maximum suppression.",
         minimum=0.0,
         maximum=1.0,
         live=True,
     )
     max_detections: int = setting(
-        50, "Most candidates in an image.", minimum=1, maximum=300, live=True
+        50, "Maximum number of candidates in an image.", minimum=1, maximum=300, live=True
     )
 
     @property
-    def least_score(self) -> float:
-        """The score from which on an object is a candidate: every reported object is one too."""
+    def minimum_score(self) -> float:
+        """Minimum score of candidates; reported objects are candidates too."""
         return min(self.candidate_threshold, self.score_threshold)
 
     @property
     def initial_labels(self) -> tuple[str, ...]:
-        """The labels of `vocabulary`; a final comma counts for nothing."""
+        """Labels in `vocabulary`; a trailing comma is ignored."""
         return tuple(label.strip() for label in self.vocabulary.rstrip(", ").split(","))
 
 
 @dataclass(frozen=True, eq=False)
 class Perception:
-    """What a detector says of one image.
+    """Output of a detector for one image.
 
     Attributes:
-        candidates: K objects: first those that the detector reports, largest first, then the
-            doubtful ones, surest first. The object at index i has the id i + 1.
-        score_threshold: Confidence from which on an object is reported.
-        features: (K, d_p) features of each candidate on the detector's device (`V_p` of the
-            paper), or None where the model gives none.
-        dropped: Number of objects that were dropped because they are not usable, by reason; see
-            `RawObjects.check`.
+        candidates: K objects: the reported objects by descending area, then the other candidates
+            by descending score. The object at index i has the id i + 1.
+        score_threshold: Minimum score of reported objects.
+        features: (K, d_p) features of the candidates on the detector's device (`V_p` in the
+            paper), or None if the model has none.
+        dropped: Number of unusable objects by reason, see `RawObjects.check`.
     """
 
     candidates: Detections
@@ -116,14 +115,14 @@ class Perception:
         features: torch.Tensor | None = None,
         dropped: Mapping[str, int] | None = None,
     ) -> Perception:
-        """Put candidates into their order, and their features with them.
+        """Sort candidates and their features with `rank`.
 
         Args:
-            candidates: K objects in any order; equals keep it.
-            score_threshold: Confidence from which on an object is reported.
-            features: (K, d_p) features of the candidates, if there are any. Values that are not
-                finite count as zero: fusion would carry them over to all objects.
-            dropped: Number of dropped objects by reason, if there are any.
+            candidates: K objects in any order.
+            score_threshold: Minimum score of reported objects.
+            features: (K, d_p) features of the candidates. NaN and infinite values become zero,
+                because fusion would spread them to all objects.
+            dropped: Number of dropped objects by reason.
         """
         order = rank(candidates, score_threshold)
         if features is not None:
@@ -132,45 +131,45 @@ class Perception:
 
     @property
     def invalid(self) -> int:
-        """Number of dropped objects that show a fault of the model, of whatever reason."""
+        """Number of objects dropped for faults of the model."""
         return sum(self.dropped.values()) - self.dropped.get(OUTSIDE, 0)
 
     @property
     def reported(self) -> int:
-        """Number of reported objects; they come first."""
+        """Number of reported objects, which come first in `candidates`."""
         return int(np.count_nonzero(self.candidates.scores >= np.float32(self.score_threshold)))
 
     @property
     def detections(self) -> Detections:
-        """The reported objects."""
+        """Reported objects."""
         return self.candidates.take(np.arange(self.reported))
 
 
 def rank(candidates: Detections, score_threshold: float) -> np.ndarray:
-    """The order of `Perception.candidates`; equals keep theirs.
+    """Order of `Perception.candidates`; the sort is stable.
 
-    Largest first is our own choice: what is near, and matters most to a robot, is large, and the
-    order itself then tells a language model which of two objects is larger.
+    Near objects matter most to a robot and are large in the image, so the largest come first.
+    The order also tells the language model which of two objects is larger.
 
     Args:
         candidates: K objects in any order.
-        score_threshold: Confidence from which on an object is reported.
+        score_threshold: Minimum score of reported objects.
 
     Returns:
-        (K,) int64, positions.
+        (K,) int64 indices.
     """
-    doubtful = candidates.scores < np.float32(score_threshold)
-    return np.lexsort((np.where(doubtful, -candidates.scores, -candidates.areas), doubtful))
+    unreported = candidates.scores < np.float32(score_threshold)
+    return np.lexsort((np.where(unreported, -candidates.scores, -candidates.areas), unreported))
 
 
 class Detector(ABC):
     """Finds objects in images.
 
     Attributes:
-        name: The model's name for messages and logs.
-        labels: Every label it can give.
-        revision: State of its weights, where known; else empty.
-        feature_width: Width d_p of its features; 0 where it gives none.
+        name: Name of the model for messages and logs.
+        labels: Labels that the model detects.
+        revision: Revision of the weights; empty if unknown.
+        feature_width: Width d_p of the features; 0 if the model has none.
     """
 
     name: str
@@ -180,7 +179,7 @@ class Detector(ABC):
 
     @abstractmethod
     def detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
-        """Find the objects in each image of a batch.
+        """Detect the objects in a batch of images.
 
         Args:
             images: (H, W, 3) uint8 arrays in BGR order; sizes may differ.
@@ -191,44 +190,42 @@ class Detector(ABC):
 
     @abstractmethod
     def configure(self, settings: DetectorSettings) -> None:
-        """Take over thresholds and limits from `settings`; the model stays as it is."""
+        """Apply thresholds and limits of `settings`; the model is not changed."""
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
-        """Look for objects of these labels from now on.
-
-        Blanks around a label and repetitions are left out. Where it fails, all stays as it was.
+        """Detect objects of other labels. On an error nothing changes.
 
         Args:
-            labels: At least one text.
+            labels: At least one label; see `unique_labels`.
 
         Raises:
-            FixedVocabularyError: If the model knows its own labels only.
-            VocabularyError: If there are no labels, one is blank or cannot be looked for, or a
-                part that the model needs is missing.
+            FixedVocabularyError: If the labels of the model cannot be changed.
+            VocabularyError: If there are no labels, a label is blank or not supported, or the
+                text encoder is missing.
         """
-        vocabulary = distinct(labels)
-        self._look_for(vocabulary)
+        vocabulary = unique_labels(labels)
+        self._set_vocabulary(vocabulary)
         self.labels = vocabulary
 
-    def _look_for(self, labels: tuple[str, ...]) -> None:
-        """Make the model look for these labels, distinct and not blank, or raise."""
+    def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
+        """Apply unique labels to the model; open-vocabulary detectors override this."""
         raise FixedVocabularyError(
-            f"{self.name} knows its own {len(self.labels)} labels only; for others name an "
+            f"{self.name} has {len(self.labels)} fixed labels; for other labels name an "
             "open-vocabulary detector with the parameter detector.model"
         )
 
 
-def distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Labels, each on one line without blanks around it, and without repetitions.
+def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Normalize white space of labels and remove duplicates.
 
     Raises:
-        VocabularyError: If there are none, or one is blank.
+        VocabularyError: If there are no labels, or one is blank.
     """
     vocabulary = tuple(dict.fromkeys(map(printable, labels)))
     if not all(vocabulary or [""]):
         raise VocabularyError(
-            f"the labels {list(labels)} are none at all or hold a blank one; name at least one, "
-            "each with a text"
+            f"the labels {list(labels)} are empty or contain a blank label; name at least one "
+            "label, and none that is blank"
         )
     return vocabulary
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the objects of one image once comprehension has looked at them too."""
+"""Detections after fusion."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Attribute:
     """A property of an object.
 
     Attributes:
-        name: What it is about, such as `color`.
-        value: Such as `red`.
+        name: Name, such as `color`.
+        value: Value, such as `red`.
         score: Confidence, 0 to 1.
     """
 
@@ -27,28 +27,27 @@ class Attribute:
     score: float
 
 
-def values_by_name(
+def attribute_values(
     attributes: Sequence[Sequence[Attribute]],
 ) -> tuple[Mapping[str, str], ...]:
-    """Values of the attributes of each object, by name."""
-    return tuple({a.name: a.value for a in of_object} for of_object in attributes)
+    """Values of each object's attributes by name."""
+    return tuple({a.name: a.value for a in own} for own in attributes)
 
 
 @dataclass(frozen=True, eq=False)
 class EnrichedDetections:
-    """The detector's candidates and what fusion makes of them, index by index.
+    """Candidates of the detector before and after fusion, index by index.
 
     Attributes:
-        fused: K objects with label, score and box after fusion; ids and track ids are those of the
-            candidates.
-        detector: The same objects as the detector gave them.
-        reported: Indices of the objects that are reported after fusion, in ascending order.
-        novelty: (K,) float32, 0 familiar to 1 corner case.
+        fused: K objects with label, score and box after fusion; ids and track ids do not change.
+        detector: The same K objects before fusion.
+        reported: Ascending indices of the objects that are reported after fusion.
+        novelty: (K,) float32, from 0 (familiar) to 1 (corner case).
         attributes: K tuples of attributes.
 
     Raises:
-        ValueError: If the parts are not about the same number of objects, the indices are none
-            of theirs or not in order, or a novelty is out of range.
+        ValueError: If lengths differ, an index is out of range or not in order, or a novelty is
+            out of range.
     """
 
     fused: Detections
@@ -61,19 +60,21 @@ class EnrichedDetections:
         count = len(self.fused)
         others = (len(self.detector), len(self.novelty), len(self.attributes))
         if set(others) != {count}:
-            raise ValueError(f"{count} fused objects, but {others} in the other parts")
+            raise ValueError(
+                f"{count} fused objects, but {others} in detector, novelty and attributes"
+            )
         ascending = (np.diff(self.reported) > 0).all()
         if not (ascending and np.isin(self.reported, np.arange(count)).all()):
             raise ValueError(
-                f"reported indices {self.reported} are not ascending positions of {count} objects"
+                f"reported indices {self.reported} are not ascending indices of {count} objects"
             )
         within = (self.novelty >= 0) & (self.novelty <= 1)
         if within.shape != (count,) or not within.all():
-            raise ValueError(f"novelty {self.novelty} is not one of 0 to 1 for each object")
+            raise ValueError(f"novelty {self.novelty} is not {count} values between 0 and 1")
 
     @classmethod
     def unchanged(cls, perception: Perception) -> EnrichedDetections:
-        """What the detector said."""
+        """Detections without fusion: no attributes, novelty 0."""
         count = len(perception.candidates)
         return cls(
             fused=perception.candidates,
@@ -83,8 +84,8 @@ class EnrichedDetections:
             attributes=((),) * count,
         )
 
-    def with_measured(self, attributes: Sequence[tuple[Attribute, ...]]) -> EnrichedDetections:
-        """The same with attributes that were measured, where none of their names is said.
+    def with_attributes(self, attributes: Sequence[tuple[Attribute, ...]]) -> EnrichedDetections:
+        """Add attributes with names that an object does not have yet.
 
         Args:
             attributes: K tuples of attributes.
@@ -92,7 +93,7 @@ class EnrichedDetections:
         return replace(
             self,
             attributes=tuple(
-                (*said, *(a for a in measured if a.name not in {other.name for other in said}))
-                for said, measured in zip(self.attributes, attributes, strict=True)
+                (*own, *(a for a in added if a.name not in {other.name for other in own}))
+                for own, added in zip(self.attributes, attributes, strict=True)
             ),
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search for damage in JPEG and PNG files that decoders pass over in silence.
+"""Find damage in JPEG and PNG files that decoders do not report.
 
 libjpeg fills the part of an image that it cannot decode with gray, prints a warning and reports
-success. OpenCV and Pillow pass this image on.
+success; OpenCV and Pillow return such an image.
 """
 
 from __future__ import annotations
@@ -24,29 +24,28 @@ _SEQUENTIAL_FRAMES = (0xC0, 0xC1)
 _OTHER_FRAMES = frozenset(range(0xC2, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _RESTARTS = range(0xD0, 0xD8)
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")
-# Some USB cameras send a few bytes too many at the end of a scan or a restart interval.
+# Some USB cameras append a few bytes to a scan or a restart interval.
 _MAX_EXCESS_BYTES = 16
-# Bits that are all 1 belong to no Huffman code; libjpeg reads up to 8 bytes ahead.
+# No Huffman code consists of ones only; libjpeg reads up to 8 bytes ahead.
 _READ_AHEAD = b"\xff\x00" * 8
-# More intervals take too long, and damage in one of them spoils little of the image.
+# More intervals take too long to check, and damage in one affects little of the image.
 _MAX_INTERVALS = 160
-_MAX_SIDE = 65500  # libjpeg's limit.
-# Pillow takes larger images for an attack.
-_MAX_PIXELS = 80_000_000
+_MAX_SIDE = 65500  # limit of libjpeg
+_MAX_PIXELS = 80_000_000  # Pillow rejects larger images as a possible attack
 
 
 def find_damage(data: bytes) -> str:
-    """Find out whether the data of a JPEG or PNG image is damaged or incomplete.
+    """Check whether a JPEG or PNG file is damaged or incomplete.
 
-    A JPEG has no checksum: changed bits that leave the number of coded blocks as it was cannot be
-    found, nor can damage between close restart markers. Progressive JPEG files, very large ones
-    and images of other types are not examined.
+    A JPEG has no checksum: changed bits that keep the number of coded blocks are not found, nor
+    is damage between close restart markers. Progressive and very large JPEG files and other types
+    of images are not checked.
 
     Args:
-        data: A whole image file.
+        data: Content of the file.
 
     Returns:
-        A description of the damage; empty if none is found.
+        Description of the damage; empty if none is found.
     """
     if data.startswith(_PNG_SIGNATURE):
         return _png_damage(data)
@@ -58,7 +57,7 @@ def find_damage(data: bytes) -> str:
 def _png_damage(data: bytes) -> str:
     start = len(_PNG_SIGNATURE)
     if len(data) < start + _PNG_HEADER_BYTES:
-        return ""  # Not an image at all.
+        return ""  # not an image
     while start + 12 <= len(data):
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")
         name = data[start + 4 : start + 8]
@@ -70,7 +69,7 @@ def _png_damage(data: bytes) -> str:
         if name == b"IEND":
             return ""
         start = end
-    return f"the PNG file ends too early, after {len(data)} bytes"
+    return f"the PNG file is truncated after {len(data)} bytes"
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,11 @@ class _Scan:
     """The only scan of a sequential JPEG image.
 
     Attributes:
-        tables: Quantization and Huffman tables as they stand in the file.
+        tables: Segments of the quantization and Huffman tables.
         frame: Content of the frame header.
-        header: The scan header with its marker.
-        restart_interval: Minimum coded units from one restart marker to the next, 0 without them.
-        start: Position of the coded data.
+        header: Scan header with its marker.
+        restart_interval: Minimum coded units between restart markers; 0 without markers.
+        start: Offset of the coded data.
     """
 
     tables: bytes
@@ -105,7 +104,7 @@ class _Scan:
         return 8 * max(f >> 4 for f in factors), 8 * max(f & 15 for f in factors)
 
     def with_size(self, size: tuple[int, int]) -> bytes:
-        """The beginning of a JPEG image of another size, without restart intervals."""
+        """Headers of a JPEG image of another size, without restart intervals."""
         width, height = size
         frame = self.frame[:1] + height.to_bytes(2, "big") + width.to_bytes(2, "big")
         return (
@@ -133,14 +132,14 @@ def _jpeg_damage(data: bytes) -> str:
         if marker == _EOI:
             break
         if marker in (_SOS, _DHT, _DQT):
-            return ""  # Several scans.
+            return ""  # several scans
         if not scan.restart_interval or marker != _RESTARTS[(len(intervals) - 1) % 8]:
             return f"unexpected JPEG marker 0x{marker:02x} at byte {match.start()}"
     else:
         return "the JPEG data has no end marker"
     sizes = list(_interval_sizes(scan))
     if len(intervals) != len(sizes):
-        return f"the JPEG data has {len(intervals)} restart intervals in place of {len(sizes)}"
+        return f"the JPEG data has {len(intervals)} restart intervals, expected {len(sizes)}"
     if len(sizes) > _MAX_INTERVALS or max(map(max, sizes)) > _MAX_SIDE:
         return ""
     for size, interval in zip(sizes, intervals, strict=True):
@@ -150,13 +149,13 @@ def _jpeg_damage(data: bytes) -> str:
 
 
 def _read_headers(data: bytes) -> _Scan | None:
-    """Read up to the first scan; None if the image has no single sequential scan."""
+    """Parse the headers before the first scan; None unless there is a single sequential scan."""
     at, tables, frame, restart_interval = 2, b"", b"", 0
     while at + 4 <= len(data):
         if data[at] != 0xFF:
             return None
         marker = data[at + 1]
-        if marker == 0xFF:  # A fill byte.
+        if marker == 0xFF:  # fill byte
             at += 1
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -178,16 +177,16 @@ def _read_headers(data: bytes) -> _Scan | None:
 
 
 def _interval_sizes(scan: _Scan) -> Iterator[tuple[int, int]]:
-    """Widths and heights of images of as many coded units as each restart interval has."""
+    """For each restart interval, width and height of an image with the same number of units."""
     (width, height), (unit_width, unit_height) = scan.size, scan.unit_size
     columns, rows = -(-width // unit_width), -(-height // unit_height)
-    left, interval = columns * rows, scan.restart_interval
-    if not interval or interval >= left:
+    remaining, interval = columns * rows, scan.restart_interval
+    if not interval or interval >= remaining:
         yield width, height
         return
-    while left > 0:
-        units = min(interval, left)
-        left -= units
+    while remaining > 0:
+        units = min(interval, remaining)
+        remaining -= units
         if units % columns == 0:
             yield width, units // columns * unit_height
         else:
@@ -195,10 +194,10 @@ def _interval_sizes(scan: _Scan) -> Iterator[tuple[int, int]]:
 
 
 class _TwoPartFile(io.BytesIO):
-    """A file of which a reader gets the end only if it asks for more than the rest.
+    """File that records whether its second part is read.
 
     Attributes:
-        end_read: Whether the reader has asked for the end.
+        end_read: Whether the second part has been read.
     """
 
     def __init__(self, beginning: bytes, end: bytes) -> None:
@@ -208,25 +207,24 @@ class _TwoPartFile(io.BytesIO):
 
     def read(self, size: int | None = -1) -> bytes:
         """See `io.BytesIO.read`."""
-        left = self._split - self.tell()
-        if left <= 0:
+        remaining = self._split - self.tell()
+        if remaining <= 0:
             self.end_read = True
-        elif size is None or size < 0 or size > left:
-            size = left
+        elif size is None or size < 0 or size > remaining:
+            size = remaining
         return super().read(size)
 
 
 def _interval_damage(header: bytes, coded: bytes) -> str:
-    """Decode coded data to learn whether the image ends where the data ends."""
+    """Decode an interval and check that the image ends where the data ends."""
     split = max(0, len(coded) - _MAX_EXCESS_BYTES)
     file = _TwoPartFile(header + coded[:split], coded[split:] + _READ_AHEAD)
     try:
         with Image.open(file) as image:
-            # The least work beside reading the codes.
-            image.draft("L", (1, 1))
+            image.draft("L", (1, 1))  # the fastest mode that reads all codes
             image.load()
     except (OSError, SyntaxError) as error:
         return f"the JPEG data is incomplete or damaged ({error})"
     if split and not file.end_read:
-        return f"the JPEG data is damaged: at least {len(coded) - split} bytes are left over"
+        return f"the JPEG data is damaged: at least {len(coded) - split} bytes are unused"
     return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as arrays: (H, W, 3) uint8 in BGR order, as OpenCV and ultralytics take them."""
+"""Read, decode, convert and save images: (H, W, 3) uint8 in BGR order, as in OpenCV."""
 
 from __future__ import annotations
 
@@ -16,42 +16,40 @@ from PIL import Image, ImageOps
 from mrmllm_ros.detection.image_damage import find_damage
 from mrmllm_ros.errors import MrmllmError
 
-# Longest sides of an image in pixels, where OpenCV's own message does not say why it fails.
+# Maximum sides in pixels of types for which OpenCV's error does not name the limit.
 _MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".jpe": 65500, ".webp": 16383}
 
 
 class ImageError(MrmllmError):
-    """An image cannot be used; the message says why."""
+    """An image cannot be read or used; the message names the reason."""
 
 
 def decode_image(data: Any) -> np.ndarray:
-    """Decode a JPEG, PNG or other image file held in memory, turned as its EXIF tag says.
+    """Decode a JPEG, PNG or other image file, rotated according to its EXIF tag.
 
     Args:
-        data: The file's bytes, or a buffer of them.
+        data: Content of the file, as bytes or buffer.
 
     Returns:
-        (H, W, 3) uint8 in BGR order; gray images are spread over the channels, transparency is
-        left out.
+        (H, W, 3) uint8 in BGR order; gray images get three channels, alpha is dropped.
 
     Raises:
-        ImageError: If the bytes are not an image, or the image is damaged.
+        ImageError: If the data is not an image, or is damaged.
     """
     return _decode(data, cv2.IMREAD_COLOR)
 
 
 def decode_pixels(data: Any) -> np.ndarray:
-    """Decode an image file held in memory to the pixels that it stores.
+    """Decode an image file without any conversion.
 
     Args:
-        data: The file's bytes, or a buffer of them.
+        data: Content of the file, as bytes or buffer.
 
     Returns:
-        (H, W) or (H, W, C) of the file's own type and number of channels, colors in BGR order,
-        not turned.
+        (H, W) or (H, W, C) with type and channels of the file, colors in BGR order, not rotated.
 
     Raises:
-        ImageError: If the bytes are not an image, or the image is damaged.
+        ImageError: If the data is not an image, or is damaged.
     """
     return _decode(data, cv2.IMREAD_UNCHANGED)
 
@@ -65,7 +63,7 @@ def _decode(data: Any, flags: int) -> np.ndarray:
     except cv2.error as error:
         raise ImageError(f"the image cannot be decoded: {error.err}") from error
     if image is None:
-        raise ImageError(f"{encoded.size} bytes are not a JPEG, PNG or other known image")
+        raise ImageError(f"{encoded.size} bytes are not a JPEG, PNG or other supported image")
     return image
 
 
@@ -81,24 +79,26 @@ def read_image(path: Path) -> np.ndarray:
     try:
         return decode_image(path.read_bytes())
     except OSError as error:
-        raise ImageError(f"cannot read the image {printable(path)}: {error.strerror}") from error
-    # ValueError: the path holds a null character.
+        raise ImageError(
+            f"cannot read the image {printable_path(path)}: {error.strerror}"
+        ) from error
+    # ValueError: the path contains a null character.
     except (ImageError, ValueError) as error:
-        raise ImageError(f"cannot read the image {printable(path)}: {error}") from error
+        raise ImageError(f"cannot read the image {printable_path(path)}: {error}") from error
 
 
 def to_bgr(image: Any) -> np.ndarray:
-    """Make an array of an image in any of the forms that users have.
+    """Convert an image to an array.
 
     Args:
-        image: Path of an image file, as text too; an (H, W, 3) uint8 array in BGR order, as of
-            OpenCV; or an image of PIL. Files and images of PIL are turned as their EXIF tag says.
+        image: Path of an image file, (H, W, 3) uint8 array in BGR order, or PIL image. Files and
+            PIL images are rotated according to their EXIF tag.
 
     Returns:
-        (H, W, 3) uint8 in BGR order; a copy, so that the caller may use the image's memory again.
+        (H, W, 3) uint8 in BGR order; always a copy.
 
     Raises:
-        ImageError: If it is something else, empty, or cannot be read.
+        ImageError: If the image has another type, is empty or cannot be read.
     """
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image))
@@ -106,61 +106,61 @@ def to_bgr(image: Any) -> np.ndarray:
         return _pil_to_bgr(image)
     if not isinstance(image, np.ndarray):
         raise ImageError(
-            f"an image of type {type(image).__name__} cannot be used; give a path, a numpy array "
-            "of (height, width, 3) uint8 in BGR order, or an image of PIL"
+            f"an image of type {type(image).__name__} is not supported; pass a path, a numpy "
+            "array of (height, width, 3) uint8 in BGR order, or a PIL image"
         )
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageError(
-            f"an array of shape {image.shape} and type {image.dtype} cannot be used; convert it "
-            "to (height, width, 3) uint8 in BGR order"
+            f"an array of shape {image.shape} and type {image.dtype} is not supported; convert "
+            "it to (height, width, 3) uint8 in BGR order"
         )
     if image.size == 0:
-        raise ImageError(f"the image is empty: its array has the shape {image.shape}")
+        raise ImageError(f"the image is empty: the array has shape {image.shape}")
     return np.array(image, order="C", subok=False)
 
 
 def _pil_to_bgr(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
         raise ImageError(
-            f"an image of PIL of mode {image.mode} cannot be used; scale it to 8 bits and convert "
+            f"a PIL image of mode {image.mode} is not supported; scale it to 8 bits and convert "
             "it to RGB"
         )
     if 0 in image.size:
         raise ImageError(f"the image is empty: its size is {image.size}")
     try:
         rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    # PIL decodes a file when its pixels are first used, and raises all kinds of errors then.
+    # PIL decodes a file at the first access to its pixels, with many types of exceptions.
     except Exception as error:
         raise ImageError(
-            f"the image of PIL cannot be read ({type(error).__name__}: {error}); its file may be "
+            f"the PIL image cannot be read ({type(error).__name__}: {error}); its file may be "
             "closed or damaged"
         ) from error
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
 def encode_image(bgr: np.ndarray, suffix: str, quality: int | None = None) -> bytes:
-    """Encode an image as a file of the type that a suffix names.
+    """Encode an image.
 
     Args:
         bgr: (H, W, 3) uint8.
-        suffix: Such as `.jpg`; upper case will do, too.
-        quality: Quality of a JPEG, from 1 to 100; None for OpenCV's default.
+        suffix: Suffix of the file type, such as `.jpg`; upper or lower case.
+        quality: JPEG quality from 1 to 100; None for OpenCV's default.
 
     Raises:
-        ImageError: If the image is empty or too large for the type, or OpenCV cannot write the
-            type.
+        ImageError: If the image is empty or too large for the type, or OpenCV does not support
+            the type.
     """
     height, width = bgr.shape[:2]
     size = f"{width} x {height} pixels"
     if bgr.size == 0:
         raise ImageError(f"the image is empty: {size}")
     if not suffix or not cv2.haveImageWriter(f"image{suffix}"):
-        raise ImageError(f"OpenCV writes no images of the type {suffix!r}; use .png or .jpg")
+        raise ImageError(f"OpenCV cannot write images of type {suffix!r}; use .png or .jpg")
     limit = _MAX_SIDES.get(suffix.lower(), max(width, height))
     if max(width, height) > limit:
         raise ImageError(
-            f"the image has {size}, and {suffix} holds at most {limit} on a side; reduce it, or "
-            "use .png"
+            f"the image has {size}, but {suffix} supports at most {limit} per side; scale it down "
+            "or use .png"
         )
     options = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
     try:
@@ -173,10 +173,10 @@ def encode_image(bgr: np.ndarray, suffix: str, quality: int | None = None) -> by
 
 
 def save_image(path: Path, bgr: np.ndarray) -> None:
-    """Save an image; a file that is there before stays as it is if this fails.
+    """Save an image. An existing file is not changed if this fails.
 
     Args:
-        path: Its suffix names the type.
+        path: Path of the file; the suffix selects the type.
         bgr: (H, W, 3) uint8.
 
     Raises:
@@ -185,13 +185,13 @@ def save_image(path: Path, bgr: np.ndarray) -> None:
     try:
         _write(Path(os.path.realpath(path)), encode_image(bgr, path.suffix))
     except ImageError as error:
-        raise ImageError(f"cannot save {printable(path)}: {error}") from error
+        raise ImageError(f"cannot save {printable_path(path)}: {error}") from error
     except OSError as error:
-        raise ImageError(f"cannot save {printable(path)}: {error.strerror}") from error
+        raise ImageError(f"cannot save {printable_path(path)}: {error.strerror}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; a device or a pipe is written to."""
+    """Replace a file atomically; write directly to a device or a pipe."""
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
@@ -205,9 +205,6 @@ def _write(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def printable(path: Path) -> str:
-    """Write a path for messages: bytes in it that are not UTF-8 become escape sequences.
-
-    Loggers and OpenCV take texts in UTF-8 only.
-    """
+def printable_path(path: Path) -> str:
+    """Path with escape sequences for bytes that are not UTF-8, for loggers and OpenCV."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

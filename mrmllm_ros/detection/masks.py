@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The silhouette of one object."""
+"""Masks of objects, cropped to their boxes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Which pixels of an image are an object, kept only as far as the object reaches.
+    """Pixels of an object, cropped to a rectangle around it.
 
-    In the size of the image, the masks of 50 candidates of 1280 x 720 pixels would take 46 MB for
-    every frame.
+    At full size, 50 masks of 1280 x 720 pixels would take 46 MB per frame.
 
     Attributes:
-        inside: (h, w) bool, a part of the image; (0, 0) where nothing is inside.
-        left: Column of the part's first pixel in the image.
-        top: Row of the part's first pixel in the image.
+        inside: (h, w) bool; (0, 0) for an empty mask.
+        left: Column of the rectangle's first pixel in the image.
+        top: Row of the rectangle's first pixel in the image.
 
     Raises:
-        ValueError: If `inside` is not a table of booleans, or begins outside of the image.
+        ValueError: If `inside` is not a two-dimensional array of bool, or `left` or `top` is
+            negative.
     """
 
     inside: np.ndarray
@@ -33,24 +33,20 @@ class Mask:
     def __post_init__(self) -> None:
         if self.inside.ndim != 2 or self.inside.dtype != bool:
             raise ValueError(
-                f"a mask of shape {self.inside.shape} and type {self.inside.dtype}, expected "
+                f"the mask has shape {self.inside.shape} and type {self.inside.dtype}, expected "
                 "(h, w) bool"
             )
         if min(self.left, self.top) < 0:
-            raise ValueError(f"a mask begins outside of the image, at {self.left}, {self.top}")
+            raise ValueError(f"the mask begins outside the image, at {self.left}, {self.top}")
 
     @classmethod
     def empty(cls) -> Mask:
-        """The mask of an object of which no silhouette is known."""
+        """Mask without pixels, for an object whose mask is unknown."""
         return cls(np.zeros((0, 0), bool))
 
     @classmethod
-    def cut(cls, whole: np.ndarray) -> Mask:
-        """Keep of a mask in the size of the image what is needed.
-
-        Args:
-            whole: (H, W) bool.
-        """
+    def crop(cls, whole: np.ndarray) -> Mask:
+        """Crop an (H, W) bool mask of the whole image to the object."""
         left, top, width, height = cv2.boundingRect(whole.astype(np.uint8))
         return cls(whole[top : top + height, left : left + width].copy(), left, top)
 
@@ -65,7 +61,7 @@ class Mask:
         """Decode a run-length encoded mask.
 
         Args:
-            run_lengths: (R,) integers as `run_lengths` gives them; none for an empty mask.
+            run_lengths: (R,) integers, see the property `run_lengths`.
             left_top: Column and row of the rectangle's first pixel in the image.
             size_wh: Width and height of the rectangle in pixels; (0, 0) for an empty mask.
             resolution_wh: Width and height of the image in pixels.
@@ -78,8 +74,8 @@ class Mask:
             return cls.empty()
         (left, top), (width, height) = left_top, size_wh
         name = f"mask of {width} x {height} pixels at {left}, {top}"
-        reaches_out = left + width > resolution_wh[0] or top + height > resolution_wh[1]
-        if min(left, top) < 0 or min(width, height) < 1 or reaches_out:
+        exceeds_image = left + width > resolution_wh[0] or top + height > resolution_wh[1]
+        if min(left, top) < 0 or min(width, height) < 1 or exceeds_image:
             raise ValueError(
                 f"{name} is not inside the image of {resolution_wh[0]} x {resolution_wh[1]} pixels"
             )
@@ -88,7 +84,7 @@ class Mask:
                 f"the run lengths of the {name} have shape {runs.shape} and type {runs.dtype}; "
                 "expected (R,) integers, none negative"
             )
-        # As integers of Python, which do not overflow.
+        # Python integers do not overflow.
         if (total := sum(runs.tolist())) != width * height:
             raise ValueError(
                 f"the run lengths of the {name} add up to {total}, expected {width * height}"
@@ -98,10 +94,10 @@ class Mask:
 
     @property
     def run_lengths(self) -> np.ndarray:
-        """(R,) uint32, run-length encoding of `inside`, row by row; (0,) where it is empty.
+        """(R,) uint32, run-length encoding of `inside` in row-major order; (0,) if it is empty.
 
-        The first run counts pixels that are not inside, and is 0 where the first pixel is inside;
-        the runs alternate.
+        The runs alternate between outside and inside, starting with a run outside, which may
+        have length 0.
         """
         if self.is_empty:
             return np.zeros(0, np.uint32)
@@ -116,16 +112,12 @@ class Mask:
 
     @property
     def region(self) -> tuple[slice, slice]:
-        """Rows and columns of the image that `inside` is about."""
+        """Rows and columns of `inside` in the image."""
         height, width = self.inside.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
     def whole(self, resolution_wh: tuple[int, int]) -> np.ndarray:
-        """(H, W) bool, the mask in the size of the image.
-
-        Args:
-            resolution_wh: Width and height of the image.
-        """
+        """(H, W) bool mask of the whole image, from its width and height."""
         whole = np.zeros(resolution_wh[::-1], bool)
         whole[self.region] = self.inside
         return whole

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels in the encodings of sensor_msgs/image_encodings.hpp to BGR.
+"""Convert pixels in the encodings of sensor_msgs/image_encodings.hpp to BGR.
 
-OpenCV names a Bayer pattern after the second row and column: its BG is `rggb` of ROS.
+OpenCV names Bayer patterns after the second row and column: its BG is `rggb` in ROS.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mrmllm_ros.detection.images import ImageError
 
 @dataclass(frozen=True)
 class PixelEncoding:
-    """An encoding that stores the channels of a pixel one after the other.
+    """Encoding with interleaved channels.
 
     Attributes:
         channels: Values per pixel.
         dtype: Type of a value.
-        conversion: OpenCV's code of the conversion to BGR; None for BGR itself.
+        conversion: OpenCV's code of the conversion to BGR; None for BGR.
     """
 
     channels: int
@@ -59,15 +59,15 @@ PACKED_YUV = {
     "yuyv": cv2.COLOR_YUV2BGR_YUY2,
     "yuv422_yuy2": cv2.COLOR_YUV2BGR_YUY2,
 }
-# A plane of luma, then one of chroma pairs at half the resolution.
+# A luma plane, then a plane of chroma pairs at half the resolution.
 HALF_CHROMA_YUV = {"nv12": cv2.COLOR_YUV2BGR_NV12, "nv21": cv2.COLOR_YUV2BGR_NV21}
-# A plane of luma, then one of chroma pairs (U, V) at the same resolution.
+# A luma plane, then a plane of chroma pairs (U, V) at the same resolution.
 FULL_CHROMA_YUV = frozenset({"nv24"})
 YUV_ENCODINGS = frozenset({*PACKED_YUV, *HALF_CHROMA_YUV, *FULL_CHROMA_YUV})
 
-_NUMBERS = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)(?:C(\d*))?")
-# Encodings that name no colors, and those that the same bytes may be published as.
-_COLORS_OF_NUMBERS = {
+_NUMERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)(?:C(\d*))?")
+# Color encodings with the same layout as a numeric encoding.
+_COLOR_ENCODINGS = {
     "8UC1": ("mono8", "a bayer_* encoding"),
     "8UC3": ("bgr8", "rgb8"),
     "8UC4": ("bgra8", "rgba8"),
@@ -77,30 +77,30 @@ _COLORS_OF_NUMBERS = {
 
 
 def is_numeric(encoding: str) -> bool:
-    """Whether an encoding names only the type of the numbers, such as `16UC1`."""
-    return _NUMBERS.fullmatch(encoding) is not None
+    """Whether an encoding defines only the type of values, such as `16UC1`."""
+    return _NUMERIC.fullmatch(encoding) is not None
 
 
 def check_encoding(encoding: str) -> None:
-    """Check that an encoding describes gray or color pixels.
+    """Check that an encoding defines gray or color pixels.
 
     Raises:
-        ImageError: If it is unknown, or describes numbers such as depth.
+        ImageError: If the encoding is unknown or numeric, as of depth images.
     """
     if encoding in PIXEL_ENCODINGS or encoding in YUV_ENCODINGS:
         return
-    numbers = _NUMBERS.fullmatch(encoding)
-    if numbers is None:
+    numeric = _NUMERIC.fullmatch(encoding)
+    if numeric is None:
         known = ", ".join(sorted({*PIXEL_ENCODINGS, *YUV_ENCODINGS}))
         raise ImageError(f"unknown encoding {encoding!r}; supported encodings: {known}")
-    colors = _COLORS_OF_NUMBERS.get(f"{numbers[1]}C{numbers[2] or 1}")
-    if colors:
+    alternatives = _COLOR_ENCODINGS.get(f"{numeric[1]}C{numeric[2] or 1}")
+    if alternatives:
         raise ImageError(
-            f"encoding {encoding!r} does not say which colors its channels are; have the camera "
-            f"driver publish {' or '.join(colors)}"
+            f"encoding {encoding!r} does not define the colors of its channels; configure the "
+            f"camera driver to publish {' or '.join(alternatives)}"
         )
     raise ImageError(
-        f"encoding {encoding!r} has no colors but measurements such as depth; use the topic of "
+        f"encoding {encoding!r} is for measurements such as depth, not colors; use the topic of "
         "the color image (a gray image of 16 bits is mono16)"
     )
 
@@ -109,20 +109,20 @@ def bgr_from_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """Convert pixels to BGR.
 
     Args:
-        pixels: (H, W) or (H, W, C), uint8 or uint16 in the machine's byte order. Bayer encodings
-            and `mono` accept both types, whatever number is in the name.
-        encoding: A key of `PIXEL_ENCODINGS`.
+        pixels: (H, W) or (H, W, C), uint8 or uint16 in native byte order. Bayer encodings and
+            `mono` accept both types.
+        encoding: Key of `PIXEL_ENCODINGS`.
 
     Returns:
-        (H, W, 3) uint8, without alpha; 16 bits are scaled to 8 as cv_bridge does it, so that
-        65535 becomes 255.
+        (H, W, 3) uint8, without alpha; 16 bits are scaled to 8 as in cv_bridge: 65535 becomes
+        255.
 
     Raises:
         ImageError: If a Bayer image has fewer than two rows or columns.
     """
     height, width = pixels.shape[:2]
     if encoding.startswith("bayer_") and min(height, width) < 2:
-        raise ImageError(f"a {encoding} image has at least 2 x 2 pixels, not {width} x {height}")
+        raise ImageError(f"a {encoding} image needs at least 2 x 2 pixels, not {width} x {height}")
     conversion = PIXEL_ENCODINGS[encoding].conversion
     bgr = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
     return bgr if bgr.dtype == np.uint8 else cv2.convertScaleAbs(bgr, alpha=255 / 65535)
@@ -133,7 +133,7 @@ def bgr_from_packed_yuv(pixels: np.ndarray, encoding: str) -> np.ndarray:
 
     Args:
         pixels: (H, W, 2) uint8, W even.
-        encoding: A key of `PACKED_YUV`.
+        encoding: Key of `PACKED_YUV`.
 
     Returns:
         (H, W, 3) uint8.
@@ -146,7 +146,7 @@ def bgr_from_half_chroma_yuv(planes: np.ndarray, encoding: str) -> np.ndarray:
 
     Args:
         planes: (3 H / 2, W) uint8: H rows of luma, then H / 2 of chroma pairs; H and W even.
-        encoding: A key of `HALF_CHROMA_YUV`.
+        encoding: Key of `HALF_CHROMA_YUV`.
 
     Returns:
         (H, W, 3) uint8.
@@ -164,7 +164,7 @@ def bgr_from_full_chroma_yuv(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray
     Returns:
         (H, W, 3) uint8.
     """
-    # OpenCV has no conversion of limited range for 4:4:4: each pixel becomes two of 4:2:2.
+    # OpenCV cannot convert 4:4:4 of limited range: double each pixel for 4:2:2.
     pairs = np.stack([luma, chroma[..., 0], luma, chroma[..., 1]], -1)
     height, width = luma.shape
     doubled = cv2.cvtColor(pairs.reshape(height, 2 * width, 2), cv2.COLOR_YUV2BGR_YUY2)

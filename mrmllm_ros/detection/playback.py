@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images, folders of images and video files as one endless or finite sequence of frames."""
+"""Read frames from images, folders of images and videos."""
 
 from __future__ import annotations
 
@@ -11,30 +11,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mrmllm_ros.detection.images import ImageError, printable, read_image
+from mrmllm_ros.detection.images import ImageError, printable_path, read_image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def frames(path: Path) -> Iterator[np.ndarray]:
-    """Read an image, the images of a folder in the order of their names, or a video, once.
+    """Read an image, the images of a folder in order of their names, or a video.
 
     Returns:
         Iterator of (H, W, 3) uint8 arrays in BGR order.
 
     Raises:
-        ImageError: If there is nothing to play or a file cannot be read.
+        ImageError: If there are no images, or a file cannot be read.
     """
     return map(itemgetter(1), named_frames(path))
 
 
 def named_frames(path: Path) -> Iterator[tuple[Path, np.ndarray]]:
-    """Read the same images as `frames`, each with the file that it is from.
-
-    Raises:
-        ImageError: If there is nothing to play or a file cannot be read.
-    """
-    # Maps and not generators: after a file that cannot be read they go on with the next one.
+    """Read frames together with the path of their file; see `frames`."""
+    # Unlike a generator, a map continues after a file that cannot be read.
     if os.path.isdir(path):
         return map(_named_image, image_files(path))
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -43,17 +39,17 @@ def named_frames(path: Path) -> Iterator[tuple[Path, np.ndarray]]:
 
 
 def readable_frames(path: Path, on_error: Callable[[ImageError], None]) -> Iterator[np.ndarray]:
-    """Read as `frames` does, without the images of a folder that cannot be read.
+    """Read frames, skipping unreadable images of a folder; see `frames`.
 
     Args:
-        path: See `frames`.
-        on_error: Called with the reason for each image that is left out.
+        path: Path of an image, a folder or a video.
+        on_error: Called with the error of each skipped image.
 
     Yields:
         (H, W, 3) uint8 arrays in BGR order.
 
     Raises:
-        ImageError: If there is nothing to play, or `path` is a file that cannot be read.
+        ImageError: If there are no images, or `path` is a file that cannot be read.
     """
     if not os.path.isdir(path):
         yield from frames(path)
@@ -68,21 +64,21 @@ def readable_frames(path: Path, on_error: Callable[[ImageError], None]) -> Itera
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the images of a folder, in the order of their names; folders in it are left out.
+    """List the images of a folder in order of their names, without subfolders.
 
     Raises:
-        ImageError: If it holds none or cannot be read.
+        ImageError: If the folder has no images or cannot be read.
     """
     try:
         entries = sorted(folder.iterdir())
-        # A link to nowhere is listed: reading it says that it leads nowhere.
+        # Includes broken links, so that reading them reports an error.
         files = [p for p in entries if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
     except OSError as error:
         raise ImageError(
-            f"cannot read the folder {printable(folder)}: {error.strerror}"
+            f"cannot read the folder {printable_path(folder)}: {error.strerror}"
         ) from error
     if not files:
-        raise ImageError(f"the folder {printable(folder)} holds no images")
+        raise ImageError(f"the folder {printable_path(folder)} holds no images")
     return files
 
 
@@ -92,14 +88,14 @@ def _named_image(path: Path) -> tuple[Path, np.ndarray]:
 
 def _video_frames(path: Path) -> Iterator[tuple[Path, np.ndarray]]:
     if not os.path.isfile(path):
-        raise ImageError(f"there is no file or folder {printable(path)}")
-    if printable(path) != str(path):
-        raise ImageError(f"{printable(path)}: the name of a video must be UTF-8; rename it")
+        raise ImageError(f"there is no file or folder {printable_path(path)}")
+    if printable_path(path) != str(path):
+        raise ImageError(f"{printable_path(path)}: the name of a video must be UTF-8; rename it")
     capture = cv2.VideoCapture(str(path))
     try:
         available, frame = capture.read()
         if not available and capture.isOpened():
-            raise ImageError(f"{path} is a video of which OpenCV can decode no image")
+            raise ImageError(f"OpenCV cannot decode any image of the video {path}")
         if not available:
             raise ImageError(f"{path} is neither an image nor a video that OpenCV can read")
         while available:

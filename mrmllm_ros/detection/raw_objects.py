@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check of the objects that a network gives, before anything else uses them."""
+"""Validate the raw output of a detector network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 
 BAD_SCORE = "score is not between 0 and 1"
@@ -17,20 +18,20 @@ NOT_FINITE = "box edge is NaN or infinite"
 INVERTED = "box is inverted"
 NO_SIZE = "box has no size"
 UNNAMED = "class has no name"
-# No fault of the network where it sees padding around the image.
+# Not a fault: networks also detect objects in the padding around the image.
 OUTSIDE = "box is outside the image"
 
-# Scores of half precision exceed 1 by rounding.
+# Scores in half precision may exceed 1 by rounding.
 _ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class CheckedObjects:
-    """The usable ones of the objects that a network gives.
+    """Usable objects of a network's output.
 
     Attributes:
-        detections: M objects with their boxes clipped to the image.
-        indices: (M,) int64, ascending positions of these objects in the network's output.
+        detections: M objects with boxes clipped to the image.
+        indices: (M,) int64, ascending indices of these objects in the network's output.
         dropped: Number of dropped objects by reason.
     """
 
@@ -41,16 +42,16 @@ class CheckedObjects:
 
 @dataclass(frozen=True, eq=False)
 class RawObjects:
-    """Objects of one image as a network gives them: nothing is sure of them.
+    """Unchecked objects of one image.
 
-    Every detector backend passes its network's output through `check` before it clips boxes,
-    suppresses overlapping ones, pools features or makes masks, so that one bad object neither
-    costs the others nor looks like a good one.
+    Every detector backend calls `check` on the output of its network before it clips boxes,
+    applies non-maximum suppression, pools features or creates masks, so that a bad object does
+    not affect the others.
 
     Attributes:
         xyxy: (N, 4) left, top, right, bottom in pixels of the image, not clipped.
         scores: (N,) confidences.
-        class_ids: (N,) numbers of the classes.
+        class_ids: (N,) class ids.
     """
 
     xyxy: np.ndarray
@@ -60,14 +61,14 @@ class RawObjects:
     def check(self, names: Mapping[int, str], resolution_wh: tuple[int, int]) -> CheckedObjects:
         """Drop and count unusable objects, and clip the boxes of the others to the image.
 
-        An object with several faults counts under the first: its score, its box, its class.
+        An object with several faults is counted for the first in the order score, box, class.
 
         Args:
             names: Labels by class id.
             resolution_wh: Width and height of the image.
         """
         xyxy, scores = self.xyxy.astype(np.float32), self.scores.astype(np.float32)
-        clipped = xyxy.clip(0, np.tile(np.float32(resolution_wh), 2))
+        clipped = clip_boxes(xyxy, resolution_wh)
         faults = {
             BAD_SCORE: ~((scores >= 0) & (scores <= 1 + _ROUNDING)),
             NOT_FINITE: ~np.isfinite(xyxy).all(axis=1),
@@ -89,31 +90,28 @@ class RawObjects:
 
 
 def class_labels(names: Mapping[int, object], classes: int | None) -> dict[int, str]:
-    """Labels of a network's classes, each a text that can be printed on one line.
-
-    Control characters and runs of blanks become one space. A class with a blank name is called by
-    its number, such as `class 7`.
+    """Printable labels of a network's classes; blank ones become `class 7` and the like.
 
     Args:
-        names: Names by class id, as the model's file has them.
-        classes: Number of classes that the network gives; None where its output does not show it.
+        names: Names by class id from the model's file.
+        classes: Number of classes of the network; None if unknown.
 
     Raises:
-        ValueError: If a class has no name, with both counts.
+        ValueError: If a class has no name.
     """
     missing = [i for i in range(classes or 0) if i not in names]
     if missing:
         raise ValueError(
-            f"it gives {classes} classes and has names for {classes - len(missing)} of them (none "
-            f"for class {missing[0]}); add the names to the model's file"
+            f"it has {classes} classes, but names for {classes - len(missing)} (none for class "
+            f"{missing[0]}); add the names to the model's file"
         )
     return {i: printable(str(name)) or f"class {i}" for i, name in names.items()}
 
 
 def printable(text: str) -> str:
-    """Text on one line without control characters or lone surrogates, which no message takes."""
-    kept = ("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
-    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in kept).split())
+    """Text on one line, without control characters and lone surrogates, which ROS rejects."""
+    valid = ("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in valid).split())
 
 
 def describe_dropped(dropped: Mapping[str, int]) -> str:

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Order of the stamps of a sensor: small steps back are jitter, large ones a restart of time."""
+"""Order of a sensor's stamps: small backward steps are jitter, large ones a restart of time."""
 
 from __future__ import annotations
 
-# Stamps of drivers jitter, clocks are corrected, and messages overtake each other, all by less;
-# a bag that restarts and a simulation that is reset go back further.
+# Jitter, clock corrections and reordered messages are below this; restarted bags and simulations
+# jump further back.
 JUMP_BACK_NS = 10**9
 
 
 def jumps_back(stamp_ns: int, newest_ns: int | None) -> bool:
-    """Whether a stamp is so far before the newest one that time has started over.
+    """Whether time has restarted: a stamp is more than a second before the newest one.
 
     Args:
-        stamp_ns: The stamp in nanoseconds.
-        newest_ns: The newest stamp so far; None where there is none.
+        stamp_ns: Stamp in nanoseconds.
+        newest_ns: Newest stamp so far; None if there is none.
     """
     return newest_ns is not None and newest_ns - stamp_ns > JUMP_BACK_NS
 
 
 class StampSequence:
-    """Time that passes from one stamp to the next.
+    """Measures the time between stamps.
 
     Example:
         >>> stamps = StampSequence()
@@ -31,15 +31,11 @@ class StampSequence:
         self._newest_ns: int | None = None
 
     def advance(self, stamp_ns: int) -> int:
-        """Take the next stamp.
-
-        Args:
-            stamp_ns: The stamp in nanoseconds.
+        """Add the next stamp, in nanoseconds.
 
         Returns:
-            Nanoseconds since the newest stamp. 0 for the first stamp and where the stamp steps
-            back by no more than `JUMP_BACK_NS`, for then no time has passed. Negative where it
-            jumps back further; later stamps are compared with it then.
+            Nanoseconds since the newest stamp; 0 for the first stamp and for backward steps of
+            up to `JUMP_BACK_NS`. Negative for larger jumps, which restart the sequence.
         """
         if self._newest_ns is None:
             self._newest_ns = stamp_ns

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YOLO-family detectors through ultralytics, which is licensed AGPL-3.0."""
+"""YOLO-family detectors of ultralytics, which is licensed AGPL-3.0."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ultralytics.nn.backends.base import BaseBackend
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
 from ultralytics.utils import WEIGHTS_DIR, ops
 
-from mrmllm_ros import weights
+from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import (
     Detector,
@@ -28,14 +28,14 @@ from mrmllm_ros.detection.detector import (
     DetectorSettings,
     Perception,
     VocabularyError,
-    distinct,
+    unique_labels,
 )
 from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
 from mrmllm_ros.detection.roi_features import pool_boxes
 from mrmllm_ros.environment import expand
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import revision
+from mrmllm_ros.weights.pretrained import loading, resolve, revision
 
 if TYPE_CHECKING:
     from ultralytics.engine.predictor import BasePredictor
@@ -46,28 +46,26 @@ if TYPE_CHECKING:
 SUFFIXES = (".onnx", ".pt", ".engine")
 TASKS_WITH_BOXES = ("detect", "segment", "pose")
 
-# Objects that ultralytics keeps of an image, so that bad ones take no place from good ones.
-_MOST_RAW = 300
+# Maximum number of raw objects per image, so that unusable objects do not replace usable ones.
+_MAX_RAW_OBJECTS = 300
 
 
 class UltralyticsDetector(Detector):
-    """Any detection model that `ultralytics.YOLO` runs.
+    """Any detection, segmentation or pose model of `ultralytics.YOLO`.
 
-    Features are pooled over each box: of a .pt model from every map that its head takes, of an
-    ONNX model from a second, four-dimensional output. Other models give none.
+    Features are pooled over each box from the input maps of the head of a .pt model, or from a
+    second, four-dimensional output of an ONNX model. Other models have no features.
 
-    Segmentation models give masks too.
-
-    YOLO-World and YOLOE .pt models take other labels. Without their text encoder they start with
-    the labels that they were saved with.
+    YOLO-World and YOLOE .pt models are open-vocabulary detectors. Without their text encoder they
+    keep the saved labels.
     """
 
     def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
         """Load the model and run it once.
 
         Raises:
-            DetectorError: If the model is missing, of another kind or unreadable, or has classes
-                without a name.
+            DetectorError: If the model is missing, unreadable or not a detector, or a class has
+                no name.
             WeightsError: If an embedded model is missing or damaged.
         """
         path = model_path(settings.model)
@@ -75,34 +73,28 @@ class UltralyticsDetector(Detector):
         self.revision = revision(settings.model)
         threads = torch.get_num_threads()
         try:
-            model = ultralytics.YOLO(path, task=_task(path))
-            if model.task not in TASKS_WITH_BOXES:
-                raise ValueError(f"its task is {model.task}, which gives no boxes")
-            self._predictor = _make_predictor(model, settings, compute)
-            self.configure(settings)
-            [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
-        except Exception as error:
-            # Each format's own library reports a bad file in its own way, some on many lines.
-            reason = " ".join(str(error).split())
-            raise DetectorError(
-                f"the detector {path} cannot be loaded: {reason}. Name another with the "
-                "parameter detector.model"
-            ) from error
+            with loading("detector", str(path), "detector.model", DetectorError):
+                model = ultralytics.YOLO(path, task=_task(path))
+                if model.task not in TASKS_WITH_BOXES:
+                    raise ValueError(f"its task is {model.task}, which has no boxes")
+                self._predictor = _make_predictor(model, settings, compute)
+                self.configure(settings)
+                [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
         finally:
-            # ultralytics sets it to one less than there are cores, for every model of the process.
+            # ultralytics sets it to the number of cores minus one, for the whole process.
             torch.set_num_threads(threads)
         self.labels = tuple(dict.fromkeys(self._predictor.model.names.values()))
         self.feature_width = 0 if warm_up.features is None else warm_up.features.shape[1]
-        if _open_network(self._predictor) is not None:
-            self._start_with(settings.initial_labels)
+        if _open_vocabulary_network(self._predictor) is not None:
+            self._set_initial_vocabulary(settings.initial_labels)
 
     def configure(self, settings: DetectorSettings) -> None:
-        """Take over thresholds and limits from `settings`."""
+        """See `Detector.configure`."""
         self._score_threshold = settings.score_threshold
         arguments = self._predictor.args
-        arguments.conf = settings.least_score
+        arguments.conf = settings.minimum_score
         arguments.iou = settings.iou_threshold
-        arguments.max_det = _MOST_RAW
+        arguments.max_det = _MAX_RAW_OBJECTS
         self._predictor.max_detections = settings.max_detections
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
@@ -118,13 +110,19 @@ class UltralyticsDetector(Detector):
     def _perception(self, result: Results, feature_maps: list[torch.Tensor]) -> Perception:
         height, width = result.orig_shape
         resolution_wh = (width, height)
-        # RT-DETR's boxes come as they are; those of the others are checked already.
+        # Only the boxes of RT-DETR have not been checked by `construct_result`.
         checked = _raw_objects(result.boxes.data).check(result.names, resolution_wh)
         indices = checked.indices[: self._predictor.max_detections]
         candidates = checked.detections.take(np.arange(len(indices)))
         if result.masks is not None:
-            masks = _masks(result.masks.data[indices], candidates.xyxy, resolution_wh)
-            candidates = replace(candidates, masks=masks)
+            masks = result.masks.data[indices].byte().cpu().numpy()
+            candidates = replace(
+                candidates,
+                masks=tuple(
+                    mask_in_image(mask, box, resolution_wh)
+                    for mask, box in zip(masks, candidates.xyxy, strict=True)
+                ),
+            )
         return Perception.ranked(
             candidates,
             self._score_threshold,
@@ -133,7 +131,7 @@ class UltralyticsDetector(Detector):
         )
 
     def _features(self, candidates: Detections, feature_maps: list[torch.Tensor]) -> torch.Tensor:
-        """(K, d_p): of each candidate, all levels of the network side by side."""
+        """(K, d_p) features of the candidates, concatenated from all levels of the network."""
         input_wh = self._predictor.input_wh
         xyxy = to_letterbox(
             candidates.xyxy, candidates.resolution_wh, input_wh, self._predictor.scale_fill
@@ -142,25 +140,22 @@ class UltralyticsDetector(Detector):
         pooled = [pool_boxes(level, boxes, input_wh[0] / level.shape[3]) for level in feature_maps]
         return torch.cat(pooled, dim=1)
 
-    def _start_with(self, labels: tuple[str, ...]) -> None:
+    def _set_initial_vocabulary(self, labels: tuple[str, ...]) -> None:
         try:
-            distinct(labels)
+            unique_labels(labels)
         except VocabularyError as error:
             raise DetectorError(f"detector.vocabulary: {error}") from error
         try:
             self.set_vocabulary(labels)
         except VocabularyError as error:
             logging.getLogger(__name__).warning(
-                "%s looks for the %d labels that it was saved with: %s",
-                self.name,
-                len(self.labels),
-                error,
+                "%s keeps its %d saved labels: %s", self.name, len(self.labels), error
             )
 
-    def _look_for(self, labels: tuple[str, ...]) -> None:
-        network = _open_network(self._predictor)
+    def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
+        network = _open_vocabulary_network(self._predictor)
         if network is None:
-            super()._look_for(labels)
+            super()._set_vocabulary(labels)
         embeddings = _embed(network, labels)
         if isinstance(network, YOLOEModel):
             network.set_classes(list(labels), embeddings)
@@ -171,21 +166,20 @@ class UltralyticsDetector(Detector):
 
 
 def quantization(compute: Compute) -> int | None:
-    """Bits of the weights, as ultralytics is told; None for those that they have."""
+    """Value of ultralytics' argument `quantize`: bits of the weights, None to keep them."""
     return 16 if compute.dtype is torch.float16 else None
 
 
 def model_path(model: str) -> Path:
-    """Path of the model: an embedded one by name, or a file.
+    """Path of an embedded model or a file.
 
     Raises:
-        DetectorError: If there is no such file, or ultralytics does not run its kind.
+        DetectorError: If the file is missing, or its format is not supported.
         WeightsError: If an embedded model is missing or damaged.
     """
     if model in CATALOG:
-        if CATALOG[model].kind != "detector":
-            raise DetectorError(f"detector.model: {model} is a {CATALOG[model].kind}")
-        return next(weights.locate(model).glob("*.onnx"))
+        folder = resolve("detector", model, "detector.model", DetectorError)
+        return next(Path(folder).glob("*.onnx"))
     path = expand(model)
     if path.suffix not in SUFFIXES:
         raise DetectorError(
@@ -203,15 +197,15 @@ def to_letterbox(
     input_wh: tuple[int, int],
     stretched: bool = False,
 ) -> np.ndarray:
-    """Move boxes from the image into the network's input.
+    """Transform boxes from the image to the network's input.
 
     ultralytics scales the image to fit and centers it, or stretches it for RT-DETR.
 
     Args:
         xyxy: (N, 4) boxes in pixels of the image.
-        resolution_wh: Size of the image.
-        input_wh: Size of the network's input.
-        stretched: Whether the image fills the input, whatever its shape.
+        resolution_wh: Width and height of the image.
+        input_wh: Width and height of the network's input.
+        stretched: Whether the image is stretched to the input.
 
     Returns:
         (N, 4) float32 boxes in pixels of the input.
@@ -227,27 +221,26 @@ def to_letterbox(
 def mask_in_image(
     input_mask: np.ndarray, xyxy: np.ndarray, resolution_wh: tuple[int, int]
 ) -> Mask:
-    """Take an object's mask from the network's letterboxed input into the image.
+    """Transform a mask from the network's letterboxed input to the image.
 
     Args:
-        input_mask: (h, w) uint8 in the size of the input, 1 inside.
-        xyxy: (4,) the object's box in pixels of the image; nothing outside of it is inside.
-        resolution_wh: Size of the image.
+        input_mask: (h, w) uint8 mask of the input, 1 inside.
+        xyxy: (4,) box of the object in pixels of the image; the mask is cropped to it.
+        resolution_wh: Width and height of the image.
     """
-    whole_pixels = np.hstack([np.floor(xyxy[:2]), np.ceil(xyxy[2:])])
-    region = whole_pixels.clip(0, np.tile(resolution_wh, 2))
+    region = clip_boxes(np.hstack([np.floor(xyxy[:2]), np.ceil(xyxy[2:])]), resolution_wh)
     left, top, width, height = (*region[:2].astype(int), *(region[2:] - region[:2]).astype(int))
     if min(width, height) == 0:
         return Mask.empty()
     [in_input] = to_letterbox(region[None], resolution_wh, input_mask.shape[::-1])
     scale = (in_input[2:] - in_input[:2]) / (width, height)
-    # Pixels are meant at their centers.
+    # Coordinates of warpAffine refer to the centers of pixels.
     to_input = np.column_stack([np.diag(scale), in_input[:2] + (scale - 1) / 2])
     inside = cv2.warpAffine(
         input_mask,
         to_input,
         (int(width), int(height)),
-        # Rounded, so that what is more inside than outside is inside.
+        # Interpolates, and rounds to 0 or 1.
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
@@ -255,56 +248,46 @@ def mask_in_image(
 
 
 def _task(path: Path) -> str | None:
-    """What the file says it does; a .pt file says so itself when it is loaded."""
+    """Task in the metadata of the file; None for .pt files, which set it when loaded."""
     if path.suffix == ".pt":
         return None
     return BaseBackend.read_metadata(path).get("task", "detect")
 
 
 def _raw_objects(rows: torch.Tensor, xyxy: torch.Tensor | None = None) -> RawObjects:
-    """Unchecked objects of (N, 6 or more) rows: box, score, class id.
+    """Raw objects from (N, 6 or more) rows of box, score and class id.
 
     Args:
-        rows: What ultralytics makes of the network's output.
-        xyxy: (N, 4) boxes in pixels of the image, where those of the rows are in others.
+        rows: Output of ultralytics.
+        xyxy: (N, 4) boxes in pixels of the image, if those of the rows are not.
     """
     boxes = rows[:, :4] if xyxy is None else xyxy
-    return RawObjects(*(part.cpu().numpy() for part in (boxes, rows[:, 4], rows[:, 5])))
+    return RawObjects(*(column.cpu().numpy() for column in (boxes, rows[:, 4], rows[:, 5])))
 
 
 def _unclipped(
     xyxy: torch.Tensor, input_hw: tuple[int, int], image_hw: tuple[int, int]
 ) -> torch.Tensor:
-    """(N, 4) boxes of the network's input in pixels of the image, as far as they reach."""
+    """Transform (N, 4) boxes from the network's input to the image without clipping."""
     corners = xyxy.reshape(-1, 2)
-    # Of a box with center and size ultralytics does not clip the center.
+    # ultralytics clips corners, but not centers.
     points = ops.scale_boxes(input_hw, torch.cat([corners, corners], 1), image_hw, xywh=True)
     return points[:, :2].reshape(-1, 4)
 
 
 def _broken_scores(output: torch.Tensor, classes: int | None) -> list[int]:
-    """Number of objects with a NaN score in each image: no threshold lets them through.
+    """Number of objects with a NaN score in each image, which every threshold drops.
 
     Args:
-        output: (B, 4 + classes or more, N), or (B, N, 6 or more) where `classes` is None.
-        classes: Number of classes that have a score each.
+        output: (B, 4 + classes or more, N), or (B, N, 6 or more) if `classes` is None.
+        classes: Number of classes with a score; None if only the best class has a score.
     """
     scores = output[..., 4] if classes is None else output[:, 4 : 4 + classes].amax(1)
     return scores.isnan().sum(1).tolist()
 
 
-def _masks(
-    input_masks: torch.Tensor, xyxy: np.ndarray, resolution_wh: tuple[int, int]
-) -> tuple[Mask, ...]:
-    """Masks in the image of objects with these boxes, from (N, h, w) ones in the input."""
-    return tuple(
-        mask_in_image(input_mask, box, resolution_wh)
-        for input_mask, box in zip(input_masks.byte().cpu().numpy(), xyxy, strict=True)
-    )
-
-
-def _open_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:
-    """The network that runs, if its labels can be changed."""
+def _open_vocabulary_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:
+    """Network of the predictor; None if its labels are fixed."""
     network = getattr(predictor.model, "model", None)
     if not isinstance(network, (WorldModel, YOLOEModel)):
         return None
@@ -314,22 +297,22 @@ def _open_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:
 
 
 def _embed(network: WorldModel | YOLOEModel, labels: tuple[str, ...]) -> torch.Tensor:
-    """(1, L, d) embeddings of the labels by the network's own text encoder."""
+    """(1, L, d) embeddings of the labels by the network's text encoder."""
     _check_text_encoder(network)
     try:
         return network.get_text_pe(list(labels))
     except Exception as error:
-        # Each text encoder fails in its own way.
+        # Exceptions differ between text encoders.
         raise VocabularyError(
             f"the text encoder fails on {', '.join(labels)}: {' '.join(str(error).split())}"
         ) from error
 
 
 def _check_text_encoder(network: WorldModel | YOLOEModel) -> None:
-    """Raise `VocabularyError` where ultralytics would install or download."""
+    """Raise `VocabularyError` if ultralytics would install or download something."""
     if importlib.util.find_spec("clip") is None:
         raise VocabularyError(
-            "other labels need the Python package clip: "
+            "setting labels needs the Python package clip: "
             "`pip install git+https://github.com/ultralytics/CLIP.git`"
         )
     if isinstance(network, WorldModel):
@@ -345,33 +328,33 @@ def _check_text_encoder(network: WorldModel | YOLOEModel) -> None:
         )
     if not any(path.is_file() for path in paths):
         raise VocabularyError(
-            f"other labels need the text encoder {paths[-1]}; where there is a network, get it "
-            f'with `python3 -c "{fetch}"`'
+            f"setting labels needs the text encoder {paths[-1]}; download it with "
+            f'`python3 -c "{fetch}"`'
         )
 
 
 def _make_predictor(
     model: ultralytics.YOLO, settings: DetectorSettings, compute: Compute
 ) -> BasePredictor:
-    """A predictor that keeps the maps that features are pooled from."""
+    """Create a predictor that keeps feature maps and drops unusable objects."""
 
     class FeaturePredictor(model.task_map[model.task]["predictor"]):
         feature_maps: tuple[torch.Tensor, ...] = ()
         input_wh: tuple[int, int] = (0, 0)
-        max_detections: int = _MOST_RAW
-        named: bool = False
+        max_detections: int = _MAX_RAW_OBJECTS
+        has_names: bool = False
 
         def inference(self, im: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             outputs = super().inference(im, *args, **kwargs)
             self.input_wh = (im.shape[3], im.shape[2])
-            # The second output of a segmentation model holds what its masks are made of.
-            with_maps = self.model.format == "onnx" and model.task != "segment"
-            if with_maps and isinstance(outputs, (list, tuple)):
+            # The second output of a segmentation model contains the prototypes of masks.
+            has_maps = self.model.format == "onnx" and model.task != "segment"
+            if has_maps and isinstance(outputs, (list, tuple)):
                 self.feature_maps = tuple(o for o in outputs[1:2] if o.ndim == 4)
             return outputs
 
         def keep_maps(self, _head: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-            # YOLOE puts its text embeddings behind the maps.
+            # YOLOE appends its text embeddings to the maps.
             self.feature_maps = tuple(level for level in inputs[0] if level.ndim == 4)
 
         def postprocess(self, preds: Any, img: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -379,10 +362,10 @@ def _make_predictor(
             while not isinstance(output, torch.Tensor):
                 output = output[0]
             classes = self.scored_classes(preds, output)
-            # Counted before: ultralytics changes the output.
+            # Before post-processing, which changes the output in place.
             broken = _broken_scores(output, classes)
-            if not self.named:
-                self.name_classes(classes)
+            if not self.has_names:
+                self.check_names(classes)
             results = super().postprocess(preds, img, *args, **kwargs)
             for result, count in zip(results, broken, strict=True):
                 result.dropped = getattr(result, "dropped", Counter())
@@ -392,7 +375,7 @@ def _make_predictor(
         def construct_result(
             self, pred: torch.Tensor, img: torch.Tensor, orig_img: np.ndarray, *args: Any
         ) -> Results:
-            # Before ultralytics clips an infinite edge to that of the image.
+            # Before ultralytics clips infinite edges.
             boxes = _unclipped(pred[:, :4], img.shape[2:], orig_img.shape[:2])
             checked = _raw_objects(pred, boxes).check(self.model.names, orig_img.shape[1::-1])
             kept = pred[checked.indices[: self.max_detections]]
@@ -401,7 +384,7 @@ def _make_predictor(
             return result
 
         def scored_classes(self, preds: Any, output: torch.Tensor) -> int | None:
-            """Number of classes that have a score each; None where only the best one has."""
+            """Number of classes with a score; None if only the best class has a score."""
             end_to_end = getattr(self.model, "end2end", False)
             if end_to_end or self.scale_fill or output.shape[-1] == 6:
                 return None
@@ -413,15 +396,15 @@ def _make_predictor(
                 others = math.prod(self.model.kpt_shape)
             return output.shape[1] - 4 - others
 
-        def name_classes(self, classes: int | None) -> None:
-            """Make the names of the classes printable; raise where one is missing."""
+        def check_names(self, classes: int | None) -> None:
+            """Convert the names of classes to labels, see `class_labels`."""
             backend = self.model.backend
             if classes is None and self.model.format == "pt":
                 classes = backend.model.model[-1].nc
-            # Without names ultralytics makes up 999.
+            # For missing names ultralytics invents 999 of them.
             named = backend.metadata.get("names") if self.model.format != "pt" else backend.names
             backend.names = class_labels(backend.names if named else {}, classes)
-            self.named = True
+            self.has_names = True
 
     overrides = {
         "mode": "predict",
@@ -435,31 +418,31 @@ def _make_predictor(
     predictor = FeaturePredictor(overrides={**model.overrides, **overrides})
     predictor.setup_model(model=model.model, verbose=False)
     if predictor.model.format == "pt":
-        # On the predictor's own copy, whose layers are fused.
+        # The predictor has a copy of the model, with fused layers.
         predictor.model.backend.model.model[-1].register_forward_pre_hook(predictor.keep_maps)
     if predictor.model.format == "onnx" and compute.threads:
-        _bound_threads(predictor.model, model.model_name, compute.threads)
+        _limit_threads(predictor.model, model.model_name, compute.threads)
     return predictor
 
 
 def _device(path: str, compute: Compute) -> str:
-    """The device, or the processor where ONNX Runtime has no CUDA."""
+    """Device for ultralytics; the CPU for ONNX models if ONNX Runtime does not support CUDA."""
     if Path(path).suffix == ".onnx" and compute.device.type == "cuda":
         import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             logging.getLogger(__name__).warning(
-                "%s runs on the processor: onnxruntime has no CUDA; install onnxruntime-gpu, or "
+                "%s runs on the CPU: onnxruntime has no CUDA support; install onnxruntime-gpu, or "
                 "name a .pt or .engine model",
                 path,
             )
             return "cpu"
-    # Several processes that train on one machine have processors with numbers.
+    # Distributed training numbers CPU devices.
     return "cpu" if compute.device.type == "cpu" else str(compute.device)
 
 
-def _bound_threads(network: Any, path: str, threads: int) -> None:
-    """Open an ONNX model again with a bound on its threads, which `YOLO` has no setting for."""
+def _limit_threads(network: Any, path: str, threads: int) -> None:
+    """Reopen an ONNX model with a number of threads, for which ultralytics has no setting."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -230,7 +230,7 @@ class Engine(Generic[T]):
     def _track(self, frame: Frame, perception: Perception) -> Perception:
         stamp_ns = frame.captured_ns
         tracked = self._trackers[frame.camera].update(perception, stamp_ns / 1e9)
-        stated = self._distances.state(tracked.candidates, frame.camera, stamp_ns)
+        stated = self._distances.with_distances(tracked.candidates, frame.camera, stamp_ns)
         return replace(tracked, candidates=stated)
 
     def _on_scene(self, scene: Scene) -> None:

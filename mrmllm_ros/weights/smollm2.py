@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SmolLM2: from a quantized GGUF file to the Hugging Face layout in float32.
+"""Convert SmolLM2 from a quantized GGUF file to the Hugging Face layout in float32.
 
-Reading the GGUF file takes ten seconds and more; the folder written here loads in a fraction of
-one, through `AutoTokenizer.from_pretrained` and `AutoModelForCausalLM.from_pretrained`.
+Transformers needs more than ten seconds to read the GGUF file, and less than one for the result.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 
 def convert(files: Mapping[str, Path], directory: Path) -> None:
-    """Write model, tokenizer, chat template and generation settings.
+    """Write model, tokenizer, chat template and generation configuration.
 
     Args:
-        files: The origin files by name: one GGUF file.
-        directory: The existing folder that receives the Hugging Face layout.
+        files: Downloaded files by name: a GGUF file.
+        directory: Existing output folder.
     """
     (gguf,) = files.values()
     source = {"gguf_file": gguf.name, "local_files_only": True}
@@ -33,8 +32,8 @@ def convert(files: Mapping[str, Path], directory: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(
         gguf.parent, **source, model_max_length=model.config.max_position_embeddings
     )
-    # GGUF names its way of splitting text ("smollm") instead of describing it, and transformers
-    # then splits as GPT-2 does. SmolLM2 was trained with each digit apart from what is before it.
+    # GGUF only names the pre-tokenizer ("smollm"), and transformers falls back to that of GPT-2.
+    # SmolLM2 was trained with individual digits.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),

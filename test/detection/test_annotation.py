@@ -20,14 +20,14 @@ def draw_detections(image, detections, **options):
 
 @pytest.fixture
 def image():
-    """(480, 640, 3) noise that nobody may write to."""
+    """Read-only (480, 640, 3) noise."""
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     image.flags.writeable = False
     return image
 
 
 def differs(one, other):
-    """Where pixels differ, (H, W)."""
+    """(H, W) mask of different pixels."""
     return (one != other).any(axis=2)
 
 
@@ -63,7 +63,7 @@ def test_the_caption_depends_on_number_label_and_score(image, make_detections):
         assert differs(person, again)[184:199, 100:250].any()
 
 
-def test_a_label_has_one_color_wherever_and_in_whatever_company_it_is(image, make_detections):
+def test_a_label_has_the_same_color_in_every_image(image, make_detections):
     alone = draw_detections(image, make_detections(("bus", 0.9, (100, 200, 300, 400))))
     second = draw_detections(
         image, make_detections(("cup", 0.9, (0, 0, 9, 9)), ("bus", 0.9, (100, 200, 300, 400)))
@@ -80,7 +80,7 @@ def test_a_box_that_reaches_out_of_the_image_is_drawn(box, image, make_detection
     assert differs(drawn, image).any()
 
 
-def test_text_that_the_font_lacks_is_drawn_all_the_same(image, make_detections):
+def test_characters_missing_in_the_font_are_drawn(image, make_detections):
     drawn = draw_detections(image, make_detections(("自行车", 0.9, (100, 200, 300, 400))))
     assert differs(drawn, image).any()
 
@@ -104,7 +104,7 @@ def test_more_lines_and_longer_lines_make_a_higher_bar(image):
 
 
 def test_all_of_a_long_line_is_shown(image):
-    # What is wrapped before the last word is the same, so only the last word's row differs.
+    # Only the row of the last word differs.
     short = draw_caption(image, ["word " * 60 + "end"])
     other = draw_caption(image, ["word " * 60 + "END"])
     assert short.shape == other.shape
@@ -135,7 +135,7 @@ def test_objects_carry_the_captions_they_are_given(image, make_detections):
 @pytest.mark.parametrize(
     ("captions", "novel"), [([], None), (["[1]", "[2]"], None), (["[1]"], []), (["[1]"], [1, 0])]
 )
-def test_objects_captions_and_answers_must_be_as_many(captions, novel, image, make_detections):
+def test_captions_and_flags_must_be_as_many_as_objects(captions, novel, image, make_detections):
     with pytest.raises(ValueError, match="but 1 objects"):
         annotation.draw_detections(
             image, make_detections(("person", 0.9, BOX)), captions, novel=novel
@@ -162,19 +162,19 @@ def test_a_novel_object_is_outlined_with_dashes(image, make_detections):
     assert (edge[~colored] < 60).all(), "dark between the dashes"
 
 
-def test_a_mask_lets_the_image_shine_through_in_the_color_of_its_label(image, make_detections):
+def test_a_mask_tints_the_image_in_the_color_of_its_label(image, make_detections):
     whole = np.zeros((480, 640), bool)
     whole[250:350, 150:250] = True
     plain = make_detections(("bus", 0.9, BOX))
     before = draw_detections(image, plain)
-    tinted = draw_detections(image, replace(plain, masks=(Mask.cut(whole),)))
+    tinted = draw_detections(image, replace(plain, masks=(Mask.crop(whole),)))
     np.testing.assert_array_equal(differs(before, tinted), whole & differs(before, tinted))
     assert differs(before, tinted)[whole].mean() > 0.95
     expected = 0.65 * image[whole] + 0.35 * 255 * np.array(label_color("bus"))[::-1]
     np.testing.assert_allclose(tinted[whole], expected, atol=2)
 
 
-def test_an_object_without_a_mask_stands_beside_one_with(image, make_detections):
+def test_objects_with_and_without_masks_are_drawn(image, make_detections):
     objects = make_detections(("bus", 0.9, BOX), ("cup", 0.9, (400, 100, 500, 200)))
     inside = np.ones((200, 200), bool)
     drawn = draw_detections(

@@ -12,7 +12,7 @@ LABELS = DetectorSettings().initial_labels
 
 def test_a_label_keeps_its_color_from_run_to_run():
     code = "from mrmllm_ros.detection.captions import label_color; print(label_color('person'))"
-    # The seed of Python's own hash differs.
+    # With another seed of Python's hash.
     other = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -53,7 +53,7 @@ def test_dashes_begin_and_end_at_the_corners_and_have_gaps_as_long_as_they_are()
     np.testing.assert_allclose(pieces, pieces[..., :1] * [1, 2, 3])
 
 
-def test_each_edge_has_its_own_dashes():
+def test_each_edge_is_dashed():
     edges = np.array([[[0.0, 0], [9, 0]], [[9, 0], [9, 9]]])
     np.testing.assert_allclose(dashes(edges), np.vstack([dashes(edges[:1]), dashes(edges[1:])]))
 

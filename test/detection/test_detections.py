@@ -12,7 +12,7 @@ from mrmllm_ros.detection.masks import Mask
 
 
 def ranked(detections):
-    """All of them, largest first."""
+    """All fields of the objects, largest first."""
     return Perception.ranked(detections, score_threshold=0.0).candidates
 
 
@@ -62,10 +62,10 @@ def test_length_is_the_number_of_objects(three):
         ({"resolution_wh": (0, 480)}, r"resolution_wh \(0, 480\) is not positive"),
         ({"resolution_wh": (640, -1)}, "is not positive"),
         ({"track_ids": ("1", "2")}, "2 track_ids for 3 objects"),
-        ({"track_ids": ("1", "", "1")}, "one identity to two objects"),
+        ({"track_ids": ("1", "", "1")}, "are not unique"),
     ],
 )
-def test_fields_that_do_not_fit_together_are_refused(change, message, three):
+def test_fields_that_do_not_fit_together_are_rejected(change, message, three):
     with pytest.raises(ValueError, match=message):
         replace(three, **change)
 
@@ -73,20 +73,20 @@ def test_fields_that_do_not_fit_together_are_refused(change, message, three):
 @pytest.mark.parametrize(
     ("box", "message"),
     [
-        ((np.nan, 0, 1, 1), "not finite"),
-        ((0, 0, np.inf, 1), "not finite"),
-        ((-np.inf, 0, 1, 1), "not finite"),
-        ((10, 0, 9, 1), "right or bottom before its left or top"),
-        ((0, 10, 1, 9), "right or bottom before its left or top"),
+        ((np.nan, 0, 1, 1), "NaN or infinite"),
+        ((0, 0, np.inf, 1), "NaN or infinite"),
+        ((-np.inf, 0, 1, 1), "NaN or infinite"),
+        ((10, 0, 9, 1), "right < left or bottom < top"),
+        ((0, 10, 1, 9), "right < left or bottom < top"),
     ],
 )
-def test_a_box_that_is_none_is_refused(box, message, make_detections):
+def test_an_invalid_box_is_rejected(box, message, make_detections):
     with pytest.raises(ValueError, match=message):
         make_detections(("cup", 0.5, (0, 0, 5, 5)), ("bus", 0.5, box))
 
 
 @pytest.mark.parametrize("score", [-0.01, 1.01, np.nan, np.inf])
-def test_a_score_that_is_no_probability_is_refused(score, make_detections):
+def test_an_invalid_score_is_rejected(score, make_detections):
     with pytest.raises(ValueError, match="scores are not all between 0 and 1"):
         make_detections(("cup", 0.5, (0, 0, 5, 5)), ("bus", score, (0, 0, 5, 5)))
 
@@ -106,7 +106,7 @@ def test_areas_are_those_of_the_boxes_in_square_pixels(make_detections):
     np.testing.assert_array_equal(objects.areas, [320 * 240, 0])
 
 
-def test_the_largest_comes_first_with_all_that_belongs_to_it(three):
+def test_the_largest_object_comes_first_with_all_its_fields(three):
     ordered = ranked(three)
     assert ordered.labels == ("bus", "person", "cup")
     np.testing.assert_array_equal(ordered.xyxy, three.xyxy[[1, 2, 0]])
@@ -115,7 +115,7 @@ def test_the_largest_comes_first_with_all_that_belongs_to_it(three):
 
 
 def test_objects_of_one_size_keep_their_order(make_detections):
-    # More than 16, for smaller arrays are sorted stably by any of numpy's methods.
+    # More than 16, because numpy sorts smaller arrays stably with every method.
     names = tuple(f"cup{i}" for i in range(40))
     cups = make_detections(
         *((name, 0.5, (0, 0, 10, 10)) for name in names), ("bus", 0.9, (0, 0, 99, 99))
@@ -123,7 +123,7 @@ def test_objects_of_one_size_keep_their_order(make_detections):
     assert ranked(cups).labels == ("bus", *names)
 
 
-def test_taking_gives_the_objects_in_the_order_asked_for(three):
+def test_take_returns_objects_in_the_requested_order(three):
     taken = three.take(np.array([2, 0]))
     assert taken.labels == ("person", "cup")
     np.testing.assert_array_equal(taken.xyxy, three.xyxy[[2, 0]])
@@ -132,12 +132,12 @@ def test_taking_gives_the_objects_in_the_order_asked_for(three):
 
 @pytest.fixture
 def masked(three):
-    """Each object's mask has as many pixels as its position says, from 1."""
+    """The mask of the object at index i has i + 1 pixels."""
     masks = tuple(Mask(np.ones((1, i), bool), left=i, top=i) for i in (1, 2, 3))
     return replace(three, masks=masks)
 
 
-def test_masks_stay_with_their_objects_in_whatever_order(masked):
+def test_masks_stay_with_their_objects(masked):
     assert [mask.inside.size for mask in masked.take(np.array([2, 0])).masks] == [3, 1]
     assert [mask.inside.size for mask in ranked(masked).masks] == [2, 3, 1]
 
@@ -146,17 +146,17 @@ def test_without_masks_there_are_none_after_taking(three):
     assert three.take(np.array([1])).masks is None
 
 
-def test_no_objects_of_those_with_masks_are_no_masks(masked):
+def test_taking_no_objects_leaves_no_masks(masked):
     assert masked.take(np.zeros(0, int)).masks == ()
 
 
 def test_masks_must_be_as_many_as_objects(masked):
-    with pytest.raises(ValueError, match="2 masks of 3 objects"):
+    with pytest.raises(ValueError, match="2 masks for 3 objects"):
         replace(masked, masks=masked.masks[:2])
 
 
 @pytest.mark.parametrize("place", [{"left": 639}, {"top": 479}])
-def test_a_mask_that_reaches_out_of_the_image_is_refused(place, make_detections):
+def test_a_mask_that_exceeds_the_image_is_rejected(place, make_detections):
     one = make_detections(("cup", 0.9, (0, 0, 10, 10)))
     with pytest.raises(ValueError, match=r"in an image of \(640, 480\) pixels"):
         replace(one, masks=(Mask(np.ones((2, 2), bool), **place),))
@@ -175,14 +175,18 @@ def test_distances_stay_with_their_objects(three):
 
 @pytest.mark.parametrize(
     ("distances", "message"),
-    [([1, 2], "expected \\(3,\\)"), ([1, 2, -1], "not all lengths"), ([1, 2, np.inf], "not all")],
+    [
+        ([1, 2], "expected \\(3,\\)"),
+        ([1, 2, -1], "negative or infinite"),
+        ([1, 2, np.inf], "or infinite"),
+    ],
 )
-def test_what_is_no_distance_is_refused(distances, message, three):
+def test_an_invalid_distance_is_rejected(distances, message, three):
     with pytest.raises(ValueError, match=message):
         replace(three, distances_m=np.array(distances, np.float32))
 
 
-def test_nothing_is_tracked_unless_said(three, empty):
+def test_nothing_is_tracked_by_default(three, empty):
     assert three.track_ids == ("", "", "")
     assert empty.track_ids == ()
 
@@ -191,7 +195,7 @@ def test_any_number_of_objects_may_be_untracked(three):
     assert replace(three, track_ids=("", "7", "")).track_ids == ("", "7", "")
 
 
-def test_track_ids_go_where_their_objects_go(three):
+def test_track_ids_stay_with_their_objects(three):
     tracked = replace(three, track_ids=("7", "", "4"))
     assert tracked.take(np.array([2, 0])).track_ids == ("4", "7")
     assert tracked.take(np.zeros(0, int)).track_ids == ()

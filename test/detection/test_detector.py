@@ -17,7 +17,7 @@ from mrmllm_ros.settings import SettingsError
 
 
 class Fixed(Detector):
-    """Knows one label and finds nothing."""
+    """Has one label and detects nothing."""
 
     name = "fixed"
     labels = ("cup",)
@@ -31,11 +31,11 @@ class Fixed(Detector):
 
 
 class Open(Fixed):
-    """Looks for anything but doors."""
+    """Supports every label except doors."""
 
     asked = None
 
-    def _look_for(self, labels):
+    def _set_vocabulary(self, labels):
         if "door" in labels:
             raise VocabularyError("no doors")
         self.asked = labels
@@ -43,7 +43,7 @@ class Open(Fixed):
 
 @pytest.fixture
 def mixed(make_detections):
-    """A doubtful large object, sure ones of two sizes, and a very doubtful one."""
+    """A large object with a low score, two reported objects, and one with a very low score."""
     return make_detections(
         ("wall", 0.2, (0, 0, 640, 480)),
         ("cup", 0.9, (0, 0, 10, 10)),
@@ -52,7 +52,7 @@ def mixed(make_detections):
     )
 
 
-def test_reported_objects_come_first_by_size_and_then_doubtful_ones_by_score(mixed):
+def test_reported_objects_come_first_by_size_then_candidates_by_score(mixed):
     perception = Perception.ranked(mixed, 0.3)
     assert perception.candidates.labels == ("bus", "cup", "wall", "ghost")
     assert perception.reported == 2
@@ -72,7 +72,7 @@ def test_an_object_on_the_threshold_is_reported(threshold, reported, mixed):
 
 
 def test_equals_keep_their_order(make_detections):
-    # More than 16, for smaller arrays are sorted stably by any of numpy's methods.
+    # More than 16, because numpy sorts smaller arrays stably with every method.
     names = tuple(f"cup{i}" for i in range(40))
     cups = make_detections(*((name, 0.5, (0, 0, 10, 10)) for name in names))
     assert Perception.ranked(cups, 0.3).candidates.labels == names
@@ -85,9 +85,9 @@ def test_no_objects_keep_the_width_of_their_features():
 
 
 @pytest.mark.parametrize(("candidate", "score", "least"), [(0.05, 0.3, 0.05), (0.5, 0.2, 0.2)])
-def test_what_is_reported_is_a_candidate_too(candidate, score, least):
+def test_reported_objects_are_candidates_too(candidate, score, least):
     settings = DetectorSettings(candidate_threshold=candidate, score_threshold=score)
-    assert settings.least_score == least
+    assert settings.minimum_score == least
 
 
 def test_the_first_labels_are_read_from_one_text():
@@ -104,28 +104,28 @@ def test_labels_are_cleaned_once_for_all_backends():
 
 @pytest.mark.parametrize("labels", [[], [""], ["cup", " "]])
 @pytest.mark.parametrize("kind", [Open, Fixed])
-def test_no_labels_and_blank_ones_are_refused(kind, labels):
+def test_no_labels_and_blank_ones_are_rejected(kind, labels):
     detector = kind()
-    with pytest.raises(VocabularyError, match="name at least one, each with a text"):
+    with pytest.raises(VocabularyError, match="name at least one label, and none"):
         detector.set_vocabulary(labels)
     assert detector.labels == ("cup",)
 
 
-def test_a_detector_that_refuses_keeps_its_labels():
+def test_a_detector_that_rejects_labels_keeps_its_own():
     detector = Open()
     with pytest.raises(VocabularyError, match="no doors"):
         detector.set_vocabulary(["door"])
     assert detector.labels == ("cup",)
-    with pytest.raises(FixedVocabularyError, match=r"^fixed knows its own 1 labels"):
+    with pytest.raises(FixedVocabularyError, match=r"^fixed has 1 fixed labels"):
         Fixed().set_vocabulary(["door"])
 
 
-def test_an_unknown_backend_is_refused_with_those_that_there_are():
+def test_an_unknown_backend_is_rejected_with_the_known_ones():
     with pytest.raises(SettingsError, match="is not one of ultralytics, transformers"):
         DetectorSettings(backend="darknet")
 
 
-def test_an_embedded_model_of_the_other_backend_is_refused_with_the_parameter(compute):
+def test_an_embedded_model_of_the_other_backend_is_rejected_with_the_parameter(compute):
     settings = DetectorSettings(backend="transformers", model="nanodet-g")
     with pytest.raises(DetectorError, match=r"nanodet-g is embedded .* detector\.backend to"):
         load_detector(settings, compute)
@@ -144,7 +144,7 @@ def test_objects_outside_the_image_are_no_fault_of_the_model(make_detections):
     assert Perception(make_detections(), 0.3).invalid == 0
 
 
-def test_labels_to_look_for_stay_on_one_line():
+def test_labels_of_the_vocabulary_stay_on_one_line():
     detector = Open()
     detector.set_vocabulary(["red\n[3] bus", "cup\x00"])
     assert detector.labels == ("red [3] bus", "cup")

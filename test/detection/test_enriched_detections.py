@@ -10,7 +10,7 @@ from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetectio
 
 @pytest.fixture
 def perception(make_detections):
-    """Two reported objects and a doubtful one."""
+    """Two reported objects and another candidate."""
     return Perception.ranked(
         make_detections(
             ("bus", 0.9, (0, 0, 400, 400)),
@@ -26,7 +26,7 @@ def unchanged(perception):
     return EnrichedDetections.unchanged(perception)
 
 
-def test_unchanged_is_what_the_detector_said(unchanged, perception):
+def test_unchanged_detections_are_those_of_the_detector(unchanged, perception):
     assert unchanged.fused is unchanged.detector is perception.candidates
     np.testing.assert_array_equal(unchanged.reported, [0, 1])
     np.testing.assert_array_equal(unchanged.novelty, [0, 0, 0])
@@ -34,10 +34,10 @@ def test_unchanged_is_what_the_detector_said(unchanged, perception):
     assert unchanged.attributes == ((), (), ())
 
 
-def test_what_was_measured_stands_where_nothing_else_is_said_of_it(unchanged):
+def test_added_attributes_do_not_replace_existing_ones(unchanged):
     said, state = Attribute("color", "red", 0.9), Attribute("state", "parked", 0.6)
     measured = ((Attribute("color", "pink", 0.7),), (Attribute("color", "blue", 0.8),), ())
-    enriched = replace(unchanged, attributes=((said,), (state,), ())).with_measured(measured)
+    enriched = replace(unchanged, attributes=((said,), (state,), ())).with_attributes(measured)
     assert enriched.attributes == ((said,), (state, *measured[1]), ())
     assert enriched.fused is unchanged.fused
 
@@ -70,13 +70,13 @@ def test_an_object_has_any_number_of_attributes(unchanged):
         {"attributes": ((), ())},
     ],
 )
-def test_parts_that_do_not_fit_the_objects_are_refused(change, unchanged):
+def test_parts_of_another_length_are_rejected(change, unchanged):
     with pytest.raises(ValueError, match=r"3 fused objects|novelty"):
         replace(unchanged, **change)
 
 
 @pytest.mark.parametrize("part", ["fused", "detector"])
-def test_one_list_of_objects_is_as_long_as_the_other(part, unchanged):
+def test_fused_and_detector_objects_must_be_as_many(part, unchanged):
     with pytest.raises(ValueError, match="objects, but"):
         replace(unchanged, **{part: unchanged.fused.take(np.arange(2))})
 

@@ -15,7 +15,7 @@ SAMPLINGS = {"4:2:0": 0x221111, "4:2:2": 0x211111, "4:4:4": 0x111111}
 
 
 def picture(channels=3):
-    """A picture with detail everywhere, so that each part of it takes some data."""
+    """A picture with detail everywhere, so that every part needs data."""
     width, height = SIZE
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
@@ -43,7 +43,7 @@ def without_tables(data):
 
 
 def coded_data(data):
-    """Where the coded data of a JPEG begins."""
+    """Offset of the coded data of a JPEG."""
     at = data.index(b"\xff\xda")
     return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
@@ -53,7 +53,7 @@ SCANS = {
     "4:2:2": {"sampling": "4:2:2"},
     "4:4:4": {"sampling": "4:4:4"},
     "gray": {"channels": 1},
-    # Two restart intervals a row, one a row, one in two rows, and some that end amid a row.
+    # Two restart intervals a row, one a row, one in two rows, and some that end within a row.
     "restart 10": {"restart": 10},
     "restart 20": {"restart": 20},
     "restart 40": {"restart": 40},
@@ -113,7 +113,7 @@ def test_what_usb_cameras_send_is_not_damaged(change, restart):
     changed = change[1](data)
     assert find_damage(changed) == ""
     whole, decoded = decode_image(data), decode_image(changed)
-    # The tables that are left out are those of the standard.
+    # The missing tables are those of the standard.
     np.testing.assert_array_equal(decoded, whole)
 
 
@@ -188,9 +188,9 @@ def test_a_changed_bit_in_a_png_is_damage(share, png):
 @pytest.mark.parametrize("left", [40, 1000, -1])
 def test_a_png_that_is_cut_off_is_damaged(left, png):
     cut = png[:left]
-    assert find_damage(cut) == f"the PNG file ends too early, after {len(cut)} bytes"
+    assert find_damage(cut) == f"the PNG file is truncated after {len(cut)} bytes"
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"BM" + bytes(60)])
-def test_what_is_no_jpeg_or_png_is_not_looked_into(data):
+def test_other_types_of_files_are_not_checked(data):
     assert find_damage(data) == ""

@@ -22,14 +22,14 @@ def test_nothing_is_inside_of_an_empty_mask():
 
 
 def test_a_mask_without_a_pixel_inside_is_empty():
-    cut = Mask.cut(np.zeros((48, 64), bool))
+    cut = Mask.crop(np.zeros((48, 64), bool))
     assert cut.is_empty
     assert cut.inside.shape == (0, 0)
     assert Mask(np.zeros((3, 4), bool)).is_empty
 
 
-def test_only_what_is_needed_is_kept_and_nothing_of_the_rest(whole):
-    mask = Mask.cut(whole)
+def test_a_mask_is_cropped_without_a_reference_to_the_rest(whole):
+    mask = Mask.crop(whole)
     assert (mask.left, mask.top) == (10, 20)
     np.testing.assert_array_equal(mask.inside, whole[20:25, 10:13])
     assert mask.inside.base is None, "a view would keep the whole"
@@ -37,38 +37,38 @@ def test_only_what_is_needed_is_kept_and_nothing_of_the_rest(whole):
 
 
 def test_the_whole_mask_comes_back_in_the_size_of_the_image(whole):
-    np.testing.assert_array_equal(Mask.cut(whole).whole((64, 48)), whole)
+    np.testing.assert_array_equal(Mask.crop(whole).whole((64, 48)), whole)
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 63), (47, 0), (47, 63)])
 def test_the_image_has_corners(corner):
     whole = np.zeros((48, 64), bool)
     whole[corner] = True
-    mask = Mask.cut(whole)
+    mask = Mask.crop(whole)
     assert mask.inside.shape == (1, 1)
     np.testing.assert_array_equal(mask.whole((64, 48)), whole)
 
 
 def test_the_whole_image_may_be_inside():
-    np.testing.assert_array_equal(Mask.cut(np.ones((3, 5), bool)).inside, np.ones((3, 5), bool))
+    np.testing.assert_array_equal(Mask.crop(np.ones((3, 5), bool)).inside, np.ones((3, 5), bool))
 
 
-def test_the_region_is_what_the_mask_is_about(whole):
-    mask = Mask.cut(whole)
+def test_the_region_is_the_rectangle_of_the_mask(whole):
+    mask = Mask.crop(whole)
     np.testing.assert_array_equal(whole[mask.region], mask.inside)
 
 
 @pytest.mark.parametrize(
     "inside", [np.zeros((2, 2), np.uint8), np.zeros(4, bool), np.zeros((1, 2, 2), bool)]
 )
-def test_what_is_no_table_of_booleans_is_refused(inside):
+def test_only_two_dimensional_bool_arrays_are_masks(inside):
     with pytest.raises(ValueError, match=r"expected \(h, w\) bool"):
         Mask(inside)
 
 
 @pytest.mark.parametrize("place", [{"left": -1}, {"top": -1}])
-def test_a_mask_that_begins_outside_of_the_image_is_refused(place):
-    with pytest.raises(ValueError, match="begins outside"):
+def test_a_mask_that_begins_outside_of_the_image_is_rejected(place):
+    with pytest.raises(ValueError, match="begins outside the image"):
         Mask(np.ones((2, 2), bool), **place)
 
 
@@ -80,7 +80,7 @@ def decoded(mask, resolution_wh=(64, 48)):
 
 
 def test_runs_count_row_by_row_and_begin_with_the_background(whole):
-    runs = Mask.cut(whole).run_lengths
+    runs = Mask.crop(whole).run_lengths
     # Rows of 3 pixels: four times inside, outside, outside, then all inside.
     assert runs.tolist() == [0, 1, 2, 1, 2, 1, 2, 1, 2, 3]
     assert runs.dtype == np.uint32
@@ -100,7 +100,7 @@ def test_an_empty_mask_has_no_runs(mask):
 
 def test_any_mask_survives_its_encoding(whole):
     rng = np.random.default_rng(0)
-    masks = [Mask.cut(whole), Mask(np.ones((48, 64), bool)), Mask(np.eye(1, dtype=bool), 63, 47)]
+    masks = [Mask.crop(whole), Mask(np.ones((48, 64), bool)), Mask(np.eye(1, dtype=bool), 63, 47)]
     for share in (0.02, 0.5, 0.98):
         for height, width in ((1, 1), (1, 20), (20, 1), (13, 17)):
             inside = rng.random((height, width)) < share
@@ -132,7 +132,7 @@ def test_empty_runs_between_others_are_read():
         ((0, 0), (0, 0)),
     ],
 )
-def test_a_rectangle_that_is_not_inside_the_image_is_refused(corner, size_wh):
+def test_a_rectangle_that_is_not_inside_the_image_is_rejected(corner, size_wh):
     runs = [0, size_wh[0] * size_wh[1]]
     with pytest.raises(ValueError, match="is not inside the image of 64 x 48 pixels"):
         Mask.from_run_lengths(runs, corner, size_wh, (64, 48))
@@ -141,13 +141,13 @@ def test_a_rectangle_that_is_not_inside_the_image_is_refused(corner, size_wh):
 @pytest.mark.parametrize(
     "runs", [[], [0], [7], [0, 9], [4, 5], [2**32 - 1, 9], np.array([2**63, 2**63 + 8], np.uint64)]
 )
-def test_runs_that_do_not_fill_their_rectangle_are_refused(runs):
+def test_runs_that_do_not_fill_their_rectangle_are_rejected(runs):
     total = sum(map(int, runs))
     with pytest.raises(ValueError, match=f"mask of 4 x 2 pixels at 1, 2 add up to {total}, ex"):
         Mask.from_run_lengths(runs, (1, 2), (4, 2), (64, 48))
 
 
 @pytest.mark.parametrize("runs", [[9, -1], [4.0, 4.0], [[4, 4]], 8, ["8"]])
-def test_what_is_no_row_of_lengths_is_refused(runs):
+def test_only_one_dimensional_integers_are_run_lengths(runs):
     with pytest.raises(ValueError, match=r"expected \(R,\) integers, none negative"):
         Mask.from_run_lengths(runs, (1, 2), (4, 2), (64, 48))

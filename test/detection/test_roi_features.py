@@ -55,7 +55,7 @@ def test_features_keep_the_precision_of_the_map(ramp):
 
 def test_boxes_keep_their_place_in_a_map_of_half_precision():
     columns = (torch.arange(256.0) - 128).half().expand(1, 1, 6, 256)
-    # Half precision knows no 1024.5.
+    # Half precision cannot represent 1024.5.
     pooled = pool_boxes(columns, boxes((1024.5, 8, 1032.5, 16)), STRIDE)
     assert pooled.dtype is torch.float16
     assert pooled.item() == pytest.approx(0.0625, abs=0.01)
@@ -68,7 +68,7 @@ def test_nothing_outside_of_the_box_counts():
 
 
 def tokens_of(feature_map):
-    """(1, C, H, W) as (1, H * W, C), row by row."""
+    """(1, C, H, W) as (1, H * W, C), in row-major order."""
     return feature_map.flatten(2).transpose(1, 2)
 
 

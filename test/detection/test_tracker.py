@@ -26,7 +26,7 @@ def tracker(make_tracker):
 
 @pytest.fixture
 def see(make_detections):
-    """Shows objects to a tracker; returns the id of each, in the order they are given in."""
+    """Update a tracker with objects and return their ids."""
 
     def see(tracker, stamp_s, *objects):
         candidates = make_detections(*objects)
@@ -45,7 +45,7 @@ def walker(x, y=100.0, score=0.8, label="person"):
 
 
 def walk(see, tracker, first, count, position, score=0.8):
-    """The ids of one person in some images; `position` gives the left side at an image."""
+    """Ids of a person in several images; `position` returns the left side for an image."""
     return [
         see(tracker, n * STEP_S, walker(position(n), score=score))[0]
         for n in range(first, first + count)
@@ -62,7 +62,7 @@ def test_an_object_has_an_id_from_its_second_image_on(see, tracker):
     assert walk(see, tracker, 0, 5, lambda n: 100 + 8 * n) == ["", "1", "1", "1", "1"]
 
 
-def test_all_but_the_ids_stays_as_the_detector_said(tracker, make_detections):
+def test_only_the_ids_are_changed(tracker, make_detections):
     perception = Perception(make_detections(walker(0)), THRESHOLD, features="features")
     tracked = tracker.update(perception, 0.0)
     assert tracked.score_threshold == THRESHOLD
@@ -71,14 +71,14 @@ def test_all_but_the_ids_stays_as_the_detector_said(tracker, make_detections):
     assert tracked.candidates.scores is perception.candidates.scores
 
 
-def test_what_is_seen_once_takes_no_id(see, tracker):
+def test_an_object_detected_once_gets_no_id(see, tracker):
     see(tracker, 0.0, walker(100))
     see(tracker, 0.1)
     assert see(tracker, 0.2, walker(300)) == [""]
     assert see(tracker, 0.3, walker(300)) == ["1"]
 
 
-def test_objects_that_stand_apart_have_ids_of_their_own(see, tracker):
+def test_separate_objects_have_different_ids(see, tracker):
     objects = [walker(x) for x in (0, 150, 300)]
     see(tracker, 0.0, *objects)
     ids = see(tracker, 0.1, *objects)
@@ -88,7 +88,7 @@ def test_objects_that_stand_apart_have_ids_of_their_own(see, tracker):
 
 @pytest.mark.parametrize("rate_hz", [2.0, 10.0, 30.0])
 def test_people_who_cross_keep_their_ids(rate_hz, see, tracker):
-    """One walks to the right, one to the left behind; where they meet, only one is seen."""
+    """Two people walk past each other; one is hidden where they meet."""
     for n in range(int(4 * rate_hz) + 1):
         time_s = n / rate_hz
         right, left = walker(100 + 60 * time_s), walker(340 - 60 * time_s, y=85.0)
@@ -102,7 +102,7 @@ def test_people_who_cross_keep_their_ids(rate_hz, see, tracker):
 
 
 def test_a_person_keeps_the_id_through_an_occlusion(see, tracker):
-    """Hidden for 1.2 s while going on at 60 pixels a second."""
+    """Hidden for 1.2 s while moving at 60 pixels per second."""
     ids = walk(see, tracker, 0, 15, lambda n: 100 + 6 * n)
     for n in range(15, 27):
         see(tracker, n * STEP_S)
@@ -116,7 +116,7 @@ def test_a_person_who_stands_keeps_the_id_through_missed_images(see, tracker):
     assert ids == {"", "1"}
 
 
-def test_after_longer_than_is_remembered_it_is_another_person(see, make_tracker):
+def test_after_remember_s_a_person_gets_a_new_id(see, make_tracker):
     tracker = make_tracker(remember_s=0.5)
     walk(see, tracker, 0, 5, lambda n: 100)
     for n in range(5, 11):
@@ -124,19 +124,19 @@ def test_after_longer_than_is_remembered_it_is_another_person(see, make_tracker)
     assert walk(see, tracker, 11, 2, lambda n: 100) == ["", "2"]
 
 
-def test_a_long_gap_between_images_starts_anew(see, tracker):
+def test_a_long_gap_between_images_ends_all_tracks(see, tracker):
     walk(see, tracker, 0, 5, lambda n: 100)
     assert see(tracker, 60.0, walker(100)) == [""]
     assert see(tracker, 60.1, walker(100)) == ["2"]
 
 
-def test_a_jump_back_in_time_starts_anew_with_new_ids(see, tracker):
+def test_a_jump_back_in_time_starts_new_tracks(see, tracker):
     walk(see, tracker, 100, 5, lambda n: 100)
     assert walk(see, tracker, 0, 3, lambda n: 100) == ["", "2", "2"]
 
 
 def every_fifth(n):
-    """Stamps of 10 images a second, each fifth 5 ms before the one that came before it."""
+    """Stamps of 10 images per second; every fifth is 5 ms before its predecessor."""
     return n / 10 - 0.105 * (n % 5 == 4)
 
 
@@ -169,7 +169,7 @@ def test_an_object_hidden_while_stamps_step_back_keeps_its_id(see, tracker):
     assert ids == ["1"]
 
 
-def test_a_doubtful_box_brings_back_no_object_hidden_in_an_image_of_the_same_stamp(see, tracker):
+def test_a_low_score_does_not_continue_a_track_hidden_in_an_image_of_the_same_stamp(see, tracker):
     walk(see, tracker, 0, 5, lambda n: 100)
     assert see(tracker, 0.4) == []
     assert see(tracker, 0.4, walker(100, score=0.1)) == [""]
@@ -186,7 +186,7 @@ def test_images_of_one_stamp_are_all_tracked(see, tracker):
     assert [see(tracker, 5.0, walker(100))[0] for _ in range(4)] == ["", "1", "1", "1"]
 
 
-def test_another_label_breaks_no_track(see, tracker):
+def test_another_label_does_not_end_a_track(see, tracker):
     labels = ["person", "person", "dog", "person", "fire hydrant", "person"]
     ids = [
         see(tracker, n * STEP_S, walker(100 + 5 * n, label=label))[0]
@@ -196,8 +196,8 @@ def test_another_label_breaks_no_track(see, tracker):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_between_near_equals_the_label_decides(index, see, tracker):
-    """Of two that stand beside each other one is seen, halfway between them."""
+def test_between_similar_matches_the_label_decides(index, see, tracker):
+    """One of two adjacent objects is detected, halfway between them."""
     both = [walker(100, label="person"), walker(124, label="bicycle")]
     see(tracker, 0.0, *both)
     ids = see(tracker, 0.1, *both)
@@ -213,17 +213,17 @@ def test_two_boxes_of_one_object_make_one_track(see, tracker):
     assert ids == [["", ""], *[["1", ""]] * 5]
 
 
-def test_a_doubtful_box_continues_a_track(see, tracker):
+def test_a_low_score_continues_a_track(see, tracker):
     walk(see, tracker, 0, 5, lambda n: 100)
     assert walk(see, tracker, 5, 5, lambda n: 100, score=0.1) == ["1"] * 5
 
 
-def test_a_doubtful_box_of_another_label_does_not(see, tracker):
+def test_a_low_score_of_another_label_does_not(see, tracker):
     walk(see, tracker, 0, 5, lambda n: 100)
     assert see(tracker, 0.5, walker(100, score=0.1, label="chair")) == [""]
 
 
-def test_a_doubtful_box_brings_no_hidden_object_back(see, tracker):
+def test_a_low_score_does_not_continue_a_lost_track(see, tracker):
     walk(see, tracker, 0, 5, lambda n: 100)
     see(tracker, 0.5)
     assert see(tracker, 0.6, walker(100, score=0.1)) == [""]
@@ -231,12 +231,12 @@ def test_a_doubtful_box_brings_no_hidden_object_back(see, tracker):
 
 
 @pytest.mark.parametrize("score", [0.1, 0.35])
-def test_a_box_that_is_not_sure_enough_starts_no_track(score, see, tracker):
+def test_a_score_below_start_certainty_starts_no_track(score, see, tracker):
     assert walk(see, tracker, 0, 5, lambda n: 100, score=score) == [""] * 5
 
 
 @pytest.mark.parametrize(("certainty", "score"), [(0.0, 0.3), (0.5, 0.66), (1.0, 1.0)])
-def test_how_sure_a_new_track_must_be_is_a_setting(certainty, score, see, make_tracker):
+def test_start_certainty_is_a_setting(certainty, score, see, make_tracker):
     tracker = make_tracker(start_certainty=certainty)
     assert walk(see, tracker, 0, 2, lambda n: 100, score=score) == ["", "1"]
     if certainty:
@@ -268,14 +268,14 @@ def test_a_tracker_that_is_off_gives_no_ids_and_forgets(see, tracker, make_detec
     assert walk(see, tracker, 6, 2, lambda n: 100) == ["", "2"]
 
 
-def test_other_settings_leave_ids_as_they_are(see, tracker):
+def test_other_settings_do_not_change_ids(see, tracker):
     walk(see, tracker, 0, 5, lambda n: 100)
     tracker.configure(TrackingSettings(remember_s=10.0))
     assert see(tracker, 9.0, walker(100)) == ["1"]
 
 
 @pytest.mark.parametrize("box", [(100, 100, 100, 100), (0, 0, 640, 480)])
-def test_a_box_without_area_or_of_the_whole_image_is_no_trouble(box, see, tracker):
+def test_a_box_without_area_or_of_the_whole_image_is_tracked(box, see, tracker):
     for n in range(3):
         [track_id] = see(tracker, n * STEP_S, ("thing", 0.9, box))
     assert track_id in ("", "1")
@@ -284,6 +284,6 @@ def test_a_box_without_area_or_of_the_whole_image_is_no_trouble(box, see, tracke
 @pytest.mark.parametrize(
     "change", [{"remember_s": 0.0}, {"start_certainty": 1.5}, {"enabled": "yes"}]
 )
-def test_settings_out_of_range_are_refused(change):
+def test_settings_out_of_range_are_rejected(change):
     with pytest.raises(SettingsError, match=next(iter(change))):
         TrackingSettings(**change)

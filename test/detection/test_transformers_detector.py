@@ -159,7 +159,7 @@ OPEN = (grounding_dino, owlv2)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Untrained models as they are saved, by the name of what makes them."""
+    """Folders of untrained models, by the name of their factory."""
     folders = {}
     for make in CLOSED + OPEN:
         torch.manual_seed(0)
@@ -170,7 +170,7 @@ def folders(tmp_path_factory):
 
 
 def settings_for(folder, **values):
-    # By default all that the model says is a candidate.
+    # By default every object of the model is a candidate.
     defaults = {
         "candidate_threshold": 0.01,
         "iou_threshold": 1.0,
@@ -187,7 +187,7 @@ def detectors(folders, compute):
 
 @pytest.fixture(params=[make.__name__ for make in CLOSED + OPEN])
 def tiny(request, detectors, folders):
-    """A detector of each family, with the settings that it began with."""
+    """A detector of each family, with its initial settings."""
     detector = detectors[request.param]
     yield detector
     detector.configure(settings_for(folders[request.param]))
@@ -207,7 +207,7 @@ def open_vocabulary(request, detectors):
 
 @pytest.fixture(scope="module")
 def image():
-    """(90, 160, 3) of colored squares that nobody may write to."""
+    """Read-only (90, 160, 3) image of colored squares."""
     squares = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
     image = squares.repeat(10, axis=0).repeat(10, axis=1)
     image.flags.writeable = False
@@ -216,7 +216,7 @@ def image():
 
 @torch.no_grad()
 def outputs_of(detector, image):
-    """What the model says of an image, by the way of its own processor's documentation."""
+    """Objects of the model, computed as in the documentation of its processor."""
     rgb = np.ascontiguousarray(image[..., ::-1])
     inputs = dict(detector._processor(images=rgb, return_tensors="pt"))
     if detector._tokenizer is not None:
@@ -225,14 +225,14 @@ def outputs_of(detector, image):
 
 
 def by_score(xyxy, scores, labels):
-    """Objects in an order that is the same wherever they come from."""
+    """Objects in a canonical order."""
     return sorted(
         (round(float(score), 4), label, *np.round(box, 2).tolist())
         for box, score, label in zip(xyxy, scores, labels, strict=True)
     )
 
 
-def test_a_closed_model_finds_what_its_own_processor_says(closed, image):
+def test_a_closed_model_returns_the_objects_of_its_processor(closed, image):
     [expected] = closed._processor.post_process_object_detection(
         outputs_of(closed, image), threshold=0.01, target_sizes=[image.shape[:2]]
     )
@@ -252,7 +252,7 @@ def test_a_closed_model_finds_what_its_own_processor_says(closed, image):
     )
 
 
-def test_a_query_text_model_finds_what_its_own_processor_says(detectors, image):
+def test_a_query_text_model_returns_the_objects_of_its_processor(detectors, image):
     detector = detectors["owlv2"]
     [expected] = detector._processor.post_process_object_detection(
         outputs_of(detector, image), threshold=0.01, target_sizes=[image.shape[:2]]
@@ -330,14 +330,14 @@ def test_the_reported_come_first_and_candidates_above_their_threshold(tiny, imag
     assert found.scores.min() >= low - 1e-6
 
 
-def test_nothing_sure_enough_leaves_features_of_the_right_width(tiny, image):
+def test_without_candidates_features_have_the_right_width(tiny, image):
     tiny.configure(replace(tiny._settings, score_threshold=1.0, candidate_threshold=1.0))
     [perception] = tiny.detect([image])
     assert len(perception.candidates) == 0
     assert perception.features.shape == (0, tiny.feature_width)
 
 
-def test_the_surest_are_kept_of_too_many(tiny, image):
+def test_the_highest_scores_are_kept_of_too_many(tiny, image):
     [every] = tiny.detect([image])
     tiny.configure(replace(tiny._settings, max_detections=2))
     [two] = tiny.detect([image])
@@ -347,7 +347,7 @@ def test_the_surest_are_kept_of_too_many(tiny, image):
 
 
 @pytest.mark.parametrize("name", ["detr", "yolos", "owlv2"])
-def test_of_boxes_of_one_label_that_overlap_the_less_sure_is_left_out(name, detectors, image):
+def test_overlapping_boxes_of_one_label_are_suppressed(name, detectors, image):
     detector = detectors[name]
     settings = detector._settings
     [every] = detector.detect([image])
@@ -388,7 +388,7 @@ def test_without_images_nothing_is_perceived(tiny):
 
 
 @pytest.mark.parametrize("size", [(3, 5), (1, 1), (40, 200)])
-def test_images_of_any_size_can_be_looked_at(size, tiny):
+def test_images_of_any_size_are_processed(size, tiny):
     [perception] = tiny.detect([np.full((*size, 3), 200, np.uint8)])
     assert perception.candidates.resolution_wh == size[::-1]
     assert (perception.candidates.xyxy <= np.tile(size[::-1], 2)).all()
@@ -403,7 +403,7 @@ def test_names_and_labels_are_those_of_the_model(detectors, folders):
         assert detector.revision == ""
 
 
-def test_a_model_led_by_texts_looks_for_other_labels_from_the_next_image_on(
+def test_an_open_vocabulary_model_detects_other_labels_from_the_next_image_on(
     open_vocabulary, image
 ):
     [before] = open_vocabulary.detect([image])
@@ -416,7 +416,7 @@ def test_a_model_led_by_texts_looks_for_other_labels_from_the_next_image_on(
 
 
 @pytest.mark.parametrize("labels", [[], ["cup", ""]])
-def test_no_labels_leave_those_that_there_were(labels, open_vocabulary, image):
+def test_an_empty_vocabulary_changes_nothing(labels, open_vocabulary, image):
     before = open_vocabulary.labels
     with pytest.raises(VocabularyError, match="name at least one"):
         open_vocabulary.set_vocabulary(labels)
@@ -426,11 +426,14 @@ def test_no_labels_leave_those_that_there_were(labels, open_vocabulary, image):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["st. bernard"], "'st. bernard' holds a full stop"),
-        (["cup"] + [f"cup {'red ' * i}" for i in range(1, 8)], r"tokens, and the model takes 24"),
+        (["st. bernard"], "'st. bernard' contains a full stop"),
+        (
+            ["cup"] + [f"cup {'red ' * i}" for i in range(1, 8)],
+            r"tokens, but .* at most 24",
+        ),
     ],
 )
-def test_labels_that_do_not_fit_one_text_are_refused(labels, message, detectors, image):
+def test_labels_that_do_not_fit_one_text_are_rejected(labels, message, detectors, image):
     detector = detectors["grounding_dino"]
     [before] = detector.detect([image])
     with pytest.raises(VocabularyError, match=message):
@@ -446,8 +449,8 @@ def test_a_label_longer_than_the_text_encoder_takes_is_cut(detectors, image):
     detector.set_vocabulary(VOCABULARY.split(","))
 
 
-def test_a_model_made_for_its_own_labels_says_so(closed):
-    with pytest.raises(FixedVocabularyError, match=r"its own 3 labels .* detector\.model"):
+def test_a_model_with_fixed_labels_says_so(closed):
+    with pytest.raises(FixedVocabularyError, match=r"has 3 fixed labels .* detector\.model"):
         closed.set_vocabulary(["crate"])
     assert closed.labels == ("cup", "bus", "door")
 
@@ -462,7 +465,7 @@ def test_a_model_runs_in_a_shorter_precision(name, folders, compute, image):
     assert len(perception.candidates) > 0
 
 
-def test_first_labels_that_cannot_be_looked_for_name_their_parameter(folders, compute):
+def test_an_unsupported_initial_vocabulary_names_its_parameter(folders, compute):
     for vocabulary in ("", "cup,,bus", "st. bernard"):
         with pytest.raises(DetectorError, match=r"^detector\.vocabulary: "):
             load_detector(settings_for(folders["grounding_dino"], vocabulary=vocabulary), compute)
@@ -476,22 +479,22 @@ def test_a_missing_folder_is_named(compute, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["nobody/nothing", "", "not a name"])
-def test_a_model_that_cannot_be_had_is_named_with_the_parameter(model, compute):
+def test_an_unavailable_model_is_named_with_the_parameter(model, compute):
     message = rf"the detector '{model}' cannot be loaded: .* parameter detector\.model$"
     with pytest.raises(DetectorError, match=message):
         load_detector(settings_for(model), compute)
 
 
 @pytest.mark.parametrize("config", [BertConfig(), OmDetTurboConfig()])
-def test_a_model_of_another_kind_is_refused_with_its_kind(config, compute, tmp_path):
+def test_a_model_of_another_kind_is_rejected_with_its_kind(config, compute, tmp_path):
     config.save_pretrained(tmp_path)
-    with pytest.raises(DetectorError, match=f"a model of the type {config.model_type} is no"):
+    with pytest.raises(DetectorError, match=f"the model type {config.model_type} is not"):
         load_detector(settings_for(tmp_path), compute)
 
 
 @pytest.fixture
 def copied(folders, tmp_path):
-    """A folder of a model that a test may damage."""
+    """Folder of a model that a test may change."""
     return shutil.copytree(folders["detr"], tmp_path / "copied")
 
 
@@ -509,7 +512,7 @@ def test_pickled_weights_are_not_read(copied, compute):
         load_detector(settings_for(copied), compute)
 
 
-def test_a_model_without_the_weights_of_its_head_is_refused(copied, compute):
+def test_a_model_without_the_weights_of_its_head_is_rejected(copied, compute):
     model = DetrForObjectDetection.from_pretrained(copied)
     state = {k: v for k, v in model.state_dict().items() if "class_labels_classifier" not in k}
     model.save_pretrained(copied, state_dict=state)
@@ -530,7 +533,7 @@ BAD_BOXES = {
 
 @pytest.fixture
 def spoil(monkeypatch):
-    """Gives a detector's network other outputs: `change` gets them before the processor does."""
+    """Change the outputs of a detector's network before post-processing."""
 
     def spoil(detector, change):
         model = detector._model
@@ -549,7 +552,7 @@ def spoil(monkeypatch):
 
 
 def boxes_with_features(perception):
-    """(K, 4 + d_p) what stays together."""
+    """(K, 4 + d_p) boxes and features, side by side."""
     return torch.cat([torch.from_numpy(perception.candidates.xyxy), perception.features], 1)
 
 
@@ -569,7 +572,7 @@ def test_a_bad_box_is_dropped_and_the_others_keep_their_features(kind, tiny, ima
     assert differences.abs().amax(-1).amin(1).max() < 0.01
 
 
-def test_scores_that_are_nan_are_counted_and_cost_no_other(tiny, image, spoil):
+def test_nan_scores_are_counted_and_do_not_affect_other_objects(tiny, image, spoil):
     def change(outputs):
         outputs.logits[:, 1:4] = NAN
 
@@ -580,7 +583,7 @@ def test_scores_that_are_nan_are_counted_and_cost_no_other(tiny, image, spoil):
     assert len(perception.features) == len(perception.candidates)
 
 
-def test_bad_boxes_take_no_place_from_good_ones(tiny, image, spoil):
+def test_bad_boxes_do_not_replace_good_ones(tiny, image, spoil):
     def change(outputs):
         worst = outputs.logits.max(-1).values.max(-1).values[0]
         outputs.pred_boxes[0, 0] = NAN
@@ -606,15 +609,15 @@ def test_fewer_names_than_classes_are_an_error_with_both_counts(
 ):
     folder = shutil.copytree(folders[name], tmp_path / "renamed")
     rename(folder, id2label)
-    with pytest.raises(DetectorError, match="gives 3 classes and has names for 2 of them"):
+    with pytest.raises(DetectorError, match="has 3 classes, but names for 2;"):
         load_detector(settings_for(folder), compute)
 
 
-def test_names_made_up_by_transformers_are_taken_with_a_warning(copied, compute, caplog):
+def test_default_names_of_transformers_are_used_with_a_warning(copied, compute, caplog):
     rename(copied, {i: f"LABEL_{i}" for i in range(3)})
     detector = load_detector(settings_for(copied), compute)
     assert detector.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
-    assert "has no names for its 3 classes, only LABEL_0 and the like" in caplog.text
+    assert "has no names for its 3 classes, only defaults such as LABEL_0" in caplog.text
 
 
 def test_names_that_are_blank_or_twice_there_or_hold_control_characters_can_be_used(

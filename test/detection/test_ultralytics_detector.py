@@ -29,11 +29,11 @@ from mrmllm_ros.detection.raw_objects import (
 from mrmllm_ros.detection.roi_features import pool_boxes
 from mrmllm_ros.detection.ultralytics_detector import mask_in_image, model_path, to_letterbox
 
-# After the module that keeps ultralytics off the network.
+# After the module that keeps ultralytics offline.
 import ultralytics  # isort: skip
 from ultralytics.nn.tasks import WorldModel, YOLOEModel  # isort: skip
 
-# Where the objects are on the photograph, as far larger detectors say.
+# Objects of the photograph according to much larger detectors.
 BUS = (22, 231, 803, 756)
 PEOPLE = ((48, 398, 245, 902), (221, 405, 344, 857), (669, 392, 809, 877))
 
@@ -48,20 +48,20 @@ def overlap(one, other):
 
 @pytest.fixture
 def configured(detector):
-    """Gives the detector other settings for one test."""
+    """Change the settings of the detector for one test."""
     yield lambda **values: detector.configure(DetectorSettings(**values))
     detector.configure(DetectorSettings())
 
 
 @pytest.fixture(scope="module")
 def bus(detector, bus_image):
-    """What is perceived in the photograph of the bus."""
+    """Perception of the photograph of the bus."""
     [perception] = detector.detect([bus_image])
     return perception
 
 
 def assert_alike(one, other):
-    """Two perceptions of one image; convolutions may add in another order in a batch."""
+    """Compare perceptions of one image; batched convolutions may sum in another order."""
     assert one.candidates.labels == other.candidates.labels
     assert one.reported == other.reported
     np.testing.assert_allclose(one.candidates.xyxy, other.candidates.xyxy, atol=0.1)
@@ -113,7 +113,7 @@ def test_objects_come_largest_first_inside_of_the_image_and_above_the_threshold(
 
 
 def test_blue_and_red_are_not_swapped(detector, bus, bus_image):
-    # The network was trained on BGR; with red and blue exchanged it is less sure of the bus.
+    # Trained on BGR: with red and blue exchanged, the score of the bus is lower.
     [swapped] = detector.detect([np.ascontiguousarray(bus_image[..., ::-1])])
     scores = swapped.detections.scores[[label == "bus" for label in swapped.detections.labels]]
     assert scores.max(initial=0) < bus.detections.scores[0]
@@ -130,7 +130,7 @@ def test_each_candidate_has_a_row_of_features_of_its_own(detector, bus):
 
 
 def test_features_stay_with_their_object_when_it_is_moved(detector, bus, bus_image):
-    # Gray as ultralytics pads with, so that only the offset inside of the network's input is new.
+    # The gray of ultralytics' padding, so that only the offset in the network's input changes.
     moved_image = cv2.copyMakeBorder(
         bus_image, 0, 0, 270, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114)
     )
@@ -176,7 +176,7 @@ def test_a_black_image_holds_nothing_and_has_features_of_the_right_width(detecto
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (3000, 2), (416, 416)])
-def test_images_of_any_size_can_be_looked_at(size, detector):
+def test_images_of_any_size_are_processed(size, detector):
     [perception] = detector.detect([np.full((*size, 3), 200, np.uint8)])
     assert perception.detections.resolution_wh == size[::-1]
     assert perception.features.shape == (len(perception.candidates), 384)
@@ -196,7 +196,7 @@ def test_the_score_threshold_changes_what_is_reported_and_not_what_is_a_candidat
     assert 0.1 <= more.detections.scores.min() < 0.3
 
 
-def test_the_candidate_threshold_changes_how_doubtful_candidates_may_be(
+def test_the_candidate_threshold_changes_the_lowest_score_of_candidates(
     detector, configured, bus, bus_image
 ):
     configured(candidate_threshold=0.2)
@@ -225,7 +225,7 @@ def test_the_iou_threshold_changes_how_much_objects_may_overlap(detector, config
     assert counts[0] < counts[1]
 
 
-def test_of_too_many_objects_the_surest_are_reported(detector, configured, bus, bus_image):
+def test_of_too_many_objects_the_highest_scores_are_reported(detector, configured, bus, bus_image):
     configured(max_detections=2)
     [limited] = detector.detect([bus_image])
     assert limited.features.shape == (2, 384)
@@ -235,7 +235,7 @@ def test_of_too_many_objects_the_surest_are_reported(detector, configured, bus, 
 
 @pytest.mark.parametrize("input_wh", [(416, 416), (640, 384)])
 @pytest.mark.parametrize("resolution_wh", [(810, 1080), (1280, 720), (416, 416), (333, 77)])
-def test_boxes_go_where_ultralytics_takes_them_back_from(resolution_wh, input_wh):
+def test_boxes_are_transformed_inversely_to_ultralytics(resolution_wh, input_wh):
     from ultralytics.utils.ops import scale_boxes
 
     width, height = resolution_wh
@@ -275,7 +275,7 @@ def test_a_model_may_be_named_by_its_path_and_may_have_no_features(
     assert perception.detections.labels == bus.detections.labels
 
 
-def test_the_bound_on_threads_reaches_onnx_runtime(compute):
+def test_onnx_runtime_uses_the_number_of_threads(compute):
     for threads in (1, 2):
         bounded = load_detector(DetectorSettings(), replace(compute, threads=threads))
         session = bounded._predictor.model.backend.session
@@ -303,7 +303,7 @@ def test_a_missing_file_is_named(name, compute, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["nanodet-h", "model.txt", "", "."])
-def test_what_is_neither_embedded_nor_a_file_of_a_known_kind_is_refused(model, compute):
+def test_neither_an_embedded_model_nor_a_supported_file_is_rejected(model, compute):
     message = f"^detector.model: '{model}' is neither an embedded model .* nor a .onnx, .pt,"
     with pytest.raises(DetectorError, match=message):
         load(compute, model=model)
@@ -330,7 +330,7 @@ def test_a_damaged_file_is_named_with_the_parameter_that_names_another(
     path.write_bytes(damage(model_path("nanodet-g").read_bytes()))
     with pytest.raises(DetectorError) as error:
         load(compute, model=path)
-    assert f"the detector {path} cannot be loaded" in str(error.value)
+    assert f"the detector '{path}' cannot be loaded" in str(error.value)
     assert "detector.model" in str(error.value)
 
 
@@ -350,7 +350,7 @@ def noise():
 
 @pytest.fixture(scope="module")
 def make_model(tmp_path_factory):
-    """Saves an untrained model by the name of its configuration; it finds all sorts of things."""
+    """Save an untrained model by the name of its configuration; it detects many objects."""
 
     def make(name):
         torch.manual_seed(0)
@@ -370,7 +370,7 @@ def make_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def untrained(compute, make_model):
-    """A .pt model that finds something in noise."""
+    """A .pt model that detects objects in noise."""
     return load(compute, model=make_model("yolov8n"), max_detections=20)
 
 
@@ -408,15 +408,15 @@ def test_without_images_nothing_is_perceived(untrained):
     assert untrained.detect([]) == []
 
 
-def test_a_model_that_gives_no_boxes_is_refused_with_its_task(compute, tmp_path):
+def test_a_model_without_boxes_is_rejected_with_its_task(compute, tmp_path):
     ultralytics.YOLO("yolo11n-cls.yaml").save(tmp_path / "classifier.pt")
-    with pytest.raises(DetectorError, match=r"classifier\.pt .* its task is classify, which"):
+    with pytest.raises(DetectorError, match=r"classifier\.pt' .* its task is classify, which"):
         load(compute, model=tmp_path / "classifier.pt")
 
 
 @pytest.fixture(scope="module")
 def segmentation_path(tmp_path_factory):
-    """Saves an untrained segmentation model, whose masks are spots all over the image."""
+    """Save an untrained segmentation model whose masks are spots all over the image."""
     torch.manual_seed(0)
     model = ultralytics.YOLO("yolo11n-seg.yaml")
     head = model.model.model[-1]
@@ -432,7 +432,7 @@ def segmentation_path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def segmenter(compute, segmentation_path):
-    """A segmentation model with spots in the place of what it makes its masks of."""
+    """A segmentation model with spots as prototypes of masks."""
     detector = load(compute, model=segmentation_path, max_detections=20)
     spots = torch.randn((1, 32, 20, 20), generator=torch.Generator().manual_seed(0))
 
@@ -445,7 +445,7 @@ def segmenter(compute, segmentation_path):
 
 
 def reference_masks(segmenter, image):
-    """Boxes and (N, H, W) masks that ultralytics itself makes in the size of the image."""
+    """Boxes and (N, H, W) masks of the image, computed by ultralytics."""
     arguments = segmenter._predictor.args
     arguments.retina_masks = True
     [result] = segmenter._predictor([image])
@@ -468,7 +468,7 @@ def test_each_object_of_a_segmentation_model_has_its_own_mask_in_the_image(segme
     assert 0.2 < np.mean([mask.inside.mean() for mask in candidates.masks]) < 0.8
 
 
-def test_a_mask_takes_no_more_room_than_its_box(segmenter, bus_image):
+def test_a_mask_is_not_larger_than_its_box(segmenter, bus_image):
     [perception] = segmenter.detect([bus_image])
     for box, mask in zip(perception.candidates.xyxy, perception.candidates.masks, strict=True):
         rows, columns = mask.region
@@ -552,13 +552,13 @@ OPEN_MODELS = ("yolov8n-worldv2", "yoloe-11n")
 
 @pytest.fixture(scope="module", params=OPEN_MODELS)
 def open_path(request, make_model):
-    """The file of a model that takes other labels."""
+    """File of an open-vocabulary model."""
     return make_model(request.param)
 
 
 @pytest.fixture
 def text_encoder(monkeypatch):
-    """What embeds labels, in the place of a text encoder that is not installed."""
+    """Fake of the text encoder, which is not installed."""
 
     def embed(_network, labels):
         seeds = [torch.Generator().manual_seed(sum(label.encode())) for label in labels]
@@ -579,13 +579,13 @@ def test_an_open_model_starts_with_the_labels_of_the_settings(compute, open_path
 
 @pytest.mark.usefixtures("text_encoder")
 @pytest.mark.parametrize("vocabulary", ["", "crate,,forklift"])
-def test_labels_that_are_none_are_refused_and_no_others_taken(compute, open_path, vocabulary):
+def test_an_invalid_initial_vocabulary_is_rejected(compute, open_path, vocabulary):
     with pytest.raises(DetectorError, match=r"^detector\.vocabulary: the labels"):
         load(compute, model=open_path, vocabulary=vocabulary)
 
 
 @pytest.mark.usefixtures("text_encoder")
-def test_an_open_model_looks_for_other_labels_from_the_next_image_on(compute, open_path, noise):
+def test_an_open_model_detects_other_labels_from_the_next_image_on(compute, open_path, noise):
     detector = load(compute, model=open_path, vocabulary="crate")
     [before] = detector.detect([noise])
     assert set(before.candidates.labels) == {"crate"}
@@ -597,12 +597,12 @@ def test_an_open_model_looks_for_other_labels_from_the_next_image_on(compute, op
     assert after.features.shape == (len(after.candidates), detector.feature_width)
 
 
-def test_an_open_model_without_its_text_encoder_keeps_the_labels_it_was_saved_with(
+def test_an_open_model_without_its_text_encoder_keeps_its_saved_labels(
     compute, open_path, noise, monkeypatch, caplog
 ):
     monkeypatch.setattr(ultralytics_detector.importlib.util, "find_spec", lambda name: None)
     detector = load(compute, model=open_path)
-    assert "looks for the 80 labels that it was saved with" in caplog.text
+    assert "keeps its 80 saved labels" in caplog.text
     assert len(detector.labels) == 80
     labels = detector.labels
     [before] = detector.detect([noise])
@@ -622,7 +622,7 @@ def test_a_text_encoder_without_weights_is_named_and_never_downloaded(
     monkeypatch.setattr(ultralytics_detector.importlib.util, "find_spec", lambda name: found)
     monkeypatch.setattr(ultralytics_detector, "WEIGHTS_DIR", tmp_path)
     detector = load(compute, model=open_path)
-    with pytest.raises(VocabularyError, match=rf"{tmp_path}/.*\.(pt|ts); where .* `python3 -c"):
+    with pytest.raises(VocabularyError, match=rf"{tmp_path}/.*\.(pt|ts); .* `python3 -c"):
         detector.set_vocabulary(["crate"])
 
 
@@ -644,11 +644,9 @@ def test_a_text_encoder_that_fails_leaves_the_labels_as_they_were(
     assert set(perception.candidates.labels) == {"crate"}
 
 
-def test_a_model_made_for_its_own_labels_says_so(detector, untrained):
+def test_a_model_with_fixed_labels_says_so(detector, untrained):
     for fixed in (detector, untrained):
-        with pytest.raises(
-            FixedVocabularyError, match=r"knows its own 80 labels .* detector\.mod"
-        ):
+        with pytest.raises(FixedVocabularyError, match=r"has 80 fixed labels .* detector\.mod"):
             fixed.set_vocabulary(["crate"])
         assert len(fixed.labels) == 80
 
@@ -661,7 +659,7 @@ def test_ultralytics_neither_installs_packages_nor_asks_the_network():
     assert not utils.ONLINE
 
 
-# What a bad model gives beside a person: center, size and scores of three classes.
+# Output of a bad model beside a person: center, size and scores of three classes.
 PERSON = (160, 160, 80, 80, 0.9, 0, 0)
 BAD_COLUMNS = {
     "inverted": ((60, 60, -20, 40, 0, 0.95, 0), INVERTED),
@@ -673,7 +671,7 @@ BAD_COLUMNS = {
     "score beyond 1": ((60, 60, 40, 40, 0, 1.5, 0), BAD_SCORE),
     "NaN score": ((60, 60, 40, 40, 0, np.nan, 0), BAD_SCORE),
 }
-# The same of a model that chooses by itself: corners, score, class.
+# The same for a model without non-maximum suppression: corners, score, class.
 BAD_ROWS = {
     "no such class": ((60, 60, 90, 90, 0.95, 3), UNNAMED),
     "negative class": ((60, 60, 90, 90, 0.95, -1), UNNAMED),
@@ -686,7 +684,7 @@ THREE_NAMES = {0: "person", 1: "dog", 2: "cat"}
 
 @pytest.fixture
 def make_constant(tmp_path):
-    """Saves an ONNX model that gives the same for each image: its output, and a feature map."""
+    """Save an ONNX model with a constant output and feature map."""
 
     def make(output, names=THREE_NAMES, features=True):
         # Each cell of the map holds its column and its row.
@@ -717,7 +715,7 @@ def make_constant(tmp_path):
 
 @pytest.fixture
 def gray():
-    """(320, 640, 3): half as high as the network's input once it fits in."""
+    """(320, 640, 3): half as high as the network's input after scaling."""
     return np.full((320, 640, 3), 128, np.uint8)
 
 
@@ -763,7 +761,7 @@ def test_classes_without_a_name_are_an_error_with_both_counts(
     names, named, compute, make_constant
 ):
     path = make_constant(np.transpose([PERSON]), names)
-    match = rf"constant\.onnx cannot be loaded: it gives 3 classes and has names for {named} of"
+    match = rf"constant\.onnx' cannot be loaded: it has 3 classes, but names for {named} "
     with pytest.raises(DetectorError, match=match):
         load(compute, model=path)
 
@@ -774,7 +772,7 @@ def test_a_pt_model_with_fewer_names_than_classes_is_an_error_with_both_counts(
     model = ultralytics.YOLO(make_model("yolov8n"))
     model.model.names = {i: f"thing {i}" for i in range(79)}
     model.save(tmp_path / "short.pt")
-    with pytest.raises(DetectorError, match=r"gives 80 classes and has names for 79 of them"):
+    with pytest.raises(DetectorError, match=r"has 80 classes, but names for 79 "):
         load(compute, model=tmp_path / "short.pt")
 
 
@@ -784,7 +782,7 @@ def test_a_segmentation_model_with_fewer_names_than_classes_is_an_error_with_bot
     model = ultralytics.YOLO(segmentation_path)
     model.model.names = {i: f"thing {i}" for i in range(79)}
     model.save(tmp_path / "short.pt")
-    with pytest.raises(DetectorError, match=r"gives 80 classes and has names for 79 of them"):
+    with pytest.raises(DetectorError, match=r"has 80 classes, but names for 79 "):
         load(compute, model=tmp_path / "short.pt")
 
 

@@ -10,7 +10,7 @@ WHOLE = np.array([0, 0, 64, 48])
 
 @pytest.fixture
 def slope():
-    """(48, 64): 1 m in the first row, a centimeter more in each further one."""
+    """(48, 64): 1 m in the first row, increasing by a centimeter per row."""
     return np.repeat(1 + np.arange(48, dtype=np.float32)[:, None] / 100, 64, axis=1)
 
 
@@ -29,7 +29,7 @@ def test_a_pixel_is_at_its_center(slope):
 
 
 @pytest.mark.parametrize("hole", [0.0, -1.0, np.nan, np.inf, 5.1])
-def test_what_is_no_depth_or_too_far_is_a_hole(hole, slope):
+def test_invalid_and_too_large_depths_are_holes(hole, slope):
     slope[5, 3] = hole
     depths = DepthImage(slope, MATRIX, MATRIX, max_depth_m=5.0)
     assert len(depths.within(np.array([3, 5, 4, 6]))) == 0
@@ -52,7 +52,7 @@ def test_a_smaller_depth_image_is_found_in_the_coordinates_of_the_color_image(sl
     np.testing.assert_allclose(samples.points(color), own.points(MATRIX), rtol=1e-6)
 
 
-def test_a_camera_with_another_angle_of_view_sees_along_the_same_rays(slope):
+def test_a_camera_with_another_angle_of_view_has_the_same_rays(slope):
     wide = np.array([[50.0, 0.0, 31.5], [0.0, 50.0, 23.5], [0.0, 0.0, 1.0]])
     # The depth camera sees half of the angle: it fills the middle of the color image.
     samples = DepthImage(slope, MATRIX, wide).within(WHOLE)
@@ -61,7 +61,7 @@ def test_a_camera_with_another_angle_of_view_sees_along_the_same_rays(slope):
     assert len(samples) == 48 * 64
 
 
-def test_a_large_region_is_thinned_out_evenly():
+def test_a_large_region_is_subsampled_evenly():
     depth = np.ones((1080, 1920), np.float32)
     samples = DepthImage(depth, MATRIX, MATRIX).within(np.array([0, 0, 1920, 1080]))
     assert 5_000 < len(samples) <= 32_000
@@ -69,7 +69,7 @@ def test_a_large_region_is_thinned_out_evenly():
     np.testing.assert_allclose(samples.pixels.mean(0), [960, 540], rtol=0.02)
 
 
-def test_the_points_of_a_depth_image_are_a_cloud_that_looks_the_same(slope):
+def test_a_depth_image_and_its_points_give_the_same_samples(slope):
     region = np.array([10, 12, 30, 40])
     image = DepthImage(slope, MATRIX, MATRIX)
     points = image.within(WHOLE).points(MATRIX)
@@ -84,11 +84,11 @@ def test_the_points_of_a_depth_image_are_a_cloud_that_looks_the_same(slope):
 @pytest.mark.parametrize(
     "point", [(0, 0, np.nan), (np.nan, 0, 1), (0, np.inf, 1), (0, 0, 0), (0, 0, -2), (0, 0, 6)]
 )
-def test_points_that_are_none_or_behind_the_camera_or_too_far_are_left_out(point):
+def test_invalid_points_are_dropped(point):
     points = np.array([(0, 0, 2.0), point])
     assert len(PointCloud(points, MATRIX, max_depth_m=5.0).within(WHOLE)) == 1
 
 
-def test_a_large_cloud_is_thinned_out():
+def test_a_large_cloud_is_subsampled():
     points = np.random.default_rng(0).uniform((-0.1, -0.1, 1), (0.1, 0.1, 1.1), (100_000, 3))
     assert 5_000 < len(PointCloud(points, MATRIX).within(WHOLE)) <= 32_000

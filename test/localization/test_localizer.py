@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.localization.depth import DepthImage, PointCloud
-from mrmllm_ros.localization.localizer import LEAST_SIZE_M, localize
+from mrmllm_ros.localization.localizer import MINIMUM_SIZE_M, localize
 
 WIDTH, HEIGHT, FOCAL = 640, 480, 525.0
 MATRIX = np.array([[FOCAL, 0.0, (WIDTH - 1) / 2], [0.0, FOCAL, (HEIGHT - 1) / 2], [0.0, 0.0, 1.0]])
@@ -24,7 +24,7 @@ FLOOR_Y = 1.0
 
 
 def sphere(center, radius):
-    """(H, W) depth of a sphere in meters, infinite where it is not seen."""
+    """(H, W) depth of a sphere in meters, infinite outside."""
     center = np.array(center, float)
     along, squared = RAYS @ center, (RAYS**2).sum(-1)
     root = along**2 - squared * (center @ center - radius**2)
@@ -54,7 +54,7 @@ def floor():
 
 @dataclass
 class Seen:
-    """An object by itself: its silhouette, box, and the center and size of its visible side."""
+    """A single object: mask, box, and center and size of its visible side."""
 
     mask: np.ndarray
     box: np.ndarray
@@ -72,7 +72,7 @@ class Seen:
 
 
 def image(*depths, missing=0.0, noise=0.0):
-    """What the camera measures of several things, the nearest in each pixel.
+    """Depth image of several objects: the nearest depth of each pixel.
 
     `missing` is the share of pixels without depth, `noise` a standard deviation for one meter,
     growing with the square of the distance as that of stereo cameras does.
@@ -89,15 +89,15 @@ def check(location, seen, axes=(0, 1, 2)):
     distance = np.linalg.norm(seen.center)
     error = np.linalg.norm(location.center - seen.center)
     assert error <= max(0.02 * distance, 0.02), f"{error:.3f} m off at {distance:.2f} m"
-    # What is known of an edge is which pixel it is in.
+    # The position of an edge is known up to a pixel.
     pixel = seen.center[2] / FOCAL
-    # What is flat has a thickness all the same.
+    # Flat objects have a minimum thickness.
     size = np.maximum(seen.size, [0, 0, 0.05 * seen.size[:2].min()])
     for axis in axes:
         off = location.size[axis] - size[axis]
         allowed = max(0.1 * size[axis], 2 * pixel)
         assert abs(off) <= allowed, f"size {'xyz'[axis]} off by {off:.3f} of {size[axis]:.3f}"
-    assert (location.size >= LEAST_SIZE_M).all()
+    assert (location.size >= MINIMUM_SIZE_M).all()
     assert len(location.points)
 
 
@@ -138,7 +138,7 @@ def test_with_a_mask_the_background_does_not_matter_and_the_box_neither(name):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_point_cloud_says_the_same_as_a_depth_image(name):
+def test_a_point_cloud_gives_the_same_as_a_depth_image(name):
     shape, *background = SHAPES[name]
     seen = Seen.of(shape)
     depth = np.minimum.reduce((shape, *background))
@@ -176,7 +176,7 @@ OCCLUDERS = {
 
 @pytest.mark.parametrize("missing", [0.0, 0.6])
 @pytest.mark.parametrize("name", OCCLUDERS)
-def test_something_before_a_part_of_the_object_changes_nothing(name, missing):
+def test_a_partial_occlusion_changes_nothing(name, missing):
     shape = cuboid((0, 0.15, 3), (0.5, 1.7, 0.3))
     seen = Seen.of(shape)
     depths = image(shape, OCCLUDERS[name], wall(5), floor(), missing=missing)
@@ -191,7 +191,7 @@ def test_a_hole_over_a_side_of_the_object_does_not_make_it_narrower():
     check(localize(DepthImage(depth, MATRIX, MATRIX), MATRIX, seen.box), seen)
 
 
-def test_neighbors_as_far_away_as_the_object_are_not_taken_for_its_background():
+def test_neighbors_of_the_same_depth_are_not_background():
     shape = cuboid((0, 0.15, 3), (0.5, 1.7, 0.3))
     neighbors = [cuboid((x, 0.15, 3), (0.5, 1.7, 0.3)) for x in (-0.6, 0.6)]
     seen = Seen.of(shape)
@@ -206,7 +206,7 @@ def test_a_picture_on_the_wall_is_where_the_wall_is():
     np.testing.assert_allclose(location.size[:2], 100 / FOCAL * 2.5, rtol=0.02)
 
 
-def test_what_is_flat_still_has_a_thickness():
+def test_a_flat_object_has_a_thickness():
     location = localize(image(wall(2.0)), MATRIX, np.array([200, 100, 300, 200]))
     assert location.size[2] == pytest.approx(0.05 * location.size[:2].min())
 
@@ -228,7 +228,7 @@ def test_the_points_are_on_the_object():
 
 
 @pytest.mark.parametrize("hole", [0.0, np.nan, np.inf, -1.0])
-def test_without_any_depth_nothing_is_known(hole):
+def test_without_depth_there_is_no_location(hole):
     depth = np.full((HEIGHT, WIDTH), hole, np.float32)
     depths = DepthImage(depth, MATRIX, MATRIX, max_depth_m=100.0)
     assert localize(depths, MATRIX, np.array([100, 100, 200, 200])) is None
@@ -239,7 +239,7 @@ def test_a_few_pixels_of_a_large_object_are_too_little():
     depth[100:300:20, 100:300:20] = 2.0
     depths = DepthImage(depth, MATRIX, MATRIX)
     assert localize(depths, MATRIX, np.array([100, 100, 300, 300])) is None
-    # Of a small one, as many are enough.
+    # For a small object, the same number is enough.
     depth[100:110, 100:110] = 2.0
     assert localize(depths, MATRIX, np.array([100, 100, 110, 110])) is not None
 
@@ -250,7 +250,7 @@ def test_fewer_points_than_asked_for_are_too_few():
     cloud = PointCloud(points, MATRIX)
     assert localize(cloud, MATRIX, box, min_points=4) is None
     location = localize(cloud, MATRIX, box, min_points=3)
-    assert (location.size >= LEAST_SIZE_M).all()
+    assert (location.size >= MINIMUM_SIZE_M).all()
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -259,7 +259,7 @@ def test_the_fewest_points_still_make_a_box_that_is_not_empty(count):
     box = np.array([300, 220, 340, 260])
     location = localize(PointCloud(points, MATRIX), MATRIX, box, min_points=1)
     assert np.isfinite(location.center).all()
-    assert (location.size >= LEAST_SIZE_M).all()
+    assert (location.size >= MINIMUM_SIZE_M).all()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_an_empty_mask_is_no_object():
     assert localize(image(wall(2)), MATRIX, np.array([0, 0, 50, 50]), mask) is None
 
 
-def test_a_box_that_reaches_beyond_the_image_is_that_of_what_can_be_seen():
+def test_a_box_beyond_the_image_is_clipped():
     location = localize(image(wall(2)), MATRIX, np.array([-20, -20, 100, 100]))
     assert location.center[2] == pytest.approx(2.0)
 
@@ -316,7 +316,7 @@ def is_right(location, seen):
 
 
 def look(name, x, z, *others):
-    """An object at a share of the view's half width, and what is to be seen with it."""
+    """A scene with an object at a share of the view's half width."""
     shape = FIGURE_SHAPES[name](x * z * WIDTH / 2 / FOCAL, z)
     return Seen.of(shape), (shape, *others, wall(z + (14 if name == "bus" else 6)), floor())
 
@@ -328,7 +328,7 @@ def loosened(box, shares):
 
 
 def report(title, found):
-    """Check poses, of which None are those that are not given, and print the figures."""
+    """Check poses, which are None if unknown, and print the figures."""
     given = [(location, seen) for location, seen in found if location is not None]
     right, wrong = (sum(f(*pair) for pair in given) for f in (is_right, is_wrong))
     none = len(found) - len(given)
@@ -369,7 +369,7 @@ def test_objects_across_the_border_of_the_image(side, inset):
     assert not wrong
 
 
-def test_a_bus_at_the_border_is_not_where_a_person_stands_before_it():
+def test_a_bus_at_the_border_is_not_located_at_a_person_in_front_of_it():
     bus, person = cuboid((-3.4, -0.5, 10), (2.5, 3, 8)), cuboid((-1.9, 0.15, 4), (0.5, 1.7, 0.3))
     seen = Seen.of(bus)
     for inset in (0, 2, 4, 8):
@@ -412,7 +412,7 @@ def test_a_wall_close_behind(behind_m):
 
 
 def lidar(depths, rings):
-    """What a lidar of that many rings over 30 degrees and 0.2 degrees a step sees of a scene."""
+    """Point cloud of a lidar with rings over 30 degrees and steps of 0.2 degrees."""
     elevations = np.deg2rad(np.linspace(-15, 15, rings))
     azimuths = np.deg2rad(np.arange(-31, 31, 0.2))
     elevation, azimuth = np.meshgrid(elevations, azimuths)

@@ -29,7 +29,7 @@ def test_the_nearest_in_time_is_found(buffer, stamp, found):
 
 
 @pytest.mark.parametrize("stamp", [49, 151, 1000])
-def test_what_is_further_away_than_the_tolerance_is_not(buffer, stamp):
+def test_nothing_is_found_outside_the_tolerance(buffer, stamp):
     fill(buffer, 100)
     assert buffer.nearest(stamp, tolerance_ns=50) is None
 
@@ -40,7 +40,7 @@ def test_without_tolerance_the_stamps_must_be_equal(buffer):
     assert buffer.nearest(101, tolerance_ns=0) is None
 
 
-def test_the_oldest_go_when_there_are_too_many(buffer):
+def test_the_oldest_are_dropped_when_there_are_too_many(buffer):
     fill(buffer, 100, 200, 300, capacity=2)
     assert buffer.nearest(100, tolerance_ns=50) is None
     assert buffer.nearest(200, tolerance_ns=50) == "at 200"
@@ -53,7 +53,7 @@ def test_a_smaller_capacity_holds_from_the_next_one_on(buffer):
     assert buffer.newest_ns == 400
 
 
-def test_after_a_jump_back_what_is_later_is_forgotten_once(buffer):
+def test_after_a_jump_back_later_measurements_are_dropped_once(buffer):
     ago = 5 * JUMP_BACK_NS
     stamps = (100, ago + 200, ago + 300, 150, 250)
     assert fill(buffer, *stamps) == [False, False, False, True, False]
@@ -63,7 +63,7 @@ def test_after_a_jump_back_what_is_later_is_forgotten_once(buffer):
 
 
 @pytest.mark.parametrize("back", [1, 5_000_000, 120_000_000, JUMP_BACK_NS])
-def test_after_a_small_step_back_nothing_is_forgotten(back, buffer):
+def test_after_a_small_step_back_nothing_is_dropped(back, buffer):
     start = 10 * JUMP_BACK_NS
     stamps = (start, start + back + 1, start + 1, start + back + 2)
     assert fill(buffer, *stamps) == [False] * 4
@@ -72,12 +72,12 @@ def test_after_a_small_step_back_nothing_is_forgotten(back, buffer):
         assert buffer.nearest(stamp, tolerance_ns=0) == f"at {stamp}"
 
 
-def test_the_oldest_by_their_stamps_go_first(buffer):
+def test_the_oldest_by_stamp_are_dropped_first(buffer):
     fill(buffer, 300, 100, 200, 400, capacity=2)
     assert [buffer.nearest(s, 0) for s in (200, 300, 400)] == [None, "at 300", "at 400"]
 
 
-def test_the_same_stamp_again_replaces_what_was_there(buffer):
+def test_the_same_stamp_replaces_a_measurement(buffer):
     fill(buffer, 100)
     assert not buffer.put(100, "again", capacity=10)
     assert buffer.nearest(100, tolerance_ns=0) == "again"

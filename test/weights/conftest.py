@@ -12,13 +12,13 @@ from mrmllm_ros.weights.catalog import Asset, Member, Package
 
 @pytest.fixture
 def content():
-    """What the wanted file of the tiny package holds."""
+    """Content of the file in the tiny package."""
     return b"weights of a tiny model\n" * 1000
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty cache of this test's own."""
+    """An empty cache for the test."""
     monkeypatch.setenv("MRMLLM_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -39,12 +39,12 @@ def package(member):
 
 @pytest.fixture
 def tiny(package, content, home, monkeypatch):
-    """An asset `tiny` in the catalogue, whose download and conversion cost nothing."""
+    """An asset `tiny` in the catalog with fake download and conversion."""
     asset = Asset(
         name="tiny", kind="detector", license="MIT", package=package, converter="tiny_converter"
     )
 
-    def bring(package, directory, progress):
+    def download(package, directory, progress):
         path = directory / "weights.bin"
         path.write_bytes(content)
         return {path.name: path}
@@ -54,12 +54,12 @@ def tiny(package, content, home, monkeypatch):
         (directory / "config.json").write_text(json.dumps({"size": len(content)}))
 
     monkeypatch.setitem(catalog.CATALOG, "tiny", asset)
-    monkeypatch.setattr(sources, "bring", bring)
+    monkeypatch.setattr(sources, "download", download)
     monkeypatch.setitem(sys.modules, "tiny_converter", SimpleNamespace(convert=convert))
     return asset
 
 
 @pytest.fixture
 def lines():
-    """Collects what a progress callback is told."""
+    """Collected progress lines."""
     return []

@@ -3,7 +3,7 @@ import importlib.util
 
 import pytest
 
-from mrmllm_ros.weights.catalog import CATALOG, PROFILES, WeightsError, find
+from mrmllm_ros.weights.catalog import CATALOG, PROFILES, WeightsError, get_asset
 
 
 def test_every_profile_names_assets_that_exist():
@@ -30,7 +30,7 @@ def test_every_converter_exists(asset):
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(WeightsError, match="no asset 'yolo'; known: nanodet-g, smollm2"):
-        find("yolo")
+        get_asset("yolo")
 
 
 def test_a_package_reads_as_registry_name_and_version():

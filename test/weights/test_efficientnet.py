@@ -36,7 +36,7 @@ def test_a_state_dictionary_is_converted(tmp_path):
     torch.testing.assert_close(stored, {"classifier.weight": weights})
 
 
-def test_a_pickle_that_could_run_code_is_refused(tmp_path):
+def test_a_pickle_that_could_run_code_is_rejected(tmp_path):
     import pickle
 
     torch.save({"_fc.weight": print}, tmp_path / "origin.pth")
@@ -58,7 +58,7 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def images(folder):
-    """The bus picture as the configuration wants it, (1, 3, 224, 224)."""
+    """(1, 3, 224, 224) bus picture, normalized as in the configuration."""
     import cv2
     from ultralytics.utils import ASSETS
 
@@ -70,7 +70,7 @@ def images(folder):
     return (resized - mean) / std
 
 
-def test_timm_takes_every_weight_by_its_name(folder):
+def test_timm_loads_every_weight_by_its_name(folder):
     import timm
     from safetensors.torch import load_file
 

@@ -85,7 +85,7 @@ def convolution():
 
 @pytest.fixture
 def active(images, constants):
-    """What `convolution` must give, (2, 4, 8, 8)."""
+    """(2, 4, 8, 8) expected output of `convolution`."""
     kernel, bias = (torch.from_numpy(constants[name]) for name in ("kernel", "bias"))
     convolved = F.conv2d(
         torch.from_numpy(images), kernel.permute(3, 2, 0, 1), bias, stride=2, padding=1
@@ -146,7 +146,7 @@ def test_resizing_both_ways_adding_and_concatenating_keep_their_result(
     torch.testing.assert_close(result, torch.cat([again + active, active], 1))
 
 
-def test_what_the_output_does_not_need_is_not_emitted(convolution, constants, images):
+def test_unneeded_nodes_are_not_emitted(convolution, constants, images):
     nodes = [*convolution, node("unknown", "FancyOp", ["active"])]
     assert run_graph(nodes, constants, "active", images)[1] == ["Conv", "LeakyRelu"]
 
@@ -166,12 +166,12 @@ def test_what_the_output_does_not_need_is_not_emitted(convolution, constants, im
         ),
     ],
 )
-def test_what_cannot_be_converted_is_named(last, message, convolution, constants, images):
+def test_an_unsupported_operation_is_named(last, message, convolution, constants, images):
     with pytest.raises(ValueError, match=message):
         run_graph([*convolution, last], constants, "out", images)
 
 
-def test_pooling_refuses_padding_with_zeros(convolution, constants, images):
+def test_pooling_rejects_padding_with_zeros(convolution, constants, images):
     nodes = [
         *convolution,
         node("pad", "Pad", ["active", "pad_first"]),
@@ -194,7 +194,7 @@ def test_half_precision_and_integer_weights_are_read_in_order():
     assert tensors["half"].dtype == np.float32
     np.testing.assert_array_equal(tensors["whole"], whole)
 
-    with pytest.raises(ValueError, match="has 20 bytes, its manifest describes 16"):
+    with pytest.raises(ValueError, match="has 20 bytes, expected 16"):
         nanodet.read_weights(manifest, bytes(20))
 
 
@@ -276,7 +276,7 @@ def test_ultralytics_runs_pictures_of_several_sizes_in_one_batch(yolo, bus):
     assert together[1].orig_shape == (540, 270)
 
 
-def test_ultralytics_is_told_size_names_task_and_that_batches_vary(yolo, bus):
+def test_the_metadata_names_size_labels_task_and_dynamic_batches(yolo, bus):
     yolo.predict(bus, verbose=False)
     backend = yolo.predictor.model
     assert backend.imgsz == [416, 416]

@@ -16,7 +16,7 @@ def test_an_embedded_model_is_found_in_its_folder():
     assert folder == str(weights.locate("nanodet-g"))
 
 
-def test_an_embedded_model_of_another_kind_is_refused_with_the_parameter():
+def test_an_embedded_model_of_another_kind_is_rejected_with_the_parameter():
     with pytest.raises(NamedError, match=r"^detector\.model: efficientnet-lite0 is a visual enc"):
         resolve("detector", "efficientnet-lite0", "detector.model", NamedError)
 
@@ -35,14 +35,14 @@ def test_a_folder_is_found_also_in_the_home_folder(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "~/nowhere"])
-def test_a_path_without_a_folder_is_refused(name):
+def test_a_path_without_a_folder_is_rejected(name):
     with pytest.raises(
         NamedError, match=r"^x\.model: the folder .*nowhere(/model)? does not exist"
     ):
         resolve("detector", name, "x.model", NamedError)
 
 
-def test_another_name_is_left_to_the_hub():
+def test_another_name_is_one_of_the_hub():
     assert resolve("detector", "someone/model", "x", NamedError) == "someone/model"
 
 

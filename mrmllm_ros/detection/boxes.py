@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Geometry of boxes: arrays of left, top, right, bottom in pixels along the last axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def box_areas(xyxy: np.ndarray) -> np.ndarray:
+    """(N,) square pixels of (N, 4) boxes; a single (4,) box gives a number."""
+    return np.prod(xyxy[..., 2:] - xyxy[..., :2], axis=-1)
+
+
+def clip_boxes(xyxy: np.ndarray, resolution_wh: tuple[int, int] | np.ndarray) -> np.ndarray:
+    """Clip (N, 4) boxes, or a (4,) box, to an image of a width and height."""
+    return xyxy.clip(0, np.tile(np.asarray(resolution_wh, xyxy.dtype), 2))
+
+
+def expand_boxes(xyxy: np.ndarray, share: float) -> np.ndarray:
+    """Add a share of width and height to each side of (N, 4) boxes, or of a (4,) box."""
+    sides = xyxy[..., 2:] - xyxy[..., :2]
+    return np.concatenate([xyxy[..., :2] - share * sides, xyxy[..., 2:] + share * sides], axis=-1)
+
+
+def box_intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(K, M) square pixels that (K, 4) and (M, 4) boxes share."""
+    start = np.maximum(one[:, None, :2], other[None, :, :2])
+    end = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    return (end - start).clip(0).prod(axis=2)
+
+
+def box_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(K, M) intersection over union of (K, 4) and (M, 4) boxes; 0 if both are without area."""
+    shared = box_intersections(one, other)
+    union = box_areas(one)[:, None] + box_areas(other) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def box_coverage(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(K, M) share of each of (K, 4) boxes that lies in each of (M, 4) others; 0 without area."""
+    shared = box_intersections(one, other)
+    areas = np.broadcast_to(box_areas(one)[:, None], shared.shape)
+    return np.divide(shared, areas, out=np.zeros_like(shared), where=areas > 0)
+
+
+def non_max_suppression(
+    xyxy: np.ndarray,
+    scores: np.ndarray,
+    iou_threshold: float,
+    class_ids: np.ndarray | None = None,
+) -> list[int]:
+    """Drop boxes that overlap a box of a higher score.
+
+    Args:
+        xyxy: (N, 4) boxes.
+        scores: (N,) confidences; of equal ones the first box wins.
+        iou_threshold: Boxes with a larger intersection over union are dropped.
+        class_ids: (N,) classes; only boxes of one class suppress each other. Without them all do.
+
+    Returns:
+        Indices of the remaining boxes, highest score first.
+    """
+    suppressed_by = box_iou(xyxy, xyxy) > iou_threshold  # (N, N), symmetric
+    if class_ids is not None:
+        suppressed_by &= class_ids[:, None] == class_ids
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable").tolist():
+        if not suppressed_by[index, kept].any():
+            kept.append(index)
+    return kept

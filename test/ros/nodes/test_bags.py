@@ -12,7 +12,7 @@ from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.srv import Query
 
 from mrmllm_ros.detection.playback import frames
-from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message
 from mrmllm_ros.weights import locate
 

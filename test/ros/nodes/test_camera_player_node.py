@@ -58,7 +58,7 @@ def test_without_loop_it_stops_at_the_end(ros, start_node, make_client, folder):
         "camera_player_node", NAMESPACE, path=folder, rate_hz=50.0, loop=False
     ) as node:
         client = make_client(NAMESPACE)
-        assert client.spin_until(lambda: "the end" in node.log_text())
+        assert client.spin_until(lambda: "playback ended" in node.log_text())
         images = client.subscribe(Image, "image_raw", qos_profile_sensor_data)
         assert not client.spin_until(lambda: images, 0.5)
         node.check()
@@ -127,7 +127,7 @@ def test_each_file_that_cannot_be_read_is_named(ros, start_node, make_client, fo
         assert NAMES[2] not in node.log_text()
 
 
-def test_a_folder_of_which_nothing_can_be_read_is_refused(ros, start_node, folder):
+def test_a_folder_of_which_nothing_can_be_read_is_rejected(ros, start_node, folder):
     for name in NAMES:
         (folder / name).write_bytes(b"not an image")
     with start_node("camera_player_node", NAMESPACE, path=folder) as node:
@@ -136,7 +136,7 @@ def test_a_folder_of_which_nothing_can_be_read_is_refused(ros, start_node, folde
         node.check()
 
 
-def test_an_empty_folder_is_refused(ros, start_node, tmp_path):
+def test_an_empty_folder_is_rejected(ros, start_node, tmp_path):
     with start_node("camera_player_node", NAMESPACE, path=tmp_path) as node:
         assert f"cannot configure: the folder {tmp_path} holds no images" in node.log_text()
         node.check()

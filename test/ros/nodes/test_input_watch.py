@@ -46,7 +46,7 @@ class Watched:
         self.node = client.node
         self.log = log
         self.now_s = 100.0
-        self.watch = InputWatch(self.node, TIMEOUT_S, lambda: self.now_s)
+        self.watch = InputWatch(self.node, lambda: TIMEOUT_S, lambda: self.now_s)
         self.publishers = []
 
     def images(self, transport="raw", **options):
@@ -148,7 +148,7 @@ def test_a_compressed_topic_with_one_compressed_too_many_is_found(watched, camer
     watched.images("compressed")
     watched.publish_by(camera, CompressedImage)
     [warning] = watched.after(TIMEOUT_S)
-    assert f"{TOPIC} has one: leave the last /compressed off" in warning
+    assert f"{TOPIC} has one: remove the last /compressed" in warning
 
 
 def test_topics_of_the_same_type_are_listed(watched, camera):
@@ -179,7 +179,7 @@ def test_a_publisher_of_another_type_is_named_with_both_types(
     watched.publish_by(camera, message_type)
     [warning] = watched.after(TIMEOUT_S)
     kind = message_type.__name__
-    assert f"{TOPIC} is published as sensor_msgs/msg/{kind}, and sensor_msgs/msg/Im" in warning
+    assert f"{TOPIC} is published as sensor_msgs/msg/{kind}, but sensor_msgs/msg/Im" in warning
     assert hint in warning
 
 
@@ -226,14 +226,14 @@ def test_results_may_pause_and_their_publisher_may_come_late(watched, camera):
     watched.images(results=True)
     assert watched.after(59.0) == []
     [warning] = watched.after(1.0)
-    assert f"{TOPIC} has no publisher; mrmllm_node publishes it once" in warning
+    assert f"{TOPIC} has no publisher; mrmllm_node publishes it after" in warning
     watched.publish_by(camera, Image)
     assert watched.after(1000.0) == []
 
 
 def test_what_nobody_needs_is_not_missed(watched):
     needed = []
-    watched.images(wanted=lambda: bool(needed))
+    watched.images(needed=lambda: bool(needed))
     assert watched.after(1000.0) == []
     needed.append(True)
     assert watched.after(TIMEOUT_S - 0.1) == []

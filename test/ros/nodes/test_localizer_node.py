@@ -286,7 +286,7 @@ def test_detections_do_not_wait_for_depth_for_ever(feed):
 def test_depth_of_another_time_is_none_and_the_detections_still_come(feed):
     check_nothing_located(
         feed,
-        "/depth/image_raw is stamped within 0.05 s of the image; the newest is 0.1 s newer",
+        "/depth/image_raw has a stamp within 0.05 s of the image; the newest is 0.1 s newer",
         lambda feed: [with_hole(feed, offset_ns=100_000_000)],
     )
 
@@ -312,7 +312,7 @@ def test_what_waited_before_a_jump_back_does_not_hold_up_what_comes_after(feed):
     assert waiting in [each.header for each in feed.results]
 
 
-def test_depth_of_another_frame_is_refused(feed):
+def test_depth_of_another_frame_is_rejected(feed):
     check_nothing_located(
         feed,
         "register depth to color",
@@ -320,7 +320,7 @@ def test_depth_of_another_frame_is_refused(feed):
     )
 
 
-def test_an_image_that_is_not_depth_is_refused(feed):
+def test_an_image_that_is_not_depth_is_rejected(feed):
     def colors(feed):
         image = with_hole(feed)
         image.encoding = "rgb8"
@@ -332,16 +332,16 @@ def test_an_image_that_is_not_depth_is_refused(feed):
     check_screen(result)
 
 
-def test_sizes_of_another_shape_are_refused(feed):
-    reason = "640 x 360 pixels and the image has 160 x 120"
-    topic = f"{NAMESPACE}/camera_info: camera_info is about"
+def test_sizes_of_another_shape_are_rejected(feed):
+    reason = "640 x 360 pixels, but the image has 160 x 120"
+    topic = f"{NAMESPACE}/camera_info: camera_info has"
     check_nothing_located(
         feed, f"{topic} {reason}", lambda feed: [with_hole(feed)], info_size=(640, 360)
     )
 
 
 def test_a_camera_info_of_the_depth_that_does_not_fit_is_named_by_its_topic(feed):
-    reason = f"{NAMESPACE}/depth/camera_info: camera_info is about 640 x 360 pixels"
+    reason = f"{NAMESPACE}/depth/camera_info: camera_info has 640 x 360 pixels"
     check_nothing_located(feed, reason, lambda feed: [with_hole(feed)], depth_info=(640, 360))
 
 
@@ -383,7 +383,7 @@ def test_without_a_camera_info_the_log_names_its_topic(ros, start_node, make_cli
     with start_node("localizer_node", namespace) as node:
         feed = Feed(client, node)
         feed.infos = feed.client.node.create_publisher(CameraInfo, "elsewhere", 1)
-        reason = f"no camera_info has come on {namespace}/camera_info"
+        reason = f"no camera_info received on {namespace}/camera_info"
         check_nothing_located(feed, reason, lambda feed: [with_hole(feed)])
 
 

@@ -97,7 +97,7 @@ def test_a_value_that_a_parameter_cannot_have_is_named_with_the_fix(start, argum
         ("/**:\n  ros__parameters:\n    cameras: []\n", "parameter cameras is empty"),
         ("/**:\n  ros__parameters:\n    cameras: {}\n", "parameter cameras is empty"),
         ("/**:\n  ros__parameters:\n    cameras:\n", "line 3 (cameras:); write"),
-        ("/**:\n  ros__parameters:\n    cameras: [a, 1]\n", "(cameras: [a, 1]); the items"),
+        ("/**:\n  ros__parameters:\n    cameras: [a, 1]\n", "(cameras: [a, 1]); all items"),
         ("/**:\n  ros__parameters:\n    cameras: [a\n", "line 3 (cameras: [a)"),
         ("/**:\n  ros_parameters:\n    cameras: [a]\n", "below `NODE: ros__parameters:`"),
         ("cameras: [a]\n", "cannot read the parameter file"),
@@ -115,7 +115,7 @@ def test_a_file_that_holds_no_parameters_is_named_with_the_line(start, write, te
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--params-file", "/nowhere.yaml"], "there is no parameter file /nowhere.yaml"),
+        (["--params-file", "/nowhere.yaml"], "the parameter file /nowhere.yaml does not exist"),
         (["-p", "cameras:="], "-p cameras:="),
         (["--nonsense"], "--nonsense"),
         (["-r", "__node:=a-b"], "__node:=a-b"),
@@ -189,7 +189,7 @@ def test_a_parameter_of_another_node_in_the_nodes_own_section_is_a_mistake(start
 @pytest.mark.parametrize(
     ("section", "reason"),
     [
-        ("visualiser_node", "is for no node; did you mean /robot/visualizer_node:"),
+        ("visualiser_node", "matches no node; did you mean /robot/visualizer_node:"),
         ("visualizer_node", "write /**/visualizer_node: or /robot/visualizer_node:"),
         ("usb_cam", "add one for /robot/visualizer_node:"),
     ],

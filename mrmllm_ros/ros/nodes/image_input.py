@@ -60,14 +60,16 @@ def subscribe_to_images(
     image_transport: str,
     callback: Callable[[Image | CompressedImage], None],
     topic: str = "image_raw",
+    depth: int = 1,
 ) -> Subscription:
-    """Subscribe to images with best effort and a queue of one, for the newest image.
+    """Subscribe to images with best effort, which matches every publisher.
 
     Args:
         node: Node of the subscription.
         image_transport: raw or compressed.
         callback: Called with each message.
         topic: Image topic, before remapping.
+        depth: Queue size; with 1 the callback receives the newest image only.
     """
     topic = node.resolve_topic_name(topic)
     compressed = image_transport == "compressed"
@@ -75,6 +77,6 @@ def subscribe_to_images(
         CompressedImage if compressed else Image,
         f"{topic}/compressed" if compressed else topic,
         callback,
-        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+        QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT),
         qos_overriding_options=QoSOverridingOptions.with_default_policies(),
     )

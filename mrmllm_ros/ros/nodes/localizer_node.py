@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,6 @@ from std_msgs.msg import Header
 
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.masks import Mask
-from mrmllm_ros.detection.stamps import jumps_back
 from mrmllm_ros.errors import MrmllmError, rounded
 from mrmllm_ros.localization.depth import DepthImage, Depths, PointCloud
 from mrmllm_ros.localization.localizer import Location, localize
@@ -34,6 +32,7 @@ from mrmllm_ros.ros.conversions.point_clouds import (
     points_from_cloud,
 )
 from mrmllm_ros.ros.nodes.detection_output import DetectionOutput, vision_msgs_setting
+from mrmllm_ros.ros.nodes.detection_queue import DetectionQueue
 from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting
 from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S, ManagedNode, spin
 from mrmllm_ros.ros.nodes.transforms import TransformError, Transforms
@@ -127,7 +126,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
         self._depths: StampedBuffer[Image | PointCloud2] = StampedBuffer()
-        self._waiting: deque[DetectionArray] = deque()
+        self._waiting = DetectionQueue()
         self._camera_info: CameraInfo | None = None
         self._depth_info: CameraInfo | None = None
         self.unlocated = self.unpaired = self.unusable = 0
@@ -180,20 +179,12 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._publish_due()
 
     def _on_detections(self, message: DetectionArray) -> None:
-        self._waiting.append(message)
+        self._waiting.put(message)
         self._publish_due()
 
     def _publish_due(self) -> None:
-        """Publish the waiting detections in order, up to the first that is not due."""
-        while self._waiting and self._is_due(self._waiting[0]):
-            self._publish(self._waiting.popleft())
-
-    def _is_due(self, message: DetectionArray) -> bool:
-        """Return whether to stop waiting for depth nearer in time."""
-        stamp_ns, newest_ns = nanoseconds(message.header.stamp), self._depths.newest_ns
-        has_arrived = newest_ns is not None and newest_ns >= stamp_ns
-        has_jumped_back = jumps_back(nanoseconds(self._waiting[-1].header.stamp), stamp_ns)
-        return has_arrived or has_jumped_back or len(self._waiting) > _MAX_WAITING
+        for message in self._waiting.pop_due(self._depths.newest_ns, _MAX_WAITING):
+            self._publish(message)
 
     def _publish(self, message: DetectionArray) -> None:
         to_frame: np.ndarray | None = None

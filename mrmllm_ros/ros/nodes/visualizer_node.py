@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from mrmllm_ros.detection.annotation import draw_caption, draw_detections
 from mrmllm_ros.detection.images import ImageError
+from mrmllm_ros.localization.stamped_buffer import StampedBuffer
 from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.ros.conversions.camera_info import CameraInfoError, is_calibrated
 from mrmllm_ros.ros.conversions.detection_messages import detections_from_message, nanoseconds
@@ -29,6 +29,7 @@ from mrmllm_ros.ros.conversions.markers import (
     image_plane_markers,
     is_novel,
 )
+from mrmllm_ros.ros.nodes.detection_queue import DetectionQueue
 from mrmllm_ros.ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting
 from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S, ManagedNode, spin
@@ -84,9 +85,10 @@ class VisualizerSettings(Validated):
 class VisualizerNode(ManagedNode[VisualizerSettings]):
     """Publishes `annotated_image` and `markers`.
 
-    Detections are drawn into the image with the same stamp, or into the newest image if stamps are
-    zero. Markers on the image plane need a calibrated `camera_info`; markers of `detections_3d` do
-    not. Nothing is drawn without subscribers.
+    Detections are drawn into the image with the same stamp; if they arrive before the image, they
+    wait for it. If stamps are zero, they are drawn into the newest image. Markers on the image
+    plane need a calibrated `camera_info`; markers of `detections_3d` do not. Nothing is drawn
+    without subscribers.
     """
 
     settings_class = VisualizerSettings
@@ -96,7 +98,8 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
-        self._annotated = self.create_lifecycle_publisher(Image, "annotated_image", 1)
+        # A picture that is larger than a packet may need to be sent again.
+        self._annotated = self.create_lifecycle_publisher(Image, "annotated_image", 5)
         # Deep enough that no deletion is lost.
         self._markers = self.create_lifecycle_publisher(MarkerArray, "markers", 10)
         for publisher in (self._annotated, self._markers):
@@ -104,13 +107,20 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
-        self._images: OrderedDict[int, Image | CompressedImage] = OrderedDict()
+        self._images: StampedBuffer[Image | CompressedImage] = StampedBuffer()
+        self._waiting = DetectionQueue()
         self._camera_info: CameraInfo | None = None
         self._answer: Answer | None = None
         self._plane_updates, self._box_updates = MarkerUpdates(), MarkerUpdates()
         self._answer_updates = MarkerUpdates()
         self._unmatched = 0
-        images = subscribe_to_images(self, self.settings.image_transport, self._on_image)
+        # Deep enough for the images that arrive during the drawing of a picture.
+        images = subscribe_to_images(
+            self,
+            self.settings.image_transport,
+            self._on_image,
+            depth=self.settings.buffered_images,
+        )
         infos = self.create_subscription(
             CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data
         )
@@ -142,9 +152,8 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
             self.get_logger().warning(
                 "image stamps are zero; drawing detections into the newest image", once=True
             )
-        self._images[stamp_ns] = message
-        while len(self._images) > self.settings.buffered_images:
-            self._images.popitem(last=False)
+        self._images.put(stamp_ns, message, self.settings.buffered_images)
+        self._annotate_due()
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         if is_calibrated(message):
@@ -174,9 +183,17 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         if self._has_image_plane():
             with self._reporting_camera_info():
                 self._outline(message)
-        if not self._annotated.get_subscription_count():
-            return
-        image = self._images.get(nanoseconds(message.header.stamp))
+        self._waiting.put(message)
+        self._annotate_due()
+
+    def _annotate_due(self) -> None:
+        capacity = self.settings.buffered_images
+        for message in self._waiting.pop_due(self._images.newest_ns, capacity):
+            if self._annotated.get_subscription_count():
+                self._annotate(message)
+
+    def _annotate(self, message: DetectionArray) -> None:
+        image = self._images.nearest(nanoseconds(message.header.stamp), tolerance_ns=0)
         if image is None:
             self._report_unmatched()
             return
@@ -196,7 +213,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
     def _report_unmatched(self) -> None:
         """Warn of consecutive detections without image; `InputWatch` warns of missing images."""
         self._unmatched += 1
-        if self._images and self._unmatched >= _MAX_UNMATCHED:
+        if self._images.newest_ns is not None and self._unmatched >= _MAX_UNMATCHED:
             self.get_logger().warning(
                 f"nothing drawn: none of the last {self._unmatched} messages of detections has "
                 f"the stamp of a buffered image of {self._image_topic}; remap image_raw to the "

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from mrmllm_ros.msg import Answer, BoundingBox2D, Detection, DetectionArray
 from rclpy.qos import qos_profile_sensor_data
@@ -14,6 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from mrmllm_ros.ros.conversions.camera_info import pinhole_camera_info
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message, image_from_bgr
+from mrmllm_ros.ros.nodes.visualizer_node import VisualizerNode
 
 NAMESPACE = "/test_visualizer_node"
 SIZE_WH = (160, 120)
@@ -141,6 +143,44 @@ def test_a_camera_without_calibration_has_no_image_plane_and_one_warning(feed):
     feed.wait(feed.drawn, array.header)
     assert feed.markers == []
     assert feed.node.log_text().count("not calibrated") == 1
+
+
+def test_detections_that_arrive_before_their_image_wait_for_it(feed):
+    array = feed.array(cat())
+    feed.detections.publish(array)
+    feed.client.spin_until(lambda: False, 0.2)
+    feed.send_image(array.header)
+    assert bgr_from_message(feed.wait(feed.drawn, array.header)).any()
+
+
+def test_images_that_arrive_during_the_drawing_are_kept(make_node, make_client):
+    feed = Feed(make_client(""))
+    node = make_node(VisualizerNode)
+    node.start()
+    received = feed.client.subscribe(Image, "image_raw", qos_profile_sensor_data)
+    connected = [feed.images, feed.detections]
+    assert feed.client.spin_until(
+        lambda: (
+            all(publisher.get_subscription_count() for publisher in connected)
+            and feed.images.get_subscription_count() == 2
+            and feed.client.node.count_publishers("annotated_image")
+            and node._annotated.get_subscription_count()
+        )
+    )
+    arrays = [feed.array(cat()) for _ in range(5)]
+    # Nothing spins the node, as while it draws.
+    for array in arrays:
+        feed.send_image(array.header)
+    assert len(received) == len(arrays)
+    for array in arrays:
+        feed.detections.publish(array)
+
+    def are_drawn():
+        rclpy.spin_once(node, timeout_sec=0.02)
+        return len(feed.drawn) == len(arrays)
+
+    assert feed.client.spin_until(are_drawn, 20)
+    assert [image.header for image in feed.drawn] == [array.header for array in arrays]
 
 
 def test_an_answer_stands_below_the_next_image_and_below_the_image_plane(feed):

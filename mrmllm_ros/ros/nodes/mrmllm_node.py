@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -68,8 +67,6 @@ from mrmllm_ros.ros.nodes.question_server import (
 from mrmllm_ros.ros.nodes.requests import Requests
 from mrmllm_ros.settings import group
 from mrmllm_ros.srv import SetVocabulary
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)

@@ -200,10 +200,7 @@ def _camera_status(
         findings = [Finding(_STALE, _no_image(window, snapshot.inputs[name]))]
     else:
         findings = [
-            Finding(
-                _OK,
-                f"{rounded(received_hz)} images and {rounded(processed_hz)} results per second",
-            ),
+            Finding(_OK, f"{rounded(received_hz)} images/s, {rounded(processed_hz)} results/s"),
             *_result_findings(window),
             *_speed_findings(window, snapshot, settings),
         ]

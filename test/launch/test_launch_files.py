@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch files with the real `ros2 launch`; its pieces have no wheels."""
+"""Launch files with `ros2 launch`, which has no wheels."""
 
 import re
 import shutil
@@ -45,7 +45,7 @@ def include(name, **arguments):
 
 
 def processes(entity, context):
-    """All that would be started, in order, without starting it."""
+    """Actions of a launch description in order, without starting them."""
     if entity.condition is not None and not entity.condition.evaluate(context):
         return
     if isinstance(entity, Node):
@@ -63,10 +63,10 @@ def processes(entity, context):
 
 
 def started(entity):
-    """Nodes by full name, such as `/mrmllm/visualizer_node`, and their remaps."""
+    """Nodes by full name, for example `/mrmllm/visualizer_node`, with their remappings."""
     return {
         f"{node.expanded_node_namespace.rstrip('/')}/{node.node_executable}": dict(
-            # The first rule that fits is the one that holds.
+            # The first matching rule applies.
             reversed(node.expanded_remapping_rules or [])
         )
         for node in processes(entity, LaunchContext())
@@ -76,7 +76,7 @@ def started(entity):
 
 @pytest.fixture
 def every_package(monkeypatch):
-    """As on a machine where all packages are installed."""
+    """Simulate that all packages are installed."""
     monkeypatch.setattr("mrmllm_ros.ros.packages.get_package_prefix", lambda name: "/opt")
 
 

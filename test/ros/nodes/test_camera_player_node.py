@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The player as a process: what it publishes, and what it says when it cannot."""
+"""Messages and errors of the camera player."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ NAMES, VALUES = ("a.png", "b.png", "c.png"), (0, 128, 255)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pictures of 64 x 48: black, gray, white."""
+    """Folder with three images of 64 x 48: black, gray, white."""
     for name, value in zip(NAMES, VALUES, strict=True):
         cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), value, np.uint8))
     return tmp_path
@@ -72,14 +72,14 @@ def test_a_rate_that_is_raised_counts_from_now_on(ros, start_node, make_client, 
         request = SetParameters.Request(parameters=[Parameter(name="rate_hz", value=value)])
         [result] = client.call(SetParameters, "camera_player_node/set_parameters", request).results
         assert result.successful
-        # At the rate before, the first image would come after 100 s.
+        # With the initial rate, the first image is due after 100 s.
         assert client.spin_until(lambda: len(images) >= 3, 30)
 
 
 def test_another_parameter_does_not_put_off_the_next_image(make_node, folder):
     node = make_node(CameraPlayerNode, path=str(folder), rate_hz=0.01)
     node.start()
-    # The other one watches the clock.
+    # The other timer watches the clock.
     timer = max(node.timers, key=lambda timer: timer.timer_period_ns)
     before_ns = timer.time_until_next_call()
     node.set_parameters([rclpy.Parameter("jpeg_quality", value=50)])
@@ -109,7 +109,7 @@ def test_a_file_that_becomes_unreadable_while_it_plays_is_named_and_skipped(
         assert client.spin_until(lambda: values(images) == {*VALUES})
         (folder / name).write_bytes(b"not an image")
         assert client.spin_until(lambda: name in node.log_text())
-        # What is still under way was read before.
+        # Messages in queues were read before.
         client.spin_until(lambda: False, 0.5)
         images.clear()
         assert client.spin_until(lambda: len(images) >= 8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's lifecycle in this process, with models that load at once."""
+"""Lifecycle of a node in this process, with fake models."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ from mrmllm_ros.ros.nodes.mrmllm_node import MrmllmNode
 from mrmllm_ros.ros.nodes.processes import running
 from mrmllm_ros.ros.nodes.visualizer_node import VisualizerNode
 
-# Of the node that has not been configured: parameters, lifecycle, log level.
+# Topics of an unconfigured node.
 OWN = {"parameter_events", "rosout", "transition_event"}
 
 
@@ -41,7 +41,7 @@ def state(node):
 
 
 def held(node):
-    """What a node has taken of its process."""
+    """Number of resources of a node."""
     return {
         "publishers": len(list(node.publishers)),
         "subscriptions": len(list(node.subscriptions)),
@@ -140,7 +140,7 @@ def test_a_failure_to_activate_leads_to_unconfigured_and_leaves_nothing(node, lo
     assert "cannot activate: the device is gone" in capfd.readouterr().err
     assert held(node) == before
     assert loading.in_memory() == 0
-    # What is being loaded no longer binds.
+    # Parameters that are not live may change again.
     set_parameters(node, image_transport="compressed")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job over DDS: real images, real detector, real language model, other processes."""
+"""The node with real images, detector and language model."""
 
 import array
 import os
@@ -34,7 +34,7 @@ def node(ros, start_node):
 
 
 class Camera:
-    """Publishes pictures and receives what the node makes of them."""
+    """Publishes images and receives the results."""
 
     def __init__(self, client):
         self.client = client
@@ -56,11 +56,11 @@ class Camera:
         self._images.publish(message)
 
     def see(self, bgr, **header):
-        """Publish a picture, again if it was lost, and wait for its detections."""
+        """Publish an image, again if it was lost, and wait for its detections."""
         return self._publish_until(self.detections, bgr, header, 2.0)
 
     def see_enriched(self, bgr):
-        """The same for its enriched detections; questions are about this picture then."""
+        """Publish an image and wait for its enriched detections; questions are about it."""
         return self._publish_until(self.enriched, bgr, {}, 10.0)
 
     def _publish_until(self, received, bgr, header, patience_s):
@@ -70,7 +70,7 @@ class Camera:
                 lambda header=published: received and received[-1].header == header, patience_s
             ):
                 return received[-1]
-        raise AssertionError("nothing has come of the picture")
+        raise AssertionError("no result of the image")
 
     def ask(self, question="How many people are there?", **request):
         return self.client.call(Query, "query", Query.Request(question=question, **request))
@@ -139,7 +139,7 @@ def test_without_a_checkpoint_enriched_detections_are_the_detectors_own_but_for_
 
 @pytest.fixture
 def ask(camera, bus_image):
-    """Function that sends a goal about the bus; gives its handle and the texts as they come."""
+    """Function that sends a goal about the bus and returns its handle and texts."""
     camera.see_enriched(bus_image)
     client = ActionClient(camera.client.node, Ask, "ask")
     assert client.wait_for_server(60)
@@ -377,7 +377,7 @@ def test_the_camera_may_stop_and_come_back(node, make_client, bus_image):
 
 
 class Eye:
-    """One of several cameras; remembers which of its images came back, and how many."""
+    """One of several cameras; counts the results of its images."""
 
     def __init__(self, client, name):
         self.client, self.name = client, name
@@ -505,7 +505,7 @@ def test_the_embedded_default_answers_right_and_cites(ros, start_node, make_clie
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, compute, detector, language_model):
-    """A checkpoint for the embedded models whose every weight takes effect."""
+    """Checkpoint for the embedded models without zero weights."""
     import torch
 
     from mrmllm_ros.model.backbones import Backbones

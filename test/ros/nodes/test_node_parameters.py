@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wrong parameters and arguments: one line that names them and the fix; misspelled ones warn."""
+"""Errors of invalid parameters and arguments, warnings of unknown ones."""
 
 import pytest
 import rclpy
@@ -24,7 +24,7 @@ def start(monkeypatch, capfd):
     def start(node_class, *arguments):
         command = ["node", "--ros-args", *arguments]
         monkeypatch.setattr(lifecycle.sys, "argv", command)
-        # Nobody waits for a response.
+        # No client waits for a response.
         monkeypatch.setattr(lifecycle, "QUIET_S", 0.001)
         monkeypatch.setattr(requests, "QUIET_S", 0.0)
         monkeypatch.setattr(node_class, "start", lambda node: node.finalized.set_result(None))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The visualizer as a process, fed with images and detections."""
+"""Visualizer with images and detections of the test."""
 
 import re
 
@@ -22,7 +22,7 @@ SIZE_WH = (160, 120)
 
 
 class Feed:
-    """Publishes what the visualizer takes, and keeps what comes of it."""
+    """Publishes inputs of the visualizer and keeps its outputs."""
 
     def __init__(self, client):
         self.client = client
@@ -51,28 +51,28 @@ class Feed:
         )
 
     def calibrate(self, size_wh=SIZE_WH):
-        """Send a calibration, and wait for it to have come before what follows."""
+        """Send a calibration and let it arrive."""
         self.infos.publish(pinhole_camera_info(self.header(), size_wh, 60.0))
         self.client.spin_until(lambda: False, 0.2)
 
     def send_image(self, header, size_wh=SIZE_WH, value=0):
-        """Send an image, and wait for it to have come before what follows."""
+        """Send an image and let it arrive."""
         width, height = size_wh
         self.images.publish(image_from_bgr(np.full((height, width, 3), value, np.uint8), header))
         self.client.spin_until(lambda: False, 0.2)
 
     def show(self, array, size_wh=SIZE_WH):
-        """Send an image and then what is found in it."""
+        """Send an image and its detections."""
         self.send_image(array.header, size_wh)
         self.detections.publish(array)
 
     def wait(self, received, header):
-        """What comes with this header."""
+        """Wait for the message with this header."""
 
         def found():
             for message in received:
-                each = message.markers[0] if isinstance(message, MarkerArray) else message
-                if each.header == header:
+                first = message.markers[0] if isinstance(message, MarkerArray) else message
+                if first.header == header:
                     return message
             return None
 
@@ -86,20 +86,20 @@ def cat(track_id="", **fields):
 
 
 def full_mask():
-    """The mask of an object that fills the image."""
+    """Mask of an object that fills the image."""
     width, height = SIZE_WH
     return {"mask_width": width, "mask_height": height, "mask": [0, width * height]}
 
 
 @pytest.fixture
 def feed(ros, start_node, make_client):
-    """A running visualizer that everything is connected to."""
+    """Feed that is connected to a running visualizer."""
     feed = Feed(make_client(NAMESPACE))
     with start_node("visualizer_node", NAMESPACE) as node:
         connected = [p.get_subscription_count for p in feed.publishers]
         connected += [lambda: feed.client.node.count_publishers(f"{NAMESPACE}/markers")]
         assert feed.client.spin_until(lambda: all(count() for count in connected), 60)
-        # The visualizer may see its subscribers later than they see it.
+        # The visualizer may discover its subscribers later.
         feed.client.spin_until(lambda: False, 1.0)
         node.check()
         feed.node = node
@@ -168,7 +168,7 @@ def test_images_that_arrive_during_the_drawing_are_kept(make_node, make_client):
         )
     )
     arrays = [feed.array(cat()) for _ in range(5)]
-    # Nothing spins the node, as while it draws.
+    # The node is not spun, as while it draws.
     for array in arrays:
         feed.send_image(array.header)
     assert len(received) == len(arrays)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mrmllm.launch.py on a recorded bag, in the bag's own time.
+"""Run mrmllm.launch.py on a recorded bag with the time of the bag.
 
-Needs the package ros2bag. At the end of the bag the nodes stay, and so do questions about what
-they have seen last.
+Needs the package ros2bag. After the end of the bag, the nodes continue to answer questions about
+the last image.
 """
 
 from pathlib import Path
@@ -17,39 +17,29 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from launch import LaunchContext, LaunchDescription
-from mrmllm_ros.ros.nodes.launch_arguments import existing_path, positive_number
-from mrmllm_ros.ros.nodes.packages import require_packages
+from mrmllm_ros.ros.nodes.launch_arguments import boolean_argument, existing_path, positive_number
+from mrmllm_ros.ros.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """Those of the player; use_sim_time is declared by mrmllm.launch.py as well."""
+    """Declare the arguments of the player; mrmllm.launch.py also declares use_sim_time."""
     return [
         DeclareLaunchArgument("bag", description="Folder or file of the bag."),
-        DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the playback."),
+        DeclareLaunchArgument("rate", default_value="1.0", description="Playback rate."),
         DeclareLaunchArgument(
             "delay_s",
             default_value="20.0",
-            description="Seconds until the playback begins, for loading models; more than 0.",
+            description="Delay of the playback in seconds, above 0, for loading the models.",
         ),
-        DeclareLaunchArgument(
-            "loop",
-            default_value="false",
-            choices=["true", "false"],
-            description="Whether to start again at the end.",
-        ),
-        DeclareLaunchArgument(
-            "use_sim_time",
-            default_value="true",
-            choices=["true", "false"],
-            description="Whether to take the time from the bag.",
-        ),
+        boolean_argument("loop", "false", "Whether to restart at the end."),
+        boolean_argument("use_sim_time", "true", "Whether to use the time of the bag."),
     ]
 
 
 def check(context: LaunchContext) -> None:
-    """End before anything has been started where the bag cannot be played."""
+    """Raise an error if the bag cannot be played, before any process is started."""
     require_packages("ros2bag")
     existing_path("bag", context.launch_configurations["bag"])
     for argument in ("rate", "delay_s"):
@@ -57,7 +47,7 @@ def check(context: LaunchContext) -> None:
 
 
 def playback(context: LaunchContext) -> list[ExecuteProcess]:
-    """`ros2 bag play` with a clock."""
+    """Return the process `ros2 bag play`, which publishes /clock."""
     arguments = context.launch_configurations
     command = ["ros2", "bag", "play", str(existing_path("bag", arguments["bag"]))]
     command += ["--clock", "100", "--disable-keyboard-controls"]
@@ -72,5 +62,5 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
     )
     player = OpaqueFunction(function=playback)
-    # Included before the player, it also sets the player's environment.
+    # The included file sets the environment of the player, too.
     return LaunchDescription([*arguments(), OpaqueFunction(function=check), mrmllm, player])

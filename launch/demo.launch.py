@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mrmllm.launch.py with an image, folder or video file for a camera."""
+"""Run mrmllm.launch.py with an image, a folder or a video file as camera."""
 
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchContext, LaunchDescription
 from mrmllm_ros.ros.nodes.camera_player_node import PlayerSettings
 from mrmllm_ros.ros.nodes.launch_arguments import (
+    boolean_argument,
     check_topic,
-    end_if_refused,
+    end_if_rejected,
     existing_path,
     positive_number,
 )
@@ -28,48 +29,43 @@ SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """Those of the player; image and camera_info are declared by mrmllm.launch.py as well."""
+    """Declare the arguments of the player; mrmllm.launch.py also declares the topics."""
     return [
         DeclareLaunchArgument("path", description="Image, folder of images or video to play."),
         DeclareLaunchArgument("rate_hz", default_value="10.0", description="Images per second."),
-        DeclareLaunchArgument(
-            "loop",
-            default_value="true",
-            choices=["true", "false"],
-            description="Whether to start again at the end.",
-        ),
+        boolean_argument("loop", "true", "Whether to restart at the end."),
         DeclareLaunchArgument(
             "image",
             default_value="/camera/image_raw",
-            description="Image topic that the player publishes and the others take.",
+            description="Image topic of all nodes.",
         ),
         DeclareLaunchArgument(
             "camera_info",
             default_value="/camera/camera_info",
-            description="Camera info topic that the player publishes and the others take.",
+            description="Camera info topic of all nodes.",
         ),
     ]
 
 
 def check(context: LaunchContext) -> None:
-    """End before anything has been started where the player's arguments cannot be used."""
+    """Raise an error if an argument is invalid, before any process is started."""
     values = context.launch_configurations
     existing_path("path", values["path"])
     PlayerSettings(rate_hz=positive_number("rate_hz", values["rate_hz"]))
     for argument in ("image", "camera_info"):
-        # It plays one camera, so nothing stands for a name.
+        # There is one camera, so that {camera} is not allowed.
         check_topic(argument, values[argument])
 
 
 def player() -> Node:
-    """The camera's place is taken by this node."""
+    """Return the node that plays the images."""
     return Node(
         package="mrmllm_ros",
         executable="camera_player_node",
         output="screen",
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=2.0,
-        on_exit=end_if_refused,
+        on_exit=end_if_rejected,
         sigterm_timeout=LaunchConfiguration("sigterm_timeout", default="30"),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         remappings=[
@@ -91,6 +87,6 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
     )
     in_namespace = GroupAction([PushRosNamespace(LaunchConfiguration("namespace")), player()])
-    # Included first, it also declares the arguments and sets the environment for the player.
+    # The included file declares arguments and sets the environment of the player, too.
     checked = OpaqueFunction(function=check)
     return LaunchDescription([*arguments(), checked, mrmllm, in_namespace])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections and answers for one or several cameras, in a namespace of their own.
+"""Detections and answers for one or several cameras.
 
-To include it in a launch file of your own, give what differs as `launch_arguments`. A namespace
-that is pushed and remaps that are set around it hold for its nodes.
+Other launch files can include this one with `launch_arguments`; pushed namespaces and remappings
+apply to its nodes.
 """
 
 import re
@@ -22,26 +22,25 @@ from launch_ros.actions import Node, PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription
 from mrmllm_ros.ros.nodes.launch_arguments import (
+    boolean_argument,
     camera_names,
     check_device,
     check_image,
     check_namespace,
     check_topic,
-    end_if_refused,
+    end_if_rejected,
     existing_file,
 )
-from mrmllm_ros.ros.nodes.packages import require_packages
+from mrmllm_ros.ros.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 RVIZ = SHARE / "config" / "mrmllm.rviz"
-# Before a process that ended is started again, so that one that cannot start leaves the processor
-# to the others.
+# Delay before a restart, so that a node that cannot start does not load the processor.
 RESPAWN_DELAY_S = 2.0
-# From SIGINT to SIGTERM: with the 5 s of launch itself a busy processor does not let go of the
-# models in time.
+# Time from SIGINT to SIGTERM; the 5 s of launch are too short to unload models on a busy machine.
 END_TIMEOUT_S = "30"
 
-# Topics of a node that looks at one camera's results, and the arguments that name them.
+# Input topics of localizer and visualizer, and the arguments with their names.
 TOPICS = {
     "image_raw": "image",
     "camera_info": "camera_info",
@@ -51,26 +50,19 @@ TOPICS = {
 }
 
 
-def switch(name: str, default: str, description: str) -> DeclareLaunchArgument:
-    """An argument that is true or false."""
-    return DeclareLaunchArgument(
-        name, default_value=default, choices=["true", "false"], description=description
-    )
-
-
 def arguments() -> list[DeclareLaunchArgument]:
-    """Everything that can be chosen on the command line or by an including launch file."""
+    """Declare the launch arguments."""
     return [
         DeclareLaunchArgument(
             "profile",
             default_value="embedded",
             choices=sorted(path.stem for path in (SHARE / "config").glob("*.yaml")),
-            description="Parameter file of the package that chooses the models.",
+            description="Parameter file in config/ that selects the models.",
         ),
         DeclareLaunchArgument(
             "params_file",
             default_value=[f"{SHARE / 'config'}/", LaunchConfiguration("profile"), ".yaml"],
-            description="Parameter file for all nodes, to take instead of the profile's.",
+            description="Parameter file for all nodes; overrides profile.",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="mrmllm", description="Namespace of nodes and topics."
@@ -78,66 +70,66 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "cameras",
             default_value="",
-            description="Names of the cameras with commas between them, such as front,rear; empty "
-            "leaves them to the parameter file. With several, what is about one of them is in a "
-            "namespace of its name.",
+            description="Names of the cameras, for example front,rear; empty for those of the "
+            "parameter file. With several cameras, each has its topics and nodes in a "
+            "namespace with its name.",
         ),
         DeclareLaunchArgument(
             "image",
             default_value="/{camera}/image_raw",
-            description="Image topic; {camera} stands for the camera's name.",
+            description="Image topic; {camera} is replaced by the name of the camera.",
         ),
         DeclareLaunchArgument(
             "camera_info",
             default_value="/{camera}/camera_info",
-            description="Camera info topic, for the markers and the localizer.",
+            description="Camera info topic of visualizer and localizer.",
         ),
         DeclareLaunchArgument(
             "depth",
             default_value="/{camera}/depth/image_raw",
-            description="Topic of depth images, for the localizer.",
+            description="Depth image topic of the localizer.",
         ),
         DeclareLaunchArgument(
             "depth_camera_info",
             default_value="/{camera}/depth/camera_info",
-            description="Camera info topic of the depth images; where nothing comes, they are "
-            "taken to be registered to the color images.",
+            description="Camera info topic of the depth images; without messages, depth is "
+            "assumed to be registered to color.",
         ),
         DeclareLaunchArgument(
             "points",
             default_value="/{camera}/points",
-            description="Topic of point clouds, for a localizer whose parameter source is points.",
+            description="Point cloud topic of the localizer, if its parameter source is points.",
         ),
         DeclareLaunchArgument(
             "image_transport",
             default_value="",
             choices=["", "raw", "compressed"],
-            description="Whether to take the image topic or the one with /compressed behind it; "
-            "empty leaves it to the parameter file.",
+            description="Transport of the images; compressed subscribes to the image topic with "
+            "the suffix /compressed; empty for that of the parameter file.",
         ),
         DeclareLaunchArgument(
             "device",
             default_value="",
-            description="auto, cpu, cuda or cuda:N; empty leaves it to the parameter file.",
+            description="auto, cpu, cuda or cuda:N; empty for that of the parameter file.",
         ),
-        switch(
+        boolean_argument(
             "use_sim_time",
             "false",
-            "Whether to take the time from /clock, as with a recorded bag.",
+            "Whether to use the time on /clock, as with a recorded bag.",
         ),
-        switch(
+        boolean_argument(
             "localizer",
             "false",
             "Whether to publish detections_3d, object_distances and object_points.",
         ),
-        switch("visualizer", "true", "Whether to publish annotated_image and markers."),
-        switch("rviz", "false", "Whether to start RViz, for the first camera."),
+        boolean_argument("visualizer", "true", "Whether to publish annotated_image and markers."),
+        boolean_argument("rviz", "false", "Whether to start RViz, for the first camera."),
         DeclareLaunchArgument(
             "fixed_frame",
             default_value="camera_optical_frame",
-            description="Frame that RViz shows things in: that of the images or one of the robot.",
+            description="Fixed frame of RViz: the frame of the images or one of the robot.",
         ),
-        switch("respawn", "false", "Whether to start a node again when it has ended."),
+        boolean_argument("respawn", "false", "Whether to restart a node that has ended."),
         DeclareLaunchArgument(
             "log_level",
             default_value="info",
@@ -148,9 +140,9 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def shared_memory_for_images() -> list[SetEnvironmentVariable]:
-    """Room for images in Fast DDS's shared memory, unless the user has a profile of their own."""
+    """Set the Fast DDS profile with shared memory for images, unless the user has set one."""
     profile = str(SHARE / "config" / "fastdds.xml")
-    # Fast DDS 2 (Humble, Jazzy) reads the first, Fast DDS 3 the second.
+    # Fast DDS 2 (Humble, Jazzy) reads the first variable, Fast DDS 3 the second.
     names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
     return [
         SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
@@ -158,14 +150,14 @@ def shared_memory_for_images() -> list[SetEnvironmentVariable]:
     ]
 
 
-def chosen(context: LaunchContext, parameter: str, argument: str) -> dict[str, str]:
-    """The parameter, if its launch argument is not empty."""
+def override(context: LaunchContext, parameter: str, argument: str) -> dict[str, str]:
+    """Return the parameter, unless its launch argument is empty."""
     value = context.launch_configurations[argument]
     return {parameter: value} if value else {}
 
 
 def check(context: LaunchContext) -> None:
-    """End before anything has been started where an argument cannot be used."""
+    """Raise an error if an argument is invalid, before any process is started."""
     values = context.launch_configurations
     if values["rviz"] == "true":
         require_packages("rviz2")
@@ -179,26 +171,25 @@ def check(context: LaunchContext) -> None:
 
 
 def topic(context: LaunchContext, argument: str, camera: str) -> str:
-    """The topic that an argument names, for one camera."""
+    """Return the topic of a camera, from an argument."""
     return context.launch_configurations[argument].replace("{camera}", camera)
 
 
 def nodes(context: LaunchContext) -> list[Node]:
-    """`mrmllm_node` for all cameras, and for each camera what looks at its results."""
+    """Return `mrmllm_node`, localizer and visualizer of each camera, and RViz."""
     file = existing_file("params_file", context.launch_configurations["params_file"])
     cameras = camera_names(context.launch_configurations["cameras"], file)
-    # What is about one of several cameras is in a namespace of its name.
     namespaces = {camera: camera if len(cameras) > 1 else "" for camera in cameras}
     perception = node(
         context,
         "mrmllm_node",
-        [file, {"cameras": cameras, **chosen(context, "compute.device", "device")}],
+        [file, {"cameras": cameras, **override(context, "compute.device", "device")}],
         remappings=[
             (f"{namespace}/image_raw".lstrip("/"), topic(context, "image", camera))
             for camera, namespace in namespaces.items()
         ],
     )
-    watching = [
+    observers = [
         node(
             context,
             f"{name}_node",
@@ -210,12 +201,12 @@ def nodes(context: LaunchContext) -> list[Node]:
         for camera, namespace in namespaces.items()
         for name in ("localizer", "visualizer")
     ]
-    return [perception, *watching, rviz(context, namespaces[cameras[0]])]
+    return [perception, *observers, rviz(context, namespaces[cameras[0]])]
 
 
 def node(context: LaunchContext, executable: str, parameters: list, **options: Any) -> Node:
-    """A node of the package, with what all of them share."""
-    transport = chosen(context, "image_transport", "image_transport")
+    """Return a node of the package with the common options."""
+    transport = override(context, "image_transport", "image_transport")
     return Node(
         package="mrmllm_ros",
         executable=executable,
@@ -223,7 +214,7 @@ def node(context: LaunchContext, executable: str, parameters: list, **options: A
         output="screen",
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY_S,
-        on_exit=end_if_refused,
+        on_exit=end_if_rejected,
         sigterm_timeout=LaunchConfiguration("sigterm_timeout", default=END_TIMEOUT_S),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         **options,
@@ -231,18 +222,18 @@ def node(context: LaunchContext, executable: str, parameters: list, **options: A
 
 
 def remappings(context: LaunchContext, camera: str) -> list[tuple[str, str]]:
-    """Where a node that looks at one camera's results finds what is not in its namespace."""
+    """Return the remappings of localizer and visualizer of a camera."""
     return [(name, topic(context, argument, camera)) for name, argument in TOPICS.items()]
 
 
 def sim_time(context: LaunchContext) -> dict[str, bool]:
-    """Nothing if it is not asked for, so that what an including file has set holds."""
-    wanted = context.launch_configurations["use_sim_time"] == "true"
-    return {"use_sim_time": True} if wanted else {}
+    """Return use_sim_time, if true; otherwise an including file may have set it."""
+    is_set = context.launch_configurations["use_sim_time"] == "true"
+    return {"use_sim_time": True} if is_set else {}
 
 
 def rviz(context: LaunchContext, namespace: str) -> Node:
-    """RViz; its configuration names topics of the namespace /mrmllm, whatever ours is."""
+    """Return RViz, with the topics of its configuration remapped from /mrmllm to our namespace."""
     topics = sorted(set(re.findall(r"/mrmllm/\S+", RVIZ.read_text())))
     return Node(
         package="rviz2",
@@ -256,8 +247,7 @@ def rviz(context: LaunchContext, namespace: str) -> Node:
 
 
 def generate_launch_description() -> LaunchDescription:
-    # No SetRemap and no SetParameter: where an including file has one of its own, they would also
-    # reach what comes after us in that file.
+    # SetRemap and SetParameter would also apply to later nodes of an including file.
     in_namespace = GroupAction(
         [PushRosNamespace(LaunchConfiguration("namespace")), OpaqueFunction(function=nodes)]
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An example to copy: a RealSense camera with depth, rectified, detections in 3D, answers, RViz.
+"""Example: RealSense camera with depth, rectification, 3D detections, answers and RViz.
 
 Needs the packages realsense2_camera and image_proc, and rviz2 unless `rviz:=false`.
 """
@@ -12,13 +12,14 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mrmllm_ros.ros.nodes.packages import require_packages
+from mrmllm_ros.ros.nodes.launch_arguments import boolean_argument
+from mrmllm_ros.ros.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """Those of mrmllm.launch.py that have another default here."""
+    """Declare other defaults for mrmllm.launch.py."""
     names = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, default, description in (
@@ -27,36 +28,35 @@ def arguments() -> list[DeclareLaunchArgument]:
             (
                 "depth",
                 "/camera/aligned_depth_to_color/image_raw",
-                "Topic of depth images, for the localizer.",
+                "Depth image topic of the localizer.",
             ),
             (
                 "depth_camera_info",
                 "/camera/aligned_depth_to_color/camera_info",
                 "Camera info topic of the depth images.",
             ),
-            ("fixed_frame", "camera_color_optical_frame", "Frame that RViz shows things in."),
+            ("fixed_frame", "camera_color_optical_frame", "Fixed frame of RViz."),
         )
     ]
     switches = [
-        DeclareLaunchArgument(
-            name, default_value="true", choices=["true", "false"], description=description
-        )
-        for name, description in (
-            ("localizer", "Whether to publish detections_3d, object_distances and object_points."),
-            ("rviz", "Whether to start RViz."),
-        )
+        boolean_argument(
+            "localizer",
+            "true",
+            "Whether to publish detections_3d, object_distances and object_points.",
+        ),
+        boolean_argument("rviz", "true", "Whether to start RViz."),
     ]
     return [*names, *switches]
 
 
 def camera() -> list[Node]:
-    """Publishes color/image_rect and aligned_depth_to_color/image_raw below /camera."""
+    """Return the nodes that publish color and aligned depth images in /camera."""
     driver = Node(
         package="realsense2_camera",
         executable="realsense2_camera_node",
         namespace="/",
         name="camera",
-        # Depth as the color camera sees it: the same size, pixel for pixel.
+        # Registers depth to the color image, pixel by pixel.
         parameters=[{"align_depth.enable": True, "enable_sync": True}],
     )
     rectification = Node(
@@ -73,5 +73,5 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
     )
     needed = OpaqueFunction(function=lambda _: require_packages("realsense2_camera", "image_proc"))
-    # Included before the camera, it also sets the camera's environment.
+    # The included file sets the environment of the camera, too.
     return LaunchDescription([needed, *arguments(), mrmllm, *camera()])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An example to copy: a USB camera, its images rectified, detections, answers and RViz.
+"""Example: USB camera, rectification, detections, answers and RViz.
 
 Needs the packages usb_cam and image_proc, and rviz2 unless `rviz:=false`.
 """
@@ -13,14 +13,14 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from mrmllm_ros.ros.nodes.launch_arguments import existing_path
-from mrmllm_ros.ros.nodes.packages import require_packages
+from mrmllm_ros.ros.nodes.launch_arguments import boolean_argument, existing_path
+from mrmllm_ros.ros.packages import require_packages
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """Those of the camera, and those of mrmllm.launch.py that have another default here."""
+    """Declare the arguments of the camera and other defaults for mrmllm.launch.py."""
     return [
         DeclareLaunchArgument(
             "video_device", default_value="/dev/video0", description="Device of the camera."
@@ -28,31 +28,26 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "camera_info_url",
             default_value="",
-            description="Calibration of the camera, such as file:///home/you/camera.yaml.",
+            description="Calibration of the camera, for example file:///home/you/camera.yaml.",
         ),
         DeclareLaunchArgument(
             "image",
             default_value="/camera/image_rect",
-            description="Image topic; without a calibration take /camera/image_raw, for there are "
-            "no rectified images then.",
+            description="Image topic; use /camera/image_raw for a camera without calibration, "
+            "whose images are not rectified.",
         ),
-        DeclareLaunchArgument(
-            "rviz",
-            default_value="true",
-            choices=["true", "false"],
-            description="Whether to start RViz.",
-        ),
+        boolean_argument("rviz", "true", "Whether to start RViz."),
     ]
 
 
 def check(context: LaunchContext) -> None:
-    """End before anything has been started where the camera cannot be."""
+    """Raise an error if the camera cannot be started, before any process is started."""
     require_packages("usb_cam", "image_proc")
     existing_path("video_device", context.launch_configurations["video_device"])
 
 
 def camera() -> list[Node]:
-    """Publishes image_raw, camera_info and image_rect in the namespace /camera."""
+    """Return the nodes that publish image_raw, camera_info and image_rect in /camera."""
     driver = Node(
         package="usb_cam",
         executable="usb_cam_node_exe",
@@ -78,6 +73,6 @@ def generate_launch_description() -> LaunchDescription:
     mrmllm = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "mrmllm.launch.py"))
     )
-    # Included before the camera, it also sets the camera's environment.
+    # The included file sets the environment of the camera, too.
     checked = OpaqueFunction(function=check)
     return LaunchDescription([*arguments(), checked, mrmllm, *camera()])

@@ -385,7 +385,7 @@ def read_settings(source: str | os.PathLike[str], settings: Mapping[str, Any]) -
     """
     # Unknown names are errors here and warnings in a file, which is for other nodes too.
     Settings.from_mapping(settings)
-    return Settings.read(_params_file(source), dotted(settings), _warn)
+    return Settings.from_parameter_file(_params_file(source), dotted(settings), _warn)
 
 
 def _params_file(source: str | os.PathLike[str]) -> Path | None:

@@ -16,7 +16,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,9 @@ import yaml
 from mrmllm_ros.errors import MrmllmError
 
 T = TypeVar("T", bound="Validated")
+
+# Node whose parameters choose the models.
+_MAIN_NODE = "mrmllm_node"
 
 
 class SettingsError(MrmllmError):
@@ -154,6 +157,28 @@ class Validated:
         """
         own = {field.name for field in dataclasses.fields(cls)}
         return cls.from_dotted({k: v for k, v in parameters.items() if k.split(".")[0] in own})
+
+    @classmethod
+    def from_parameter_file(
+        cls: type[T],
+        path: Path | None,
+        parameters: Mapping[str, Any] | None = None,
+        warn: Callable[[str], object] = lambda message: None,
+    ) -> T:
+        """Read these settings of `mrmllm_node` from a ROS 2 parameter file.
+
+        Args:
+            path: Parameter file; None for the defaults.
+            parameters: Values by dotted name that override the file.
+            warn: Called with a message for each unknown parameter in the file.
+
+        Raises:
+            SettingsError: If the file cannot be read or a value is invalid.
+        """
+        values = read_parameter_file(path, _MAIN_NODE) if path else {}
+        for message in unknown_parameters(values):
+            warn(f"{path}: {message}")
+        return cls.from_parameters({**values, **(parameters or {})})
 
 
 def _inner_settings(inner: type[T], name: str, values: Any) -> T:

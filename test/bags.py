@@ -12,7 +12,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import image_from_bgr
 
 

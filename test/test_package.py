@@ -14,7 +14,6 @@ import yaml
 
 import mrmllm_ros
 from mrmllm_ros.engine.models import Settings
-from mrmllm_ros.settings import read_parameter_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +26,9 @@ def test_the_version_is_the_same_everywhere():
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_profile_holds_known_settings_only(file):
-    Settings.from_dotted(read_parameter_file(file, "mrmllm_node"))
+    unknown = []
+    Settings.from_parameter_file(file, warn=unknown.append)
+    assert unknown == []
 
 
 def test_the_rviz_configuration_shows_our_topics_with_displays_that_rviz_has():

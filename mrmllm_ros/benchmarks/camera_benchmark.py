@@ -34,7 +34,7 @@ from mrmllm_ros.detection.playback import readable_frames
 from mrmllm_ros.detection.ultralytics_detector import model_path, quantization
 from mrmllm_ros.engine.models import Settings
 from mrmllm_ros.msg import DetectionArray
-from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import image_from_bgr
 from mrmllm_ros.ros.nodes.processes import (
     ProcessError,
@@ -43,7 +43,6 @@ from mrmllm_ros.ros.nodes.processes import (
     ros_arguments,
     running,
 )
-from mrmllm_ros.settings import read_parameter_file
 from mrmllm_ros.srv import Query
 from mrmllm_ros.weights import locate
 
@@ -213,8 +212,7 @@ def _raw_detector(params_file: Path | None) -> Callable[[np.ndarray], object]:
     """The node's detector as a user of ultralytics alone would run it."""
     import ultralytics
 
-    values = read_parameter_file(params_file, "mrmllm_node") if params_file else {}
-    settings = Settings.from_parameters(values)
+    settings = Settings.from_parameter_file(params_file)
     if settings.detector.backend != "ultralytics":
         raise BenchmarkError(
             f"the raw detector of the backend {settings.detector.backend} is not measured; set "

@@ -27,7 +27,7 @@ from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import DetectorSettings, load_detector
 from mrmllm_ros.detection.playback import frames
 from mrmllm_ros.detection.tracker import Tracker, TrackingSettings
-from mrmllm_ros.settings import Validated, group, read_parameter_file
+from mrmllm_ros.settings import Validated, group
 from mrmllm_ros.weights import locate
 
 REFERENCE = Path(__file__).parent / "vtest_people.json"
@@ -141,8 +141,7 @@ def run(
         BenchmarkError: If tracking is switched off.
         MrmllmError: If the model or the video is missing.
     """
-    values = read_parameter_file(params_file, "mrmllm_node") if params_file else {}
-    settings = Settings.from_parameters(values)
+    settings = Settings.from_parameter_file(params_file)
     if not settings.tracking.enabled:
         raise BenchmarkError("there is nothing to count: set tracking.enabled to true")
     detector = load_detector(settings.detector, Compute.from_settings(settings.compute))

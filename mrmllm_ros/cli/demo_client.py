@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from mrmllm_ros.msg import DetectionArray
-from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_image
 from mrmllm_ros.srv import Query
 

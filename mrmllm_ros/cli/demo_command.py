@@ -197,7 +197,7 @@ def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> s
     """Save the very image that the answer is about; returns its name, None without one."""
     from mrmllm_ros.detection.annotation import draw_caption
     from mrmllm_ros.detection.images import ImageError, save_image
-    from mrmllm_ros.ros.conversions.headers import nanoseconds
+    from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 
     answer = response.answer
     image = client.annotated(nanoseconds(answer.header.stamp), _PICTURE_TIMEOUT_S)

@@ -52,7 +52,9 @@ def model_settings(
         values["compute.device"] = options.device
     if options.checkpoint is not None:
         values["mrmllm.checkpoint"] = options.checkpoint
-    settings = Settings.read(options.params_file, {**values, **(parameters or {})}, _warn)
+    settings = Settings.from_parameter_file(
+        options.params_file, {**values, **(parameters or {})}, _warn
+    )
     if options.checkpoint is not None and settings.answerer != "mrmllm":
         raise SettingsError(
             f"--checkpoint is of the fusion model, and answerer is {settings.answerer!r}; set it "

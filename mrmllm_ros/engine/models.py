@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from mrmllm_ros.answering.answerer import Answerer
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
@@ -20,15 +17,7 @@ from mrmllm_ros.model.checkpoint import MrMllmSettings, read_config
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
-from mrmllm_ros.settings import (
-    Validated,
-    group,
-    read_parameter_file,
-    setting,
-    unknown_parameters,
-)
-
-_NODE = "mrmllm_node"
+from mrmllm_ros.settings import Validated, group, setting
 
 
 @dataclass(frozen=True)
@@ -66,28 +55,6 @@ class Settings(Validated):
     vlm: VlmSettings = group(VlmSettings)
     prompt: PromptSettings = group(PromptSettings)
     question: QuestionSettings = group(QuestionSettings)
-
-    @classmethod
-    def read(
-        cls,
-        params_file: Path | None,
-        parameters: Mapping[str, Any],
-        warn: Callable[[str], None],
-    ) -> Settings:
-        """Read the settings that the node would have.
-
-        Args:
-            params_file: ROS 2 parameter file of the node; None for the defaults.
-            parameters: Values by dotted name that replace those of the file.
-            warn: Called with a line about each parameter in the file that no node has.
-
-        Raises:
-            SettingsError: If the file cannot be read or a value is wrong.
-        """
-        values = read_parameter_file(params_file, _NODE) if params_file else {}
-        for message in unknown_parameters(values):
-            warn(f"{params_file}: {message}")
-        return cls.from_parameters({**values, **parameters})
 
     @property
     def trained(self) -> MrMllmSettings:

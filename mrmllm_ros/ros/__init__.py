@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only part that imports rclpy: nodes and conversions of messages."""
+"""ROS 2 nodes and message conversions."""

@@ -31,7 +31,7 @@ from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.visual_encoder import VisualEncoder
-from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
+from mrmllm_ros.settings import SettingsError
 from mrmllm_ros.training.collator import Collator, TrainingBatch
 from mrmllm_ros.training.mixture import Batches, Source, repeat
 from mrmllm_ros.training.trainer import Report, Trainer, TrainingError
@@ -109,6 +109,10 @@ def start_from(model: MrMllm, checkpoint: str, report: Report) -> None:
     report(f"starting from {checkpoint}" + (f", without its {', '.join(parts)}" * bool(parts)))
 
 
+def _reject(message: str) -> None:
+    raise SettingsError(message)
+
+
 def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
     """Read the settings of the frozen models.
 
@@ -117,10 +121,7 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
             candidates.
     """
     file = settings.models.params_file
-    values = read_parameter_file(expand(file), "mrmllm_node") if file else {}
-    if unknown := unknown_parameters(values):
-        raise SettingsError(f"{file}: {'; '.join(unknown)}")
-    chosen = BackboneChoice.from_parameters(values)
+    chosen = BackboneChoice.from_parameter_file(expand(file) if file else None, warn=_reject)
     if chosen.detector.minimum_score > MOST_CANDIDATE_THRESHOLD:
         raise SettingsError(
             f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides uncertain "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch files with the real `ros2 launch`; its pieces have no wheels."""
+"""Launch files with `ros2 launch`, which has no wheels."""
 
 import re
 import shutil
@@ -45,7 +45,7 @@ def include(name, **arguments):
 
 
 def processes(entity, context):
-    """All that would be started, in order, without starting it."""
+    """Actions of a launch description in order, without starting them."""
     if entity.condition is not None and not entity.condition.evaluate(context):
         return
     if isinstance(entity, Node):
@@ -63,10 +63,10 @@ def processes(entity, context):
 
 
 def started(entity):
-    """Nodes by full name, such as `/mrmllm/visualizer_node`, and their remaps."""
+    """Nodes by full name, for example `/mrmllm/visualizer_node`, with their remappings."""
     return {
         f"{node.expanded_node_namespace.rstrip('/')}/{node.node_executable}": dict(
-            # The first rule that fits is the one that holds.
+            # The first matching rule applies.
             reversed(node.expanded_remapping_rules or [])
         )
         for node in processes(entity, LaunchContext())
@@ -76,8 +76,8 @@ def started(entity):
 
 @pytest.fixture
 def every_package(monkeypatch):
-    """As on a machine where all packages are installed."""
-    monkeypatch.setattr("mrmllm_ros.ros.nodes.packages.get_package_prefix", lambda name: "/opt")
+    """Simulate that all packages are installed."""
+    monkeypatch.setattr("mrmllm_ros.ros.packages.get_package_prefix", lambda name: "/opt")
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -163,14 +163,14 @@ def test_cameras_of_the_parameter_file_are_launched(tmp_path):
         ({"namespace": "a-b"}, "namespace: 'a-b'"),
         ({"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda, cuda:N"),
         ({"device": "cuda:x"}, "device: 'cuda:x'"),
-        ({"params_file": "/nowhere.yaml"}, "params_file: there is no file /nowhere.yaml"),
+        ({"params_file": "/nowhere.yaml"}, "params_file: the file /nowhere.yaml does not exist"),
         ({"profile": "none"}, "profile"),
         ({"image_transport": "theora"}, "image_transport"),
         ({"use_sim_time": "yes"}, "use_sim_time"),
         ({"log_level": "loud"}, "log_level"),
     ],
 )
-def test_an_argument_that_cannot_be_used_is_refused_with_its_name(arguments, reason):
+def test_an_argument_that_cannot_be_used_is_rejected_with_its_name(arguments, reason):
     with pytest.raises((SettingsError, RuntimeError), match=reason):
         started(include("mrmllm", **arguments))
 
@@ -186,7 +186,7 @@ def test_an_argument_that_cannot_be_used_is_refused_with_its_name(arguments, rea
         ("cameras: [front\n", "cannot read the parameter file"),
     ],
 )
-def test_a_parameter_file_that_cannot_be_used_is_refused(content, reason, tmp_path):
+def test_a_parameter_file_that_cannot_be_used_is_rejected(content, reason, tmp_path):
     file = tmp_path / "robot.yaml"
     file.write_text(content)
     with pytest.raises(SettingsError, match=reason):
@@ -196,10 +196,10 @@ def test_a_parameter_file_that_cannot_be_used_is_refused(content, reason, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"path": "/nowhere"}, "path: there is no /nowhere"),
-        ({"path": ""}, "path: there is no path"),
+        ({"path": "/nowhere"}, "path: '/nowhere' does not exist"),
+        ({"path": ""}, "path: '' does not exist"),
         ({"rate_hz": "abc"}, "rate_hz: 'abc' is not a number"),
-        ({"rate_hz": "0"}, "rate_hz: 0 is not a number above 0"),
+        ({"rate_hz": "0"}, "rate_hz: 0 is not above 0"),
         ({"rate_hz": "-1"}, "rate_hz: -1 "),
         ({"rate_hz": "nan"}, "rate_hz: nan "),
         ({"rate_hz": "9999"}, "rate_hz: 9999.0 is above the maximum"),
@@ -209,7 +209,7 @@ def test_a_parameter_file_that_cannot_be_used_is_refused(content, reason, tmp_pa
         ({"cameras": "front,rear"}, r"image: .* write \{camera\}"),
     ],
 )
-def test_an_argument_of_the_demo_that_cannot_be_used_is_refused(arguments, reason, tmp_path):
+def test_an_argument_of_the_demo_that_cannot_be_used_is_rejected(arguments, reason, tmp_path):
     with pytest.raises((SettingsError, RuntimeError), match=reason):
         started(include("demo", **({"path": str(tmp_path)} | arguments)))
 
@@ -308,20 +308,20 @@ def test_a_bag_is_played_with_its_clock(every_package, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"bag": "/nowhere"}, "bag: there is no /nowhere"),
+        ({"bag": "/nowhere"}, "bag: '/nowhere' does not exist"),
         ({"rate": "fast"}, "rate: 'fast' is not a number"),
-        ({"rate": "0"}, "rate: 0 is not a number above 0"),
-        ({"delay_s": "-1"}, "delay_s: -1 is not a number above 0"),
+        ({"rate": "0"}, "rate: 0 is not above 0"),
+        ({"delay_s": "-1"}, "delay_s: -1 is not above 0"),
         ({"loop": "twice"}, "loop"),
     ],
 )
-def test_a_bag_that_cannot_be_played_is_refused(arguments, reason, every_package, tmp_path):
+def test_a_bag_that_cannot_be_played_is_rejected(arguments, reason, every_package, tmp_path):
     with pytest.raises((SettingsError, RuntimeError), match=reason):
         started(include("bag", **({"bag": str(tmp_path)} | arguments)))
 
 
-def test_a_usb_camera_that_is_not_there_is_refused(every_package):
-    with pytest.raises(SettingsError, match="video_device: there is no /nowhere"):
+def test_a_usb_camera_that_is_not_there_is_rejected(every_package):
+    with pytest.raises(SettingsError, match="video_device: '/nowhere' does not exist"):
         started(include("usb_cam", video_device="/nowhere"))
 
 
@@ -344,9 +344,9 @@ def test_a_package_that_is_missing_ends_the_launch_with_its_name(package, argume
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [
-        ("there is no file /nowhere.yaml", ["mrmllm.launch.py", "params_file:=/nowhere.yaml"]),
+        ("/nowhere.yaml does not exist", ["mrmllm.launch.py", "params_file:=/nowhere.yaml"]),
         ("cameras: ['fro-nt']", ["mrmllm.launch.py", "cameras:=fro-nt"]),
-        ("path: there is no /nowhere", ["demo.launch.py", "path:=/nowhere"]),
+        ("path: '/nowhere' does not exist", ["demo.launch.py", "path:=/nowhere"]),
     ],
 )
 def test_what_cannot_be_launched_ends_with_the_reason_before_it_has_begun(message, arguments):
@@ -363,7 +363,7 @@ def test_a_node_that_refuses_its_parameters_ends_the_launch_though_it_is_to_resp
     printed = launched.stdout + launched.stderr
     assert launched.returncode != 0
     assert "answer_s" in printed
-    assert re.search(r"visualizer_node-\d refused its parameters", printed)
+    assert re.search(r"visualizer_node-\d rejected its parameters", printed)
 
 
 def assert_launch_ends_with(message, arguments):

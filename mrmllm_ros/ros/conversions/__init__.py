@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS messages to and from the package's own types; the one place that knows both."""
+"""Conversions between ROS messages and the types of the package."""

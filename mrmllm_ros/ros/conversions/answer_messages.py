@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to queries, answers and errors to responses."""
+"""Convert question requests from messages, answers and errors to messages."""
 
 from __future__ import annotations
 
@@ -7,42 +7,41 @@ from typing import TypeVar
 
 from mrmllm_ros.action import Ask
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_request import Query
+from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.question_worker import SceneAnswer
 from mrmllm_ros.msg import Answer
-from mrmllm_ros.ros.conversions.detection_messages import detection_messages
-from mrmllm_ros.ros.conversions.headers import header_of
-from mrmllm_ros.srv import Query as QueryService
+from mrmllm_ros.ros.conversions.detection_messages import detection_messages, header_of
+from mrmllm_ros.srv import Query
 
-R = TypeVar("R", QueryService.Response, Ask.Result)
+R = TypeVar("R", Query.Response, Ask.Result)
 
 
-def query_from_request(request: QueryService.Request | Ask.Goal) -> Query:
-    """Read a request of srv/Query or a goal of action/Ask, which have the same fields."""
-    return Query(
-        request.question,
-        request.camera,
-        request.max_age,
-        request.max_new_tokens,
-        answer_type=request.answer_type,
-        choices=tuple(request.choices),
-        json_schema=request.json_schema,
-        context=request.context,
-        about=request.about,
+def request_from_message(message: Query.Request | Ask.Goal) -> QuestionRequest:
+    """Convert a request of srv/Query or a goal of action/Ask; both have the same fields."""
+    return QuestionRequest(
+        message.question,
+        message.camera,
+        message.max_age,
+        message.max_new_tokens,
+        answer_type=message.answer_type,
+        choices=tuple(message.choices),
+        json_schema=message.json_schema,
+        context=message.context,
+        about=message.about,
     )
 
 
 def answer_message(answer: SceneAnswer) -> Answer:
-    """Make the message for an answer."""
-    frame, query = answer.about.scene.frame, answer.query
+    """Convert an answer to a message."""
+    frame, request = answer.about.scene.frame, answer.request
     cited = [i - 1 for i in answer.answer.cited]
     return Answer(
         header=header_of(frame),
         camera=frame.camera,
-        question=query.text,
-        context=query.context,
-        about=query.about,
-        answer_type=query.answer_type,
+        question=request.text,
+        context=request.context,
+        about=request.about,
+        answer_type=request.answer_type,
         text=answer.answer.text,
         confidence=answer.answer.confidence,
         truncated=answer.answer.truncated,
@@ -52,11 +51,11 @@ def answer_message(answer: SceneAnswer) -> Answer:
     )
 
 
-def answered(answer: Answer, response: type[R]) -> R:
-    """The response, of srv/Query or action/Ask, that carries an answer."""
+def answer_response(answer: Answer, response: type[R]) -> R:
+    """Make a response of srv/Query, or a result of action/Ask, with an answer."""
     return response(success=True, error_code=int(ErrorCode.NONE), answer=answer)
 
 
-def refused(error: QueryError, response: type[R]) -> R:
-    """The response, of srv/Query or action/Ask, that carries an error."""
+def error_response(error: QueryError, response: type[R]) -> R:
+    """Make a response of srv/Query, or a result of action/Ask, with an error."""
     return response(success=False, error_code=int(error.code), error_message=error.message)

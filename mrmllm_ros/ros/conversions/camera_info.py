@@ -19,12 +19,12 @@ class CameraInfoError(MrmllmError):
 def pinhole_camera_info(
     header: Header, resolution_wh: tuple[int, int], horizontal_fov_deg: float
 ) -> CameraInfo:
-    """Describe an ideal camera: square pixels, centerd, without distortion.
+    """Make the `CameraInfo` of an ideal camera: square pixels, centered, without distortion.
 
     Args:
-        header: Taken over as it is.
-        resolution_wh: Size of the image in pixels.
-        horizontal_fov_deg: Horizontal angle of view in degrees.
+        header: Header of the message.
+        resolution_wh: Width and height of the image in pixels.
+        horizontal_fov_deg: Horizontal field of view in degrees.
     """
     width, height = resolution_wh
     focal = width / (2 * math.tan(math.radians(horizontal_fov_deg) / 2))
@@ -42,9 +42,9 @@ def pinhole_camera_info(
 
 
 def projection(info: CameraInfo) -> np.ndarray:
-    """(3, 3) float64, the camera's matrix once its images are rectified, which `p` holds.
+    """Return the camera matrix of rectified images, (3, 3) float64.
 
-    Where `p` is not filled in, or the camera is not calibrated, it is `k`.
+    It is the left part of `p`, or `k` if `p` is not set or the camera is not calibrated.
     """
     matrix = np.array(info.k, float).reshape(3, 3)
     rectified = np.array(info.p, float).reshape(3, 4)[:, :3]
@@ -52,49 +52,47 @@ def projection(info: CameraInfo) -> np.ndarray:
 
 
 def is_calibrated(info: CameraInfo) -> bool:
-    """Whether there is a matrix; an uncalibrated camera has zeros (sensor_msgs/CameraInfo)."""
+    """Return whether the matrix is set; it is zero for an uncalibrated camera."""
     matrix = projection(info)
     return bool(np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0)
 
 
 def region_size(info: CameraInfo) -> tuple[int, int]:
-    """Width and height in pixels of the region of interest, or of all where none is set."""
+    """Return width and height of the region of interest, or of the full image, in pixels."""
     if info.roi.width and info.roi.height:
         return info.roi.width, info.roi.height
     return info.width, info.height
 
 
 def camera_matrix(info: CameraInfo, resolution_wh: tuple[int, int]) -> np.ndarray:
-    """The pinhole model of an image that may be larger or smaller than what `info` is about.
+    """Return the camera matrix of a rectified image of any scale.
 
-    The image is taken to be rectified, as those of `image_proc` are.
-
-    A region of interest is taken into account, and so is binning, which makes an image smaller.
+    Region of interest and binning are taken into account.
 
     Args:
-        info: The camera's calibration, for its full resolution (sensor_msgs/CameraInfo).
-        resolution_wh: Size of the image in pixels.
+        info: Calibration of the camera at full resolution.
+        resolution_wh: Width and height of the image in pixels.
 
     Returns:
         (3, 3) float64, with the center of the first pixel at 0.
 
     Raises:
-        CameraInfoError: If the camera is not calibrated, or the image has another shape.
+        CameraInfoError: If the camera is not calibrated, or the aspect ratios differ.
     """
     if not is_calibrated(info):
-        raise CameraInfoError("camera_info holds no calibration (k); calibrate the camera")
+        raise CameraInfoError("camera_info has no calibration (k); calibrate the camera")
     matrix = projection(info)
     width, height = region_size(info)
     if info.roi.width and info.roi.height:
         matrix[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
     is_empty = not (width and height and min(resolution_wh))
-    # A pixel may be lost to rounding.
-    lost = abs(width * resolution_wh[1] - height * resolution_wh[0])
-    if is_empty or lost > max(width, height):
+    # Allows for one pixel of rounding.
+    difference = abs(width * resolution_wh[1] - height * resolution_wh[0])
+    if is_empty or difference > max(width, height):
         raise CameraInfoError(
-            f"camera_info is about {width} x {height} pixels and the image has "
-            f"{resolution_wh[0]} x {resolution_wh[1]}, another shape; publish the camera_info of "
-            "that image"
+            f"camera_info has {width} x {height} pixels, but the image has "
+            f"{resolution_wh[0]} x {resolution_wh[1]}, another aspect ratio; publish the "
+            "camera_info of that image"
         )
     scale = np.array(resolution_wh) / (width, height)
     matrix[[0, 1], [0, 1]] *= scale

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed image messages to (H, W, 3) uint8 arrays in BGR order.
+"""Convert compressed image messages to (H, W, 3) uint8 arrays in BGR order.
 
-`CompressedImage.format` is `ENCODING; CODEC compressed [STORED]` where compressed_image_transport
-writes it: the encoding of the raw image, the codec, and the encoding of the pixels in the file.
-Other drivers write only the codec, or nothing.
+compressed_image_transport sets `CompressedImage.format` to `ENCODING; CODEC compressed [STORED]`:
+encoding of the raw image, codec, encoding of the pixels in the file. Other drivers set only the
+codec, or nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mrmllm_ros.detection.pixel_encodings import (
 
 _COLOR_TOPIC = "use the color image's topic"
 _REPUBLISH = "let `image_transport republish` decode it, and use image_transport: raw"
-# Words of a format that name a codec whose data is no image file, and the way out.
+# Codecs whose data is not an image file: reason and fix.
 _OTHER_CODECS = {
     "compresseddepth": f"is a depth image; {_COLOR_TOPIC}",
     "rvl": f"is a depth image; {_COLOR_TOPIC}",
     **dict.fromkeys(
         ("h264", "h265", "hevc", "avc", "av1", "vp8", "vp9", "ffmpeg", "theora"),
-        f"is a video stream, of which no image can be decoded alone; {_REPUBLISH}",
+        f"is a video stream, which cannot be decoded image by image; {_REPUBLISH}",
     ),
     **dict.fromkeys(("zstd", "draco", "cloudini"), f"is not supported; {_REPUBLISH}"),
 }
@@ -43,7 +43,7 @@ class ImageFormat:
 
     Attributes:
         encoding: Encoding of the raw image; empty if the format does not name it.
-        codec: Such as `jpeg`; empty if the format does not name it.
+        codec: Codec, for example `jpeg`; empty if the format does not name it.
         stored: Encoding of the pixels in the file; empty if the format does not name it.
 
     Example:
@@ -62,7 +62,7 @@ class ImageFormat:
         """Parse a format.
 
         Raises:
-            ImageError: If it names a codec that cannot be decoded.
+            ImageError: If the codec is not supported.
         """
         for word in re.findall(r"[a-z0-9]+", text.lower()):
             if word in _OTHER_CODECS:
@@ -76,16 +76,16 @@ class ImageFormat:
 
 
 def bgr_from_compressed(message: CompressedImage) -> np.ndarray:
-    """Decode a compressed image to the same picture as the raw image would give.
+    """Decode a compressed image to the same colors as the raw image.
 
-    The pixels stay where the camera has them: an EXIF orientation is ignored. Where the format
-    and the file differ, the file counts: gray data stays gray whatever color it should have.
+    An EXIF orientation is ignored. If format and file differ, the file decides: gray data stays
+    gray.
 
     Returns:
         (H, W, 3) uint8 in BGR order.
 
     Raises:
-        ImageError: If the data is not an image or damaged, or the raw image would have no colors.
+        ImageError: If the data is not an image or damaged, or the raw image has no colors.
     """
     image_format = ImageFormat.parse(message.format)
     try:
@@ -98,36 +98,36 @@ def bgr_from_compressed(message: CompressedImage) -> np.ndarray:
 
 
 def _names_colors(image_format: ImageFormat) -> bool:
-    """Whether a file made of pixels without colors (`8UC3`) says which colors it stores."""
+    """Whether the format of numeric pixels (`8UC3`) names the colors in the file."""
     return image_format.encoding.startswith("8UC") and image_format.stored in PIXEL_ENCODINGS
 
 
 def _to_bgr(pixels: np.ndarray, image_format: ImageFormat, is_jpeg: bool) -> np.ndarray:
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if pixels.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
-        raise ImageError(f"the file holds no colors but {channels} x {pixels.dtype} a pixel")
+        raise ImageError(f"the file has no colors but {channels} x {pixels.dtype} per pixel")
     if channels > 1:
         order = "rgb" if _is_swapped(image_format) else "bgr"
         alpha = "a" if channels == 4 else ""
         return bgr_from_pixels(pixels, f"{order}{alpha}{8 * pixels.itemsize}")
     encoding = image_format.encoding
-    # Of a Bayer image, compressed_image_transport stores either the pattern, or gray in a JPEG.
+    # compressed_image_transport stores a Bayer image as pattern, or as gray in a JPEG.
     if encoding.startswith("bayer") and not (is_jpeg and image_format.stored.startswith("mono")):
         check_encoding(encoding)
         return bgr_from_pixels(pixels, encoding)
     if pixels.dtype == np.uint16 and encoding not in PIXEL_ENCODINGS:
         raise ImageError(
-            "the file holds gray values of 16 bits, which may be depth; begin the format with the "
-            "encoding of the raw image, such as 'mono16; png compressed '"
+            "the file has 16-bit gray values, which may be depth; begin the format with the "
+            "encoding of the raw image, for example 'mono16; png compressed '"
         )
     return bgr_from_pixels(pixels, f"mono{8 * pixels.itemsize}")
 
 
 def _is_swapped(image_format: ImageFormat) -> bool:
-    """Whether red and blue are exchanged in the file.
+    """Whether red and blue are swapped in the file.
 
-    OpenCV's encoders take pixels for BGR. compressed_image_transport says which order they have;
-    before TIFF it converts nothing and says nothing.
+    OpenCV's encoders expect BGR. compressed_image_transport names the order, except for TIFF,
+    where it does not convert either.
     """
     if image_format.stored:
         return image_format.stored.startswith("rgb")

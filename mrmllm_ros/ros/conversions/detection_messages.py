@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes to `DetectionArray` messages, and back to `Detections`."""
+"""Convert scenes to `DetectionArray` messages, and these to `Detections`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Header
 
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
@@ -15,14 +17,26 @@ from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 from mrmllm_ros.msg import Attribute as AttributeMessage
 from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
-from mrmllm_ros.ros.conversions.headers import header_of
+
+_NS_PER_S = 1_000_000_000
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Convert a stamp to nanoseconds."""
+    return stamp.sec * _NS_PER_S + stamp.nanosec
+
+
+def header_of(frame: Frame) -> Header:
+    """Make the header of the image of a frame."""
+    sec, nanosec = divmod(frame.stamp_ns, _NS_PER_S)
+    return Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=frame.frame_id)
 
 
 def detection_array_from_scene(scene: Scene, model: str) -> DetectionArray:
-    """Make the message for what the detector reports.
+    """Convert the detections of the detector.
 
     Args:
-        scene: The scene.
+        scene: Scene with the detections.
         model: Name of the detector.
     """
     detections = EnrichedDetections.unchanged(scene.perception)
@@ -30,22 +44,22 @@ def detection_array_from_scene(scene: Scene, model: str) -> DetectionArray:
 
 
 def detection_array_from_enriched(enriched: EnrichedScene, model: str) -> DetectionArray:
-    """Make the message for what is reported after fusion.
+    """Convert the detections after fusion.
 
     Args:
-        enriched: The enriched scene.
-        model: Name of the models that took part.
+        enriched: Enriched scene.
+        model: Names of the models.
     """
     detections = enriched.encoded.enriched
     return _detection_array(enriched.scene.frame, detections, model, enriched.latency_s)
 
 
 def detection_messages(detections: EnrichedDetections, indices: Iterable[int]) -> list[Detection]:
-    """Make messages of the objects at these positions.
+    """Convert selected objects to messages.
 
     Args:
-        detections: The objects.
-        indices: Positions of the objects to convert.
+        detections: Objects.
+        indices: Indices of the objects to convert.
     """
     fused, detector = detections.fused, detections.detector
     xywh = fused.xywh
@@ -71,11 +85,11 @@ def detection_messages(detections: EnrichedDetections, indices: Iterable[int]) -
 
 
 def detections_from_message(message: DetectionArray) -> Detections:
-    """Read a message.
+    """Convert a message to `Detections`.
 
     Raises:
-        ValueError: If a box, score or mask is not valid, the image's size is zero, or two objects
-            have the same track id.
+        ValueError: If a box, score or mask is invalid, the size of the image is zero, or two
+            objects have the same track id.
     """
     resolution_wh = (message.image_width, message.image_height)
     boxes = [d.bbox for d in message.detections]
@@ -95,14 +109,14 @@ def mask_from_message(detection: Detection, resolution_wh: tuple[int, int]) -> M
     """Decode the mask of an object.
 
     Args:
-        detection: The object.
+        detection: Object.
         resolution_wh: Width and height of the image in pixels, from its `DetectionArray`.
 
     Returns:
-        The mask, empty where the message has none; `whole` gives it in the size of the image.
+        The mask, empty if the message has none; `Mask.whole` returns it in the size of the image.
 
     Raises:
-        ValueError: If the mask's rectangle is not inside the image, or its runs do not fill it.
+        ValueError: If the rectangle of the mask exceeds the image, or its runs do not fill it.
     """
     return Mask.from_run_lengths(
         detection.mask,
@@ -133,7 +147,7 @@ def _bounding_box(xywh: np.ndarray) -> BoundingBox2D:
 
 
 def _mask_fields(detections: Detections, index: int) -> dict[str, Any]:
-    """Fields of `Detection` for an object's mask; none where it has no mask."""
+    """Fields of `Detection` for the mask of an object; empty without mask."""
     if detections.masks is None or detections.masks[index].is_empty:
         return {}
     mask = detections.masks[index]
@@ -143,7 +157,7 @@ def _mask_fields(detections: Detections, index: int) -> dict[str, Any]:
         "mask_y": mask.top,
         "mask_width": width,
         "mask_height": height,
-        # An array is taken over as it is; other sequences would be checked value by value.
+        # rclpy checks every value of other sequences.
         "mask": array.array("I", mask.run_lengths.tobytes()),
     }
 

@@ -1,20 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine counts as statuses for `/diagnostics` (REP 107), with levels that mean something.
+"""Statuses of an engine for `/diagnostics` (REP 107).
 
-A status is about a window of time, the last `diagnostics.window_s` seconds.
-
-A camera is STALE where no image has come in the window. It is an ERROR that images have come and
-none gave detections. It is a WARNING that some could not be used, that detection failed on
-some, that the detector gave invalid objects, that more than the share `diagnostics.max_dropped`
-was dropped, that the newest result is further from the node's clock than the window is long, or
-that no fusion pass has come of the detections although more than one was due.
-
-Questions are an ERROR where all that ended in the window failed, and a WARNING where some failed
-or were refused. What was cancelled has not failed.
-
-Models are a WARNING where the device's memory is almost full.
-
-All else is OK, and so is a camera while the service `enable` has switched perception off.
+A status covers the last `diagnostics.window_s` seconds; docs/diagnostics.md lists the levels.
 """
 
 from __future__ import annotations
@@ -50,21 +37,21 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class DiagnosticsSettings(Validated):
-    """How the node reports on itself."""
+    """Settings of the diagnostics."""
 
     period_s: float = setting(
-        1.0, "Seconds from one report on /diagnostics to the next.", minimum=0.1, maximum=3600.0
+        1.0, "Period of /diagnostics in seconds.", minimum=0.1, maximum=3600.0
     )
     window_s: float = setting(
         5.0,
-        "A report is about the last so many seconds; a camera without an image in them is stale.",
+        "Window of the diagnostics in seconds; a camera without an image in it is stale.",
         minimum=0.1,
         maximum=3600.0,
         live=True,
     )
     max_dropped: float = setting(
         0.5,
-        "Share of a camera's images above which it is a warning that they are dropped.",
+        "Maximum share of dropped images of a camera; a larger share is a warning.",
         minimum=0.0,
         maximum=1.0,
         live=True,
@@ -72,22 +59,22 @@ class DiagnosticsSettings(Validated):
 
 
 @dataclass(frozen=True)
-class Condition:
-    """An engine and what it runs on, at one moment.
+class Snapshot:
+    """State of an engine, its models and inputs at one time.
 
     Attributes:
-        statistics: What it has counted since its start.
-        at_s: The moment, on the monotonic clock.
-        enabled: Whether it takes images and questions.
-        enrich_rate_hz: Most fusion passes a second.
-        models: Names of the models by what they do.
-        device: Where they run.
-        inputs: Where each camera's images should come from and what to check, by its name.
-        waits_for_clock: Whether time is taken from `/clock` and none has come.
+        statistics: Statistics since the start of the engine.
+        time_s: Time on the monotonic clock, in seconds.
+        enabled: Whether the engine accepts images and questions.
+        enrich_rate_hz: Maximum number of fusion passes per second.
+        models: Names of the models, by role.
+        device: Device of the models.
+        inputs: Explanation of missing images, by camera.
+        waits_for_clock: Whether the node uses `/clock` and has received no time.
     """
 
     statistics: EngineStatistics
-    at_s: float
+    time_s: float
     enabled: bool
     enrich_rate_hz: float
     models: Mapping[str, str]
@@ -97,11 +84,11 @@ class Condition:
 
 
 class Finding(NamedTuple):
-    """Something that there is to say.
+    """Finding of a check.
 
     Attributes:
-        level: One of the levels of `DiagnosticStatus`.
-        message: What is so, and what to do about it.
+        level: Level of `DiagnosticStatus`.
+        message: Problem and fix.
     """
 
     level: bytes
@@ -111,13 +98,13 @@ class Finding(NamedTuple):
 def status(
     name: str, findings: Iterable[Finding], values: Mapping[str, str], *, hardware_id: str = ""
 ) -> DiagnosticStatus:
-    """Make a status of the worst findings.
+    """Make a status with the messages of the worst findings.
 
     Args:
-        name: What it is about, without the node's name.
-        findings: At least one, which may be OK.
-        values: What else there is to know, by its name.
-        hardware_id: The device or camera, if it is about one.
+        name: Name of the status, without the name of the node.
+        findings: One or more findings.
+        values: Further values by name.
+        hardware_id: Device or camera; may be empty.
     """
     findings = list(findings)
     worst = max(level for level, _ in findings)
@@ -131,56 +118,56 @@ def status(
 
 
 class EngineDiagnostics:
-    """Makes statuses of an engine's conditions, and keeps those that the window asks for."""
+    """Compares snapshots of an engine over a sliding window."""
 
-    def __init__(self, start: Condition) -> None:
-        """Begin the first window.
+    def __init__(self, start: Snapshot) -> None:
+        """Start the first window.
 
         Args:
-            start: The engine as it is now.
+            start: Current snapshot.
         """
-        self._conditions = deque([start])
+        self._snapshots = deque([start])
 
     def statuses(
-        self, condition: Condition, settings: DiagnosticsSettings
+        self, snapshot: Snapshot, settings: DiagnosticsSettings
     ) -> list[DiagnosticStatus]:
-        """One status for each camera, one for the questions and one for the models.
+        """Return a status for each camera, for the questions and for the models.
 
         Args:
-            condition: The engine as it is now.
+            snapshot: Current snapshot.
             settings: Window and limits.
         """
-        start, full = self._window_start(condition, settings.window_s)
-        seconds = condition.at_s - start.at_s
-        before, now = start.statistics, condition.statistics
+        start, full = self._window_start(snapshot, settings.window_s)
+        seconds = snapshot.time_s - start.time_s
+        before, now = start.statistics, snapshot.statistics
         cameras = [
             _camera_status(
-                name, Window(before.cameras[name], camera, seconds, full), condition, settings
+                name, Window(before.cameras[name], camera, seconds, full), snapshot, settings
             )
             for name, camera in now.cameras.items()
         ]
         questions = _question_status(Window(before.questions, now.questions, seconds, full))
-        return [*cameras, questions, _models_status(condition)]
+        return [*cameras, questions, _models_status(snapshot)]
 
-    def _window_start(self, condition: Condition, window_s: float) -> tuple[Condition, bool]:
-        """The newest condition that is at least a window old, else the oldest, and which it is."""
-        self._conditions.append(condition)
-        begin_s = condition.at_s - window_s
-        while self._conditions[1].at_s <= begin_s:
-            self._conditions.popleft()
-        start = self._conditions[0]
-        return start, start.at_s <= begin_s
+    def _window_start(self, snapshot: Snapshot, window_s: float) -> tuple[Snapshot, bool]:
+        """Return the snapshot at the start of the window, and whether the window is full."""
+        self._snapshots.append(snapshot)
+        start_s = snapshot.time_s - window_s
+        while self._snapshots[1].time_s <= start_s:
+            self._snapshots.popleft()
+        start = self._snapshots[0]
+        return start, start.time_s <= start_s
 
 
 @dataclass(frozen=True)
 class Window(Generic[S]):
-    """Statistics at its two ends.
+    """Window of statistics.
 
     Attributes:
-        before: At its beginning.
-        now: At its end.
-        seconds: How long it is.
-        full: Whether it is as long as it is to be, which it is not soon after the start.
+        before: Statistics at the start.
+        now: Statistics at the end.
+        seconds: Length in seconds.
+        full: Whether it has its full length; it is shorter after the start of the engine.
     """
 
     before: S
@@ -188,13 +175,13 @@ class Window(Generic[S]):
     seconds: float
     full: bool
 
-    def count(self, outcome: str) -> int:
-        """How often it has happened within the window."""
-        return getattr(self.now, outcome) - getattr(self.before, outcome)
+    def count(self, counter: str) -> int:
+        """Return the increase of a counter."""
+        return getattr(self.now, counter) - getattr(self.before, counter)
 
-    def rate_hz(self, outcome: str) -> float:
-        """How often a second."""
-        return self.count(outcome) / self.seconds
+    def rate_hz(self, counter: str) -> float:
+        """Return the increase of a counter per second."""
+        return self.count(counter) / self.seconds
 
     def __str__(self) -> str:
         return f"in the last {rounded(self.seconds, 2)} s"
@@ -203,21 +190,19 @@ class Window(Generic[S]):
 def _camera_status(
     name: str,
     window: Window[CameraStatistics],
-    condition: Condition,
+    snapshot: Snapshot,
     settings: DiagnosticsSettings,
 ) -> DiagnosticStatus:
     received_hz, processed_hz = window.rate_hz("received"), window.rate_hz("processed")
-    if not condition.enabled:
-        findings = [Finding(_OK, "switched off; the service enable switches it on")]
+    if not snapshot.enabled:
+        findings = [Finding(_OK, "disabled; enable it with the service enable")]
     elif not window.count("received"):
-        findings = [Finding(_STALE, _no_image(window, condition.inputs[name]))]
+        findings = [Finding(_STALE, _no_image(window, snapshot.inputs[name]))]
     else:
         findings = [
-            Finding(
-                _OK, f"{rounded(received_hz)} images and {rounded(processed_hz)} results a second"
-            ),
+            Finding(_OK, f"{rounded(received_hz)} images/s, {rounded(processed_hz)} results/s"),
             *_result_findings(window),
-            *_speed_findings(window, condition, settings),
+            *_speed_findings(window, snapshot, settings),
         ]
     camera = window.now
     values = {
@@ -239,19 +224,19 @@ def _camera_status(
 
 
 def _no_image(window: Window[CameraStatistics], source: str) -> str:
-    return f"no image has come {window if window.now.received else 'yet'}; {source}"
+    return f"no image received {window if window.now.received else 'yet'}; {source}"
 
 
 def _result_findings(window: Window[CameraStatistics]) -> Iterator[Finding]:
-    """Whether images give results at all."""
+    """Check that images yield results."""
     last_error = window.now.last_error
     images, unusable, failed = map(window.count, ("received", "unusable", "failed"))
     level = _WARN if window.count("processed") else _ERROR
     if unusable:
         yield Finding(
             level,
-            f"{unusable} of {images} images could not be used {window}; check the camera's "
-            f"encoding and image_transport ({last_error})",
+            f"{unusable} of {images} images were unusable {window}; check the encoding of the "
+            f"camera and image_transport ({last_error})",
         )
     if failed:
         yield Finding(
@@ -263,27 +248,27 @@ def _result_findings(window: Window[CameraStatistics]) -> Iterator[Finding]:
         yield Finding(
             _WARN,
             f"{invalid} objects of {window.count('processed')} images were invalid {window} and "
-            f"dropped; export the detector again or take another (detector.model) "
+            f"dropped; export the detector again or use another one (detector.model) "
             f"({window.now.invalid_reason})",
         )
     if level == _ERROR and window.full and not (unusable or failed):
         yield Finding(
             _ERROR,
-            f"no result of {images} images {window}; the detector is too slow or stuck: take a "
+            f"no result from {images} images {window}; the detector is too slow or hangs: use a "
             "smaller one (detector.model) or another device (compute.device)",
         )
 
 
 def _speed_findings(
-    window: Window[CameraStatistics], condition: Condition, settings: DiagnosticsSettings
+    window: Window[CameraStatistics], snapshot: Snapshot, settings: DiagnosticsSettings
 ) -> Iterator[Finding]:
-    """Whether results come often and early enough."""
+    """Check rate and age of the results."""
     images, dropped = window.count("received"), window.count("dropped")
     if dropped > settings.max_dropped * images:
         yield Finding(
             _WARN,
             f"{dropped} of {images} images were dropped {window}; lower the camera's rate, or "
-            "take a smaller detector (detector.model) or another device (compute.device)",
+            "use a smaller detector (detector.model) or another device (compute.device)",
         )
     if not window.count("processed"):
         return
@@ -291,18 +276,18 @@ def _speed_findings(
     if age_s is not None and age_s > settings.window_s:
         yield Finding(
             _WARN,
-            "the node's clock stands at 0: use_sim_time is true and no time has come on /clock; "
+            "the node's clock is 0: use_sim_time is true, but no time was received on /clock; "
             "play the bag with --clock, or set use_sim_time to false"
-            if condition.waits_for_clock
-            else f"the newest result's image is stamped {rounded(age_s)} s away from the node's "
-            "clock; synchronize the clocks, or set use_sim_time where a bag is played",
+            if snapshot.waits_for_clock
+            else f"newest result and node's clock differ by {rounded(age_s)} s; "
+            "synchronize the clocks, or set use_sim_time to play a bag",
         )
-    due = condition.enrich_rate_hz * window.seconds / len(condition.statistics.cameras)
+    due = snapshot.enrich_rate_hz * window.seconds / len(snapshot.statistics.cameras)
     if due > 1 and window.full and not window.count("enriched"):
         yield Finding(
             _WARN,
-            f"no fusion pass {window}; take a smaller language model, another device, or see the "
-            f"node's log ({condition.statistics.last_error or 'no error'})",
+            f"no fusion pass {window}; use a smaller language model or another device, or see the "
+            f"node's log ({snapshot.statistics.last_error or 'no error'})",
         )
 
 
@@ -325,25 +310,25 @@ def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
     if failed:
         yield Finding(
             _WARN if answered else _ERROR,
-            f"questions that ended with an error {window}: {failed} of {failed + answered}; the "
-            "responses and the node's log say why",
+            f"{failed} of {failed + answered} questions failed {window}; see the responses and "
+            "the node's log",
         )
     if refused:
         yield Finding(
             _WARN,
-            f"questions refused {window}: {refused}; the responses and the node's log say why "
-            "(too many at once: ask less often, or raise question.max_waiting)",
+            f"{refused} questions rejected {window}; see the responses and the node's log (if too "
+            "many wait: ask less often, or raise question.max_waiting)",
         )
 
 
-def _models_status(condition: Condition) -> DiagnosticStatus:
-    device = condition.device
+def _models_status(snapshot: Snapshot) -> DiagnosticStatus:
+    device = snapshot.device
     values = {
-        **condition.models,
+        **snapshot.models,
         "device": device.name,
         "memory used (MiB)": _mebibytes(device.used_bytes),
         "memory total (MiB)": _mebibytes(device.total_bytes),
-        "last error": condition.statistics.last_error,
+        "last error": snapshot.statistics.last_error,
     }
     return status("models", _device_findings(device), values, hardware_id=device.name)
 
@@ -354,7 +339,7 @@ def _device_findings(device: DeviceUse) -> Iterator[Finding]:
         yield Finding(
             _WARN,
             f"{_mebibytes(device.used_bytes)} of the {_mebibytes(device.total_bytes)} MiB of "
-            f"memory of {device.name} are used; take smaller models or lower question.parallel",
+            f"memory of {device.name} are used; use smaller models or lower question.parallel",
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages to and from (H, W, 3) uint8 arrays in BGR order."""
+"""Convert image messages to and from (H, W, 3) uint8 arrays in BGR order."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from mrmllm_ros.detection.pixel_encodings import (
 from mrmllm_ros.ros.conversions.compressed_images import bgr_from_compressed
 
 _BRIDGE = CvBridge()
-# Every cv_bridge converts these to the same colors; what else one converts differs by version.
+# All versions of cv_bridge convert these in the same way.
 _BRIDGED = frozenset({"bgr8", "rgb8", "bgra8", "rgba8", "mono8"})
+# Data type of a depth pixel and meters per unit (REP 118).
+_DEPTH_ENCODINGS = {"16UC1": ("u2", 0.001), "mono16": ("u2", 0.001), "32FC1": ("f4", 1.0)}
 
 
 def bgr_from_image(message: Image) -> np.ndarray:
-    """Decode an image of any gray or color encoding, as cv_bridge does it.
+    """Decode an image of any gray or color encoding to the colors of cv_bridge.
 
-    Padding at the end of rows (`step`) is cut off. `step` of an image in planes is that of the
-    plane of luma.
+    Padding at the end of rows is removed. `step` of a planar image is that of the luma plane.
 
     Returns:
         (H, W, 3) uint8 in BGR order.
 
     Raises:
-        ImageError: If the image is empty, shorter than it says, of an unknown encoding, of one
-            without colors, or of a size that its encoding does not allow.
+        ImageError: If the image is empty, its data too short, its encoding unknown or without
+            colors, or its size odd where the encoding requires an even one.
     """
     encoding = message.encoding
     check_encoding(encoding)
@@ -51,7 +52,7 @@ def bgr_from_image(message: Image) -> np.ndarray:
     if encoding in PACKED_YUV:
         _check_even(message, "width")
         shape = (message.height, message.width, 2)
-        return bgr_from_packed_yuv(rows_of(message, 2).reshape(shape), encoding)
+        return bgr_from_packed_yuv(_rows_of(message, 2).reshape(shape), encoding)
     if encoding in HALF_CHROMA_YUV:
         _check_even(message, "width", "height")
         half_rows = _plane(message, message.height * 3 // 2, message.width)
@@ -63,13 +64,13 @@ def bgr_from_image(message: Image) -> np.ndarray:
 
 
 def bgr_from_message(message: Image | CompressedImage) -> np.ndarray:
-    """Decode a raw or a compressed image.
+    """Decode a raw or compressed image.
 
     Returns:
         (H, W, 3) uint8 in BGR order.
 
     Raises:
-        ImageError: If the image cannot be used.
+        ImageError: If the image cannot be decoded.
     """
     if isinstance(message, CompressedImage):
         return bgr_from_compressed(message)
@@ -81,13 +82,13 @@ def image_from_bgr(bgr: np.ndarray, header: Header) -> Image:
 
     Args:
         bgr: (H, W, 3) uint8.
-        header: Taken over as it is.
+        header: Header of the message.
     """
     height, width = bgr.shape[:2]
     message = Image(
         header=header, height=height, width=width, encoding="bgr8", is_bigendian=0, step=width * 3
     )
-    # An array is taken over as it is; bytes would be checked one by one.
+    # rclpy checks every value of other sequences.
     message.data = array.array("B", np.ascontiguousarray(bgr).tobytes())
     return message
 
@@ -97,29 +98,49 @@ def jpeg_from_bgr(bgr: np.ndarray, header: Header, quality: int) -> CompressedIm
 
     Args:
         bgr: (H, W, 3) uint8.
-        header: Taken over as it is.
+        header: Header of the message.
         quality: From 1 to 100.
 
     Raises:
-        ImageError: If the image is empty or too large for a JPEG.
+        ImageError: If the image is empty or too large for JPEG.
     """
     message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
     message.data = array.array("B", encode_image(bgr, ".jpg", quality))
     return message
 
 
-def rows_of(message: Image, pixel_bytes: int) -> np.ndarray:
-    """The bytes of an image, without what is behind the pixels of each row.
+def depth_from_image(message: Image) -> np.ndarray:
+    """Decode a depth image: `16UC1` (or `mono16`) in millimeters, `32FC1` in meters.
+
+    Returns:
+        (H, W) float32, meters along the optical axis; 0, NaN and infinity are holes.
+
+    Raises:
+        ImageError: If the image is empty, its data too short or its encoding not depth.
+    """
+    if message.encoding not in _DEPTH_ENCODINGS:
+        raise ImageError(
+            f"encoding {message.encoding!r} is not depth; use {', '.join(_DEPTH_ENCODINGS)} "
+            "(decompress compressed depth with image_transport republish)"
+        )
+    code, meters = _DEPTH_ENCODINGS[message.encoding]
+    dtype = np.dtype(code).newbyteorder(">" if message.is_bigendian else "<")
+    rows = np.ascontiguousarray(_rows_of(message, dtype.itemsize))
+    return rows.view(dtype).astype(np.float32) * np.float32(meters)
+
+
+def _rows_of(message: Image, pixel_bytes: int) -> np.ndarray:
+    """View the bytes of an image without the padding of rows.
 
     Args:
-        message: Any image.
-        pixel_bytes: Size of a pixel.
+        message: Image.
+        pixel_bytes: Bytes per pixel.
 
     Returns:
         (H, W * pixel_bytes) uint8, a view of the message's data.
 
     Raises:
-        ImageError: If the image is empty or shorter than it says.
+        ImageError: If the image is empty or its data too short.
     """
     return _plane(message, message.height, message.width * pixel_bytes)
 
@@ -127,20 +148,20 @@ def rows_of(message: Image, pixel_bytes: int) -> np.ndarray:
 def _plane(
     message: Image, rows: int, row_bytes: int, start: int = 0, step: int | None = None
 ) -> np.ndarray:
-    """Rows of an image's bytes.
+    """View a plane of an image without the padding of rows.
 
     Args:
-        message: Any image.
+        message: Image.
         rows: Number of rows.
-        row_bytes: Bytes of a row that belong to pixels.
-        start: Position of the first row.
-        step: Distance from one row to the next; None for that of the message.
+        row_bytes: Bytes of the pixels of a row.
+        start: Offset of the first row.
+        step: Bytes from one row to the next; None for `step` of the message.
 
     Returns:
         (rows, row_bytes) uint8, a view of the message's data.
 
     Raises:
-        ImageError: If the image is empty or shorter than it says.
+        ImageError: If the image is empty or its data too short.
     """
     step = message.step if step is None else step
     if message.width == 0 or message.height == 0:
@@ -162,13 +183,13 @@ def _plane(
 
 
 def _packed(message: Image) -> Image:
-    """The image without padding, which not every cv_bridge skips, and checked, which none does."""
-    rows = rows_of(message, PIXEL_ENCODINGS[message.encoding].pixel_bytes)
+    """Check an image and remove its padding, which some versions of cv_bridge do not skip."""
+    rows = _rows_of(message, PIXEL_ENCODINGS[message.encoding].pixel_bytes)
     packed = Image(
         height=message.height,
         width=message.width,
         encoding=message.encoding,
-        # The byte order means nothing where a value is one byte.
+        # Values of one byte have no byte order.
         is_bigendian=0,
         step=rows.shape[1],
     )
@@ -178,8 +199,8 @@ def _packed(message: Image) -> Image:
 
 
 def _pixels(message: Image, encoding: PixelEncoding) -> np.ndarray:
-    """(H, W) or (H, W, C) array in the machine's byte order."""
-    rows = np.ascontiguousarray(rows_of(message, encoding.pixel_bytes))
+    """Pixels (H, W) or (H, W, C) in native byte order."""
+    rows = np.ascontiguousarray(_rows_of(message, encoding.pixel_bytes))
     stored = encoding.dtype.newbyteorder(">" if message.is_bigendian else "<")
     values = rows.view(stored).astype(encoding.dtype, copy=False)
     if encoding.channels == 1:
@@ -192,5 +213,5 @@ def _check_even(message: Image, *sides: str) -> None:
         if getattr(message, side) % 2:
             raise ImageError(
                 f"{message.encoding} stores colors for pairs of pixels, but the {side} is "
-                f"{getattr(message, side)}; choose an even {side} in the camera driver"
+                f"{getattr(message, side)}; set an even {side} in the camera driver"
             )

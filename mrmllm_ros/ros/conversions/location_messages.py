@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where objects are in space, into and out of `Detection` messages."""
+"""Locations of objects to and from messages."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from mrmllm_ros.msg import Detection, DetectionArray, ObjectDistances
 def set_location(
     detection: Detection, location: Location | None, to_frame: np.ndarray | None = None
 ) -> None:
-    """Write an object's location into its message; None clears it.
+    """Set the location of an object in its message.
+
+    The size remains along the axes of the camera, given by the orientation.
 
     Args:
-        detection: The message.
-        location: In the camera's frame.
-        to_frame: (4, 4), from the camera's frame to that of the pose; None keeps the camera's.
-
-    The size stays along the axes of the camera, which the orientation gives.
+        detection: Message to modify.
+        location: Location in the frame of the camera; None for unknown.
+        to_frame: (4, 4) transform from the frame of the camera to that of the pose; None for the
+            identity.
     """
     detection.has_pose = location is not None
     detection.pose, detection.size, detection.distance = Pose(), Vector3(), 0.0
@@ -37,7 +38,7 @@ def set_location(
 
 
 def matrix_from_quaternion(rotation: Quaternion) -> np.ndarray:
-    """(3, 3) float64, the matrix of a unit quaternion."""
+    """Convert a unit quaternion to a rotation matrix, (3, 3) float64."""
     x, y, z, w = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     # Rodrigues' formula.
@@ -45,7 +46,7 @@ def matrix_from_quaternion(rotation: Quaternion) -> np.ndarray:
 
 
 def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
-    """(4,) float64, x, y, z, w of a (3, 3) rotation."""
+    """Convert a (3, 3) rotation matrix to a quaternion x, y, z, w, (4,) float64."""
     # The quaternion is the eigenvector of the greatest eigenvalue (Bar-Itzhack, 2000).
     (a, b, c), (d, e, f), (g, h, i) = rotation
     symmetric = np.array(
@@ -61,9 +62,9 @@ def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
 
 
 def distance_of(detection: Detection) -> float:
-    """Meters from the camera to an object that has a pose, whatever the frame of the pose.
+    """Return the distance from the camera to an object with a pose, in meters.
 
-    Without `distance` in the message the pose is in the camera's frame.
+    If `distance` is not set, the pose is in the frame of the camera.
     """
     position = detection.pose.position
     meters = detection.distance or np.linalg.norm((position.x, position.y, position.z))
@@ -71,10 +72,10 @@ def distance_of(detection: Detection) -> float:
 
 
 def distances_message(message: DetectionArray) -> ObjectDistances:
-    """Make the message of how far the tracked objects with a known pose are.
+    """Make the message with the distances of tracked objects with a known pose.
 
     Args:
-        message: Located objects; its header is that of the image.
+        message: Located objects with the header of the image.
     """
     known = [d for d in message.detections if d.has_pose and d.track_id]
     return ObjectDistances(
@@ -85,21 +86,21 @@ def distances_message(message: DetectionArray) -> ObjectDistances:
 
 
 def distances_from_message(message: ObjectDistances) -> dict[str, float]:
-    """Read distances.
+    """Convert a message to distances.
 
     Returns:
-        Meters from the camera to the center of each object, by track id.
+        Distance from the camera to the center of each object in meters, by track id.
 
     Raises:
-        ValueError: If there are not as many distances as track ids, a track id is empty or occurs
-            twice, or a distance is not a length.
+        ValueError: If the numbers of distances and track ids differ, a track id is empty or
+            duplicate, or a distance is negative or not finite.
     """
     track_ids, distances_m = message.track_ids, message.distances.tolist()
     if len(track_ids) != len(distances_m):
-        raise ValueError(f"{len(track_ids)} track_ids and {len(distances_m)} distances")
+        raise ValueError(f"{len(track_ids)} track_ids but {len(distances_m)} distances")
     known = dict(zip(track_ids, distances_m, strict=True))
     if "" in known or len(known) != len(track_ids):
-        raise ValueError(f"track_ids {track_ids} are not all different, or one is empty")
+        raise ValueError(f"track_ids {track_ids} contain an empty or duplicate id")
     for track_id, meters in known.items():
         if not (meters >= 0 and np.isfinite(meters)):
             raise ValueError(f"distance of track {track_id!r} is {meters}, expected meters")

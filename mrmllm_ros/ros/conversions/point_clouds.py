@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`PointCloud2` messages to and from (N, 3) float32 arrays."""
+"""Convert `PointCloud2` messages to and from (N, 3) float32 arrays."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.ros.conversions.debian import debian_package
+from mrmllm_ros.ros.packages import debian_package
 
 _AXES = ("x", "y", "z")
 _OBJECT_POINT = np.dtype([*((axis, np.float32) for axis in _AXES), ("id", np.uint32)])
 
 
 class PointCloudError(MrmllmError):
-    """A point cloud cannot be used; the message says why."""
+    """A point cloud cannot be read; the message says why."""
 
 
 def check_reader() -> None:
-    """Raise `PointCloudError` if the library that reads point clouds is missing."""
+    """Raise `PointCloudError` if sensor_msgs_py is not installed."""
     _reader()
 
 
 def points_from_cloud(message: PointCloud2) -> np.ndarray:
-    """Read a cloud with `sensor_msgs_py`, organized or not.
+    """Read an organized or unorganized cloud with `sensor_msgs_py`.
 
     Returns:
-        (N, 3) float32, in meters in the frame of the message; points may be NaN or infinite.
+        (N, 3) float32 in meters in the frame of the message; points may be NaN or infinite.
 
     Raises:
-        PointCloudError: If the cloud has no x, y and z, is shorter than it says, or the library
-            is missing.
+        PointCloudError: If a field or data is missing, or sensor_msgs_py is not installed.
     """
     reader = _reader()
     names = [field.name for field in message.fields]
@@ -51,18 +50,18 @@ def points_from_cloud(message: PointCloud2) -> np.ndarray:
 
 
 def cloud_from_objects(header: Header, points: Mapping[int, np.ndarray]) -> PointCloud2:
-    """Make one cloud of the points of several objects, with the fields x, y, z and id.
+    """Make a cloud of the points of several objects, with the fields x, y, z and id.
 
     Args:
-        header: Taken over as it is.
-        points: (N, 3) points of each object by its id, in meters.
+        header: Header of the message.
+        points: (N, 3) points of each object in meters, by its id.
     """
     count = sum(map(len, points.values()))
     packed = np.empty(count, _OBJECT_POINT)
     if count:
         for axis, values in zip(_AXES, np.concatenate([*points.values()]).T, strict=True):
             packed[axis] = values
-        packed["id"] = np.repeat([*points], [len(own) for own in points.values()])
+        packed["id"] = np.repeat([*points], [*map(len, points.values())])
     types = (*[PointField.FLOAT32] * 3, PointField.UINT32)
     message = PointCloud2(
         header=header,
@@ -77,7 +76,7 @@ def cloud_from_objects(header: Header, points: Mapping[int, np.ndarray]) -> Poin
         row_step=_OBJECT_POINT.itemsize * count,
         is_dense=True,
     )
-    # An array is taken over as it is; bytes would be checked one by one.
+    # rclpy checks every value of other sequences.
     message.data = array.array("B", packed.tobytes())
     return message
 
@@ -87,17 +86,17 @@ def _reader():  # noqa: ANN202
         from sensor_msgs_py import point_cloud2
     except ModuleNotFoundError as error:
         raise PointCloudError(
-            "point clouds are read with sensor_msgs_py, which is not installed: apt install "
-            f"{debian_package('sensor_msgs_py')}, or take source: depth"
+            "reading point clouds needs sensor_msgs_py, which is not installed; install it "
+            f"(sudo apt install {debian_package('sensor_msgs_py')}), or set source to depth"
         ) from error
     return point_cloud2
 
 
 def _packed(message: PointCloud2) -> PointCloud2:
-    """The cloud without what is behind the points of each row, which the library reads as points.
+    """Remove the padding of rows, which sensor_msgs_py does not skip.
 
     Raises:
-        PointCloudError: If the message is shorter than it says.
+        PointCloudError: If the data is too short.
     """
     row_bytes = message.width * message.point_step
     rows = message.height if row_bytes else 0

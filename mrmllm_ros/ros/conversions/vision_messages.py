@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our detections as messages of vision_msgs; to be imported only where that is installed.
+"""Convert detections to vision_msgs; import this module only if vision_msgs is installed.
 
-Each detection has one hypothesis. Its `class_id` is the label itself, for vocabularies are open
-and numbers would not last; its `score` is the one beside that label, after fusion where there was
-any. `id` is the track id, empty where nothing tracks.
+Each detection has one hypothesis. Its `class_id` is the label, since vocabularies are open and
+numbers would change; its `score` is the score of the label, after fusion if there was one. `id` is
+the track id, empty without tracking.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from mrmllm_ros.msg import Detection, DetectionArray
 
 
 def detection_2d_array(message: DetectionArray) -> Detection2DArray:
-    """Make the message for objects in an image.
+    """Convert detections to 2D boxes in pixels, unrotated.
 
-    Boxes are pixels, unrotated. The pose of a hypothesis is set where ours is, without covariance.
+    The pose of a hypothesis is that of the detection, if known, without covariance.
     """
     return Detection2DArray(
         header=message.header,
@@ -50,9 +50,9 @@ def detection_2d_array(message: DetectionArray) -> Detection2DArray:
 
 
 def detection_3d_array(message: DetectionArray) -> Detection3DArray:
-    """Make the message for the objects whose pose and size are known; the others are left out.
+    """Convert the detections with a known pose to 3D boxes.
 
-    Boxes are meters in the frame of the header; the pose of a hypothesis is the box's center.
+    Boxes are in meters in the frame of the header; the pose of a hypothesis is the center.
     """
     return Detection3DArray(
         header=message.header,
@@ -70,19 +70,19 @@ def detection_3d_array(message: DetectionArray) -> Detection3DArray:
 
 
 def label_info(labels: Sequence[str], threshold: float) -> LabelInfo:
-    """Make the message for the labels that detections may have.
+    """Make the message with the labels that detections may have.
 
     Args:
-        labels: Each is a `class_name`; its number counts from 0 and occurs nowhere else, since
-            `class_id` of a hypothesis is the label.
-        threshold: Confidence from which on objects are reported.
+        labels: Values of `class_name`. Their index from 0 is not used elsewhere: `class_id` of a
+            hypothesis is the label.
+        threshold: Minimum score of reported objects.
     """
     class_map = [VisionClass(class_id=i, class_name=label) for i, label in enumerate(labels)]
     return LabelInfo(class_map=class_map, threshold=threshold)
 
 
 def _hypothesis(detection: Detection) -> ObjectHypothesisWithPose:
-    # Ours holds the identity where it is not set, which is the default here too.
+    # An unknown pose is the identity, as is the default of vision_msgs.
     return ObjectHypothesisWithPose(
         hypothesis=ObjectHypothesis(class_id=detection.label, score=detection.score),
         pose=PoseWithCovariance(pose=detection.pose),

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS 2 nodes, one a file."""
+"""ROS 2 nodes, one per module."""
 
 import sys
 
 from mrmllm_ros.interrupts import end_while_importing
 
-# `python -m mrmllm_ros.ros.nodes.NAME` loads this package first and then the node's module.
+# `python -m mrmllm_ros.ros.nodes.NAME` imports this package before the module of the node.
 if sys.argv[0] == "-m":
     end_while_importing()

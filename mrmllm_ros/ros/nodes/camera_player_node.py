@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays an image, a folder of images or a video file as a camera."""
+"""Node that plays an image, a folder of images or a video file as a camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from rclpy.publisher import Publisher
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.timer import Timer
@@ -24,16 +23,13 @@ from mrmllm_ros.environment import expand
 from mrmllm_ros.ros.conversions.camera_info import pinhole_camera_info
 from mrmllm_ros.ros.conversions.image_messages import image_from_bgr, jpeg_from_bgr
 from mrmllm_ros.ros.nodes.input_watch import InputWatch
-from mrmllm_ros.ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S, ManagedNode, spin
 from mrmllm_ros.settings import Validated, setting
 
-# How long the log keeps quiet after a failure that it has named before.
-_LOG_PERIOD_S = 5.0
-
-# With use_sim_time nothing is played before /clock has a time.
+# Seconds without time on /clock until a warning.
 _CLOCK_TIMEOUT_S = 5.0
 
-# The file of an image and its (H, W, 3) uint8 pixels in BGR order.
+# File of an image and its pixels, (H, W, 3) uint8 in BGR order.
 NamedFrame: TypeAlias = tuple[Path, np.ndarray]
 
 
@@ -44,28 +40,26 @@ class PlayerSettings(Validated):
     path: str = setting("", "Image, folder of images or video file to play.")
     rate_hz: float = setting(10.0, "Images per second.", minimum=0.01, maximum=1000.0, live=True)
     loop: bool = setting(
-        True, "Whether to start again at the end; else the last image ends it.", live=True
+        True, "Whether to restart at the end; otherwise the playback ends.", live=True
     )
-    frame_id: str = setting(
-        "camera_optical_frame", "Coordinate frame in the images' headers.", live=True
-    )
+    frame_id: str = setting("camera_optical_frame", "Frame of the images.", live=True)
     horizontal_fov_deg: float = setting(
         60.0,
-        "Horizontal angle of view in camera_info, in degrees.",
+        "Horizontal field of view in camera_info, in degrees.",
         minimum=1.0,
         maximum=179.0,
         live=True,
     )
     jpeg_quality: int = setting(
-        90, "Quality of image_raw/compressed.", minimum=1, maximum=100, live=True
+        90, "JPEG quality of image_raw/compressed.", minimum=1, maximum=100, live=True
     )
 
 
 class CameraPlayerNode(ManagedNode[PlayerSettings]):
-    """Publishes `image_raw`, `camera_info` and `image_raw/compressed`, each image stamped anew.
+    """Publishes `image_raw`, `camera_info` and `image_raw/compressed` with current stamps.
 
-    An image is compressed only while somebody listens; one that cannot be compressed is named
-    once and published raw. A file that cannot be read is named and skipped.
+    Images are compressed only if the topic has subscribers. Files that cannot be read are logged
+    and skipped.
     """
 
     settings_class = PlayerSettings
@@ -74,16 +68,14 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
         super().__init__("camera_player_node")
         self._frames: Iterator[NamedFrame] = iter(())
         self._reported: set[str] = set()
-        self._outputs: list[Publisher] = []
         self._timer: Timer | None = None
-        self._watch: InputWatch | None = None
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
         if not self.settings.path:
-            raise ImageError("nothing to play; set the parameter path")
+            raise ImageError("the parameter path is empty; set it to an image, folder or video")
         self._reported = set()
-        self._frames = self._frames_once_readable()
+        self._frames = self._frames_from_first_readable()
         topic = self.resolve_topic_name("image_raw")
         options = {
             "qos_profile": qos_profile_sensor_data,
@@ -94,49 +86,43 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
         self._compressed = self.create_lifecycle_publisher(
             CompressedImage, f"{topic}/compressed", **options
         )
-        self._outputs = [self._images, self._infos, self._compressed]
+        for publisher in (self._images, self._infos, self._compressed):
+            self.release_stack.callback(self.destroy_lifecycle_publisher, publisher)
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
         self._timer = self.create_timer(1 / self.settings.rate_hz, self._play)
-        # It has no inputs but the clock.
-        self._watch = InputWatch(self, _CLOCK_TIMEOUT_S)
+        self.deactivate_stack.callback(self._destroy_timer)
+        # Watches the clock only.
+        self._watch = InputWatch(self, lambda: _CLOCK_TIMEOUT_S)
+        self.deactivate_stack.callback(self._watch.destroy)
         self.get_logger().info(f"playing {self.settings.path} on {self._images.topic_name}")
-
-    def deactivate(self) -> None:
-        """See `ManagedNode.deactivate`."""
-        if self._watch is not None:
-            self._watch.destroy()
-            self._watch = None
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
 
     def release(self) -> None:
         """See `ManagedNode.release`."""
         self._frames = iter(())
-        for publisher in self._outputs:
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs = []
+        super().release()
 
     def reconfigure(self) -> None:
         """See `ManagedNode.reconfigure`."""
         period_ns = int(1e9 / self.settings.rate_hz)
         if self._timer is not None and self._timer.timer_period_ns != period_ns:
             self._timer.timer_period_ns = period_ns
-            # Else the next image is still waited for as long as the old rate says.
+            # Otherwise the current period still has the old length.
             self._timer.reset()
+
+    def _destroy_timer(self) -> None:
+        self.destroy_timer(self._timer)
+        self._timer = None
 
     def _source(self) -> Iterator[NamedFrame]:
         return named_frames(expand(self.settings.path))
 
-    def _frames_once_readable(self) -> Iterator[NamedFrame]:
-        """The source from its first readable image on; what comes before that is named.
-
-        So a source that cannot be played is an error now and not at some later image.
+    def _frames_from_first_readable(self) -> Iterator[NamedFrame]:
+        """Open the source and skip to its first readable image; log the skipped ones.
 
         Raises:
-            ImageError: If nothing can be read.
+            ImageError: If no image can be read.
         """
         source = self._source()
         first, errors = _first_readable(source)
@@ -155,7 +141,7 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
             self._report(error)
             return
         if frame is None:
-            self.get_logger().info("the end")
+            self.get_logger().info("playback ended")
             self.deactivate()
         else:
             self._publish(*frame)
@@ -163,16 +149,16 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
     def _next_frame(self) -> NamedFrame | None:
         frame = next(self._frames, None)
         if frame is None and self.settings.loop:
-            # Kept before it is read from: after an unreadable first file the next one follows.
+            # Assigned first, so that the second file follows an unreadable first one.
             self._frames = self._source()
             return next(self._frames)
         return frame
 
     def _report(self, error: ImageError) -> None:
-        """Name each failure when it is new, and now and then what goes on."""
+        """Log each error once, and repeated errors at most every `LOG_PERIOD_S`."""
         message = str(error)
         if message in self._reported:
-            self.get_logger().error(message, throttle_duration_sec=_LOG_PERIOD_S)
+            self.get_logger().error(message, throttle_duration_sec=LOG_PERIOD_S)
         else:
             self._reported.add(message)
             self.get_logger().error(message)
@@ -199,7 +185,7 @@ class CameraPlayerNode(ManagedNode[PlayerSettings]):
 def _first_readable(
     source: Iterator[NamedFrame],
 ) -> tuple[NamedFrame | None, list[ImageError]]:
-    """The next frame that can be read, None if there is none, and why those before it cannot."""
+    """Return the next readable frame, or None, and the errors of the frames before it."""
     errors: list[ImageError] = []
     while True:
         try:

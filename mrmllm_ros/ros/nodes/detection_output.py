@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishing detections: as our own message and, where that is asked for, as vision_msgs too."""
+"""Publishers of detections, in mrmllm_ros and optionally in vision_msgs messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.msg import DetectionArray
-from mrmllm_ros.ros.conversions.debian import debian_package
+from mrmllm_ros.ros.packages import debian_package
 from mrmllm_ros.settings import setting
 
 M = TypeVar("M")
@@ -23,71 +23,70 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class VisionMessagesMissingError(MrmllmError):
-    """vision_msgs is asked for and not installed; the message says how to get it."""
+    """vision_msgs is not installed; the message names the command that installs it."""
 
 
 def vision_msgs_setting() -> bool:
-    """Declare the parameter that asks for vision_msgs."""
+    """Declare the parameter `vision_msgs`."""
     return setting(
         False,
-        "Whether to publish detections as messages of vision_msgs too, on the topics of our own "
-        "with /vision_msgs behind them.",
+        "Whether to publish detections also as vision_msgs, on the same topics with the suffix "
+        "/vision_msgs.",
     )
 
 
 class DetectionOutput:
-    """A topic of detections, and its counterpart in vision_msgs.
+    """Publisher of detections, optionally also as vision_msgs on `TOPIC/vision_msgs`.
 
-    The counterpart's name is the topic's, remapped or not, with `/vision_msgs` behind it. A
-    message is converted only while somebody listens.
+    A message is converted only if the second topic has subscribers.
     """
 
     def __init__(
         self, node: LifecycleNode, topic: str, *, vision_msgs: bool, in_3d: bool = False
     ) -> None:
-        """Make the publishers, which publish while the node is active.
+        """Create lifecycle publishers.
 
         Args:
-            node: Publishes.
-            topic: Topic of our own message.
-            vision_msgs: Whether there is a counterpart.
-            in_3d: Whether the counterpart holds 3D boxes instead of 2D ones.
+            node: Node of the publishers.
+            topic: Topic of `DetectionArray`, before remapping.
+            vision_msgs: Whether to publish vision_msgs.
+            in_3d: Whether to convert to 3D boxes instead of 2D boxes.
 
         Raises:
             VisionMessagesMissingError: If vision_msgs is not installed.
         """
         vision = _vision_conversions() if vision_msgs else None
         self._node = node
-        self._own = _publisher(node, DetectionArray, topic, _VOLATILE)
+        self._detections = _publisher(node, DetectionArray, topic, _VOLATILE)
         self._vision: LifecyclePublisher | None = None
         if vision is not None:
             self._convert = vision.detection_3d_array if in_3d else vision.detection_2d_array
             kind = vision.Detection3DArray if in_3d else vision.Detection2DArray
-            counterpart = f"{self._own.topic_name}/vision_msgs"
-            self._vision = _publisher(node, kind, counterpart, _VOLATILE)
+            vision_topic = f"{self._detections.topic_name}/vision_msgs"
+            self._vision = _publisher(node, kind, vision_topic, _VOLATILE)
 
     def publish(self, message: DetectionArray) -> None:
         """Publish detections."""
-        self._own.publish(message)
+        self._detections.publish(message)
         if self._vision is not None and self._vision.get_subscription_count():
             self._vision.publish(self._convert(message))
 
     def destroy(self) -> None:
         """Destroy the publishers."""
-        self._node.destroy_lifecycle_publisher(self._own)
+        self._node.destroy_lifecycle_publisher(self._detections)
         if self._vision is not None:
             self._node.destroy_lifecycle_publisher(self._vision)
 
 
 class LabelOutput:
-    """The topic `label_info` of vision_msgs, which late subscribers get too (transient local)."""
+    """Publisher of `label_info` (vision_msgs), transient local."""
 
     def __init__(self, node: LifecycleNode, *, vision_msgs: bool) -> None:
-        """Make the publisher, which publishes while the node is active.
+        """Create a lifecycle publisher.
 
         Args:
-            node: Publishes.
-            vision_msgs: Whether there is such a topic; else nothing is published.
+            node: Node of the publisher.
+            vision_msgs: Whether to publish at all.
 
         Raises:
             VisionMessagesMissingError: If vision_msgs is not installed.
@@ -100,11 +99,11 @@ class LabelOutput:
             self._publisher = _publisher(node, vision.LabelInfo, "label_info", _LATCHED)
 
     def publish(self, labels: Sequence[str], threshold: float) -> None:
-        """Say which labels detections may have from now on.
+        """Publish the labels that detections may have.
 
         Args:
-            labels: The labels.
-            threshold: Confidence from which on objects are reported.
+            labels: Labels.
+            threshold: Minimum score of reported objects.
         """
         if self._publisher is not None:
             self._publisher.publish(self._convert(labels, threshold))
@@ -120,7 +119,7 @@ def _vision_conversions() -> ModuleType:
         from mrmllm_ros.ros.conversions import vision_messages as vision
     except ImportError as error:
         raise VisionMessagesMissingError(
-            f"the parameter vision_msgs is true, but the package cannot be imported ({error}); "
+            f"the parameter vision_msgs is true, but vision_msgs cannot be imported ({error}); "
             f"install it (sudo apt install {debian_package('vision_msgs')}), or set the parameter "
             "to false"
         ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node says of itself on `/diagnostics`."""
+"""Publisher of `/diagnostics`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from mrmllm_ros.ros.conversions.diagnostic_messages import status
+from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S
 
 
 class DiagnosticsPublisher:
-    """Publishes a node's statuses over and over (REP 107), until it is destroyed.
+    """Publishes the statuses of a node periodically on `/diagnostics` (REP 107).
 
-    The topic is absolute, as REP 107 has it. The names of the statuses get the node's name and
-    namespace before them, so that several instances stay apart.
+    The names of the statuses begin with the fully qualified name of the node.
     """
 
     def __init__(
@@ -25,14 +25,15 @@ class DiagnosticsPublisher:
         """Start publishing.
 
         Args:
-            node: Publishes.
-            period_s: Seconds from one report to the next.
-            collect: Makes the statuses, in the executor's thread. What it raises is reported.
+            node: Node of the publisher.
+            period_s: Period in seconds.
+            collect: Returns the statuses; called in the executor's thread. Its exceptions are
+                published as an error.
         """
         self._node = node
         self._collect = collect
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Steady, for a simulated clock may stand still or jump back.
+        # A simulated clock may stop or jump back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(period_s, self._report, clock=steady)
 
@@ -45,15 +46,15 @@ class DiagnosticsPublisher:
         message = DiagnosticArray(status=self._statuses())
         message.header.stamp = self._node.get_clock().now().to_msg()
         component = self._node.get_fully_qualified_name().lstrip("/")
-        for each in message.status:
-            each.name = f"{component}: {each.name}"
+        for entry in message.status:
+            entry.name = f"{component}: {entry.name}"
         self._publisher.publish(message)
 
     def _statuses(self) -> Sequence[DiagnosticStatus]:
         try:
             return self._collect()
         except Exception as error:
-            # It would end the executor, and the node with it: a device may be lost at any time.
-            reason = f"cannot look at the node's condition: {error!r}"
-            self._node.get_logger().error(reason, throttle_duration_sec=5.0)
+            # An exception, such as of a lost device, would end the executor and the node.
+            reason = f"collecting diagnostics failed: {error!r}"
+            self._node.get_logger().error(reason, throttle_duration_sec=LOG_PERIOD_S)
             return [status("diagnostics", [(DiagnosticStatus.ERROR, reason)], {})]

@@ -1,49 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribing to a camera, raw or compressed."""
+"""Cameras as inputs: names, raw or compressed images."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from mrmllm_ros.settings import SettingsError, setting
+from mrmllm_ros.settings import SettingsError, Validated, setting
 
-# Best effort takes what the camera offers, reliable or not.
-_NEWEST = QoSProfile(
-    history=qos_profile_sensor_data.history,
-    depth=1,
-    reliability=qos_profile_sensor_data.reliability,
-)
-
-# A name in a ROS topic.
+# A token of a topic name.
 _CAMERA = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def check_camera_names(names: Sequence[str]) -> None:
-    """Check the names of cameras, which become parts of topic names.
+@dataclass(frozen=True)
+class CameraSettings(Validated):
+    """Names of the cameras, which become tokens of topic names."""
 
-    Raises:
-        SettingsError: If there is none, one is given twice, or one cannot stand in a topic's name.
-    """
-    if not names or len(set(names)) < len(names) or not all(map(_CAMERA.fullmatch, names)):
-        raise SettingsError(
-            f"cameras: {list(names)} must be at least one name, each another one of letters, "
-            "digits and underscores that does not begin with a digit"
-        )
+    cameras: tuple[str, ...] = setting(
+        ("camera",),
+        "Names of the cameras, used in queries and messages. With several cameras, the topics of "
+        "each are in a namespace with its name.",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            SettingsError: If a value is invalid, there is no camera, or a name is duplicate or not
+                a token of a topic name.
+        """
+        super().__post_init__()
+        names = self.cameras
+        if not names or len(set(names)) < len(names) or not all(map(_CAMERA.fullmatch, names)):
+            raise SettingsError(
+                f"cameras: {list(names)} must be one or more unique names of letters, digits and "
+                "underscores that do not begin with a digit"
+            )
 
 
 def image_transport_setting() -> str:
-    """Declare the parameter that chooses between raw and compressed images."""
+    """Declare the parameter `image_transport`."""
     return setting(
         "raw",
-        "raw takes sensor_msgs/Image, compressed takes CompressedImage from the image topic with "
-        "/compressed behind it.",
+        "Transport of the images: raw subscribes to the image topic (sensor_msgs/Image), "
+        "compressed to the topic with the suffix /compressed (sensor_msgs/CompressedImage).",
         choices=("raw", "compressed"),
     )
 
@@ -53,14 +60,16 @@ def subscribe_to_images(
     image_transport: str,
     callback: Callable[[Image | CompressedImage], None],
     topic: str = "image_raw",
+    depth: int = 1,
 ) -> Subscription:
-    """Subscribe to images, with a queue of one.
+    """Subscribe to images with best effort, which matches every publisher.
 
     Args:
-        node: The subscriber.
+        node: Node of the subscription.
         image_transport: raw or compressed.
-        callback: Gets each message.
-        topic: The image topic; it may be remapped.
+        callback: Called with each message.
+        topic: Image topic, before remapping.
+        depth: Queue size; with 1 the callback receives the newest image only.
     """
     topic = node.resolve_topic_name(topic)
     compressed = image_transport == "compressed"
@@ -68,6 +77,6 @@ def subscribe_to_images(
         CompressedImage if compressed else Image,
         f"{topic}/compressed" if compressed else topic,
         callback,
-        _NEWEST,
+        QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT),
         qos_overriding_options=QoSOverridingOptions.with_default_policies(),
     )

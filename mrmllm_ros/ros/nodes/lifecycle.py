@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the package's lifecycle nodes have in common."""
+"""Base class and main function of the lifecycle nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from threading import Event
 from typing import Generic, TypeVar
@@ -31,52 +31,56 @@ from rclpy.task import Future, Task
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.ros.nodes.node_parameters import (
     declare_settings,
+    fixed_parameters,
     initial_value,
-    needing_restart,
     read_settings,
 )
-from mrmllm_ros.ros.nodes.parameter_files import explain, warn_of_mistakes
+from mrmllm_ros.ros.nodes.parameter_files import explain_arguments_error, log_parameter_mistakes
 from mrmllm_ros.ros.nodes.requests import QUIET_S, pause
 from mrmllm_ros.settings import SettingsError, Validated
 
 S = TypeVar("S", bound=Validated)
 
-# Exit status of a node that has refused its parameters, with which it cannot start ever.
-REFUSED = 2
+# Exit status of a node that rejected its arguments or parameters.
+REJECTED = 2
+# Minimum seconds between log messages that may occur for every image.
+LOG_PERIOD_S = 5.0
 
 Transition = Callable[["ManagedNode", LifecycleState], TransitionCallbackReturn]
 
 
-def _explained(what: str) -> Callable[[Transition], Transition]:
-    """Have a transition log what it raises, which rclpy swallows, and end in an error."""
+def _logs_errors(action: str) -> Callable[[Transition], Transition]:
+    """Decorate a transition to log its exceptions, which rclpy swallows, and return ERROR."""
 
     def decorate(transition: Transition) -> Transition:
         @wraps(transition)
-        def explained(node: ManagedNode, state: LifecycleState) -> TransitionCallbackReturn:
+        def logging(node: ManagedNode, state: LifecycleState) -> TransitionCallbackReturn:
             try:
                 return transition(node, state)
             except Exception as error:
                 reason = str(error) if isinstance(error, MrmllmError) else repr(error)
-                node.get_logger().error(f"cannot {what}: {reason}")
+                node.get_logger().error(f"cannot {action}: {reason}")
                 return TransitionCallbackReturn.ERROR
 
-        return explained
+        return logging
 
     return decorate
 
 
 class ManagedNode(LifecycleNode, Generic[S]):
-    """A lifecycle node with checked parameters that says why a transition failed.
+    """Lifecycle node with validated parameters that logs why a transition failed.
 
-    After a failure, whichever it was, the node has let go of everything and is unconfigured.
-    Sub-classes load in `configure`, start in `activate`, stop in `deactivate` and let go in
-    `release`. The last two must work whatever has been done before, and twice. Between them comes
-    `drain`, which sub-classes with services of their own override.
+    After a failed transition the node is unconfigured and holds no resources. Subclasses load in
+    `configure`, which adds cleanup callbacks to `release_stack`, and start in `activate`, which
+    adds cleanup callbacks to `deactivate_stack`. `deactivate` and `release` run the callbacks and
+    may be called repeatedly, in any state. Subclasses with services override `drain`.
 
     Attributes:
-        settings: The current settings.
+        settings: Current settings.
         autostart: Whether the node configures and activates itself.
-        finalized: Done once the node has been shut down for good.
+        finalized: Future that is done when the node is in the state finalized.
+        deactivate_stack: Callbacks that `deactivate` runs, last one first.
+        release_stack: Callbacks that `release` runs, last one first.
     """
 
     settings_class: type[S]
@@ -85,16 +89,16 @@ class ManagedNode(LifecycleNode, Generic[S]):
         """Declare the parameters.
 
         Raises:
-            SettingsError: If a parameter's value is refused.
+            SettingsError: If a parameter is invalid.
         """
         try:
             super().__init__(name)
         except ParameterException as error:
-            # About a parameter of every ROS 2 node; all of those are bools.
-            found = re.search(r"parameter '(?P<name>\w+)'( to '(?P<value>.*?)')?", str(error))
-            given = f"{found['value']}, which is not a bool" if found["value"] else "empty"
+            # A parameter of rclpy itself; all of them are bools.
+            match = re.search(r"parameter '(?P<name>\w+)'( to '(?P<value>.*?)')?", str(error))
+            actual = f"{match['value']}, which is not a bool" if match["value"] else "empty"
             raise SettingsError(
-                f"parameter {found['name']} is {given}; write true or false"
+                f"parameter {match['name']} is {actual}; write true or false"
             ) from error
         self.autostart: bool = self.declare_parameter(
             "autostart",
@@ -108,44 +112,45 @@ class ManagedNode(LifecycleNode, Generic[S]):
         declare_settings(self, self.settings_class)
         self.settings = read_settings(self, self.settings_class)
         self.finalized = Future()
-        self._configured = False
+        self.deactivate_stack, self.release_stack = ExitStack(), ExitStack()
+        self._is_configured = False
         self._releasing: Task | None = None
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        warn_of_mistakes(self, sys.argv)
+        log_parameter_mistakes(self, sys.argv)
 
     @abstractmethod
     def configure(self) -> None:
-        """Load what is needed and create publishers, subscriptions and services."""
+        """Load models and create publishers and services."""
 
     @abstractmethod
     def activate(self) -> None:
-        """Start working."""
+        """Create subscriptions and timers and start processing."""
 
-    @abstractmethod
     def deactivate(self) -> None:
-        """Stop working."""
+        """Stop processing."""
+        self.deactivate_stack.close()
 
-    @abstractmethod
     def release(self) -> None:
-        """Let go of all that `configure` made."""
+        """Release the resources of `configure`."""
+        self.release_stack.close()
 
     async def drain(self) -> None:
-        """Wait, bounded in time, until every request that was taken has been answered."""
+        """Wait until all accepted requests are answered, or a timeout has passed."""
 
     def reconfigure(self) -> None:
-        """Take over `settings` after a live parameter has changed."""
+        """Apply `settings` after a live parameter has changed."""
 
-    @_explained("configure")
+    @_logs_errors("configure")
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load."""
-        # From now on, for what is being loaded has been chosen.
-        self._configured = True
+        # Set before loading: parameters that are not live are in use from here on.
+        self._is_configured = True
         self.configure()
         return super().on_configure(state)
 
-    @_explained("activate")
+    @_logs_errors("activate")
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start."""
         result = super().on_activate(state)
@@ -153,58 +158,60 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self.get_logger().info("active")
         return result
 
-    @_explained("deactivate")
+    @_logs_errors("deactivate")
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop."""
         self.deactivate()
         return super().on_deactivate(state)
 
-    @_explained("clean up")
+    @_logs_errors("clean up")
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything, once requests have been answered."""
-        self._configured = False
+        """Release all resources after pending requests have been answered."""
+        self._is_configured = False
         self._begin_release()
         return super().on_cleanup(state)
 
-    @_explained("shut down")
+    @_logs_errors("shut down")
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; the rest goes with the process, for answers may still be on their way."""
+        """Stop processing; `close` answers pending requests before the process ends."""
         self.deactivate()
         return super().on_shutdown(state)
 
-    @_explained("recover")
+    @_logs_errors("recover")
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything after a transition that failed; the node is unconfigured then."""
-        self._configured = False
+        """Release all resources after a failed transition; the node becomes unconfigured."""
+        self._is_configured = False
         self.deactivate()
         self._begin_release()
         return super().on_error(state)
 
     def start(self) -> None:
-        """Configure and activate, as a lifecycle manager would, unless one is doing it already."""
+        """Configure and activate, unless a lifecycle manager is doing so."""
         try:
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
                 self.trigger_activate()
         except RCLError as error:
-            self.get_logger().warning(f"autostart leaves off, somebody else has begun: {error}")
+            self.get_logger().warning(
+                f"autostart skipped: another client is driving the lifecycle ({error})"
+            )
 
     async def close(self) -> None:
-        """Stop working and answer what is still to be answered, in whatever state."""
+        """Stop processing and answer pending requests, in any state."""
         try:
             self.deactivate()
         finally:
             await self.drain()
-            # The last response, such as that of the transition, is on its way.
+            # Lets the middleware send the last response.
             await pause(self, QUIET_S)
 
     def stop(self) -> None:
-        """Stop working and let go of everything, in whatever state."""
+        """Stop processing and release all resources, in any state."""
         self.deactivate()
         self.release()
 
     def _begin_release(self) -> None:
         if self.executor is None:
-            # Nothing spins the node, so nobody can be answered.
+            # Without an executor no request can be answered.
             self.release()
         else:
             self._releasing = self.executor.create_task(self._release_when_drained)
@@ -214,7 +221,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         try:
             self.release()
         except Exception as error:
-            # It would end the executor, and the node with it.
+            # An exception would end the executor and the node.
             self.get_logger().error(f"cannot clean up: {error!r}")
 
     async def _on_change_state(
@@ -224,9 +231,8 @@ class ManagedNode(LifecycleNode, Generic[S]):
         try:
             response = self._change_state(request, response)
         except RCLError as error:
-            # rclpy raises where the transition does not fit the state, and leaves the caller
-            # without a response.
-            self.get_logger().error(f"refused: {error}")
+            # rclpy raises, and sends no response, if the state does not allow the transition.
+            self.get_logger().error(f"transition rejected: {error}")
             response.success = False
         await self._released()
         if self._state_machine.current_state[0] == State.PRIMARY_STATE_FINALIZED:
@@ -234,7 +240,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         return response
 
     async def _released(self) -> None:
-        """Wait until a release that has begun is over."""
+        """Wait until a running release is complete."""
         if self._releasing is not None:
             await self._releasing
             self._releasing = None
@@ -244,34 +250,33 @@ class ManagedNode(LifecycleNode, Generic[S]):
             settings = read_settings(self, self.settings_class, changes)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if self._configured and (names := needing_restart(self, self.settings_class, changes)):
+        if self._is_configured and (names := fixed_parameters(self, self.settings_class, changes)):
             reason = (
                 f"{', '.join(names)} cannot change while the node is configured; deactivate and "
                 "clean up first (ros2 lifecycle set)"
             )
             return SetParametersResult(successful=False, reason=reason)
         self.settings = settings
-        if self._configured:
+        if self._is_configured:
             self.reconfigure()
         return SetParametersResult(successful=True)
 
 
 def spin(node_class: type[ManagedNode]) -> int:
-    """Run a node until it is shut down, or until SIGINT or SIGTERM, which also end loading.
+    """Run a node until it is shut down or receives SIGINT or SIGTERM, which also end loading.
 
-    The executor has a thread of its own. So the node answers while it loads, and the context
-    stays valid until every thread of the node has ended and every request has been answered;
-    rclpy's own signal handler would invalidate it under them.
+    The executor runs in a thread, so that the node answers while it loads. rclpy's signal handler
+    is disabled: it would invalidate the context before all requests are answered.
 
     Returns:
-        Exit status: 0, or `REFUSED` if an argument or a parameter was rejected.
+        Exit status: 0, or `REJECTED` if an argument or a parameter was rejected.
     """
-    # What rcl logs of arguments that it rejects is in the error, too.
+    # rcl's log of rejected arguments repeats the exception.
     set_logger_level("rcl", LoggingSeverity.FATAL)
     try:
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     except (RCLError, UnknownROSArgsError) as error:
-        return _fail(explain(error))
+        return _fail(explain_arguments_error(error))
     set_logger_level("rcl", LoggingSeverity.UNSET)
     interrupted = Event()
     _on_signals(lambda *_: interrupted.set())
@@ -293,29 +298,29 @@ def spin(node_class: type[ManagedNode]) -> int:
                     node.start()
             interrupted.wait()
         finally:
-            # As a task, which ends the wait for callbacks; to wake the executor does not.
+            # A task ends the executor's wait; `wake` does not.
             executor.create_task(ending.set)
     executor.shutdown()
     node.stop()
     node.destroy_node()
     rclpy.shutdown()
-    # Raises what a callback raised.
+    # Raises the exception of a callback.
     spinning.result()
     return 0
 
 
 def _fail(reason: str) -> int:
     print(f"{os.path.basename(sys.argv[0])}: error: {reason}", file=sys.stderr)
-    return REFUSED
+    return REJECTED
 
 
 def serve(ending: Event, executor: Executor, node: ManagedNode) -> None:
-    """Spin until the event, or until a callback raises; then close the node.
+    """Spin until the event is set or a callback raises; then close the node.
 
     Args:
-        ending: Set by a task of the executor, which ends its wait for callbacks.
-        executor: Has the node.
-        node: Is closed, but not released.
+        ending: Event, set by a task of the executor.
+        executor: Executor of the node.
+        node: Node to close; its resources are not released.
     """
     try:
         while not ending.is_set():
@@ -328,7 +333,7 @@ def serve(ending: Event, executor: Executor, node: ManagedNode) -> None:
 
 @contextmanager
 def _interruptible(interrupted: Event) -> Iterator[None]:
-    """Have a signal end what the main thread is doing, and not only be remembered."""
+    """Raise `KeyboardInterrupt` in the main thread on a signal."""
 
     def interrupt(*_: object) -> None:
         interrupted.set()

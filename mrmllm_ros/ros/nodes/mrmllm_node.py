@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images to detections, and questions about them to answers."""
+"""Node that detects objects in camera images and answers questions about them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import itertools
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -35,13 +33,13 @@ from mrmllm_ros.msg import Answer, ObjectDistances
 from mrmllm_ros.ros.conversions.detection_messages import (
     detection_array_from_enriched,
     detection_array_from_scene,
+    nanoseconds,
 )
 from mrmllm_ros.ros.conversions.diagnostic_messages import (
-    Condition,
     DiagnosticsSettings,
     EngineDiagnostics,
+    Snapshot,
 )
-from mrmllm_ros.ros.conversions.headers import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message
 from mrmllm_ros.ros.conversions.location_messages import distances_from_message
 from mrmllm_ros.ros.nodes.detection_output import (
@@ -51,57 +49,39 @@ from mrmllm_ros.ros.nodes.detection_output import (
 )
 from mrmllm_ros.ros.nodes.diagnostics_publisher import DiagnosticsPublisher
 from mrmllm_ros.ros.nodes.image_input import (
-    check_camera_names,
+    CameraSettings,
     image_transport_setting,
     subscribe_to_images,
 )
 from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting, waits_for_clock
-from mrmllm_ros.ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S, ManagedNode, spin
 from mrmllm_ros.ros.nodes.question_server import (
+    NOT_ACTIVE,
     REQUEST_QOS,
     QuestionServer,
-    completed,
-    running,
-    trace,
-    unexpected,
+    format_traceback,
+    internal_error,
+    require_engine,
+    wait_for,
 )
 from mrmllm_ros.ros.nodes.requests import Requests
-from mrmllm_ros.settings import group, setting
+from mrmllm_ros.settings import group
 from mrmllm_ros.srv import SetVocabulary
-
-T = TypeVar("T")
-
-# How long the log keeps quiet after a failure that may come with every image.
-_LOG_PERIOD_S = 5.0
 
 
 @dataclass(frozen=True)
-class MrmllmSettings(Settings):
+class MrmllmSettings(CameraSettings, Settings):
     """Parameters of `mrmllm_node`."""
 
-    cameras: tuple[str, ...] = setting(
-        ("camera",),
-        "Names of the cameras, as queries and messages give them. With several, each has its "
-        "topics in a namespace of its name.",
-    )
     image_transport: str = image_transport_setting()
     input_timeout_s: float = input_timeout_setting()
     vision_msgs: bool = vision_msgs_setting()
     diagnostics: DiagnosticsSettings = group(DiagnosticsSettings)
 
-    def __post_init__(self) -> None:
-        """Check the names, too, which become parts of topic names.
-
-        Raises:
-            SettingsError: If a value is refused.
-        """
-        super().__post_init__()
-        check_camera_names(self.cameras)
-
 
 @dataclass(frozen=True, eq=False)
 class ReceivedImage:
-    """An image message, its camera, and when it came in nanoseconds of the node's clock."""
+    """Image message with its camera and its arrival time on the node's clock, in nanoseconds."""
 
     camera: str
     message: Image | CompressedImage
@@ -110,7 +90,7 @@ class ReceivedImage:
 
 @dataclass(frozen=True, eq=False)
 class CameraOutputs:
-    """Where the results on one camera go."""
+    """Publishers of the results of one camera."""
 
     detections: DetectionOutput
     enriched: DetectionOutput
@@ -118,13 +98,12 @@ class CameraOutputs:
 
 
 class MrmllmNode(ManagedNode[MrmllmSettings]):
-    """Detects in every image that it can keep up with and answers questions about the newest.
+    """Detects objects in the newest image of each camera and answers questions about it.
 
     Subscribes to `image_raw` or `image_raw/compressed`, and to `object_distances` of a localizer;
     publishes `detections`, `enriched_detections`, `answers` and `/diagnostics`; offers the
-    services `query`, `set_vocabulary` and `enable`, and the action `ask`. With several cameras
-    each has its topics in a namespace of its own, so that a visualizer or localizer in that
-    namespace goes with the camera.
+    services `query`, `set_vocabulary` and `enable`, and the action `ask`. With several cameras,
+    the topics of each are in a namespace with its name, where its visualizer and localizer run.
     """
 
     settings_class = MrmllmSettings
@@ -133,10 +112,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         super().__init__("mrmllm_node")
         self._models: Models | None = None
         self._has_loaded = False
-        self._entities = ExitStack()
         self._engine: Engine[ReceivedImage] | None = None
-        # What is there while the node is active.
-        self._active = ExitStack()
         self._track_numbers = itertools.count(1)
         self._requests = Requests()
 
@@ -152,7 +128,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             for camera in self.settings.cameras
         }
         self._labels = LabelOutput(self, vision_msgs=self.settings.vision_msgs)
-        self._entities.callback(self._labels.destroy)
+        self.release_stack.callback(self._labels.destroy)
         self._requests = Requests()
         tracked = self._requests.tracked
         self._make_service(SetVocabulary, "set_vocabulary", tracked(self._on_set_vocabulary))
@@ -160,7 +136,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         questions = QuestionServer(
             self, self._requests, lambda: self._engine, self._publish_answer
         )
-        self._entities.callback(questions.destroy)
+        self.release_stack.callback(questions.destroy)
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
@@ -178,20 +154,18 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
         self._stamps = {camera: StampSequence() for camera in self.settings.cameras}
         self._engine.start()
-        self._watch = InputWatch(self, self.settings.input_timeout_s)
-        self._active.callback(self._watch.destroy)
+        self._watch = InputWatch(self, lambda: self.settings.input_timeout_s)
+        self.deactivate_stack.callback(self._watch.destroy)
         for camera in self.settings.cameras:
             self._subscribe(camera)
         self._publish_labels()
-        self._conditions = EngineDiagnostics(self._condition())
-        diagnostics = DiagnosticsPublisher(
-            self, self.settings.diagnostics.period_s, self._statuses
-        )
-        self._active.callback(diagnostics.destroy)
+        self._diagnostics = EngineDiagnostics(self._snapshot())
+        publisher = DiagnosticsPublisher(self, self.settings.diagnostics.period_s, self._statuses)
+        self.deactivate_stack.callback(publisher.destroy)
 
     def deactivate(self) -> None:
-        """See `ManagedNode.deactivate`. Lets go of the models: the GPU is free for others."""
-        self._active.close()
+        """See `ManagedNode.deactivate`. Unloads the models, which frees GPU memory."""
+        super().deactivate()
         self._stop_engine()
         self._unload()
 
@@ -201,14 +175,13 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     def release(self) -> None:
         """See `ManagedNode.release`."""
-        self._entities.close()
+        super().release()
         self._unload()
 
     def reconfigure(self) -> None:
         """See `ManagedNode.reconfigure`."""
         if self._engine is not None:
             self._engine.configure(self.settings)
-            self._watch.timeout_s = self.settings.input_timeout_s
             self._publish_labels()
 
     def _load(self) -> None:
@@ -219,19 +192,19 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._device = Compute.from_settings(settings.compute).device
         detector, answerer = self._models.detector, self._models.answerer
         self.get_logger().info(
-            f"detections by {detector.name}, answers by {answerer.name} ({answerer.state}), on "
+            f"loaded detector {detector.name} and answerer {answerer.name} ({answerer.state}) on "
             f"{self._device}"
         )
 
     def _stop_engine(self) -> None:
-        # Its name ends with this function: while it lasts, memory cannot be freed.
+        # A local name, since memory is not freed while a reference exists.
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.stop()
             self._log_statistics(engine.statistics())
 
     def _unload(self) -> None:
-        # To free memory takes a second on a busy machine, and whoever shuts the node down waits.
+        # Freeing memory may take a second, which would delay a shutdown without models.
         if self._has_loaded:
             self._models = None
             free_memory()
@@ -248,21 +221,21 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             self._topic(camera, "image_raw"),
         )
         self._watch.add(_input_name(camera), images)
-        located = self.create_subscription(
+        distances = self.create_subscription(
             ObjectDistances,
             self._topic(camera, "object_distances"),
             partial(self._on_distances, camera),
             QoSProfile(depth=5),
         )
-        for subscription in (images, located):
-            self._active.callback(self.destroy_subscription, subscription)
-        self.get_logger().info(f"camera {camera!r} on {images.topic_name}")
+        for subscription in (images, distances):
+            self.deactivate_stack.callback(self.destroy_subscription, subscription)
+        self.get_logger().info(f"subscribed to camera {camera!r} on {images.topic_name}")
 
     def _make_detection_output(self, camera: str, name: str) -> DetectionOutput:
         output = DetectionOutput(
             self, self._topic(camera, name), vision_msgs=self.settings.vision_msgs
         )
-        self._entities.callback(output.destroy)
+        self.release_stack.callback(output.destroy)
         return output
 
     def _make_answer_publisher(self, camera: str) -> LifecyclePublisher[Answer]:
@@ -272,7 +245,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             10,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._entities.callback(self.destroy_lifecycle_publisher, publisher)
+        self.release_stack.callback(self.destroy_lifecycle_publisher, publisher)
         return publisher
 
     def _make_service(self, service_type: type, name: str, callback: Callable) -> None:
@@ -283,7 +256,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             qos_profile=REQUEST_QOS,
             callback_group=ReentrantCallbackGroup(),
         )
-        self._entities.callback(self.destroy_service, service)
+        self.release_stack.callback(self.destroy_service, service)
 
     def explain_silence(self, camera: str) -> str:
         """See `EngineListener.explain_silence`."""
@@ -293,18 +266,18 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         return self.get_clock().now().nanoseconds
 
     def _publish_labels(self) -> None:
-        # Gone where the node was deactivated while a vocabulary was being set.
+        # The node may have been deactivated while a vocabulary was set.
         if self._models is None:
             return
         threshold = self.settings.detector.score_threshold
-        known = (*self._models.detector.labels, *self._models.answerer.labels)
-        self._labels.publish(tuple(dict.fromkeys(known)), threshold)
+        labels = (*self._models.detector.labels, *self._models.answerer.labels)
+        self._labels.publish(tuple(dict.fromkeys(labels)), threshold)
 
-    def _condition(self) -> Condition:
+    def _snapshot(self) -> Snapshot:
         detector, answerer = self._models.detector, self._models.answerer
-        return Condition(
+        return Snapshot(
             statistics=self._engine.statistics(),
-            at_s=time.monotonic(),
+            time_s=time.monotonic(),
             enabled=self._engine.enabled,
             enrich_rate_hz=self.settings.enrich_rate_hz,
             models={
@@ -317,26 +290,27 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         )
 
     def _statuses(self) -> list[DiagnosticStatus]:
-        return self._conditions.statuses(self._condition(), self.settings.diagnostics)
+        return self._diagnostics.statuses(self._snapshot(), self.settings.diagnostics)
 
     def _log_statistics(self, statistics: EngineStatistics) -> None:
         for camera, images in statistics.cameras.items():
             self.get_logger().info(
-                f"inactive; of {images.received} images of camera {camera!r} {images.processed} "
-                f"were processed, {images.dropped} dropped, {images.unusable} unusable"
+                f"inactive; camera {camera!r}: {images.received} images received, "
+                f"{images.processed} processed, {images.dropped} dropped, "
+                f"{images.unusable} unusable"
             )
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         stamp_ns, received_ns = nanoseconds(message.header.stamp), self._now_ns()
         if stamp_ns == 0:
             self.get_logger().warning(
-                "images carry no stamp: their age counts from their receipt", once=True
+                "image stamps are zero; using arrival time for age", once=True
             )
         step_ns = self._stamps[camera].advance(stamp_ns or received_ns)
         if step_ns < 0:
             self.get_logger().warning(
-                f"stamps of camera {camera!r} jumped back by {-step_ns / 1e9:.1f} s: its tracks "
-                "start over"
+                f"stamps of camera {camera!r} jumped back by {-step_ns / 1e9:.1f} s; "
+                "resetting its tracker"
             )
         self._engine.offer(camera, ReceivedImage(camera, message, received_ns))
 
@@ -346,7 +320,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         except ValueError as error:
             self.get_logger().warning(
                 f"distances of camera {camera!r} ignored: {error}",
-                throttle_duration_sec=_LOG_PERIOD_S,
+                throttle_duration_sec=LOG_PERIOD_S,
             )
             return
         self._engine.measure(camera, nanoseconds(message.header.stamp), distances_m)
@@ -376,9 +350,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             f"{describe_dropped(scene.perception.dropped)}"
         )
         if scene.perception.invalid:
-            log.warning(text, throttle_duration_sec=_LOG_PERIOD_S)
+            log.warning(text, throttle_duration_sec=LOG_PERIOD_S)
         else:
-            log.info(text, throttle_duration_sec=_LOG_PERIOD_S)
+            log.info(text, throttle_duration_sec=LOG_PERIOD_S)
 
     def on_enriched(self, enriched: EnrichedScene) -> None:
         """See `EngineListener.on_enriched`."""
@@ -392,38 +366,38 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def on_image_error(self, camera: str, error: ImageError) -> None:
         """See `EngineListener.on_image_error`."""
         self.get_logger().error(
-            f"unusable image of camera {camera!r}: {error}", throttle_duration_sec=_LOG_PERIOD_S
+            f"unusable image of camera {camera!r}: {error}", throttle_duration_sec=LOG_PERIOD_S
         )
 
     def on_failure(self, error: Exception) -> None:
         """See `EngineListener.on_failure`."""
         self.get_logger().error(
-            f"processing failed: {trace(error)}", throttle_duration_sec=_LOG_PERIOD_S
+            f"inference failed: {format_traceback(error)}", throttle_duration_sec=LOG_PERIOD_S
         )
 
     async def _on_set_vocabulary(
         self, request: SetVocabulary.Request, response: SetVocabulary.Response
     ) -> SetVocabulary.Response:
         try:
-            await completed(self, running(self._engine).set_vocabulary(request.labels))
+            await wait_for(self, require_engine(self._engine).set_vocabulary(request.labels))
             response.success = True
             self._publish_labels()
-            self.get_logger().info(f"vocabulary: {', '.join(request.labels)}")
+            self.get_logger().info(f"vocabulary set to {', '.join(request.labels)}")
         except (MrmllmError, QueryError) as error:
             response.message = str(error)
             self.get_logger().warning(f"vocabulary not changed: {error}")
         except Exception as error:
-            # It would end the executor, and the node with it.
-            response.message = str(unexpected(self, error))
+            # An exception would end the executor and the node.
+            response.message = str(internal_error(self, error))
         return response
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if self._engine is None:
-            response.message = "the node is not active (ros2 lifecycle set)"
+            response.message = NOT_ACTIVE
             return response
         self._engine.enabled = request.data
         response.success = True
-        response.message = f"perception is {'on' if request.data else 'off'}"
+        response.message = f"perception is {'enabled' if request.data else 'disabled'}"
         self.get_logger().info(response.message)
         return response
 

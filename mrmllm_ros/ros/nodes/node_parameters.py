@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings as ROS parameters: declared with descriptors, checked when set."""
+"""Settings as ROS parameters with descriptors and validation."""
 
 from __future__ import annotations
 
@@ -31,12 +31,10 @@ _TYPES = {bool: "a bool", int: "an int", float: "a double", str: "a string", tup
 
 
 def declare_settings(node: Node, settings: type[Validated]) -> None:
-    """Declare every setting as a parameter of the node.
-
-    A double may be given as a whole number, here and when it is set later.
+    """Declare every setting as a parameter of the node; integers are accepted for doubles.
 
     Raises:
-        SettingsError: If an override is of the wrong type or out of range.
+        SettingsError: If an override has the wrong type or is out of range.
     """
     for name, default, constraint in settings.declared():
         value = initial_value(node, name, default)
@@ -44,46 +42,46 @@ def declare_settings(node: Node, settings: type[Validated]) -> None:
         value = list(value) if isinstance(value, tuple) else value
         node.declare_parameter(name, value, _descriptor(default, constraint), ignore_override=True)
     doubles = {name for name, default, _ in settings.declared() if type(default) is float}
-    # Before ROS 2 Iron there is no such callback, and doubles set later need their point.
+    # Humble lacks this callback; there, an integer cannot be set later.
     if hasattr(node, "add_pre_set_parameters_callback"):
         node.add_pre_set_parameters_callback(lambda changes: _with_doubles(changes, doubles))
 
 
 def initial_value(node: Node, name: str, default: Any) -> Any:
-    """What a parameter is at first: its override, or else the default.
+    """Return the override of a parameter, or its default.
 
     Raises:
-        SettingsError: If the override is not of the type of the default.
+        SettingsError: If the override does not have the type of the default.
     """
     overrides = node._parameter_overrides
     if name not in overrides:
         return default
-    value, wanted = overrides[name].value, type(default)
-    if wanted is float and type(value) is int:
+    value, expected = overrides[name].value, type(default)
+    if expected is float and type(value) is int:
         return float(value)
-    # rcl reads a missing value of a text as a text.
-    is_null = wanted is str and value in ("null", "~")
-    is_right = type(value) is wanted and not is_null
-    if wanted is tuple:
-        is_right = isinstance(value, list) and all(type(item) is str for item in value)
-    if not is_right:
-        given = "empty" if value is None else f"{value!r}, which is not {_TYPES[wanted]}"
-        example = f"[{', '.join(default)}]" if wanted is tuple else str(default).lower()
-        example = f", such as {example}" if default != "" and wanted is not bool else ""
-        raise SettingsError(f"parameter {name} is {given}; {_FIXES[wanted]}{example}")
-    return tuple(value) if wanted is tuple else value
+    # rcl reads null as a text.
+    is_null = expected is str and value in ("null", "~")
+    is_valid = type(value) is expected and not is_null
+    if expected is tuple:
+        is_valid = isinstance(value, list) and all(type(item) is str for item in value)
+    if not is_valid:
+        actual = "empty" if value is None else f"{value!r}, which is not {_TYPES[expected]}"
+        example = f"[{', '.join(default)}]" if expected is tuple else str(default).lower()
+        example = f", such as {example}" if default != "" and expected is not bool else ""
+        raise SettingsError(f"parameter {name} is {actual}; {_FIXES[expected]}{example}")
+    return tuple(value) if expected is tuple else value
 
 
 def read_settings(node: Node, settings: type[T], changes: Iterable[Parameter] = ()) -> T:
-    """Make settings from the node's parameters.
+    """Read settings from the parameters of a node.
 
     Args:
-        node: Has declared them.
-        settings: Their class.
-        changes: Parameters that are about to be set.
+        node: Node that declared them.
+        settings: Class of the settings.
+        changes: Parameters that are being set; they replace current values.
 
     Raises:
-        SettingsError: If a value is refused.
+        SettingsError: If a value is invalid.
     """
     names = [name for name, _, _ in settings.declared()]
     values = {parameter.name: parameter.value for parameter in node.get_parameters(names)}
@@ -91,15 +89,15 @@ def read_settings(node: Node, settings: type[T], changes: Iterable[Parameter] = 
     return settings.from_dotted(values)
 
 
-def needing_restart(
+def fixed_parameters(
     node: Node, settings: type[Validated], changes: Iterable[Parameter]
 ) -> list[str]:
-    """Names of the parameters whose new value a configured node cannot take over.
+    """Return the names of changed parameters that are not live.
 
     Args:
-        node: Has declared them.
-        settings: Their class.
-        changes: Parameters that are about to be set; a whole file may set most to what they are.
+        node: Node that declared them.
+        settings: Class of the settings.
+        changes: Parameters that are being set; unchanged values are ignored.
     """
     live = {name: constraint.live for name, _, constraint in settings.declared()}
     return [

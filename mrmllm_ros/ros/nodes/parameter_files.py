@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters on a node's command line: which of them reach the node, and which are mistaken."""
+"""Checks of the parameters on the command line of a node."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,61 +13,41 @@ from rclpy.node import Node
 
 from mrmllm_ros.settings import SettingsError, nearest, parameter_names, sections_of
 
-# Names of sections that are as alike as this to the node's are taken for misspelled.
-_ALIKE = 0.85
+# Minimum similarity of a section's name and the node's to report a misspelling.
+_MIN_SIMILARITY = 0.85
 
 _FIXES = {
-    "No value": 'write "" for an empty text, or leave the key out',
-    "should be of same type": "the items of a list are of one type; write texts in quotes",
-    "before ros__parameters": "parameters stand below `NODE: ros__parameters:`",
-    "values and not keys": "parameters stand below `NODE: ros__parameters:`",
-    "aliasing": "ROS 2 supports no anchors and aliases; repeat the value",
-    "opening YAML file": "check that it may be read",
+    "No value": 'write "" for an empty text, or remove the key',
+    "should be of same type": "all items of a list must have the same type; write texts in quotes",
+    "before ros__parameters": "write parameters below `NODE: ros__parameters:`",
+    "values and not keys": "write parameters below `NODE: ros__parameters:`",
+    "aliasing": "ROS 2 does not support anchors and aliases; repeat the value",
+    "opening YAML file": "check its permissions",
 }
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What the command line says of parameters.
+def log_parameter_mistakes(node: Node, command_line: Sequence[str]) -> None:
+    """Log a warning for each unknown parameter and for sections that match no node.
 
-    Attributes:
-        files: Parameter files.
-        addressed: Names of parameters that are for one node, as (node, parameter).
-    """
-
-    files: tuple[Path, ...]
-    addressed: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, command_line: Sequence[str]) -> Arguments:
-        """Pick them out of the ROS arguments of a command line."""
-        files, addressed = [], []
-        for flag, value in _ros_flags(command_line):
-            if flag == "--params-file":
-                files.append(Path(value))
-            elif flag in ("-p", "--param") and ":" in (rule := value.split(":=")[0]):
-                node, name = rule.split(":", 1)
-                addressed.append((node, name))
-        return cls(tuple(files), tuple(addressed))
-
-
-def warn_of_mistakes(node: Node, command_line: Sequence[str]) -> None:
-    """Log keys that no node of the package has, and sections that are for no node.
-
-    Keys of other nodes of the package are no mistake where they stand for several nodes, below
-    `/**` or in `-p`.
+    Parameters of other nodes of the package are accepted below `/**` and in `-p`.
 
     Args:
-        node: Has declared its parameters.
-        command_line: The arguments of its process.
+        node: Node that has declared its parameters.
+        command_line: Arguments of the process.
 
     Raises:
-        SettingsError: If a file holds something else than parameters.
+        SettingsError: If a file is not a parameter file.
     """
-    arguments = Arguments.of(command_line)
     full_name = node.get_fully_qualified_name()
-    own = {name for other, name in arguments.addressed if other == node.get_name()}
-    for file in arguments.files:
+    # Names of the parameters that are meant for this node alone.
+    own: set[str] = set()
+    files = []
+    for flag, value in _ros_flags(command_line):
+        if flag == "--params-file":
+            files.append(Path(value))
+        elif flag in ("-p", "--param") and value.startswith(f"{node.get_name()}:"):
+            own.add(value.split(":=")[0].partition(":")[2])
+    for file in files:
         sections = _sections(file)
         applying = {name: keys for name, keys in sections.items() if _applies(name, full_name)}
         own |= {key for name, keys in applying.items() if not _is_wildcard(name) for key in keys}
@@ -78,16 +57,16 @@ def warn_of_mistakes(node: Node, command_line: Sequence[str]) -> None:
         node.get_logger().warning(message)
 
 
-def explain(error: Exception) -> str:
-    """One line on arguments that rclpy rejects: what, where, and how to fix it."""
+def explain_arguments_error(error: Exception) -> str:
+    """Return one line with the reason and the fix for arguments that rclpy rejects."""
     text = re.sub(r", at [^\s,]+:\d+", "", str(error)).removeprefix("failed to initialize rcl: ")
     text = " ".join(text.split())
-    found = re.search(r"'--params-file (?P<file>.+?)'\. Error: (?P<reason>.+)", text)
-    if found is None:
-        return f"cannot use the command line: {text}"
-    file, reason = Path(found["file"]), found["reason"]
+    match = re.search(r"'--params-file (?P<file>.+?)'\. Error: (?P<reason>.+)", text)
+    if match is None:
+        return f"invalid command line: {text}"
+    file, reason = Path(match["file"]), match["reason"]
     if not file.is_file():
-        return f"there is no parameter file {file}; check --params-file"
+        return f"the parameter file {file} does not exist; check --params-file"
     number = re.search(r"line(?:_num)? (\d+)", reason)
     lines = file.read_text(errors="replace").splitlines()
     at = int(number[1]) if number else 0
@@ -98,7 +77,7 @@ def explain(error: Exception) -> str:
 
 
 def _ros_flags(command_line: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each argument between `--ros-args` and `--` with the one behind it."""
+    """Yield each argument between `--ros-args` and `--` with the next argument."""
     is_ros = False
     for argument, following in zip(command_line, [*command_line[1:], ""], strict=True):
         if argument in ("--ros-args", "--"):
@@ -108,7 +87,7 @@ def _ros_flags(command_line: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _sections(file: Path) -> dict[str, set[str]]:
-    """Parameter names by section; nothing where only rcl understands the file."""
+    """Parameter names by section; empty if only rcl can parse the file."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         if content is not None and not isinstance(content, dict):
@@ -131,19 +110,19 @@ def _is_wildcard(section: str) -> bool:
 
 
 def _misplaced(sections: dict[str, set[str]], applying: dict[str, set[str]], name: str) -> str:
-    """What to say of a section that is meant for the node and does not reach it, if any."""
+    """Return a warning about a section that is meant for the node but does not match it."""
     if any(not _is_wildcard(section) for section in applying):
         return ""
     known = parameter_names()
     for section in sections.keys() - applying.keys():
         last = section.rsplit("/", 1)[-1]
         if section.lstrip("/") == name:
-            return f"the section {section} is for a node without namespace; write /**/{name}: or"
-        if last not in known and get_close_matches(last, [name], cutoff=_ALIKE):
-            return f"the section {section} is for no node; did you mean"
+            return f"the section {section} lacks the namespace of the node; write /**/{name}: or"
+        if last not in known and get_close_matches(last, [name], cutoff=_MIN_SIMILARITY):
+            return f"the section {section} matches no node; did you mean"
     is_for_others = any(section.rsplit("/", 1)[-1] in known for section in sections)
     if sections and not applying and not is_for_others:
-        return f"it has sections for {', '.join(sorted(sections))} alone; add one for"
+        return f"it has only sections for {', '.join(sorted(sections))}; add one for"
     return ""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes as processes of their own, ended with the command that started them."""
+"""Child processes for nodes, which end with the parent process."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ProcessError(MrmllmError):
-    """A process that was started has ended early; the message names its log."""
+    """A child process has ended early; the message names its log."""
 
 
 def ros_arguments(
     *, params_file: Path | None = None, namespace: str = "", **parameters: object
 ) -> list[str]:
-    """Command line arguments that configure a node.
+    """Return the command-line arguments that configure a node.
 
     Args:
         params_file: Parameter file.
         namespace: Namespace of the node.
-        parameters: Single parameters, which win over the file.
+        parameters: Parameters that override the file.
     """
     arguments = ["--ros-args"]
     if namespace:
@@ -44,20 +44,20 @@ def ros_arguments(
 
 
 def node_command(node: str, arguments: Sequence[str]) -> list[str]:
-    """Command that runs one of the package's nodes in this Python."""
+    """Return the command that runs a node of the package with this Python."""
     return [sys.executable, "-m", f"mrmllm_ros.ros.nodes.{node}", *arguments]
 
 
 @contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command, its output in a log file, and end it and its children with SIGINT.
+    """Run a command within a `with` block; end it and its children with SIGINT.
 
     Args:
         command: Program and arguments.
-        log: File for both its outputs.
+        log: File for standard output and standard error.
     """
     with log.open("wb") as output:
-        # In a group of its own, so that children are ended too and Ctrl-C comes from us alone.
+        # A process group of its own: `_end` reaches all children, Ctrl-C does not.
         process = subprocess.Popen(
             command,
             stdout=output,
@@ -83,7 +83,7 @@ def check_running(process: subprocess.Popen[bytes], log: Path) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does, with its processes."""
+    """Handle SIGTERM like Ctrl-C, which also ends the child processes."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -96,12 +96,12 @@ def interruptible() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Have Linux interrupt this process when its parent ends, even if that is killed."""
+    """Have Linux send SIGINT to this process when its parent ends, even if killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt the whole group, and kill what is left of it, the leader gone or not."""
+    """Interrupt the process group, then kill the remaining processes."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):

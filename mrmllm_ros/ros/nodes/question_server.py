@@ -23,24 +23,26 @@ from mrmllm_ros.engine.question_worker import AnswerFuture
 from mrmllm_ros.msg import Answer
 from mrmllm_ros.ros.conversions.answer_messages import (
     answer_message,
-    answered,
-    query_from_request,
-    refused,
+    answer_response,
+    error_response,
+    request_from_message,
 )
 from mrmllm_ros.ros.nodes.requests import Requests, TrackedActionServer
 from mrmllm_ros.srv import Query
 
 T = TypeVar("T")
 
-# Of requests that come at once, those beyond the depth would be lost without a word.
+# The middleware silently drops simultaneous requests beyond the depth.
 REQUEST_QOS = QoSProfile(depth=1000)
+
+NOT_ACTIVE = "the node is not active; activate it (ros2 lifecycle set)"
 
 
 class QuestionServer:
     """Answers requests of srv/Query and goals of action/Ask with an engine.
 
-    Callbacks are reentrant: while one question waits for its answer, images and other questions
-    come in.
+    Callbacks are reentrant: the node receives images and other questions while it waits for an
+    answer.
     """
 
     def __init__(
@@ -50,12 +52,12 @@ class QuestionServer:
         engine: Callable[[], Engine[Any] | None],
         publish: Callable[[Answer], None],
     ) -> None:
-        """Create service and action.
+        """Create the service and the action.
 
         Args:
-            node: Gets them.
-            requests: Where requests under way are noted.
-            engine: Returns the running engine; None while the node is not active.
+            node: Node of the service and the action.
+            requests: Counts the pending requests.
+            engine: Returns the running engine, or None while the node is not active.
             publish: Called with each answer, in the executor's thread.
         """
         self._node = node
@@ -86,41 +88,41 @@ class QuestionServer:
         self._entities.callback(ask.destroy)
 
     def destroy(self) -> None:
-        """Take service and action away."""
+        """Destroy the service and the action."""
         self._entities.close()
 
     async def _on_query(self, request: Query.Request, _: Query.Response) -> Query.Response:
         try:
-            pending = running(self._engine()).ask(query_from_request(request))
-            return answered(await self._published(pending), Query.Response)
+            pending = require_engine(self._engine()).ask(request_from_message(request))
+            return answer_response(await self._publish_answer(pending), Query.Response)
         except QueryError as error:
-            return refused(self._logged(error), Query.Response)
+            return error_response(self._log(error), Query.Response)
         except Exception as error:
-            # It would end the executor, and the node with it.
-            return refused(unexpected(self._node, error), Query.Response)
+            # An exception would end the executor and the node.
+            return error_response(internal_error(self._node, error), Query.Response)
 
     async def _on_ask(self, goal: ServerGoalHandle) -> Ask.Result:
         key = bytes(goal.goal_id.uuid)
         try:
-            engine = running(self._engine())
+            engine = require_engine(self._engine())
             pending = engine.ask(
-                query_from_request(goal.request),
+                request_from_message(goal.request),
                 lambda text: goal.publish_feedback(Ask.Feedback(text=text)),
             )
             self._asked[key] = pending
             if goal.is_cancel_requested:
                 engine.cancel(pending)
-            result = answered(await self._published(pending), Ask.Result)
+            result = answer_response(await self._publish_answer(pending), Ask.Result)
             goal.succeed()
         except QueryError as error:
-            result = refused(self._logged(error), Ask.Result)
+            result = error_response(self._log(error), Ask.Result)
             if goal.is_cancel_requested:
                 goal.canceled()
             else:
                 goal.abort()
         except Exception as error:
-            # rclpy would abort the goal too, but without a reason.
-            result = refused(unexpected(self._node, error), Ask.Result)
+            # rclpy aborts the goal without a reason.
+            result = error_response(internal_error(self._node, error), Ask.Result)
             goal.abort()
         finally:
             self._asked.pop(key, None)
@@ -132,40 +134,40 @@ class QuestionServer:
             engine.cancel(pending)
         return CancelResponse.ACCEPT
 
-    def _logged(self, error: QueryError) -> QueryError:
+    def _log(self, error: QueryError) -> QueryError:
         self._node.get_logger().warning(f"no answer ({error.code.name}): {error}")
         return error
 
-    async def _published(self, pending: AnswerFuture) -> Answer:
-        """Wait for an answer and publish it: the message that goes to the client too."""
-        message = answer_message(await completed(self._node, pending))
+    async def _publish_answer(self, pending: AnswerFuture) -> Answer:
+        """Wait for an answer, publish it and return the message."""
+        message = answer_message(await wait_for(self._node, pending))
         try:
             self._publish(message)
         except Exception as error:
-            # The client gets its answer all the same.
-            self._node.get_logger().error(f"an answer was not published: {trace(error)}")
+            # The client still receives the answer.
+            text = f"publishing an answer failed: {format_traceback(error)}"
+            self._node.get_logger().error(text)
         return message
 
 
-def running(engine: Engine[Any] | None) -> Engine[Any]:
+def require_engine(engine: Engine[Any] | None) -> Engine[Any]:
     """Return the engine of an active node.
 
     Raises:
-        QueryError: If there is none.
+        QueryError: If the node is not active.
     """
     if engine is None:
-        raise QueryError(ErrorCode.NOT_ACTIVE, "the node is not active (ros2 lifecycle set)")
+        raise QueryError(ErrorCode.NOT_ACTIVE, NOT_ACTIVE)
     return engine
 
 
-async def completed(node: Node, future: Future[T]) -> T:
-    """Wait in a node's callback for a future that another thread completes."""
+async def wait_for(node: Node, future: Future[T]) -> T:
+    """Wait in a callback of the node for a future that another thread completes."""
     done = RclpyFuture(executor=node.executor)
 
     def finish(_: Future[T]) -> None:
         done.set_result(True)
-        # Completed by another thread, the future does not resume us unless something else
-        # happens in the executor (ROS 2 Jazzy).
+        # rclpy (Jazzy) does not wake the executor if another thread completes the future.
         node.executor.wake()
 
     future.add_done_callback(finish)
@@ -173,12 +175,12 @@ async def completed(node: Node, future: Future[T]) -> T:
     return future.result()
 
 
-def unexpected(node: Node, error: Exception) -> QueryError:
-    """Log an error that is not the asker's, and make the one that the asker gets."""
-    node.get_logger().error(f"a request failed: {trace(error)}")
-    return QueryError(ErrorCode.INTERNAL, f"it failed: {error!r}; see the node's log")
+def internal_error(node: Node, error: Exception) -> QueryError:
+    """Log an unexpected error and convert it to a `QueryError` for the client."""
+    node.get_logger().error(f"request failed: {format_traceback(error)}")
+    return QueryError(ErrorCode.INTERNAL, f"request failed: {error!r}; see the log of the node")
 
 
-def trace(error: Exception) -> str:
-    """The traceback of an error as text."""
+def format_traceback(error: Exception) -> str:
+    """Format the traceback of an error."""
     return "".join(traceback.format_exception(error))

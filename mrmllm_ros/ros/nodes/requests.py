@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests under way, so that a node answers all of them before it takes its services down."""
+"""Counts of pending requests; a node answers all of them before it destroys its services."""
 
 from __future__ import annotations
 
@@ -18,40 +18,39 @@ from rclpy.task import Future
 
 R = TypeVar("R")
 
-# Nothing may have come in or gone out for this long before services are taken down: requests may
-# be in the queue of the middleware, and responses on their way.
+# Minimum idle time before services are destroyed, in seconds: the middleware may hold requests and
+# responses.
 QUIET_S = 0.2
 
-# A client asks for the result of a goal once it knows that the goal was accepted. Fetching a
-# result later than this after its completion is given up.
-_FETCH_S = 3.0
+# Maximum time for a client to fetch the result of a completed goal, in seconds.
+_FETCH_TIMEOUT_S = 3.0
 
-# Services are taken down after this in any case.
-_LIMIT_S = 10.0
+# Maximum time until services are destroyed, in seconds.
+_TIMEOUT_S = 10.0
 
 _POLL_S = 0.02
 
 
 class Requests:
-    """Counts requests without a response, and results of goals that no client has fetched.
+    """Counts requests without response and goals whose result no client has fetched.
 
-    All methods must be called in the thread of the executor.
+    Not thread-safe: call all methods in the executor's thread.
 
     Attributes:
-        is_closing: Whether `finish` has begun; from then on no goal is accepted.
+        is_closing: Whether `finish` was called; goals are rejected from then on.
     """
 
     def __init__(self) -> None:
         self.is_closing = False
         self._unanswered = 0
-        # Goals that are executed, and whether a client waits for the result.
+        # Running goals, and whether a client waits for the result.
         self._goals: dict[bytes, bool] = {}
-        # When goals were completed whose result no client has fetched yet.
+        # Completion times of goals whose result no client has fetched.
         self._unfetched: dict[bytes, float] = {}
         self._last_s = time.monotonic()
 
     def tracked(self, callback: Callable[..., Awaitable[R]]) -> Callable[..., Awaitable[R]]:
-        """Count the requests that a service's callback is at work on."""
+        """Wrap the callback of a service to count its pending requests."""
 
         @wraps(callback)
         async def counted(*arguments: Any) -> R:
@@ -65,52 +64,52 @@ class Requests:
         return counted
 
     def accept(self, goal: bytes) -> None:
-        """Note a goal that was accepted, before its execution begins."""
+        """Count an accepted goal; call it before the execution."""
         self._goals[goal] = False
 
     def fetch(self, goal: bytes) -> None:
-        """Note that a client asks for the result of a goal."""
+        """Record that a client has requested the result of a goal."""
         self._last_s = time.monotonic()
         self._unfetched.pop(goal, None)
         if goal in self._goals:
             self._goals[goal] = True
 
     def complete(self, goal: bytes) -> None:
-        """Note that a goal has its result."""
+        """Record that a goal has its result."""
         self._last_s = time.monotonic()
         if not self._goals.pop(goal):
             self._forget_old()
             self._unfetched[goal] = self._last_s
 
     async def finish(self, node: Node) -> None:
-        """Wait until all have been answered, for ten seconds at most; what is left is logged.
+        """Wait until all requests are answered, at most 10 s; log the number of unanswered ones.
 
         Args:
-            node: Has the services; spun by an executor.
+            node: Node of the services; an executor must spin it.
         """
         self.is_closing = True
         self._last_s = began_s = time.monotonic()
         while not self._is_finished():
-            if time.monotonic() > began_s + _LIMIT_S:
+            if time.monotonic() > began_s + _TIMEOUT_S:
                 node.get_logger().warning(
-                    f"services go down with {self._unanswered} requests and {len(self._goals)} "
-                    f"goals unanswered after {_LIMIT_S:g} s"
+                    f"destroying services after {_TIMEOUT_S:g} s with {self._unanswered} requests "
+                    f"and {len(self._goals)} goals unanswered"
                 )
                 return
             await pause(node, _POLL_S)
 
     def _is_finished(self) -> bool:
         self._forget_old()
-        under_way = self._unanswered or self._goals or self._unfetched
-        return not under_way and time.monotonic() >= self._last_s + QUIET_S
+        pending = self._unanswered or self._goals or self._unfetched
+        return not pending and time.monotonic() >= self._last_s + QUIET_S
 
     def _forget_old(self) -> None:
-        oldest_s = time.monotonic() - _FETCH_S
+        oldest_s = time.monotonic() - _FETCH_TIMEOUT_S
         self._unfetched = {g: at_s for g, at_s in self._unfetched.items() if at_s >= oldest_s}
 
 
 class TrackedActionServer(ActionServer):
-    """An action server that notes its goals in `Requests`; see `ActionServer`."""
+    """`ActionServer` that counts its goals in `Requests`."""
 
     def __init__(
         self,
@@ -124,12 +123,12 @@ class TrackedActionServer(ActionServer):
         """Create the server.
 
         Args:
-            node: Gets the server.
+            node: Node of the server.
             action_type: Type of the action.
             name: Name of the action.
             execute: Executes a goal and returns its result.
-            requests: Where goals are noted.
-            options: Further options of `ActionServer`.
+            requests: Counts the goals.
+            options: Options of `ActionServer`.
         """
         self._requests = requests
         self._execute_untracked = execute
@@ -144,7 +143,7 @@ class TrackedActionServer(ActionServer):
         )
 
     async def execute(self, taken_data: dict[str, Any]) -> None:
-        """Serve what the executor has taken, and note requests for results."""
+        """Process the data that the executor has taken, and record requests for results."""
         if "result" in taken_data:
             _, request = taken_data["result"]
             self._requests.fetch(bytes(request.goal_id.uuid))
@@ -165,16 +164,16 @@ class TrackedActionServer(ActionServer):
 
 
 async def pause(node: Node, duration_s: float) -> None:
-    """Let the node's executor do other things for so many seconds of wall time."""
-    over = Future()
+    """Wait for a number of seconds of wall time while the executor runs other callbacks."""
+    elapsed = Future()
     timer = node.create_timer(
         duration_s,
-        lambda: over.set_result(None),
+        lambda: elapsed.set_result(None),
         callback_group=ReentrantCallbackGroup(),
-        # The node's own clock stands still where simulated time does.
+        # A simulated clock may stop.
         clock=Clock(clock_type=ClockType.STEADY_TIME),
     )
     try:
-        await over
+        await elapsed
     finally:
         node.destroy_timer(timer)

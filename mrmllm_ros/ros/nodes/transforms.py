@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where one coordinate frame is in another, by tf2 where it is installed."""
+"""Transforms between coordinate frames, by tf2 if it is installed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.ros.conversions.debian import debian_package
 from mrmllm_ros.ros.conversions.location_messages import matrix_from_quaternion
+from mrmllm_ros.ros.packages import debian_package
 
 
 class TransformError(MrmllmError):
-    """Two frames cannot be related; the message says why."""
+    """The transform between two frames is unknown; the message says why."""
 
 
 class Transforms:
-    """Listens to `/tf` and `/tf_static`; without tf2 it knows no other frame."""
+    """Listens to `/tf` and `/tf_static`; without tf2, only the identity is known."""
 
     def __init__(self, node: Node) -> None:
         """Start listening."""
@@ -33,26 +33,26 @@ class Transforms:
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
     def matrix(self, target: str, source: str, stamp: Stamp) -> np.ndarray:
-        """(4, 4) float64, from coordinates in `source` to coordinates in `target`.
+        """Return the (4, 4) float64 transform of coordinates from `source` to `target`.
 
         Raises:
-            TransformError: If tf2 is not installed, or does not know both frames at that time.
+            TransformError: If tf2 is not installed or has no transform at that time.
         """
         if target == source:
             return np.eye(4)
         if self._listener is None:
             raise TransformError(
-                f"no transform from the frame {source!r} to {target!r} without tf2: "
-                f"apt install {debian_package('tf2_ros_py')}, or publish in {target!r}"
+                f"a transform from {source!r} to {target!r} needs tf2; install it "
+                f"(sudo apt install {debian_package('tf2_ros_py')}), or publish in {target!r}"
             )
         try:
-            found = self._buffer.lookup_transform(target, source, Time.from_msg(stamp))
+            transform = self._buffer.lookup_transform(target, source, Time.from_msg(stamp))
         except self._error as error:
             raise TransformError(f"no transform from {source!r} to {target!r}: {error}") from error
-        return matrix_from_transform(found.transform)
+        return matrix_from_transform(transform.transform)
 
     def clear(self) -> None:
-        """Forget what moves: time has jumped back."""
+        """Clear the buffer after time has jumped back."""
         if self._listener is not None:
             self._buffer.clear()
 
@@ -63,7 +63,7 @@ class Transforms:
 
 
 def matrix_from_transform(transform: Transform) -> np.ndarray:
-    """(4, 4) float64, the homogeneous matrix of a transform."""
+    """Convert a transform to a homogeneous matrix, (4, 4) float64."""
     translation = transform.translation
     matrix = np.eye(4)
     matrix[:3, :3] = matrix_from_quaternion(transform.rotation)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws detections and answers for people to watch."""
+"""Node that draws detections and answers into images and RViz markers."""
 
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from mrmllm_ros.detection.annotation import draw_caption, draw_detections
 from mrmllm_ros.detection.images import ImageError
+from mrmllm_ros.localization.stamped_buffer import StampedBuffer
 from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.ros.conversions.camera_info import CameraInfoError, is_calibrated
-from mrmllm_ros.ros.conversions.detection_messages import detections_from_message
-from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import detections_from_message, nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message, image_from_bgr
 from mrmllm_ros.ros.conversions.markers import (
     MarkerUpdates,
@@ -30,16 +29,14 @@ from mrmllm_ros.ros.conversions.markers import (
     image_plane_markers,
     is_novel,
 )
+from mrmllm_ros.ros.nodes.detection_queue import DetectionQueue
 from mrmllm_ros.ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting
-from mrmllm_ros.ros.nodes.lifecycle import ManagedNode, spin
+from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S, ManagedNode, spin
 from mrmllm_ros.settings import Validated, setting
 
-# Detections in a row without their image that are no fault: images may be lost.
-_MOST_UNMATCHED = 10
-
-# How long the log keeps quiet after a failure that may come with every image.
-_LOG_PERIOD_S = 5.0
+# Consecutive detections without an image until a warning; single images may be lost.
+_MAX_UNMATCHED = 10
 
 
 @dataclass(frozen=True)
@@ -50,36 +47,35 @@ class VisualizerSettings(Validated):
     input_timeout_s: float = input_timeout_setting()
     buffered_images: int = setting(
         30,
-        "Images kept until their detections come.",
+        "Number of images to buffer until their detections arrive.",
         minimum=1,
         maximum=1000,
         live=True,
     )
     answer_s: float = setting(
         10.0,
-        "How long the last answer stays below the image, in seconds; 0 shows none.",
+        "Time for which the last answer is shown, in seconds; 0 disables it.",
         minimum=0.0,
         maximum=3600.0,
         live=True,
     )
     plane_distance_m: float = setting(
         1.0,
-        "Distance from the camera at which markers outline the detections, in meters.",
+        "Distance of the image-plane markers from the camera, in meters.",
         minimum=0.01,
         maximum=1000.0,
         live=True,
     )
     marker_lifetime_s: float = setting(
         5.0,
-        "How long markers stay when no more detections come, in seconds; must be longer than the "
-        "time from one to the next.",
+        "Lifetime of markers in seconds; must exceed the period of the detections.",
         minimum=0.1,
         maximum=3600.0,
         live=True,
     )
     novelty_threshold: float = setting(
         0.7,
-        "Novelty from which on an object is outlined with dashes and called novel.",
+        "Minimum novelty of objects that are drawn dashed and captioned as novel.",
         minimum=0.0,
         maximum=1.0,
         live=True,
@@ -89,102 +85,83 @@ class VisualizerSettings(Validated):
 class VisualizerNode(ManagedNode[VisualizerSettings]):
     """Publishes `annotated_image` and `markers`.
 
-    Each detection is drawn into the image that has its stamp and its size, the one it was found
-    in. Images that carry no stamp cannot be told apart: it is drawn into the newest one, and one
-    warning says so. Markers of `detections_3d` need nothing else; those on the image plane are
-    made once a calibrated `camera_info` has come. Nothing is drawn while nobody listens.
+    Detections are drawn into the image with the same stamp; if they arrive before the image, they
+    wait for it. If stamps are zero, they are drawn into the newest image. Markers on the image
+    plane need a calibrated `camera_info`; markers of `detections_3d` do not. Nothing is drawn
+    without subscribers.
     """
 
     settings_class = VisualizerSettings
 
     def __init__(self) -> None:
         super().__init__("visualizer_node")
-        self._outputs: list = []
-        self._inputs: list = []
-        self._watch: InputWatch | None = None
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
-        self._annotated = self.create_lifecycle_publisher(Image, "annotated_image", 1)
+        # A picture that is larger than a packet may need to be sent again.
+        self._annotated = self.create_lifecycle_publisher(Image, "annotated_image", 5)
         # Deep enough that no deletion is lost.
         self._markers = self.create_lifecycle_publisher(MarkerArray, "markers", 10)
-        self._outputs = [self._annotated, self._markers]
+        for publisher in (self._annotated, self._markers):
+            self.release_stack.callback(self.destroy_lifecycle_publisher, publisher)
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
-        self._images: OrderedDict[int, Image | CompressedImage] = OrderedDict()
+        self._images: StampedBuffer[Image | CompressedImage] = StampedBuffer()
+        self._waiting = DetectionQueue()
         self._camera_info: CameraInfo | None = None
         self._answer: Answer | None = None
         self._plane_updates, self._box_updates = MarkerUpdates(), MarkerUpdates()
         self._answer_updates = MarkerUpdates()
         self._unmatched = 0
-        images = subscribe_to_images(self, self.settings.image_transport, self._on_image)
-        self._image_topic = images.topic_name
+        # Deep enough for the images that arrive during the drawing of a picture.
+        images = subscribe_to_images(
+            self,
+            self.settings.image_transport,
+            self._on_image,
+            depth=self.settings.buffered_images,
+        )
         infos = self.create_subscription(
             CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data
         )
-        self._info_topic = infos.topic_name
-        detections = self.create_subscription(
-            DetectionArray, "enriched_detections", self._on_detections, QoSProfile(depth=5)
-        )
-        self._watch = InputWatch(self, self.settings.input_timeout_s)
+        self._image_topic, self._info_topic = images.topic_name, infos.topic_name
+        results = [
+            self.create_subscription(message_type, topic, callback, QoSProfile(depth=10))
+            for message_type, topic, callback in (
+                (DetectionArray, "enriched_detections", self._on_detections),
+                (DetectionArray, "detections_3d", self._on_detections_3d),
+                (Answer, "answers", self._on_answer),
+            )
+        ]
+        for subscription in (images, infos, *results):
+            self.deactivate_stack.callback(self.destroy_subscription, subscription)
+        self._watch = InputWatch(self, lambda: self.settings.input_timeout_s)
+        self.deactivate_stack.callback(self._watch.destroy)
         self._watch.add("image", images)
         self._watch.add(
-            "camera_info, without which there are no markers on the image plane",
+            "camera_info, which markers on the image plane need",
             infos,
             once=True,
-            wanted=self._markers.get_subscription_count,
+            needed=self._markers.get_subscription_count,
         )
-        self._watch.add("enriched_detections", detections, results=True)
-        self._inputs = [
-            images,
-            infos,
-            detections,
-            self.create_subscription(
-                DetectionArray, "detections_3d", self._on_detections_3d, QoSProfile(depth=5)
-            ),
-            self.create_subscription(Answer, "answers", self._on_answer, QoSProfile(depth=5)),
-        ]
-
-    def deactivate(self) -> None:
-        """See `ManagedNode.deactivate`."""
-        if self._watch is not None:
-            self._watch.destroy()
-            self._watch = None
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs = []
-
-    def release(self) -> None:
-        """See `ManagedNode.release`."""
-        for publisher in self._outputs:
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs = []
-
-    def reconfigure(self) -> None:
-        """See `ManagedNode.reconfigure`."""
-        if self._watch is not None:
-            self._watch.timeout_s = self.settings.input_timeout_s
+        self._watch.add("enriched_detections", results[0], results=True)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         stamp_ns = nanoseconds(message.header.stamp)
         if stamp_ns == 0:
             self.get_logger().warning(
-                "images carry no stamp: detections are drawn into the newest image, which need "
-                "not be the one they were found in",
-                once=True,
+                "image stamps are zero; drawing detections into the newest image", once=True
             )
-        self._images[stamp_ns] = message
-        while len(self._images) > self.settings.buffered_images:
-            self._images.popitem(last=False)
+        self._images.put(stamp_ns, message, self.settings.buffered_images)
+        self._annotate_due()
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         if is_calibrated(message):
             self._camera_info = message
             return
         self.get_logger().warning(
-            f"{self._info_topic} says that the camera is not calibrated: no markers on the image "
-            "plane",
+            f"no markers on the image plane: {self._info_topic} is not calibrated; calibrate the "
+            "camera",
             once=True,
         )
 
@@ -206,9 +183,17 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         if self._has_image_plane():
             with self._reporting_camera_info():
                 self._outline(message)
-        if not self._annotated.get_subscription_count():
-            return
-        image = self._images.get(nanoseconds(message.header.stamp))
+        self._waiting.put(message)
+        self._annotate_due()
+
+    def _annotate_due(self) -> None:
+        capacity = self.settings.buffered_images
+        for message in self._waiting.pop_due(self._images.newest_ns, capacity):
+            if self._annotated.get_subscription_count():
+                self._annotate(message)
+
+    def _annotate(self, message: DetectionArray) -> None:
+        image = self._images.nearest(nanoseconds(message.header.stamp), tolerance_ns=0)
         if image is None:
             self._report_unmatched()
             return
@@ -218,7 +203,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         except (ImageError, ValueError) as error:
             self.get_logger().error(
                 f"cannot draw into an image of {self._image_topic}: {error}",
-                throttle_duration_sec=_LOG_PERIOD_S,
+                throttle_duration_sec=LOG_PERIOD_S,
             )
             return
         if caption := self._caption():
@@ -226,30 +211,29 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         self._annotated.publish(image_from_bgr(drawn, image.header))
 
     def _report_unmatched(self) -> None:
-        """Warn of detections in a row whose images are not there; of no image the watch warns."""
+        """Warn of consecutive detections without image; `InputWatch` warns of missing images."""
         self._unmatched += 1
-        if self._images and self._unmatched >= _MOST_UNMATCHED:
+        if self._images.newest_ns is not None and self._unmatched >= _MAX_UNMATCHED:
             self.get_logger().warning(
                 f"nothing drawn: none of the last {self._unmatched} messages of detections has "
-                f"the stamp of one of the {len(self._images)} images kept of "
-                f"{self._image_topic}; remap image_raw to the images that mrmllm_node takes, or "
-                "raise buffered_images",
-                throttle_duration_sec=_LOG_PERIOD_S,
+                f"the stamp of a buffered image of {self._image_topic}; remap image_raw to the "
+                "image topic of mrmllm_node, or raise buffered_images",
+                throttle_duration_sec=LOG_PERIOD_S,
             )
 
     def _has_image_plane(self) -> bool:
-        """Whether the image plane is known and somebody wants to see what is on it."""
+        """Return whether the camera is calibrated and `markers` has subscribers."""
         return self._camera_info is not None and self._markers.get_subscription_count() > 0
 
     @contextmanager
     def _reporting_camera_info(self) -> Iterator[None]:
-        """Have a `camera_info` that does not describe the image cost its markers and no more."""
+        """Log a warning if `camera_info` does not describe the image."""
         try:
             yield
         except CameraInfoError as error:
             self.get_logger().warning(
                 f"no markers on the image plane: {self._info_topic}: {error}",
-                throttle_duration_sec=_LOG_PERIOD_S,
+                throttle_duration_sec=LOG_PERIOD_S,
             )
 
     def _outline(self, message: DetectionArray) -> None:
@@ -286,17 +270,17 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
 
 
 def _check_size(image: np.ndarray, message: DetectionArray) -> None:
-    """Refuse an image that is not the one that the detections are about.
+    """Check that an image has the size that the detections refer to.
 
     Raises:
-        ImageError: If they have different sizes.
+        ImageError: If the sizes differ.
     """
     height, width = image.shape[:2]
     if (width, height) != (message.image_width, message.image_height):
         raise ImageError(
-            f"the image has {width} x {height} pixels, and the detections are about one of "
-            f"{message.image_width} x {message.image_height}; remap image_raw to the image that "
-            "the detector takes"
+            f"the image has {width} x {height} pixels, but the detections refer to "
+            f"{message.image_width} x {message.image_height}; remap image_raw to the image topic "
+            "of the detector"
         )
 
 

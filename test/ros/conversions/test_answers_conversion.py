@@ -7,23 +7,23 @@ pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scrip
 
 from mrmllm_ros.action import Ask
 from mrmllm_ros.msg import Answer as AnswerMessage
-from mrmllm_ros.srv import Query as QueryService
+from mrmllm_ros.srv import Query
 
 from mrmllm_ros.answering.answerer import Answer
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_request import About, AnswerType, Query
+from mrmllm_ros.engine.question_request import About, AnswerType, QuestionRequest
 from mrmllm_ros.engine.question_worker import SceneAnswer
 from mrmllm_ros.ros.conversions.answer_messages import (
     answer_message,
-    answered,
-    query_from_request,
-    refused,
+    answer_response,
+    error_response,
+    request_from_message,
 )
-from mrmllm_ros.ros.conversions.headers import header_of
+from mrmllm_ros.ros.conversions.detection_messages import header_of
 
 # Of srv/Query and action/Ask: what asks, and what is answered.
-REQUESTS = pytest.mark.parametrize("request_type", [QueryService.Request, Ask.Goal])
-RESPONSES = pytest.mark.parametrize("response_type", [QueryService.Response, Ask.Result])
+REQUESTS = pytest.mark.parametrize("request_type", [Query.Request, Ask.Goal])
+RESPONSES = pytest.mark.parametrize("response_type", [Query.Response, Ask.Result])
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def make_answer(enriched_scene):
 
     def make(*cited):
         return SceneAnswer(
-            query=Query("what is there?", "front"),
+            request=QuestionRequest("what is there?", "front"),
             about=enriched_scene,
             answer=Answer(
                 "Things.", confidence=0.75, cited=cited, token_ids=(1, 2, 3), truncated=True
@@ -83,10 +83,10 @@ def test_a_cited_object_is_shown_as_it_is_after_fusion(make_answer):
 
 @RESPONSES
 def test_a_response_with_an_answer_is_a_success(response_type, make_answer):
-    response = answered(answer := answer_message(make_answer(2)), response_type)
+    response = answer_response(answer := answer_message(make_answer(2)), response_type)
     assert type(response) is response_type
     assert response.success
-    assert response.error_code == QueryService.Request.NONE
+    assert response.error_code == Query.Request.NONE
     assert response.error_message == ""
     assert response.answer is answer
 
@@ -94,16 +94,16 @@ def test_a_response_with_an_answer_is_a_success(response_type, make_answer):
 @RESPONSES
 @pytest.mark.parametrize("code", [code for code in ErrorCode if code is not ErrorCode.NONE])
 def test_a_response_with_an_error_says_which_and_why(code, response_type):
-    response = refused(QueryError(code, "the reason"), response_type)
+    response = error_response(QueryError(code, "the reason"), response_type)
     assert type(response) is response_type
     assert not response.success
-    assert response.error_code == getattr(QueryService.Request, code.name)
+    assert response.error_code == getattr(Query.Request, code.name)
     assert response.error_message == "the reason"
     assert response.answer == response_type().answer
 
 
 def test_every_error_code_is_a_constant_of_the_service_and_the_other_way_round():
-    constants = type(QueryService.Request).__prepare__("", ())
+    constants = type(Query.Request).__prepare__("", ())
     assert constants["NONE"] == 0
     assert {name: value for name, value in constants.items() if name.isupper()} == {
         code.name: code.value for code in ErrorCode
@@ -147,7 +147,7 @@ def test_a_request_is_read_with_all_its_fields(request_type):
         context="a ward",
         about=AnswerMessage.MEMORY,
     )
-    assert query_from_request(request) == Query(
+    assert request_from_message(request) == QuestionRequest(
         "how many?",
         "rear",
         0.5,
@@ -162,12 +162,12 @@ def test_a_request_is_read_with_all_its_fields(request_type):
 
 @REQUESTS
 def test_a_request_with_only_a_question_asks_for_the_defaults(request_type):
-    assert query_from_request(request_type(question="how many?")) == Query("how many?")
+    assert request_from_message(request_type(question="how many?")) == QuestionRequest("how many?")
 
 
 @pytest.mark.parametrize(
     ("service", "action"),
-    [(QueryService.Request, Ask.Goal), (QueryService.Response, Ask.Result)],
+    [(Query.Request, Ask.Goal), (Query.Response, Ask.Result)],
     ids=["request", "response"],
 )
 def test_service_and_action_have_the_same_fields(service, action):

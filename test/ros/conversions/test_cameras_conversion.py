@@ -100,19 +100,19 @@ def test_binning_makes_the_image_smaller(info):
 
 
 @pytest.mark.parametrize("size", [(640, 360), (480, 640), (1280, 720), (0, 0), (1, 0)])
-def test_an_image_of_another_shape_is_refused_with_both_sizes(size, info):
+def test_an_image_of_another_shape_is_rejected_with_both_sizes(size, info):
     with pytest.raises(CameraInfoError, match=rf"640 x 480 .* {size[0]} x {size[1]}"):
         camera_matrix(info, size)
 
 
-def test_a_camera_info_without_size_is_refused(info):
+def test_a_camera_info_without_size_is_rejected(info):
     info.width = 0
     with pytest.raises(CameraInfoError, match="0 x 480"):
         camera_matrix(info, (640, 480))
 
 
 @pytest.mark.parametrize("focal", [0.0, -1.0, float("nan")])
-def test_a_camera_that_is_not_calibrated_is_refused(focal, info):
+def test_a_camera_that_is_not_calibrated_is_rejected(focal, info):
     info.k[0] = focal
     with pytest.raises(CameraInfoError, match="calibrate"):
         camera_matrix(info, (640, 480))

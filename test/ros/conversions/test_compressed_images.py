@@ -213,7 +213,7 @@ def test_an_unknown_bayer_pattern_is_rejected():
 
 def test_floating_point_numbers_are_rejected():
     values = np.full((HEIGHT, WIDTH), 1.5, np.float32)
-    with pytest.raises(ImageError, match="the file holds no colors but 1 x float32 a pixel"):
+    with pytest.raises(ImageError, match="the file has no colors but 1 x float32 per pixel"):
         bgr_from_message(compressed(values, "tiff", ".tiff"))
 
 

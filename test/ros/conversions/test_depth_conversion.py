@@ -10,7 +10,7 @@ pytest.importorskip("cv_bridge", reason="needs cv_bridge")
 from sensor_msgs.msg import Image
 
 from mrmllm_ros.detection.images import ImageError
-from mrmllm_ros.ros.conversions.depth_images import depth_from_image
+from mrmllm_ros.ros.conversions.image_messages import depth_from_image
 
 # Of each encoding the type of a pixel and its units in a meter.
 ENCODINGS = {"16UC1": ("u2", 1000), "mono16": ("u2", 1000), "32FC1": ("f4", 1)}
@@ -58,10 +58,10 @@ def test_what_is_no_number_stays_none(meters):
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "mono8", "8UC1", "32SC1", "", "16UC1; png"])
-def test_what_is_no_depth_is_refused_by_name(encoding, meters):
+def test_what_is_no_depth_is_rejected_by_name(encoding, meters):
     image = message(meters, "16UC1")
     image.encoding = encoding
-    with pytest.raises(ImageError, match="is not depth; take 16UC1, mono16, 32FC1") as error:
+    with pytest.raises(ImageError, match="is not depth; use 16UC1, mono16, 32FC1") as error:
         depth_from_image(image)
     assert repr(encoding) in str(error.value)
 

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
 
+from builtin_interfaces.msg import Time
 from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
 from rclpy.serialization import deserialize_message, serialize_message
 
@@ -19,9 +20,10 @@ from mrmllm_ros.ros.conversions.detection_messages import (
     detection_array_from_scene,
     detection_messages,
     detections_from_message,
+    header_of,
     mask_from_message,
+    nanoseconds,
 )
-from mrmllm_ros.ros.conversions.headers import header_of
 
 OBJECTS = (
     ("bus", 0.8, (28.25, 216.5, 806.125, 735.75)),
@@ -177,7 +179,7 @@ def test_after_fusion_an_object_keeps_the_track_id_of_its_candidate(enriched_sce
     assert [d.track_id for d in messages] == ["12", "7"]
 
 
-def test_a_message_that_gives_a_track_id_to_two_objects_is_refused(make_scene):
+def test_a_message_that_gives_a_track_id_to_two_objects_is_rejected(make_scene):
     message = detection_array_from_scene(make_scene(*OBJECTS), "")
     for detection in message.detections[:2]:
         detection.track_id = "5"
@@ -189,7 +191,7 @@ def test_a_message_that_gives_a_track_id_to_two_objects_is_refused(make_scene):
     ("field", "value"),
     [("size_x", -1.0), ("size_y", -0.5), ("center_x", float("nan")), ("size_x", float("inf"))],
 )
-def test_a_message_with_a_box_that_is_none_is_refused(field, value, make_scene):
+def test_a_message_with_a_box_that_is_none_is_rejected(field, value, make_scene):
     message = detection_array_from_scene(make_scene(*OBJECTS), "")
     setattr(message.detections[1].bbox, field, value)
     with pytest.raises(ValueError, match="xyxy"):
@@ -197,14 +199,14 @@ def test_a_message_with_a_box_that_is_none_is_refused(field, value, make_scene):
 
 
 @pytest.mark.parametrize("score", [-0.5, 1.5, float("nan")])
-def test_a_message_with_a_score_that_is_none_is_refused(score, make_scene):
+def test_a_message_with_a_score_that_is_none_is_rejected(score, make_scene):
     message = detection_array_from_scene(make_scene(*OBJECTS), "")
     message.detections[1].score = score
     with pytest.raises(ValueError, match="scores"):
         detections_from_message(message)
 
 
-def test_a_message_about_an_image_without_size_is_refused(make_scene):
+def test_a_message_about_an_image_without_size_is_rejected(make_scene):
     message = detection_array_from_scene(make_scene(*OBJECTS), "")
     message.image_width = 0
     with pytest.raises(ValueError, match="resolution_wh"):
@@ -286,14 +288,14 @@ def test_without_masks_none_come_back(make_scene):
         ("mask", [2**32 - 1, 7], "add up to 4294967302, expected 6"),
     ],
 )
-def test_a_mask_that_does_not_fit_is_refused(field, value, reason, masked_scene):
+def test_a_mask_that_does_not_fit_is_rejected(field, value, reason, masked_scene):
     message = detection_array_from_scene(masked_scene, "")
     setattr(message.detections[0], field, value)
     with pytest.raises(ValueError, match=reason):
         detections_from_message(message)
 
 
-def test_runs_without_a_rectangle_are_refused(make_scene):
+def test_runs_without_a_rectangle_are_rejected(make_scene):
     message = detection_array_from_scene(make_scene(*OBJECTS), "")
     message.detections[1].mask = [0, 6]
     with pytest.raises(ValueError, match="mask of 0 x 0 pixels at 0, 0 is not inside"):
@@ -307,3 +309,34 @@ def test_the_array_of_a_fusion_pass_has_masks_too(masked_scene):
     )
     assert message.detections[0].mask_width == 3
     assert list(message.detections[0].mask) == [0, 1, 1, 4]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        Time(sec=1_700_000_000, nanosec=123_456_789),
+        Time(sec=1, nanosec=999_999_999),
+        Time(sec=0, nanosec=1),
+        Time(sec=2**31 - 1, nanosec=1),
+        Time(),
+    ],
+    ids=str,
+)
+def test_a_stamp_is_kept_to_the_nanosecond(stamp, make_scene):
+    frame = make_scene(stamp_ns=nanoseconds(stamp)).frame
+    assert header_of(frame).stamp == stamp
+
+
+def test_nanoseconds_count_from_the_epoch():
+    assert nanoseconds(Time(sec=3, nanosec=7)) == 3_000_000_007
+
+
+def test_an_image_without_stamp_keeps_its_zero_stamp(make_scene):
+    frame = make_scene(stamp_ns=0).frame
+    assert frame.captured_ns > 0
+    assert header_of(frame).stamp == Time()
+
+
+@pytest.mark.parametrize("frame_id", ["", "front_optical", "robot1/camera optical"])
+def test_the_coordinate_frame_is_kept(frame_id, make_scene):
+    assert header_of(make_scene(frame_id=frame_id).frame).frame_id == frame_id

@@ -17,10 +17,10 @@ from mrmllm_ros.engine.metrics import (
     QuestionStatistics,
 )
 from mrmllm_ros.ros.conversions.diagnostic_messages import (
-    Condition,
     DiagnosticsSettings,
     EngineDiagnostics,
     Finding,
+    Snapshot,
     status,
 )
 
@@ -43,7 +43,7 @@ GOOD = replace(
 )
 
 
-def condition(at_s, *cameras, questions=NO_QUESTIONS, last_error="", **others):
+def snapshot(time_s, *cameras, questions=NO_QUESTIONS, last_error="", **others):
     """The first camera is `front`, the second `rear`."""
     statistics = EngineStatistics(
         dict(zip(("front", "rear"), cameras or (NO_IMAGES,), strict=False)), questions, last_error
@@ -56,7 +56,7 @@ def condition(at_s, *cameras, questions=NO_QUESTIONS, last_error="", **others):
         "inputs": {name: f"/{name}/image_raw has no publisher" for name in ("front", "rear")},
         "waits_for_clock": False,
     }
-    return Condition(statistics, at_s, **(defaults | others))
+    return Snapshot(statistics, time_s, **(defaults | others))
 
 
 def report(*conditions, **settings):
@@ -70,7 +70,7 @@ def report(*conditions, **settings):
 
 def after_a_window(camera, **others):
     """Status of a camera five seconds after its start."""
-    return report(condition(10.0), condition(15.0, camera, **others))["camera front"]
+    return report(snapshot(10.0), snapshot(15.0, camera, **others))["camera front"]
 
 
 def values(message):
@@ -78,14 +78,14 @@ def values(message):
 
 
 def test_there_is_a_status_for_each_camera_one_for_questions_and_one_for_models():
-    start = condition(10.0, NO_IMAGES, NO_IMAGES)
-    names = list(report(start, condition(11.0, NO_IMAGES, NO_IMAGES)))
+    start = snapshot(10.0, NO_IMAGES, NO_IMAGES)
+    names = list(report(start, snapshot(11.0, NO_IMAGES, NO_IMAGES)))
     assert names == ["camera front", "camera rear", "questions", "models"]
 
 
 def test_a_good_camera_is_ok_and_says_its_rates():
     front = after_a_window(GOOD)
-    assert (front.level, front.message) == (OK, "20 images and 20 results a second")
+    assert (front.level, front.message) == (OK, "20 images/s, 20 results/s")
     assert front.hardware_id == "front"
 
 
@@ -134,13 +134,13 @@ def test_what_is_not_known_yet_is_empty_under_the_same_keys():
 def test_a_camera_that_has_never_sent_an_image_is_stale_and_the_message_says_what_to_check():
     front = after_a_window(NO_IMAGES)
     assert front.level == STALE
-    assert "no image has come yet" in front.message
+    assert "no image received yet" in front.message
     assert "/front/image_raw has no publisher" in front.message
 
 
 def test_a_camera_is_stale_once_its_last_image_is_a_window_ago():
-    start = condition(0.0)
-    seconds = [condition(float(s), GOOD) for s in range(1, 7)]
+    start = snapshot(0.0)
+    seconds = [snapshot(float(s), GOOD) for s in range(1, 7)]
     assert report(start, *seconds[:5])["camera front"].level == OK
     front = report(start, *seconds)["camera front"]
     assert front.level == STALE
@@ -149,25 +149,25 @@ def test_a_camera_is_stale_once_its_last_image_is_a_window_ago():
 
 def test_a_slow_camera_and_a_short_window_are_not_rounded_to_zero():
     one = replace(NO_IMAGES, received=1, processed=1, enriched=1, age_s=0.0001)
-    start = condition(0.0)
-    front = report(start, condition(60.0, one), window_s=60.0)["camera front"]
-    assert front.message == "0.0167 images and 0.0167 results a second"
+    start = snapshot(0.0)
+    front = report(start, snapshot(60.0, one), window_s=60.0)["camera front"]
+    assert front.message == "0.0167 images/s, 0.0167 results/s"
     assert values(front)["camera rate (Hz)"] == "0.0167"
     assert values(front)["age of the newest result (s)"] == "0.0001"
     dropped = replace(NO_IMAGES, received=5, processed=1, dropped=4)
-    front = report(start, condition(0.2, dropped), window_s=0.1)["camera front"]
+    front = report(start, snapshot(0.2, dropped), window_s=0.1)["camera front"]
     assert "4 of 5 images were dropped in the last 0.2 s" in front.message
 
 
 def test_the_window_is_as_long_as_the_settings_say():
-    reports = (condition(0.0), condition(1.0, GOOD), condition(4.0, GOOD))
+    reports = (snapshot(0.0), snapshot(1.0, GOOD), snapshot(4.0, GOOD))
     assert report(*reports, window_s=3.0)["camera front"].level == STALE
     assert report(*reports, window_s=3.5)["camera front"].level == OK
 
 
 def test_one_bad_camera_leaves_the_other_ok():
-    start = condition(0.0, NO_IMAGES, NO_IMAGES)
-    statuses = report(start, condition(5.0, GOOD, NO_IMAGES))
+    start = snapshot(0.0, NO_IMAGES, NO_IMAGES)
+    statuses = report(start, snapshot(5.0, GOOD, NO_IMAGES))
     assert [statuses[f"camera {name}"].level for name in ("front", "rear")] == [OK, STALE]
 
 
@@ -175,7 +175,7 @@ def test_some_unusable_images_are_a_warning_with_their_number_and_reason():
     camera = replace(GOOD, unusable=3, last_error="step is 3 bytes")
     front = after_a_window(camera, last_error="of another camera")
     assert front.level == WARN
-    assert "3 of 100 images could not be used" in front.message
+    assert "3 of 100 images were unusable" in front.message
     assert "step is 3 bytes" in front.message
     assert "another" not in front.message
 
@@ -193,8 +193,8 @@ def test_images_that_all_come_to_nothing_are_an_error(outcome, says):
 
 def test_a_detector_that_gives_nothing_is_an_error_only_after_a_window():
     stuck = replace(NO_IMAGES, received=10)
-    assert report(condition(0.0), condition(1.0, stuck))["camera front"].level == OK
-    front = report(condition(0.0), condition(5.0, stuck))["camera front"]
+    assert report(snapshot(0.0), snapshot(1.0, stuck))["camera front"].level == OK
+    front = report(snapshot(0.0), snapshot(5.0, stuck))["camera front"]
     assert front.level == ERROR
     assert "detector.model" in front.message
 
@@ -205,7 +205,7 @@ def test_more_dropped_images_than_allowed_are_a_warning(dropped, level):
 
 
 def test_the_share_of_dropped_images_is_a_setting():
-    reports = (condition(0.0), condition(5.0, replace(GOOD, dropped=90)))
+    reports = (snapshot(0.0), snapshot(5.0, replace(GOOD, dropped=90)))
     assert report(*reports, max_dropped=0.95)["camera front"].level == OK
     assert report(*reports, max_dropped=0.0)["camera front"].level == WARN
 
@@ -213,7 +213,7 @@ def test_the_share_of_dropped_images_is_a_setting():
 def test_only_what_happened_in_the_window_counts():
     bad = replace(GOOD, dropped=90, unusable=5, failed=5)
     better = replace(bad, received=200, processed=200, enriched=100)
-    assert report(condition(0.0), condition(5.0, bad), condition(10.0, better))[
+    assert report(snapshot(0.0), snapshot(5.0, bad), snapshot(10.0, better))[
         "camera front"
     ].level == (OK)
 
@@ -221,14 +221,14 @@ def test_only_what_happened_in_the_window_counts():
 def test_results_that_are_not_about_now_are_a_warning_that_names_the_clocks():
     front = after_a_window(replace(GOOD, age_s=86400.0))
     assert front.level == WARN
-    assert "86400 s away" in front.message
+    assert "differ by 86400 s" in front.message
     assert "use_sim_time" in front.message
 
 
 def test_a_simulated_clock_without_time_is_named_as_the_cause():
     front = after_a_window(replace(GOOD, age_s=1.7e9), waits_for_clock=True)
     assert front.level == WARN
-    assert "no time has come on /clock" in front.message
+    assert "no time was received on /clock" in front.message
     assert "synchronize" not in front.message
 
 
@@ -246,7 +246,7 @@ def test_several_findings_of_the_worst_level_stand_side_by_side_without_the_othe
     front = after_a_window(replace(GOOD, unusable=3, dropped=80))
     assert "3 of 100" in front.message
     assert "80 of 100" in front.message
-    assert "a second" not in front.message
+    assert "images/s" not in front.message
 
 
 def test_a_camera_that_is_switched_off_is_ok_and_says_so():
@@ -261,22 +261,22 @@ def test_a_camera_that_is_switched_off_is_ok_and_says_so():
         ({}, OK, "0 answered"),
         ({"answered": 3, "waiting": 2}, OK, "3 answered in the last 5 s, 2 waiting"),
         ({"cancelled": 3}, OK, "0 answered"),
-        ({"answered": 3, "failed": 1}, WARN, ": 1 of 4;"),
-        ({"failed": 2}, ERROR, ": 2 of 2;"),
+        ({"answered": 3, "failed": 1}, WARN, "1 of 4 questions failed"),
+        ({"failed": 2}, ERROR, "2 of 2 questions failed"),
         ({"answered": 3, "refused": 1}, WARN, "question.max_waiting"),
-        ({"refused": 1}, WARN, "refused in the last 5 s: 1;"),
+        ({"refused": 1}, WARN, "1 questions rejected in the last 5 s;"),
     ],
 )
 def test_the_level_of_questions(counts, level, says):
     asked = replace(NO_QUESTIONS, **counts)
-    message = report(condition(0.0), condition(5.0, questions=asked))["questions"]
+    message = report(snapshot(0.0), snapshot(5.0, questions=asked))["questions"]
     assert message.level == level
     assert says in message.message
 
 
 def test_the_values_of_questions():
     asked = QuestionStatistics(1, 2, 3, 4, 5, Latency(0.5, 1.0))
-    message = report(condition(0.0), condition(5.0, questions=asked))["questions"]
+    message = report(snapshot(0.0), snapshot(5.0, questions=asked))["questions"]
     assert values(message) == {
         "waiting": "1",
         "answered": "2",
@@ -290,7 +290,7 @@ def test_the_values_of_questions():
 
 def test_models_are_named_with_device_memory_and_last_error():
     device = DeviceUse("cuda:0 Card", used_bytes=2 * 2**30, total_bytes=8 * 2**30)
-    message = report(condition(0.0), condition(1.0, device=device, last_error="boom"))["models"]
+    message = report(snapshot(0.0), snapshot(1.0, device=device, last_error="boom"))["models"]
     assert message.level == OK
     assert message.hardware_id == "cuda:0 Card"
     assert values(message) == {
@@ -304,14 +304,14 @@ def test_models_are_named_with_device_memory_and_last_error():
 
 
 def test_a_device_without_memory_of_its_own_leaves_it_empty():
-    message = report(condition(0.0), condition(1.0))["models"]
+    message = report(snapshot(0.0), snapshot(1.0))["models"]
     assert values(message)["memory used (MiB)"] == ""
     assert message.level == OK
 
 
 def test_memory_that_is_almost_full_is_a_warning():
     device = DeviceUse("cuda:0 Card", used_bytes=8188 * 2**20, total_bytes=8192 * 2**20)
-    message = report(condition(0.0), condition(1.0, device=device))["models"]
+    message = report(snapshot(0.0), snapshot(1.0, device=device))["models"]
     assert message.level == WARN
     assert "8188 of the 8192 MiB of memory of cuda:0 Card are used" in message.message
 

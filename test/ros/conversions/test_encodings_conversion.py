@@ -145,14 +145,14 @@ def test_the_brightness_of_each_pixel_stays_where_it_is(encoding, picture):
 @pytest.mark.parametrize("encoding", [*PACKED, "nv12", "nv21"])
 def test_an_odd_width_is_rejected_where_two_pixels_share_their_color(encoding):
     image = raw(np.zeros((HEIGHT * 3, 2 * WIDTH), np.uint8), encoding, size=(WIDTH - 1, HEIGHT))
-    with pytest.raises(ImageError, match=rf"{encoding} .* the width is 31; choose an even width"):
+    with pytest.raises(ImageError, match=rf"{encoding} .* the width is 31; set an even width"):
         bgr_from_message(image)
 
 
 @pytest.mark.parametrize("encoding", ["nv12", "nv21"])
 def test_an_odd_height_is_rejected_where_two_rows_share_their_color(encoding):
     image = raw(np.zeros((HEIGHT * 3, WIDTH), np.uint8), encoding, size=(WIDTH, HEIGHT - 1))
-    with pytest.raises(ImageError, match=rf"{encoding} .* the height is 19; choose an even"):
+    with pytest.raises(ImageError, match=rf"{encoding} .* the height is 19; set an even"):
         bgr_from_message(image)
 
 

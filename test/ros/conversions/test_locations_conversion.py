@@ -64,16 +64,16 @@ def test_distances_are_those_of_tracked_objects_whose_pose_is_known():
 @pytest.mark.parametrize(
     ("track_ids", "distances", "reason"),
     [
-        (["7"], [], "1 track_ids and 0 distances"),
-        ([], [1.0], "0 track_ids and 1 distances"),
-        (["7", "7"], [1.0, 2.0], r"\['7', '7'\] are not all different"),
+        (["7"], [], "1 track_ids but 0 distances"),
+        ([], [1.0], "0 track_ids but 1 distances"),
+        (["7", "7"], [1.0, 2.0], r"\['7', '7'\] contain an empty or duplicate"),
         (["7", ""], [1.0, 2.0], "or one is empty"),
         (["7", "8"], [1.0, -2.0], "distance of track '8' is -2.0"),
         (["7"], [float("nan")], "is nan, expected meters"),
         (["7"], [float("inf")], "is inf, expected meters"),
     ],
 )
-def test_distances_that_are_none_are_refused(track_ids, distances, reason):
+def test_distances_that_are_none_are_rejected(track_ids, distances, reason):
     message = ObjectDistances(track_ids=track_ids, distances=distances)
     with pytest.raises(ValueError, match=reason):
         distances_from_message(message)

@@ -131,9 +131,7 @@ def test_an_object_is_outlined_alike_through_the_whole_sensor_and_a_region_of_it
     )
 
 
-def test_the_outline_of_a_rectified_image_goes_by_the_matrix_of_rectified_images(
-    array, camera_info
-):
+def test_the_outline_of_a_rectified_image_uses_the_matrix_of_rectified_images(array, camera_info):
     rectified = pinhole_camera_info(array.header, (640, 480), 50.0)
     [expected, _], _ = on_plane(array, rectified)
     camera_info.p = rectified.p
@@ -142,14 +140,14 @@ def test_the_outline_of_a_rectified_image_goes_by_the_matrix_of_rectified_images
 
 
 @pytest.mark.parametrize("size", [(640, 360), (480, 640), (0, 0)])
-def test_an_image_of_another_shape_is_refused_with_both_sizes(size, array, camera_info):
+def test_an_image_of_another_shape_is_rejected_with_both_sizes(size, array, camera_info):
     array.image_width, array.image_height = size
     with pytest.raises(CameraInfoError, match=rf"640 x 480 .* {size[0]} x {size[1]}"):
         on_plane(array, camera_info)
 
 
 @pytest.mark.parametrize("size", [(640, 480), (0, 0)])
-def test_a_camera_that_is_not_calibrated_is_refused(size, array, camera_info):
+def test_a_camera_that_is_not_calibrated_is_rejected(size, array, camera_info):
     camera_info.width, camera_info.height = size
     camera_info.k = [0.0] * 9
     with pytest.raises(CameraInfoError, match="calibrate"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real nodes as processes, and a client in this one that talks to them over DDS."""
+"""Nodes as processes, and a client in the test process."""
 
 import os
 import re
@@ -20,16 +20,16 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 he
 
 from mrmllm_ros.ros.nodes.processes import check_running, node_command, ros_arguments, running
 
-# What a node logs when it has become active, or cannot.
+# Log line of a node that is active or cannot become active.
 SETTLED = re.compile(r"\]: (active$|cannot \w+: )", re.MULTILINE)
 
-# What is trained changes answers; tests that are about it say so.
+# Trained weights change answers; tests of them override this.
 UNTRAINED = {"mrmllm.checkpoint": '""'}
 
 
 @dataclass
 class RunningNode:
-    """A node's process and its log."""
+    """Process and log of a node."""
 
     process: subprocess.Popen
     log: Path
@@ -41,7 +41,7 @@ class RunningNode:
         check_running(self.process, self.log)
 
     def wait_until_settled(self, timeout_s=180.0):
-        """Until it is active, or has ended or said why it is not."""
+        """Wait until the node is active, has ended or has logged an error."""
         until = time.monotonic() + timeout_s
         while self.process.poll() is None and not SETTLED.search(self.log_text()):
             assert time.monotonic() < until, f"it is not active: {self.log_text()}"
@@ -49,7 +49,7 @@ class RunningNode:
 
 
 class Client:
-    """A node of the test's own, with what it has received."""
+    """Node of the test, which keeps received messages."""
 
     def __init__(self, namespace):
         self.node = rclpy.create_node("client", namespace=namespace)
@@ -98,9 +98,9 @@ def _node(name, folder, arguments):
 
 @pytest.fixture(scope="module")
 def start_node(tmp_path_factory):
-    """Function that starts a node in a namespace: a context manager.
+    """Context manager that starts a node in a namespace.
 
-    Unless `autostart` is false, the node has become active then, or has said why it cannot.
+    Unless `autostart` is false, it waits until the node is active or has failed.
     """
     folder = tmp_path_factory.mktemp("logs")
 
@@ -114,7 +114,7 @@ def start_node(tmp_path_factory):
 
 @pytest.fixture
 def make_client(ros):
-    """Function that makes a client in a namespace."""
+    """Function that creates a client in a namespace."""
     clients = []
 
     def make(namespace):
@@ -128,7 +128,7 @@ def make_client(ros):
 
 @pytest.fixture
 def loading(monkeypatch):
-    """Fake models in place of the real ones; loading raises `fail` where it is set."""
+    """Load fake models; raise `fail` if it is set."""
     import fakes
 
     from mrmllm_ros.engine.models import Models
@@ -155,7 +155,7 @@ def loading(monkeypatch):
 
 @pytest.fixture
 def make_node(ros, loading):
-    """Function that makes a node in this process, which nothing spins and no model slows down."""
+    """Function that creates a node with fake models in this process, without an executor."""
     nodes = []
 
     def make(node_class, **parameters):
@@ -174,7 +174,7 @@ def make_node(ros, loading):
 
 @pytest.fixture
 def picture(tmp_path):
-    """Path of a small picture."""
+    """Path of a small image."""
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
     return str(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job on a recorded bag of a real video: the clock is the bag's, and it jumps back."""
+"""The node with a recorded bag, whose clock jumps back."""
 
 from itertools import islice
 
@@ -12,12 +12,12 @@ from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.srv import Query
 
 from mrmllm_ros.detection.playback import frames
-from mrmllm_ros.ros.conversions.headers import nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message
 from mrmllm_ros.weights import locate
 
 NAMESPACE = "/test_bags"
-# Years before today's clock: nothing may be measured against that one.
+# Years in the past: ages must not be measured by the system clock.
 START_NS = 1_600_000_000_000_000_000
 PERIOD_NS = 200_000_000
 # Six seconds, of which a jump leaves out more than the greatest age of an answer's image.
@@ -27,7 +27,7 @@ FRAME_ID = "pole_optical_frame"
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Frames of the sample video that nothing was trained on, every second one."""
+    """Every second frame of a part of the sample video that is not used for training."""
     return list(islice(frames(locate("vtest") / "vtest.avi"), 600, 600 + 2 * COUNT, 2))
 
 
@@ -60,7 +60,7 @@ def player(client):
 
 
 class Asking:
-    """A question that is asked again until it gets an answer; true once it has."""
+    """Question that is repeated until it is answered."""
 
     def __init__(self, client):
         self._client = client
@@ -81,7 +81,7 @@ class Asking:
 
 
 def play_until(player, images, condition):
-    """Play over and over, with a jump back in time before each pass but the first."""
+    """Play repeatedly; time jumps back before each pass but the first."""
     for _ in range(20):
         player.play(images)
         if condition():
@@ -94,7 +94,7 @@ def stamps(messages):
 
 
 def assert_all_from(images, messages):
-    """There are messages, and each has the header of one of the images."""
+    """Check that every message has the header of an image."""
     headers = [image.header for image in images]
     assert messages
     assert all(message.header in headers for message in messages)
@@ -123,13 +123,13 @@ def test_after_a_jump_back_in_time_every_output_comes_again(player, client, reco
     player.play(recorded)
     for messages in client.received.values():
         messages.clear()
-    # What is asked from now on may not be answered by what was seen later in the bag.
+    # Answers must not be about images from before the jump.
     player.play(early[:3])
     play_until(player, early[3:], Asking(client))
     assert client.spin_until(lambda: all(client.received.values()))
     assert_all_from(early, client.received["answers"])
     for topic in ("detections", "enriched_detections"):
-        # What was at work during the jump is still about the end of the bag.
+        # Results in progress during the jump are about the end of the bag.
         assert_all_from(recorded, client.received[topic])
         assert set(stamps(client.received[topic])) & set(stamps(early))
     assert "Traceback" not in node.log_text()

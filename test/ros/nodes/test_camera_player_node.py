@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The player as a process: what it publishes, and what it says when it cannot."""
+"""Messages and errors of the camera player."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ NAMES, VALUES = ("a.png", "b.png", "c.png"), (0, 128, 255)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pictures of 64 x 48: black, gray, white."""
+    """Folder with three images of 64 x 48: black, gray, white."""
     for name, value in zip(NAMES, VALUES, strict=True):
         cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), value, np.uint8))
     return tmp_path
@@ -58,7 +58,7 @@ def test_without_loop_it_stops_at_the_end(ros, start_node, make_client, folder):
         "camera_player_node", NAMESPACE, path=folder, rate_hz=50.0, loop=False
     ) as node:
         client = make_client(NAMESPACE)
-        assert client.spin_until(lambda: "the end" in node.log_text())
+        assert client.spin_until(lambda: "playback ended" in node.log_text())
         images = client.subscribe(Image, "image_raw", qos_profile_sensor_data)
         assert not client.spin_until(lambda: images, 0.5)
         node.check()
@@ -72,14 +72,14 @@ def test_a_rate_that_is_raised_counts_from_now_on(ros, start_node, make_client, 
         request = SetParameters.Request(parameters=[Parameter(name="rate_hz", value=value)])
         [result] = client.call(SetParameters, "camera_player_node/set_parameters", request).results
         assert result.successful
-        # At the rate before, the first image would come after 100 s.
+        # With the initial rate, the first image is due after 100 s.
         assert client.spin_until(lambda: len(images) >= 3, 30)
 
 
 def test_another_parameter_does_not_put_off_the_next_image(make_node, folder):
     node = make_node(CameraPlayerNode, path=str(folder), rate_hz=0.01)
     node.start()
-    # The other one watches the clock.
+    # The other timer watches the clock.
     timer = max(node.timers, key=lambda timer: timer.timer_period_ns)
     before_ns = timer.time_until_next_call()
     node.set_parameters([rclpy.Parameter("jpeg_quality", value=50)])
@@ -109,7 +109,7 @@ def test_a_file_that_becomes_unreadable_while_it_plays_is_named_and_skipped(
         assert client.spin_until(lambda: values(images) == {*VALUES})
         (folder / name).write_bytes(b"not an image")
         assert client.spin_until(lambda: name in node.log_text())
-        # What is still under way was read before.
+        # Messages in queues were read before.
         client.spin_until(lambda: False, 0.5)
         images.clear()
         assert client.spin_until(lambda: len(images) >= 8)
@@ -127,7 +127,7 @@ def test_each_file_that_cannot_be_read_is_named(ros, start_node, make_client, fo
         assert NAMES[2] not in node.log_text()
 
 
-def test_a_folder_of_which_nothing_can_be_read_is_refused(ros, start_node, folder):
+def test_a_folder_of_which_nothing_can_be_read_is_rejected(ros, start_node, folder):
     for name in NAMES:
         (folder / name).write_bytes(b"not an image")
     with start_node("camera_player_node", NAMESPACE, path=folder) as node:
@@ -136,7 +136,7 @@ def test_a_folder_of_which_nothing_can_be_read_is_refused(ros, start_node, folde
         node.check()
 
 
-def test_an_empty_folder_is_refused(ros, start_node, tmp_path):
+def test_an_empty_folder_is_rejected(ros, start_node, tmp_path):
     with start_node("camera_player_node", NAMESPACE, path=tmp_path) as node:
         assert f"cannot configure: the folder {tmp_path} holds no images" in node.log_text()
         node.check()

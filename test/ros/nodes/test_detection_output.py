@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node publishes beside its own detections, over DDS."""
+"""Detections as vision_msgs."""
 
 import sys
 
@@ -24,7 +24,7 @@ MESSAGE = DetectionArray(
 
 @pytest.fixture
 def make_node(ros):
-    """Function that makes an active lifecycle node, with remaps."""
+    """Function that creates an active lifecycle node with remappings."""
     nodes = []
 
     def make(*remaps):
@@ -57,7 +57,7 @@ def publish_until(client, publish, received):
 
 @pytest.fixture
 def no_vision_msgs(monkeypatch):
-    """As if vision_msgs were not installed."""
+    """Simulate that vision_msgs is not installed."""
     monkeypatch.setitem(sys.modules, "vision_msgs", None)
     monkeypatch.setitem(sys.modules, "vision_msgs.msg", None)
     monkeypatch.delitem(sys.modules, "mrmllm_ros.ros.conversions.vision_messages", raising=False)
@@ -100,7 +100,7 @@ def test_without_the_package_the_error_names_the_one_to_install(
     before = topics(node)
     with pytest.raises(VisionMessagesMissingError, match="apt install ros-jazzy-vision-msgs"):
         make_output(node)
-    # The node's own may not have been found yet before.
+    # Discovery of the topics of the node may take a moment.
     own = {"/parameter_events", "/rosout"}
     assert topics(node) - own == before - own
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports on /diagnostics over DDS."""
+"""Publisher of /diagnostics."""
 
 import pytest
 import rclpy
@@ -14,7 +14,7 @@ FINE = [Finding(DiagnosticStatus.OK, "fine")]
 
 @pytest.fixture
 def reports(ros, make_client):
-    """Function that has a client's node publish what `collect` gives, and what has come of it."""
+    """Function that publishes the statuses of `collect` and returns the received messages."""
 
     def start(collect, **parameters):
         client = make_client(NAMESPACE)
@@ -42,7 +42,7 @@ def test_reports_come_while_a_simulated_clock_stands_still(reports):
     assert received[-1].header.stamp.sec == 0
 
 
-def test_a_condition_that_cannot_be_looked_at_is_an_error_and_reports_go_on(reports):
+def test_an_exception_is_published_as_an_error_and_reports_continue(reports):
     def collect():
         raise RuntimeError("the device is lost")
 

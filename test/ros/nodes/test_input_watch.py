@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings about inputs on which nothing comes, with publishers over DDS."""
+"""Warnings about inputs without messages."""
 
 import pytest
 
@@ -23,7 +23,7 @@ TIMEOUT_S = 5.0
 
 
 class Log:
-    """Stands in for a node's logger and keeps the warnings."""
+    """Fake logger that keeps warnings."""
 
     def __init__(self):
         self.warnings = []
@@ -39,14 +39,14 @@ class Log:
 
 
 class Watched:
-    """A watch whose time stands still unless it is moved, and what is logged."""
+    """Watch with a fake clock."""
 
     def __init__(self, client, log):
         self.client = client
         self.node = client.node
         self.log = log
         self.now_s = 100.0
-        self.watch = InputWatch(self.node, TIMEOUT_S, lambda: self.now_s)
+        self.watch = InputWatch(self.node, lambda: TIMEOUT_S, lambda: self.now_s)
         self.publishers = []
 
     def images(self, transport="raw", **options):
@@ -57,7 +57,7 @@ class Watched:
         return self.watch.add("image", subscription, **options)
 
     def publish_by(self, node, message_type, topic=TOPIC, qos=qos_profile_sensor_data):
-        """Have another node offer a topic; returns its publisher once both are known here."""
+        """Create a publisher in another node and wait until it is discovered."""
         publisher = node.create_publisher(message_type, topic, qos)
         known = self.node.get_publishers_info_by_topic
         assert self.client.spin_until(
@@ -66,7 +66,7 @@ class Watched:
         return publisher
 
     def after(self, seconds):
-        """What is logged at the end of that time."""
+        """Advance the clock, check, and return the warnings."""
         self.log.warnings.clear()
         self.now_s += seconds
         self.watch.check()
@@ -78,21 +78,21 @@ def watched(make_client, monkeypatch):
     client, log = make_client(NAMESPACE), Log()
     monkeypatch.setattr(client.node, "get_logger", lambda: log)
     published = input_watch._published
-    # Whatever else runs in the same domain.
+    # Ignores other nodes of the domain.
     monkeypatch.setattr(
         input_watch,
         "_published",
         lambda node: {k: v for k, v in published(node).items() if k.startswith(NAMESPACE)},
     )
     watched = Watched(client, log)
-    # Only the tests look at the inputs.
+    # Only the tests call `check`.
     watched.watch.destroy()
     return watched
 
 
 @pytest.fixture
 def camera(ros):
-    """The node `driver` of another participant, whose topics may have other types than ours."""
+    """Node `driver` of another participant."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("driver", namespace=NAMESPACE, context=context)
@@ -102,7 +102,7 @@ def camera(ros):
 
 
 def receive(watched, publisher, message):
-    """Have one message received."""
+    """Publish until a message is received."""
     own = watched.watch._inputs["image"]
     assert watched.client.spin_until(publisher.get_subscription_count)
 
@@ -148,7 +148,7 @@ def test_a_compressed_topic_with_one_compressed_too_many_is_found(watched, camer
     watched.images("compressed")
     watched.publish_by(camera, CompressedImage)
     [warning] = watched.after(TIMEOUT_S)
-    assert f"{TOPIC} has one: leave the last /compressed off" in warning
+    assert f"{TOPIC} has one: remove the last /compressed" in warning
 
 
 def test_topics_of_the_same_type_are_listed(watched, camera):
@@ -179,7 +179,7 @@ def test_a_publisher_of_another_type_is_named_with_both_types(
     watched.publish_by(camera, message_type)
     [warning] = watched.after(TIMEOUT_S)
     kind = message_type.__name__
-    assert f"{TOPIC} is published as sensor_msgs/msg/{kind}, and sensor_msgs/msg/Im" in warning
+    assert f"{TOPIC} is published as sensor_msgs/msg/{kind}, but sensor_msgs/msg/Im" in warning
     assert hint in warning
 
 
@@ -226,14 +226,14 @@ def test_results_may_pause_and_their_publisher_may_come_late(watched, camera):
     watched.images(results=True)
     assert watched.after(59.0) == []
     [warning] = watched.after(1.0)
-    assert f"{TOPIC} has no publisher; mrmllm_node publishes it once" in warning
+    assert f"{TOPIC} has no publisher; mrmllm_node publishes it after" in warning
     watched.publish_by(camera, Image)
     assert watched.after(1000.0) == []
 
 
 def test_what_nobody_needs_is_not_missed(watched):
     needed = []
-    watched.images(wanted=lambda: bool(needed))
+    watched.images(needed=lambda: bool(needed))
     assert watched.after(1000.0) == []
     needed.append(True)
     assert watched.after(TIMEOUT_S - 0.1) == []
@@ -262,7 +262,7 @@ def test_without_a_simulated_clock_none_is_missed(watched):
 
 @pytest.fixture
 def warnings_of(make_node, monkeypatch):
-    """Function that makes a node active and gives what it warns of, the loading of models over."""
+    """Function that activates a node and returns its warnings after the timeouts."""
 
     def warn(node_class, **parameters):
         node, log = make_node(node_class, **parameters), Log()

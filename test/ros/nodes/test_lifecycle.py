@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's lifecycle in this process, with models that load at once."""
+"""Lifecycle of a node in this process, with fake models."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ from mrmllm_ros.ros.nodes.mrmllm_node import MrmllmNode
 from mrmllm_ros.ros.nodes.processes import running
 from mrmllm_ros.ros.nodes.visualizer_node import VisualizerNode
 
-# Of the node that has not been configured: parameters, lifecycle, log level.
+# Topics of an unconfigured node.
 OWN = {"parameter_events", "rosout", "transition_event"}
 
 
@@ -41,7 +41,7 @@ def state(node):
 
 
 def held(node):
-    """What a node has taken of its process."""
+    """Number of resources of a node."""
     return {
         "publishers": len(list(node.publishers)),
         "subscriptions": len(list(node.subscriptions)),
@@ -114,7 +114,7 @@ def test_autostart_leaves_a_node_alone_that_somebody_else_has_configured(node, l
     node.trigger_configure()
     node.start()
     assert state(node) == State.PRIMARY_STATE_INACTIVE
-    assert "autostart leaves off" in capfd.readouterr().err
+    assert "autostart skipped" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("error", [MrmllmError("no such model"), RuntimeError("no such model")])
@@ -140,7 +140,7 @@ def test_a_failure_to_activate_leads_to_unconfigured_and_leaves_nothing(node, lo
     assert "cannot activate: the device is gone" in capfd.readouterr().err
     assert held(node) == before
     assert loading.in_memory() == 0
-    # What is being loaded no longer binds.
+    # Parameters that are not live may change again.
     set_parameters(node, image_transport="compressed")
 
 
@@ -157,7 +157,7 @@ def test_a_failure_to_deactivate_leads_to_unconfigured_and_leaves_nothing(
     assert loading.in_memory() == 0
 
 
-def test_a_parameter_that_needs_a_reload_is_refused_from_configuring_until_cleanup(
+def test_a_parameter_that_needs_a_reload_is_rejected_from_configuring_until_cleanup(
     node, loading, monkeypatch
 ):
     change = Parameter("cameras", value=["front"])
@@ -220,7 +220,7 @@ def test_of_several_cameras_each_has_its_topics_in_a_namespace_of_its_name(make_
 @pytest.mark.parametrize(
     "cameras", [[], [""], ["front", "front"], ["front left"], ["2nd"], ["front/left"], ["vö"]]
 )
-def test_names_that_cannot_be_those_of_cameras_are_refused_with_the_reason(node, cameras):
+def test_names_that_cannot_be_those_of_cameras_are_rejected_with_the_reason(node, cameras):
     change = Parameter("cameras", Parameter.Type.STRING_ARRAY, cameras)
     [result] = node.set_parameters([change])
     assert not result.successful

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The localizer as a process, fed with detections, depth and camera infos."""
+"""Localizer with detections, depth and camera infos of the test."""
 
 import array
 from functools import partial
@@ -25,7 +25,7 @@ from mrmllm_ros.ros.conversions.point_clouds import cloud_from_objects
 NAMESPACE = "/test_localizer_node"
 SIZE_WH = (160, 120)
 FOV_DEG = 60.0
-# A screen, 0.4 m wide and 0.3 m high, 1.5 m ahead; 3 m behind it a wall.
+# A screen of 0.4 m x 0.3 m at 1.5 m, and a wall 3 m behind it.
 SCREEN_M, WALL_M = 1.5, 4.5
 FOCAL = pinhole_camera_info(Header(), SIZE_WH, FOV_DEG).k[0]
 MIDDLE = np.array(SIZE_WH) / 2
@@ -34,7 +34,7 @@ FRAME = "optical"
 
 
 def scene(scale=1):
-    """(H, W) depth of the screen before the wall, in meters."""
+    """Depth (H, W) of the screen in front of the wall, in meters."""
     width, height = SIZE_WH
     depth = np.full((height, width), WALL_M, np.float32)
     left, top, right, bottom = np.round([*(MIDDLE - HALF_SIZE), *(MIDDLE + HALF_SIZE)]).astype(int)
@@ -53,7 +53,7 @@ def depth_image(header, depth, encoding="32FC1"):
 
 
 def detections(header):
-    """The screen [1], and [2] a part of the image that the tests may leave without depth."""
+    """Detections of the screen [1] and of a region [2] that may have no depth."""
     screen = BoundingBox2D(
         center_x=80.0, center_y=60.0, size_x=2 * HALF_SIZE[0], size_y=2 * HALF_SIZE[1]
     )
@@ -71,9 +71,9 @@ def detections(header):
 
 
 class Feed:
-    """Publishes what belongs together and waits for what the localizer makes of it."""
+    """Publishes inputs of the localizer and waits for its outputs."""
 
-    # Goes on from test to test, for the node is the same.
+    # Continues from test to test, since they share the node.
     sec = 100
 
     def __init__(self, client, node):
@@ -96,12 +96,12 @@ class Feed:
     def publish(
         self, make_depths, info_size=SIZE_WH, depth_info=None, depth_first=True, mask=None
     ):
-        """Publish all that belongs to an image, a second later each time.
+        """Publish the messages of an image, one second after the previous one.
 
         Args:
             make_depths: Function from this feed to the depth images to publish.
-            info_size: Size that `camera_info` is about.
-            depth_info: Size that `depth/camera_info` is about, where there is one.
+            info_size: Image size in `camera_info`.
+            depth_info: Image size in `depth/camera_info`; None for no message.
             depth_first: Whether depth comes before the detections.
             mask: Fields of the screen's mask, where it has one.
 
@@ -128,7 +128,7 @@ class Feed:
         return header
 
     def ask(self, make_depths, **options):
-        """Publish until what the localizer makes of it has arrived."""
+        """Publish until the output has arrived."""
         for _ in range(30):
             header = self.publish(make_depths, **options)
             if self.client.spin_until(
@@ -142,7 +142,7 @@ class Feed:
         raise AssertionError(f"no detections_3d\n{self.node.log_text()}")
 
     def locate(self, make_depths, **options):
-        """Ask until the screen is located: the first camera infos may be lost in discovery."""
+        """Publish until the screen is located; discovery may lose the first camera infos."""
         for _ in range(30):
             result, cloud = self.ask(make_depths, **options)
             if result.detections[0].has_pose:
@@ -150,7 +150,7 @@ class Feed:
         raise AssertionError(self.log())
 
     def log(self):
-        """What the node has said since this feed began."""
+        """Log of the node since the start of this feed."""
         return self.node.log_text()[self._read :]
 
 
@@ -179,13 +179,13 @@ def check_screen(result):
     np.testing.assert_allclose((position.x, position.y, position.z), (0, 0, SCREEN_M), atol=0.02)
     np.testing.assert_allclose((size.x, size.y), (0.4, 0.3), rtol=0.1)
     assert size.z > 0
-    # There is no depth there.
+    # The region has no depth.
     assert not corner.has_pose
     assert corner.size == Detection().size
 
 
 def distances_beside(feed, result):
-    """The message of distances that belongs to one of `detections_3d`."""
+    """Distances of the same image as a message of `detections_3d`."""
 
     def found():
         stamp = result.header.stamp
@@ -248,7 +248,7 @@ def test_a_mask_says_which_part_of_the_box_is_the_object_and_is_published_again(
 
 
 def test_a_smaller_depth_image_is_scaled(feed):
-    # By the color camera's info first, then by one of its own.
+    # With the camera info of the color camera first, then with its own.
     for info in (None, (SIZE_WH[0] // 2, SIZE_WH[1] // 2)):
         result, _ = feed.locate(lambda feed: [with_hole(feed, scale=2)], depth_info=info)
         check_screen(result)
@@ -265,7 +265,7 @@ def test_of_several_depth_images_the_nearest_in_time_is_taken(feed):
         far.data = array.array("B", (np.frombuffer(far.data, "f4") * 2).tobytes())
         return [near, far]
 
-    # Once everything is connected none is lost.
+    # No message is lost after discovery.
     feed.locate(lambda feed: [with_hole(feed)])
     result, _ = feed.locate(depths)
     check_screen(result)
@@ -286,7 +286,7 @@ def test_detections_do_not_wait_for_depth_for_ever(feed):
 def test_depth_of_another_time_is_none_and_the_detections_still_come(feed):
     check_nothing_located(
         feed,
-        "/depth/image_raw is stamped within 0.05 s of the image; the newest is 0.1 s newer",
+        "/depth/image_raw has a stamp within 0.05 s of the image; the newest is 0.1 s newer",
         lambda feed: [with_hole(feed, offset_ns=100_000_000)],
     )
 
@@ -295,7 +295,7 @@ def test_time_may_jump_back(feed):
     result, _ = feed.locate(lambda feed: [with_hole(feed)])
     check_screen(result)
     before, Feed.sec = Feed.sec, 10
-    # The first detections may come before the depth that tells of the jump, and go without.
+    # The first detections may arrive before the depth with the jump, and remain without.
     result, _ = feed.locate(lambda feed: [with_hole(feed)])
     assert result.header.stamp.sec < before
     check_screen(result)
@@ -304,7 +304,7 @@ def test_time_may_jump_back(feed):
 
 def test_what_waited_before_a_jump_back_does_not_hold_up_what_comes_after(feed):
     feed.locate(lambda feed: [with_hole(feed)])
-    # Nothing newer comes in the old time, so this one waits.
+    # No newer depth arrives before the jump, so these detections wait.
     waiting = feed.publish(lambda feed: [])
     Feed.sec -= 50
     header = feed.publish(lambda feed: [with_hole(feed)])
@@ -312,7 +312,7 @@ def test_what_waited_before_a_jump_back_does_not_hold_up_what_comes_after(feed):
     assert waiting in [each.header for each in feed.results]
 
 
-def test_depth_of_another_frame_is_refused(feed):
+def test_depth_of_another_frame_is_rejected(feed):
     check_nothing_located(
         feed,
         "register depth to color",
@@ -320,28 +320,28 @@ def test_depth_of_another_frame_is_refused(feed):
     )
 
 
-def test_an_image_that_is_not_depth_is_refused(feed):
+def test_an_image_that_is_not_depth_is_rejected(feed):
     def colors(feed):
         image = with_hole(feed)
         image.encoding = "rgb8"
         return [image]
 
     check_nothing_located(feed, "encoding 'rgb8' is not depth", colors)
-    # And the next one is taken.
+    # The next image is located.
     result, _ = feed.locate(lambda feed: [with_hole(feed)])
     check_screen(result)
 
 
-def test_sizes_of_another_shape_are_refused(feed):
-    reason = "640 x 360 pixels and the image has 160 x 120"
-    topic = f"{NAMESPACE}/camera_info: camera_info is about"
+def test_sizes_of_another_shape_are_rejected(feed):
+    reason = "640 x 360 pixels, but the image has 160 x 120"
+    topic = f"{NAMESPACE}/camera_info: camera_info has"
     check_nothing_located(
         feed, f"{topic} {reason}", lambda feed: [with_hole(feed)], info_size=(640, 360)
     )
 
 
 def test_a_camera_info_of_the_depth_that_does_not_fit_is_named_by_its_topic(feed):
-    reason = f"{NAMESPACE}/depth/camera_info: camera_info is about 640 x 360 pixels"
+    reason = f"{NAMESPACE}/depth/camera_info: camera_info has 640 x 360 pixels"
     check_nothing_located(feed, reason, lambda feed: [with_hole(feed)], depth_info=(640, 360))
 
 
@@ -383,7 +383,7 @@ def test_without_a_camera_info_the_log_names_its_topic(ros, start_node, make_cli
     with start_node("localizer_node", namespace) as node:
         feed = Feed(client, node)
         feed.infos = feed.client.node.create_publisher(CameraInfo, "elsewhere", 1)
-        reason = f"no camera_info has come on {namespace}/camera_info"
+        reason = f"no camera_info received on {namespace}/camera_info"
         check_nothing_located(feed, reason, lambda feed: [with_hole(feed)])
 
 
@@ -434,7 +434,7 @@ def test_points_of_the_camera_frame_locate_objects(ros, start_node, make_client)
             for sec in range(1, 30)
         ), node.log_text()
         check_screen(results[-1])
-        # The log keeps quiet for a while after another reason.
+        # The log is throttled after another reason.
         assert any(
             ask(Header(stamp=Time(sec=sec), frame_id=FRAME), "lidar")
             and client.spin_until(lambda: "'lidar'" in node.log_text(), 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job over DDS: real images, real detector, real language model, other processes."""
+"""The node with real images, detector and language model."""
 
 import array
 import os
@@ -34,7 +34,7 @@ def node(ros, start_node):
 
 
 class Camera:
-    """Publishes pictures and receives what the node makes of them."""
+    """Publishes images and receives the results."""
 
     def __init__(self, client):
         self.client = client
@@ -56,11 +56,11 @@ class Camera:
         self._images.publish(message)
 
     def see(self, bgr, **header):
-        """Publish a picture, again if it was lost, and wait for its detections."""
+        """Publish an image, again if it was lost, and wait for its detections."""
         return self._publish_until(self.detections, bgr, header, 2.0)
 
     def see_enriched(self, bgr):
-        """The same for its enriched detections; questions are about this picture then."""
+        """Publish an image and wait for its enriched detections; questions are about it."""
         return self._publish_until(self.enriched, bgr, {}, 10.0)
 
     def _publish_until(self, received, bgr, header, patience_s):
@@ -70,7 +70,7 @@ class Camera:
                 lambda header=published: received and received[-1].header == header, patience_s
             ):
                 return received[-1]
-        raise AssertionError("nothing has come of the picture")
+        raise AssertionError("no result of the image")
 
     def ask(self, question="How many people are there?", **request):
         return self.client.call(Query, "query", Query.Request(question=question, **request))
@@ -139,7 +139,7 @@ def test_without_a_checkpoint_enriched_detections_are_the_detectors_own_but_for_
 
 @pytest.fixture
 def ask(camera, bus_image):
-    """Function that sends a goal about the bus; gives its handle and the texts as they come."""
+    """Function that sends a goal about the bus and returns its handle and texts."""
     camera.see_enriched(bus_image)
     client = ActionClient(camera.client.node, Ask, "ask")
     assert client.wait_for_server(60)
@@ -202,7 +202,7 @@ def test_a_goal_that_cannot_be_answered_is_aborted_with_the_error(camera, ask):
         (["x" * 1000], "at most 100"),
     ],
 )
-def test_a_vocabulary_that_nothing_can_use_is_refused_with_what_would(camera, labels, reason):
+def test_a_vocabulary_that_nothing_can_use_is_rejected_with_what_would(camera, labels, reason):
     request = SetVocabulary.Request(labels=labels)
     response = camera.client.call(SetVocabulary, "set_vocabulary", request)
     assert not response.success
@@ -222,7 +222,7 @@ def test_an_image_without_stamp_keeps_its_header_and_warns_once(camera, node, bu
         camera.detections.clear()
         assert camera.see(bus_image, stamp=zero).header.stamp == zero
     assert camera.ask(max_new_tokens=4).success
-    assert node.log_text().count("carry no stamp") == 1
+    assert node.log_text().count("stamps are zero") == 1
 
 
 def test_an_image_that_is_too_old_gets_a_named_error(camera, bus_image):
@@ -334,13 +334,13 @@ def test_a_threshold_changes_at_run_time(camera, bus_image):
     assert len(camera.see(bus_image).detections) == before
 
 
-def test_a_value_out_of_range_is_refused_with_the_reason(camera):
+def test_a_value_out_of_range_is_rejected_with_the_reason(camera):
     result = set_parameter(camera.client, "detector.score_threshold", double(7.0))
     assert not result.successful
     assert "0.01" in result.reason
 
 
-def test_another_model_is_refused_while_configured_with_what_to_do(camera):
+def test_another_model_is_rejected_while_configured_with_what_to_do(camera):
     result = set_parameter(camera.client, "detector.model", text("other.onnx"))
     assert not result.successful
     assert "clean up" in result.reason
@@ -358,13 +358,13 @@ def test_a_deactivated_node_says_so_and_works_again_when_activated(camera, bus_i
     assert camera.see(bus_image).detections
 
 
-def test_a_transition_that_does_not_fit_the_state_is_refused_and_the_node_goes_on(
+def test_a_transition_that_does_not_fit_the_state_is_rejected_and_the_node_goes_on(
     camera, node, bus_image
 ):
     activate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
     response = camera.client.call(ChangeState, "mrmllm_node/change_state", activate)
     assert not response.success
-    assert "refused" in node.log_text()
+    assert "transition rejected" in node.log_text()
     assert camera.see(bus_image).detections
     node.check()
 
@@ -377,7 +377,7 @@ def test_the_camera_may_stop_and_come_back(node, make_client, bus_image):
 
 
 class Eye:
-    """One of several cameras; remembers which of its images came back, and how many."""
+    """One of several cameras; counts the results of its images."""
 
     def __init__(self, client, name):
         self.client, self.name = client, name
@@ -505,7 +505,7 @@ def test_the_embedded_default_answers_right_and_cites(ros, start_node, make_clie
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, compute, detector, language_model):
-    """A checkpoint for the embedded models whose every weight takes effect."""
+    """Checkpoint for the embedded models without zero weights."""
     import torch
 
     from mrmllm_ros.model.backbones import Backbones

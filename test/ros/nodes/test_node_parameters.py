@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wrong parameters and arguments: one line that names them and the fix; misspelled ones warn."""
+"""Errors of invalid parameters and arguments, warnings of unknown ones."""
 
 import pytest
 import rclpy
@@ -24,7 +24,7 @@ def start(monkeypatch, capfd):
     def start(node_class, *arguments):
         command = ["node", "--ros-args", *arguments]
         monkeypatch.setattr(lifecycle.sys, "argv", command)
-        # Nobody waits for a response.
+        # No client waits for a response.
         monkeypatch.setattr(lifecycle, "QUIET_S", 0.001)
         monkeypatch.setattr(requests, "QUIET_S", 0.0)
         monkeypatch.setattr(node_class, "start", lambda node: node.finalized.set_result(None))
@@ -97,7 +97,7 @@ def test_a_value_that_a_parameter_cannot_have_is_named_with_the_fix(start, argum
         ("/**:\n  ros__parameters:\n    cameras: []\n", "parameter cameras is empty"),
         ("/**:\n  ros__parameters:\n    cameras: {}\n", "parameter cameras is empty"),
         ("/**:\n  ros__parameters:\n    cameras:\n", "line 3 (cameras:); write"),
-        ("/**:\n  ros__parameters:\n    cameras: [a, 1]\n", "(cameras: [a, 1]); the items"),
+        ("/**:\n  ros__parameters:\n    cameras: [a, 1]\n", "(cameras: [a, 1]); all items"),
         ("/**:\n  ros__parameters:\n    cameras: [a\n", "line 3 (cameras: [a)"),
         ("/**:\n  ros_parameters:\n    cameras: [a]\n", "below `NODE: ros__parameters:`"),
         ("cameras: [a]\n", "cannot read the parameter file"),
@@ -115,7 +115,7 @@ def test_a_file_that_holds_no_parameters_is_named_with_the_line(start, write, te
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--params-file", "/nowhere.yaml"], "there is no parameter file /nowhere.yaml"),
+        (["--params-file", "/nowhere.yaml"], "the parameter file /nowhere.yaml does not exist"),
         (["-p", "cameras:="], "-p cameras:="),
         (["--nonsense"], "--nonsense"),
         (["-r", "__node:=a-b"], "__node:=a-b"),
@@ -189,7 +189,7 @@ def test_a_parameter_of_another_node_in_the_nodes_own_section_is_a_mistake(start
 @pytest.mark.parametrize(
     ("section", "reason"),
     [
-        ("visualiser_node", "is for no node; did you mean /robot/visualizer_node:"),
+        ("visualiser_node", "matches no node; did you mean /robot/visualizer_node:"),
         ("visualizer_node", "write /**/visualizer_node: or /robot/visualizer_node:"),
         ("usb_cam", "add one for /robot/visualizer_node:"),
     ],

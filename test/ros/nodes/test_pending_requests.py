@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goals and questions under way when the node ends, over DDS, with an answerer that never ends."""
+"""Goals and questions that are pending when the node ends, with an endless answerer."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -43,7 +43,7 @@ ENDINGS = {
 
 
 class Asker:
-    """Asks for answers that never come, and remembers what came instead."""
+    """Sends goals and requests, and keeps the responses."""
 
     def __init__(self, client):
         self.client = client
@@ -72,7 +72,7 @@ class Asker:
 
 
 class Running:
-    """A node that a thread of its own spins, as in its process."""
+    """Node with an executor thread, as in its process."""
 
     def __init__(self):
         self.node = MrmllmNode()
@@ -84,7 +84,7 @@ class Running:
         self.node.start()
 
     def end(self):
-        """Have it end as a signal does."""
+        """End the node as a signal does."""
         self._executor.create_task(self._ending.set)
 
     def take_down(self):
@@ -106,7 +106,7 @@ def running(ros, monkeypatch):
 
 @pytest.fixture
 def client(running, make_client):
-    """A client whose camera the node has just seen an image of."""
+    """Client that has sent an image to the node."""
     client = make_client("")
     scenes = client.subscribe(DetectionArray, "detections")
     images = client.node.create_publisher(Image, "image_raw", qos_profile_sensor_data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The permissions that docs/security.md names against what the nodes do."""
+"""Permissions in docs/security.md compared with the topics and services of the nodes."""
 
 import re
 import xml.etree.ElementTree as ElementTree

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says beside its results, in this process, with models that load at once."""
+"""Diagnostics and vision_msgs of a node in this process with fake models."""
 
 import threading
 
@@ -18,7 +18,7 @@ from mrmllm_ros.ros.nodes.mrmllm_node import MrmllmNode
 
 @pytest.fixture
 def start(make_node):
-    """Function that makes an active node, which a thread of its own spins."""
+    """Function that creates an active node with an executor thread."""
     executor = SingleThreadedExecutor()
     threads = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of every kind and distances over DDS, to a node in this process with fake models."""
+"""Requests and distances to a node in this process with fake models."""
 
 from threading import Thread
 
@@ -36,7 +36,7 @@ INVALID = {
 
 
 class Asker:
-    """Asks a node by its service and by its action."""
+    """Client of the service and the action."""
 
     def __init__(self, client):
         self.client = client
@@ -60,7 +60,7 @@ class Asker:
 
 @pytest.fixture
 def node(make_node):
-    """An active node that a thread of its own spins."""
+    """Active node with an executor thread."""
     node = make_node(MrmllmNode)
     node.start()
     executor = SingleThreadedExecutor()
@@ -74,7 +74,7 @@ def node(make_node):
 
 @pytest.fixture
 def asker(node, make_client):
-    """A client whose camera the node has just seen an image of."""
+    """Asker that has sent an image to the node."""
     client = make_client("")
     scenes = client.subscribe(DetectionArray, "detections")
     images = client.node.create_publisher(Image, "image_raw", qos_profile_sensor_data)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The visualizer as a process, fed with images and detections."""
+"""Visualizer with images and detections of the test."""
 
 import re
 
 import numpy as np
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from mrmllm_ros.msg import Answer, BoundingBox2D, Detection, DetectionArray
 from rclpy.qos import qos_profile_sensor_data
@@ -14,13 +15,14 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from mrmllm_ros.ros.conversions.camera_info import pinhole_camera_info
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message, image_from_bgr
+from mrmllm_ros.ros.nodes.visualizer_node import VisualizerNode
 
 NAMESPACE = "/test_visualizer_node"
 SIZE_WH = (160, 120)
 
 
 class Feed:
-    """Publishes what the visualizer takes, and keeps what comes of it."""
+    """Publishes inputs of the visualizer and keeps its outputs."""
 
     def __init__(self, client):
         self.client = client
@@ -49,28 +51,28 @@ class Feed:
         )
 
     def calibrate(self, size_wh=SIZE_WH):
-        """Send a calibration, and wait for it to have come before what follows."""
+        """Send a calibration and let it arrive."""
         self.infos.publish(pinhole_camera_info(self.header(), size_wh, 60.0))
         self.client.spin_until(lambda: False, 0.2)
 
     def send_image(self, header, size_wh=SIZE_WH, value=0):
-        """Send an image, and wait for it to have come before what follows."""
+        """Send an image and let it arrive."""
         width, height = size_wh
         self.images.publish(image_from_bgr(np.full((height, width, 3), value, np.uint8), header))
         self.client.spin_until(lambda: False, 0.2)
 
     def show(self, array, size_wh=SIZE_WH):
-        """Send an image and then what is found in it."""
+        """Send an image and its detections."""
         self.send_image(array.header, size_wh)
         self.detections.publish(array)
 
     def wait(self, received, header):
-        """What comes with this header."""
+        """Wait for the message with this header."""
 
         def found():
             for message in received:
-                each = message.markers[0] if isinstance(message, MarkerArray) else message
-                if each.header == header:
+                first = message.markers[0] if isinstance(message, MarkerArray) else message
+                if first.header == header:
                     return message
             return None
 
@@ -84,20 +86,20 @@ def cat(track_id="", **fields):
 
 
 def full_mask():
-    """The mask of an object that fills the image."""
+    """Mask of an object that fills the image."""
     width, height = SIZE_WH
     return {"mask_width": width, "mask_height": height, "mask": [0, width * height]}
 
 
 @pytest.fixture
 def feed(ros, start_node, make_client):
-    """A running visualizer that everything is connected to."""
+    """Feed that is connected to a running visualizer."""
     feed = Feed(make_client(NAMESPACE))
     with start_node("visualizer_node", NAMESPACE) as node:
         connected = [p.get_subscription_count for p in feed.publishers]
         connected += [lambda: feed.client.node.count_publishers(f"{NAMESPACE}/markers")]
         assert feed.client.spin_until(lambda: all(count() for count in connected), 60)
-        # The visualizer may see its subscribers later than they see it.
+        # The visualizer may discover its subscribers later.
         feed.client.spin_until(lambda: False, 1.0)
         node.check()
         feed.node = node
@@ -143,6 +145,44 @@ def test_a_camera_without_calibration_has_no_image_plane_and_one_warning(feed):
     assert feed.node.log_text().count("not calibrated") == 1
 
 
+def test_detections_that_arrive_before_their_image_wait_for_it(feed):
+    array = feed.array(cat())
+    feed.detections.publish(array)
+    feed.client.spin_until(lambda: False, 0.2)
+    feed.send_image(array.header)
+    assert bgr_from_message(feed.wait(feed.drawn, array.header)).any()
+
+
+def test_images_that_arrive_during_the_drawing_are_kept(make_node, make_client):
+    feed = Feed(make_client(""))
+    node = make_node(VisualizerNode)
+    node.start()
+    received = feed.client.subscribe(Image, "image_raw", qos_profile_sensor_data)
+    connected = [feed.images, feed.detections]
+    assert feed.client.spin_until(
+        lambda: (
+            all(publisher.get_subscription_count() for publisher in connected)
+            and feed.images.get_subscription_count() == 2
+            and feed.client.node.count_publishers("annotated_image")
+            and node._annotated.get_subscription_count()
+        )
+    )
+    arrays = [feed.array(cat()) for _ in range(5)]
+    # The node is not spun, as while it draws.
+    for array in arrays:
+        feed.send_image(array.header)
+    assert len(received) == len(arrays)
+    for array in arrays:
+        feed.detections.publish(array)
+
+    def are_drawn():
+        rclpy.spin_once(node, timeout_sec=0.02)
+        return len(feed.drawn) == len(arrays)
+
+    assert feed.client.spin_until(are_drawn, 20)
+    assert [image.header for image in feed.drawn] == [array.header for array in arrays]
+
+
 def test_an_answer_stands_below_the_next_image_and_below_the_image_plane(feed):
     feed.calibrate()
     answer = Answer(header=feed.header(), question="Is there a cat?", text="Yes, a cat [1].")
@@ -182,7 +222,7 @@ def test_a_camera_info_without_height_is_reported_and_costs_the_answers_marker_o
 
 
 @pytest.mark.parametrize("mask", [{}, full_mask()], ids=["boxes", "masks"])
-def test_an_image_of_another_size_is_refused_with_both_sizes_and_the_remedy(feed, mask):
+def test_an_image_of_another_size_is_rejected_with_both_sizes_and_the_remedy(feed, mask):
     array = feed.array(cat(**mask))
     feed.show(array, size_wh=(80, 60))
     log = feed.node.log_text
@@ -204,7 +244,7 @@ def test_without_stamps_the_newest_image_is_drawn_into_and_one_warning_says_so(f
     feed.detections.publish(array)
     drawn = bgr_from_message(feed.wait(feed.drawn, array.header))
     assert drawn[-1, -1].tolist() == [250] * 3
-    assert feed.node.log_text().count("images carry no stamp") == 1
+    assert feed.node.log_text().count("image stamps are zero") == 1
 
 
 def test_masks_are_drawn_and_a_wrong_one_is_reported(feed):
@@ -229,7 +269,7 @@ def test_detections_whose_images_never_come_are_named_with_the_topic(feed):
 
     def is_named():
         feed.detections.publish(feed.array(cat()))
-        return "images kept of" in log()
+        return "a buffered image of" in log()
 
     assert feed.client.spin_until(is_named, 20)
-    assert re.search(r"kept of /\S+/image_raw; remap image_raw to the images that", log())
+    assert re.search(r"image of /\S+/image_raw; remap image_raw to the image topic", log())

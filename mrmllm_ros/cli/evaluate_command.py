@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mrmllm_ros.evaluation.ablations import Subject
 
 # As in `training.evaluation.suites`, which takes long to import.
-SUITES = ("layout", "consistency", "hallucination", "grounding", "labeled")
+SUITES = ("synthetic", "consistency", "hallucination", "grounding", "labeled")
 
 
 def add_parser(subparsers: Any) -> None:

@@ -325,7 +325,7 @@ def _areas(xyxy: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _LabelledShot:
+class _LabeledView:
     """A view of an image and what is known of it."""
 
     corrupted_image: CorruptedImage
@@ -337,7 +337,7 @@ class _LabelledShot:
 
 def _shots(
     dataset: CocoDataset, views: int, seed: int, damaged_share: float, skipped: Skipped
-) -> Iterator[_LabelledShot]:
+) -> Iterator[_LabeledView]:
     for item in dataset.images:
         try:
             image = read_image(item.path)
@@ -351,7 +351,7 @@ def _shots(
             truth, partial = _within(item.truth, view)
             crowds, rests = _within(item.crowds, view)
             corrupted_image = CorruptedImage.of(view.image(image), damaged_share, rng)
-            yield _LabelledShot(
+            yield _LabeledView(
                 corrupted_image=corrupted_image,
                 truth=truth,
                 partial=partial,
@@ -391,7 +391,7 @@ def _joined(one: Detections, other: Detections) -> Detections:
 
 
 def _example(
-    item: _LabelledShot,
+    item: _LabeledView,
     perceived: Example,
     labels: frozenset[str],
     vocabulary: Sequence[str],

@@ -22,10 +22,10 @@ from mrmllm_ros.evaluation.synthetic_suite import SyntheticScenes
 
 
 class GroundingSuite(Suite):
-    """Precision and recall of the citations in the answers of the layout suite."""
+    """Precision and recall of the citations in the answers of the synthetic suite."""
 
     name = "grounding"
-    title = "citations in the answers of the layout suite"
+    title = "citations in the answers of the synthetic suite"
     variants = OF_ANSWERS
 
     def __init__(self, scenes: SyntheticScenes) -> None:

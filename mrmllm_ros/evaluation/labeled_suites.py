@@ -15,7 +15,7 @@ from mrmllm_ros.evaluation.labeled_images import LabeledImages
 from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
 
 
-class LabelledDetectionsSuite(Suite):
+class LabeledDetectionsSuite(Suite):
     """Average precision."""
 
     name = "labeled detections"
@@ -37,7 +37,7 @@ class LabelledDetectionsSuite(Suite):
         return Outcome(len(examples), statistics)
 
 
-class LabelledAnswersSuite(Suite):
+class LabeledAnswersSuite(Suite):
     """Accuracy by family of question."""
 
     name = "labeled answers"
@@ -56,7 +56,7 @@ class LabelledAnswersSuite(Suite):
         return self._images.examples
 
 
-class TrueBoxesSuite(LabelledAnswersSuite):
+class TrueBoxesSuite(LabeledAnswersSuite):
     """Accuracy where nothing is missed: what is left to lose is not the detector's fault."""
 
     name = "labeled answers, true boxes"

@@ -19,8 +19,8 @@ from mrmllm_ros.evaluation.labeled_images import (
     require_videos,
 )
 from mrmllm_ros.evaluation.labeled_suites import (
-    LabelledAnswersSuite,
-    LabelledDetectionsSuite,
+    LabeledAnswersSuite,
+    LabeledDetectionsSuite,
     TrueBoxesSuite,
 )
 from mrmllm_ros.evaluation.suite_result import Progress, Suite
@@ -28,7 +28,7 @@ from mrmllm_ros.evaluation.synthetic_suite import SCENES, SyntheticScenes, Synth
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.weights import WeightsError, locate
 
-NAMES = ("layout", "consistency", "hallucination", "grounding", "labeled")
+NAMES = ("synthetic", "consistency", "hallucination", "grounding", "labeled")
 
 
 def require_samples(names: Sequence[str]) -> None:
@@ -79,21 +79,21 @@ class Suites:
         return [suite for name in names for suite in self._of(name)]
 
     def _of(self, name: str) -> list[Suite]:
-        if name == "layout":
-            return [SyntheticSuite(self._layouts)]
+        if name == "synthetic":
+            return [SyntheticSuite(self._synthetic_scenes)]
         if name == "grounding":
-            return [GroundingSuite(self._layouts)]
+            return [GroundingSuite(self._synthetic_scenes)]
         if name == "consistency":
             video = locate("bikes") / VIDEOS["bikes"]
             return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
         if name == "labeled":
             images = self._images
-            kinds = (LabelledDetectionsSuite, LabelledAnswersSuite, TrueBoxesSuite)
+            kinds = (LabeledDetectionsSuite, LabeledAnswersSuite, TrueBoxesSuite)
             return [kind(images) for kind in kinds]
         return self._hallucination()
 
     def _hallucination(self) -> list[Suite]:
-        examples = self._layouts.examples
+        examples = self._synthetic_scenes.examples
         present = [example.perception.detections.labels for example in examples]
         suites: list[Suite] = [HallucinationSuite(examples, present, vocabulary("evaluation"))]
         try:
@@ -111,7 +111,7 @@ class Suites:
         return [*suites, labeled]
 
     @cached_property
-    def _layouts(self) -> SyntheticScenes:
+    def _synthetic_scenes(self) -> SyntheticScenes:
         return SyntheticScenes(self.scenes)
 
     @cached_property

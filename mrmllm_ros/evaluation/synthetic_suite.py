@@ -53,7 +53,7 @@ class SyntheticScenes:
 class SyntheticSuite(Suite):
     """Accuracy by family of question."""
 
-    name = "layout"
+    name = "synthetic"
     title = "answers to questions about made-up scenes, held-out wordings, names and scenes"
     variants = OF_ANSWERS
 

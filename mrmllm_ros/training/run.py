@@ -153,9 +153,9 @@ def load_sources(
     data = settings.data
     detector, encoder = backbones.detector, backbones.visual_encoder
     sources: dict[str, Source] = {}
-    if data.layout.share:
-        sources["layout"] = Source(
-            data.layout.share, partial(_layout, settings), has_targets=False
+    if data.synthetic.share:
+        sources["synthetic"] = Source(
+            data.synthetic.share, partial(_synthetic, settings), has_targets=False
         )
     if data.frames.share:
         found = frame_examples(
@@ -198,13 +198,15 @@ def load_sources(
         examples = _collected("questions", found, report)
         sources["questions"] = Source(data.questions.share, repeat(examples), has_targets=False)
     if not sources:
-        raise TrainingError("data: every share is 0; give layout, frames, coco or questions one")
+        raise TrainingError(
+            "data: every share is 0; give synthetic, frames, coco or questions one"
+        )
     return sources
 
 
 def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[TrainingBatch]:
     """Synthetic scenes with labels and templates that are held out from training."""
-    size, questions = settings.batch_size, settings.data.layout.questions
+    size, questions = settings.batch_size, settings.data.synthetic.questions
     firsts = range(_FIRST_OF_EVALUATION, _FIRST_OF_EVALUATION + settings.evaluation_batches * size)
     return [
         collate(
@@ -239,9 +241,9 @@ def frame_source(settings: SourceSettings) -> FrameSource:
     )
 
 
-def _layout(settings: TrainingSettings, number: int) -> Example:
-    layout = settings.data.layout
-    return synthetic_example(number % (layout.scenes or 2**31), "train", layout.questions)
+def _synthetic(settings: TrainingSettings, number: int) -> Example:
+    synthetic = settings.data.synthetic
+    return synthetic_example(number % (synthetic.scenes or 2**31), "train", synthetic.questions)
 
 
 def _prefixed(report: Report, source: str) -> Report:

@@ -229,7 +229,7 @@ class TestExamples:
         made = examples(values, views=4, damaged_share=0.0)
         assert "shuttle" in {label for example in made for label in example.targets.labels}
 
-    def test_of_names_that_nobody_labelled_nothing_is_known(self, examples):
+    def test_of_names_that_nobody_labeled_nothing_is_known(self, examples):
         values = content()
         values["annotations"] = values["annotations"][:1]
         values["categories"] = values["categories"][:1]
@@ -279,7 +279,7 @@ class TestExamples:
         # Four names nobody looked for; people were, and there are none.
         assert gray.missed == {*detector.labels} - {"person"}
 
-    def test_nothing_is_concluded_of_names_that_nobody_labelled(self, images, write, detector):
+    def test_nothing_is_concluded_of_names_that_nobody_labeled(self, images, write, detector):
         values = content()
         del values["categories"][1], values["annotations"][1:]
         dataset = read_coco(images, write(values))

@@ -158,7 +158,7 @@ class TestMatching:
         )
         assert targets.scores.tolist() == pytest.approx([0.9, 0])
 
-    def test_of_what_lies_in_an_unlabelled_region_nothing_is_known(self, make_detections):
+    def test_of_what_lies_in_an_unlabeled_region_nothing_is_known(self, make_detections):
         found = make_detections(
             ("car", 0.4, OTHER), ("person", 0.3, (20, 20, 60, 80)), ("dog", 0.2, BOX)
         )

@@ -16,8 +16,8 @@ from mrmllm_ros.evaluation.labeled_images import (
     load_images,
 )
 from mrmllm_ros.evaluation.labeled_suites import (
-    LabelledAnswersSuite,
-    LabelledDetectionsSuite,
+    LabeledAnswersSuite,
+    LabeledDetectionsSuite,
     TrueBoxesSuite,
 )
 from mrmllm_ros.evaluation.scoring import is_right
@@ -142,10 +142,10 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
     images = LabeledImages(annotations, Backbones(None, detector))
     every = np.arange(2)[None]
     for variant, answerer in ((FULL, make_answerer()), (DETECTOR_ALONE, None)):
-        outcome = LabelledDetectionsSuite(images).run(answerer, variant, silent)
+        outcome = LabeledDetectionsSuite(images).run(answerer, variant, silent)
         assert list(outcome.statistics) == ["AP50", "AP"]
         assert outcome.statistics["AP50"](every) == 0
-    outcome = LabelledAnswersSuite(images).run(make_answerer(), FULL, silent)
+    outcome = LabeledAnswersSuite(images).run(make_answerer(), FULL, silent)
     assert list(outcome.statistics) == ["accuracy", "accuracy, existence"]
     outcome = TrueBoxesSuite(images).run(make_answerer(), FULL, silent)
     assert list(outcome.statistics) == ["accuracy", "accuracy, existence"]

@@ -170,9 +170,9 @@ def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
 
 def test_the_suites_of_made_up_scenes_run_and_ask_each_variant_once(make_answerer, monkeypatch):
     answerer, scenes = make_answerer(), SyntheticScenes(3, questions=4)
-    layout = SyntheticSuite(scenes).run(answerer, FULL, silent)
-    assert layout.scenes == 3
-    assert 0 <= values(layout.statistics, 3)["accuracy"] <= 1
+    synthetic = SyntheticSuite(scenes).run(answerer, FULL, silent)
+    assert synthetic.scenes == 3
+    assert 0 <= values(synthetic.statistics, 3)["accuracy"] <= 1
     monkeypatch.setattr(answerer, "encode_batch", None)
     assert "precision" in GroundingSuite(scenes).run(answerer, FULL, silent).statistics
 

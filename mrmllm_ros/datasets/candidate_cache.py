@@ -28,7 +28,7 @@ def batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
         yield batch
 
 
-def perceive(
+def compute_candidates(
     images: Iterable[np.ndarray], detector: Detector, encoder: VisualEncoder | None
 ) -> Iterator[Example]:
     """Look at images.
@@ -64,7 +64,7 @@ def _perceive(
     ]
 
 
-def stored(example: Example) -> Example:
+def half_precision(example: Example) -> Example:
     """The same with its tensors in half precision in main memory."""
     perception, visual = example.perception, example.visual
     if perception.features is not None:

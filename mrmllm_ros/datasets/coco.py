@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 from mrmllm_ros.datasets.data_errors import (
     DataError,
     Skipped,
-    are_pixels,
+    is_pixel_list,
     is_unicode,
     parse_json,
     read_text,
@@ -78,7 +78,7 @@ def coco_examples(
     *,
     views: int = 1,
     seed: int = 0,
-    damaged_share: float = 0.5,
+    corrupted_share: float = 0.5,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Example]:
     """Make examples of labeled images.
@@ -94,7 +94,7 @@ def coco_examples(
         encoder: Gives the tokens `V_m`, unless it is None.
         views: How many examples are made of each image.
         seed: Of all that is random.
-        damaged_share: How many of the examples are damaged, from 0 to 1.
+        corrupted_share: How many of the examples are damaged, from 0 to 1.
         progress: Called with a line for each image that is skipped.
 
     Yields:
@@ -104,8 +104,8 @@ def coco_examples(
         DataError: If more than half of the images are skipped.
     """
     skipped = Skipped(f"images of {dataset.file}", progress)
-    for corrupted_images in batches(_shots(dataset, views, seed, damaged_share, skipped)):
-        found = perceive(
+    for corrupted_images in batches(_shots(dataset, views, seed, corrupted_share, skipped)):
+        found = compute_candidates(
             [item.corrupted_image.damaged for item in corrupted_images], detector, encoder
         )
         for item, perceived in zip(corrupted_images, found, strict=True):
@@ -296,7 +296,7 @@ def _xyxy(entry: _Entry) -> tuple[float, float, float, float]:
 
 
 def _is_bbox(value: Any) -> bool:
-    return are_pixels(value, 4) and min(value[2:]) >= 0
+    return is_pixel_list(value, 4) and min(value[2:]) >= 0
 
 
 def _coco_image(file: _File, boxes: Sequence[_Box], unsure: frozenset[str]) -> CocoImage:
@@ -336,7 +336,7 @@ class _LabeledView:
 
 
 def _shots(
-    dataset: CocoDataset, views: int, seed: int, damaged_share: float, skipped: Skipped
+    dataset: CocoDataset, views: int, seed: int, corrupted_share: float, skipped: Skipped
 ) -> Iterator[_LabeledView]:
     for item in dataset.images:
         try:
@@ -350,7 +350,7 @@ def _shots(
             view = View.draw(image.shape, rng)
             truth, partial = _within(item.truth, view)
             crowds, rests = _within(item.crowds, view)
-            corrupted_image = CorruptedImage.of(view.image(image), damaged_share, rng)
+            corrupted_image = CorruptedImage.of(view.image(image), corrupted_share, rng)
             yield _LabeledView(
                 corrupted_image=corrupted_image,
                 truth=truth,
@@ -425,4 +425,4 @@ def _example(
         *item.unsure,
         *(set(vocabulary) - labels),
     }
-    return replace(stored(perceived), targets=targets, missed=missed | unsure)
+    return replace(half_precision(perceived), targets=targets, missed=missed | unsure)

@@ -15,7 +15,7 @@ import numpy as np
 
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
-STRENGTHS = (1, 2, 3)
+SEVERITIES = (1, 2, 3)
 
 
 def corrupt(image: np.ndarray, kind: str, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -35,7 +35,7 @@ def corrupt(image: np.ndarray, kind: str, severity: int, rng: np.random.Generato
     """
     if kind not in CORRUPTIONS:
         raise ValueError(f"there is no damage {kind!r}; known: {', '.join(CORRUPTIONS)}")
-    if severity not in STRENGTHS:
+    if severity not in SEVERITIES:
         raise ValueError(f"a damage has a strength of 1, 2 or 3, not {severity}")
     return CORRUPTIONS[kind](image, severity, rng)
 

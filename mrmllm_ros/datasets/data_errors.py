@@ -48,11 +48,11 @@ class Skipped:
         Raises:
             DataError: If it is more than half: then a path or a format is wrong, not an entry.
         """
-        self.require_most(total)
+        self.check_majority(total)
         if self.count:
             self._report(f"{self} and are skipped")
 
-    def require_most(self, total: int) -> None:
+    def check_majority(self, total: int) -> None:
         """Check that at least half of all entries can be used so far.
 
         Raises:
@@ -106,7 +106,7 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def are_pixels(value: Any, count: int) -> bool:
+def is_pixel_list(value: Any, count: int) -> bool:
     """Whether a value is a list of so many numbers that can be pixels of an image."""
     if not isinstance(value, list) or len(value) != count:
         return False

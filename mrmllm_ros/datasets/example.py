@@ -38,7 +38,7 @@ class Truth:
     unanswerable: bool = False
 
     @property
-    def is_judged(self) -> bool:
+    def is_scorable(self) -> bool:
         """Whether it says anything that makes an answer right or wrong."""
         said = (self.polarity, self.number, self.mentions, self.pairs)
         return self.unanswerable or self.cites_answer or any(x is not None for x in said)

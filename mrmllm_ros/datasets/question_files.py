@@ -26,17 +26,17 @@ from typing import Any
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 from mrmllm_ros.datasets.data_errors import (
     DataError,
     Skipped,
-    are_pixels,
+    is_pixel_list,
     is_unicode,
     parse_json,
     read_text,
 )
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
-from mrmllm_ros.datasets.targets import SAME_OBJECT, box_overlaps
+from mrmllm_ros.datasets.targets import MATCH_IOU, box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.detection.images import ImageError, read_image
@@ -59,7 +59,7 @@ _TRUTH_TYPES = {
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AskedQuestion:
+class QuestionRecord:
     """One line of a file.
 
     Attributes:
@@ -82,11 +82,11 @@ class AskedQuestion:
 
 
 def question_examples(
-    asked: Sequence[AskedQuestion],
+    asked: Sequence[QuestionRecord],
     detector: Detector,
     encoder: VisualEncoder | None,
     *,
-    most_questions: int = 16,
+    max_questions: int = 16,
     progress: Callable[[str], None] | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[Example]:
@@ -100,7 +100,7 @@ def question_examples(
         asked: The questions, as `read_questions` gives them.
         detector: Finds the candidates.
         encoder: Gives the tokens `V_m`, unless it is None.
-        most_questions: Most questions of one example; an image with more gives several.
+        max_questions: Most questions of one example; an image with more gives several.
         progress: Told at the end how many citations were left out, if any were.
         skipped: Gets the questions about images that cannot be decoded, and those with a box
             outside of their image, beside those that `read_questions` has skipped; closed at the
@@ -117,16 +117,16 @@ def question_examples(
     skipped = skipped or Skipped("questions")
     total = len(asked) + skipped.count
     for batch in batches(_readable(_by_image(asked), skipped)):
-        found = perceive([image for _, image in batch], detector, encoder)
+        found = compute_candidates([image for _, image in batch], detector, encoder)
         for (questions, _), perceived in zip(batch, found, strict=True):
             fitting = _fitting(questions, perceived.perception.detections, skipped)
-            yield from _image_examples(fitting, perceived, most_questions, left_out)
+            yield from _image_examples(fitting, perceived, max_questions, left_out)
     skipped.close(total)
     if progress is not None and left_out.citations:
         progress(left_out.report())
 
 
-def read_questions(file: Path, skipped: Skipped | None = None) -> tuple[AskedQuestion, ...]:
+def read_questions(file: Path, skipped: Skipped | None = None) -> tuple[QuestionRecord, ...]:
     """Read and check a file; of the images only whether they are there. Blank lines are skipped.
 
     Args:
@@ -156,7 +156,7 @@ def read_questions(file: Path, skipped: Skipped | None = None) -> tuple[AskedQue
                 f"{item.where}: there is no image {item.image}; give its path relative to "
                 f"{file.parent}"
             )
-    skipped.require_most(len(asked))
+    skipped.check_majority(len(asked))
     return tuple(kept)
 
 
@@ -177,7 +177,7 @@ def _parse(line: str, where: str) -> Mapping[str, Any]:
     return values
 
 
-def _question(values: Mapping[str, Any], where: str, folder: Path) -> AskedQuestion:
+def _question(values: Mapping[str, Any], where: str, folder: Path) -> QuestionRecord:
     image = folder / _text(values, "image", where)
     answer = _text(values, "answer", where)
     boxes = _boxes(values["boxes"], where) if "boxes" in values else None
@@ -188,7 +188,7 @@ def _question(values: Mapping[str, Any], where: str, folder: Path) -> AskedQuest
             f'{where}: "cites_answer" needs an answer that cites; write <k> and put the box into '
             '"boxes"'
         )
-    return AskedQuestion(
+    return QuestionRecord(
         where=where,
         image=image,
         question=_text(values, "question", where, may_be_empty=True),
@@ -224,7 +224,7 @@ def _boxes(value: Any, where: str) -> np.ndarray:
 
 
 def _is_box(value: Any) -> bool:
-    return are_pixels(value, 4) and value[0] < value[2] and value[1] < value[3]
+    return is_pixel_list(value, 4) and value[0] < value[2] and value[1] < value[3]
 
 
 def _check_citations(answer: str, count: int, where: str) -> None:
@@ -284,16 +284,16 @@ class _LeftOut:
         return f"{text}; {self.questions} questions with them" if self.questions else text
 
 
-def _by_image(asked: Sequence[AskedQuestion]) -> dict[Path, list[AskedQuestion]]:
-    groups: dict[Path, list[AskedQuestion]] = {}
+def _by_image(asked: Sequence[QuestionRecord]) -> dict[Path, list[QuestionRecord]]:
+    groups: dict[Path, list[QuestionRecord]] = {}
     for item in asked:
         groups.setdefault(item.image, []).append(item)
     return groups
 
 
 def _readable(
-    by_image: Mapping[Path, list[AskedQuestion]], skipped: Skipped
-) -> Iterator[tuple[list[AskedQuestion], np.ndarray]]:
+    by_image: Mapping[Path, list[QuestionRecord]], skipped: Skipped
+) -> Iterator[tuple[list[QuestionRecord], np.ndarray]]:
     """The questions about each image that can be decoded, and the image."""
     for path, questions in by_image.items():
         try:
@@ -305,8 +305,8 @@ def _readable(
 
 
 def _fitting(
-    asked: Sequence[AskedQuestion], reported: Detections, skipped: Skipped
-) -> list[AskedQuestion]:
+    asked: Sequence[QuestionRecord], reported: Detections, skipped: Skipped
+) -> list[QuestionRecord]:
     """The questions whose boxes lie in their image."""
     width, height = reported.resolution_wh
     fitting = []
@@ -326,9 +326,9 @@ def _fitting(
 
 
 def _image_examples(
-    asked: Sequence[AskedQuestion], perceived: Example, most: int, left_out: _LeftOut
+    asked: Sequence[QuestionRecord], perceived: Example, most: int, left_out: _LeftOut
 ) -> Iterator[Example]:
-    scene, reported = stored(perceived), perceived.perception.detections
+    scene, reported = half_precision(perceived), perceived.perception.detections
     made = [_grounded(item, reported, left_out) for item in asked]
     kept = [item for item in made if item is not None]
     for start in range(0, len(kept), most):
@@ -336,7 +336,7 @@ def _image_examples(
 
 
 def _grounded(
-    item: AskedQuestion, reported: Detections, left_out: _LeftOut
+    item: QuestionRecord, reported: Detections, left_out: _LeftOut
 ) -> QuestionAnswer | None:
     """The question with the ids of objects for its boxes."""
     ids = {} if item.boxes is None else _ids(item.boxes, reported)
@@ -368,9 +368,9 @@ def _cite(answer: str, ids: Mapping[int, int]) -> str:
 
 def _ids(boxes: np.ndarray, reported: Detections) -> dict[int, int]:
     """Of each box, by its number, the id of the object in it; none for two, best pairs first."""
-    overlaps = box_overlaps(boxes, reported.xyxy)
+    overlaps = box_iou(boxes, reported.xyxy)
     ids: dict[int, int] = {}
-    while overlaps.size and overlaps.max() >= SAME_OBJECT:
+    while overlaps.size and overlaps.max() >= MATCH_IOU:
         box, found = np.unravel_index(overlaps.argmax(), overlaps.shape)
         ids[int(box) + 1] = int(found) + 1
         overlaps[box], overlaps[:, found] = 0, 0

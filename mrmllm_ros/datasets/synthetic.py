@@ -16,7 +16,7 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import Example, Targets
 from mrmllm_ros.datasets.questions.question_sampler import ask
-from mrmllm_ros.datasets.questions.scene_draw import Scene
+from mrmllm_ros.datasets.questions.scene_sampler import Scene
 from mrmllm_ros.datasets.questions.vocabulary import (
     RAISED,
     STATES,
@@ -34,8 +34,8 @@ from mrmllm_ros.detection.detector import Perception, rank
 from mrmllm_ros.model.configuration_mrmllm import COLORS
 
 THRESHOLD = 0.3
-MOST_CANDIDATES = 24
-MOST_OBJECTS = 14
+MAX_CANDIDATES = 24
+MAX_OBJECTS = 14
 
 # Shares of objects that the detector gets wrong, and of scenes that are special.
 MISSED, DOUBLED, MISLABELED = 0.08, 0.06, 0.05
@@ -116,7 +116,7 @@ def synthetic_example(seed: int, split: Split, questions: int) -> Example:
         questions: Most questions about it.
 
     Returns:
-        At most `MOST_CANDIDATES` candidates without features or image.
+        At most `MAX_CANDIDATES` candidates without features or image.
     """
     rng = np.random.default_rng([seed, ("train", "evaluation").index(split)])
     stage = _stage(rng, split)
@@ -145,7 +145,7 @@ def _stage(rng: np.random.Generator, split: Split) -> _Stage:
 
 
 def _things(stage: _Stage) -> list[_Thing]:
-    """The objects that are there, from none to `MOST_OBJECTS`."""
+    """The objects that are there, from none to `MAX_OBJECTS`."""
     nouns = [] if stage.chance(EMPTY) else _cast(stage)
     # Else the model learns which things go together, and not to read the list.
     if stage.split == "train" and stage.chance(RANDOM_NAMES):
@@ -164,7 +164,7 @@ def _cast(stage: _Stage) -> list[Noun]:
     nouns: list[Noun] = []
     if stage.chance(CROWDS[stage.split]):
         nouns = [stage.pick(crowded)] * int(stage.rng.integers(6, 14))
-    wanted = min(len(nouns) + int(1 + stage.rng.binomial(13, 0.37)), MOST_OBJECTS)
+    wanted = min(len(nouns) + int(1 + stage.rng.binomial(13, 0.37)), MAX_OBJECTS)
     while len(nouns) < wanted:
         noun = stage.noun()
         if any(overlap(noun.label, other.label) for other in nouns):
@@ -250,7 +250,7 @@ def _candidates(stage: _Stage, things: list[_Thing]) -> list[_Candidate]:
             score = _false_score(stage)
             label, xyxy = nothing.label, nothing.xyxy
             found.append(_Candidate(label=label, xyxy=xyxy, score=score, seen=nothing))
-    return sorted(found, key=lambda candidate: -candidate.score)[:MOST_CANDIDATES]
+    return sorted(found, key=lambda candidate: -candidate.score)[:MAX_CANDIDATES]
 
 
 def _is_clear(label: str, names: set[str]) -> bool:

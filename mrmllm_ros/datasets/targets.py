@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torchvision.ops import box_iou
+from torchvision import ops
 
 from mrmllm_ros.datasets.example import Targets
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 
 # Above what a detector reports by default: what is asked about and named should be sure.
-SURE_FROM = 0.4
-SAME_OBJECT = 0.5  # IoU
+PSEUDO_LABEL_THRESHOLD = 0.4
+MATCH_IOU = 0.5  # IoU
 
 
 def pseudo_labels(clean: Perception) -> Detections:
@@ -23,18 +23,18 @@ def pseudo_labels(clean: Perception) -> Detections:
     return clean.candidates.take(np.flatnonzero(_is_sure(clean)))
 
 
-def unsure_labels(clean: Perception) -> Detections:
+def uncertain_objects(clean: Perception) -> Detections:
     """The objects of a clean image that are there as likely as their scores say."""
     return clean.candidates.take(np.flatnonzero(~_is_sure(clean)))
 
 
 def _is_sure(clean: Perception) -> np.ndarray:
-    return clean.candidates.scores >= np.float32(SURE_FROM)
+    return clean.candidates.scores >= np.float32(PSEUDO_LABEL_THRESHOLD)
 
 
 def unreported(true: Detections, reported: Detections) -> frozenset[str]:
     """Labels of the true objects that no reported one of their label overlaps by half or more."""
-    found = (_overlaps_of_same(true, reported) >= SAME_OBJECT).any(axis=1)
+    found = (_overlaps_of_same(true, reported) >= MATCH_IOU).any(axis=1)
     return frozenset(true.labels[i] for i in np.flatnonzero(~found))
 
 
@@ -103,13 +103,13 @@ def _scores_of_same(candidates: Detections, unsure: Detections) -> np.ndarray:
     if not len(unsure):
         return np.zeros(len(candidates), np.float32)
     overlaps = _overlaps_of_same(candidates, unsure)
-    matched = overlaps.max(axis=1) >= SAME_OBJECT
+    matched = overlaps.max(axis=1) >= MATCH_IOU
     return np.where(matched, unsure.scores[overlaps.argmax(axis=1)], np.float32(0))
 
 
 def _overlaps_of_same(one: Detections, other: Detections) -> np.ndarray:
-    """(K, M) float32, as `box_overlaps`; 0 of objects of different labels."""
-    overlaps = box_overlaps(one.xyxy, other.xyxy)
+    """(K, M) float32, as `box_iou`; 0 of objects of different labels."""
+    overlaps = box_iou(one.xyxy, other.xyxy)
     same = np.array(one.labels)[:, None] == np.array(other.labels)
     return np.where(same.reshape(overlaps.shape), overlaps, np.float32(0))
 
@@ -123,13 +123,13 @@ def _unknown(
     """(K,) bool, of which candidates nothing is known, unless they get a true object."""
     unknown = np.zeros(len(candidates), bool)
     if doubtful is not None:
-        overlaps = box_overlaps(candidates.xyxy, doubtful.xyxy)
-        unknown |= (overlaps >= SAME_OBJECT).any(axis=1)
+        overlaps = box_iou(candidates.xyxy, doubtful.xyxy)
+        unknown |= (overlaps >= MATCH_IOU).any(axis=1)
     if regions is not None:
         inside = _shares_inside(candidates.xyxy, regions.xyxy)
-        unknown |= (inside >= SAME_OBJECT).any(axis=1)
+        unknown |= (inside >= MATCH_IOU).any(axis=1)
     # On a true object it is that object, or a second box of it, which is wrong for sure.
-    return unknown & (box_overlaps(candidates.xyxy, truth.xyxy) < SAME_OBJECT).all(axis=1)
+    return unknown & (box_iou(candidates.xyxy, truth.xyxy) < MATCH_IOU).all(axis=1)
 
 
 def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator[tuple[int, int]]:
@@ -137,8 +137,8 @@ def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator
 
     Without `relabel` those of different labels are no pair.
     """
-    overlaps = box_overlaps(candidates.xyxy, truth.xyxy)
-    found, true = np.nonzero(overlaps >= SAME_OBJECT)
+    overlaps = box_iou(candidates.xyxy, truth.xyxy)
+    found, true = np.nonzero(overlaps >= MATCH_IOU)
     same = np.array(
         [candidates.labels[k] == truth.labels[m] for k, m in zip(found, true, strict=True)], bool
     )
@@ -153,7 +153,7 @@ def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator
             yield k, m
 
 
-def box_overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def box_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes; 0 of two without an area.
 
     Args:
@@ -163,7 +163,7 @@ def box_overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     Returns:
         (K, M) float32.
     """
-    return box_iou(torch.from_numpy(one), torch.from_numpy(other)).nan_to_num(0.0).numpy()
+    return ops.box_iou(torch.from_numpy(one), torch.from_numpy(other)).nan_to_num(0.0).numpy()
 
 
 def _shares_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:

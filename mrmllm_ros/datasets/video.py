@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import (
     match_targets,
     pseudo_labels,
+    uncertain_objects,
     unreported,
-    unsure_labels,
 )
 from mrmllm_ros.datasets.views import CorruptedImage, View, generator
 from mrmllm_ros.detection.colors import measure_colors
@@ -33,7 +33,7 @@ from mrmllm_ros.detection.playback import frames, image_files
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 # What a detector half believes must be among its candidates, or it counts as absent.
-MOST_CANDIDATE_THRESHOLD = 0.15
+MAX_CANDIDATE_THRESHOLD = 0.15
 
 _DAMAGED_SHARE = 0.8
 
@@ -99,7 +99,7 @@ def frame_examples(
     Args:
         sources: Where the frames are taken from.
         detector: Finds the truth and, in the damaged image, the candidates; its
-            `candidate_threshold` must not be above `MOST_CANDIDATE_THRESHOLD`.
+            `candidate_threshold` must not be above `MAX_CANDIDATE_THRESHOLD`.
         encoder: Gives the tokens `V_m` of the damaged image, unless it is None.
         views: How many examples are made of each frame.
         seed: Of all that is random.
@@ -114,7 +114,7 @@ def frame_examples(
     """
     for corrupted_images in batches(_shots(sources, views, seed, progress)):
         clean = detector.detect([corrupted_image.clean for corrupted_image in corrupted_images])
-        damaged = perceive(
+        damaged = compute_candidates(
             [corrupted_image.damaged for corrupted_image in corrupted_images], detector, encoder
         )
         for corrupted_image, sure, perceived in zip(corrupted_images, clean, damaged, strict=True):
@@ -147,11 +147,11 @@ def _example(corrupted_image: CorruptedImage, clean: Perception, damaged: Exampl
         damaged.perception.candidates,
         truth,
         measure_colors(corrupted_image.clean, truth),
-        unsure=unsure_labels(clean),
+        unsure=uncertain_objects(clean),
         novelty=corrupted_image.novelty,
         # A few videos show few kinds of things, and everything would be called by their names.
         relabel=False,
     )
     # What the damage hides is there all the same.
     missed = unreported(clean.detections, damaged.perception.detections)
-    return replace(stored(damaged), targets=targets, missed=missed)
+    return replace(half_precision(damaged), targets=targets, missed=missed)

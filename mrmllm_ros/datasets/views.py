@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mrmllm_ros.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from mrmllm_ros.datasets.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 _LEAST_CROP = 0.5
 _MOST_WIDTH = 640  # pixels
@@ -105,25 +105,25 @@ class CorruptedImage:
 
     @classmethod
     def of(
-        cls, clean: np.ndarray, damaged_share: float, rng: np.random.Generator
+        cls, clean: np.ndarray, corrupted_share: float, rng: np.random.Generator
     ) -> CorruptedImage:
         """Damage a view or leave it as it is.
 
         Args:
             clean: (h, w, 3) uint8 in BGR order.
-            damaged_share: How likely it is damaged.
+            corrupted_share: How likely it is damaged.
             rng: Chooses kind, strength and the damage itself.
         """
-        if rng.random() >= damaged_share:
+        if rng.random() >= corrupted_share:
             return cls(clean=clean, damaged=clean, severity=0)
-        kind, severity = str(rng.choice(list(CORRUPTIONS))), int(rng.choice(STRENGTHS))
+        kind, severity = str(rng.choice(list(CORRUPTIONS))), int(rng.choice(SEVERITIES))
         damaged = corrupt(clean, kind, severity, rng)
         return cls(clean=clean, damaged=damaged, severity=severity)
 
     @property
     def novelty(self) -> float:
         """How unfamiliar what it shows is, 0 to 1."""
-        return self.severity / max(STRENGTHS)
+        return self.severity / max(SEVERITIES)
 
 
 def generator(seed: int, name: str, *numbers: int) -> np.random.Generator:

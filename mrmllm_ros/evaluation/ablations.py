@@ -32,8 +32,8 @@ SWITCHES = {
 }
 VARIANTS = (FULL, *SWITCHES, DETECTOR_ALONE, UNTRAINED)
 # What changes answers, and what changes detections.
-OF_ANSWERS = (FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED)
-OF_DETECTIONS = (
+ANSWER_VARIANTS = (FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED)
+DETECTION_VARIANTS = (
     FULL,
     DETECTOR_ALONE,
     "no query fusion",
@@ -43,7 +43,7 @@ OF_DETECTIONS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class EvaluatedModels:
     """The models that are examined.
 
     Attributes:
@@ -66,7 +66,7 @@ class Ablation:
     that only the last one that was given may be used.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: EvaluatedModels) -> None:
         """Load the trained weights.
 
         Raises:

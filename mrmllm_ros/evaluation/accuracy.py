@@ -13,8 +13,8 @@ from mrmllm_ros.evaluation.scoring import is_right
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
     AnsweredQuestion,
-    Outcome,
     Progress,
+    SuiteResult,
     answer_all,
     per_scene,
 )
@@ -22,7 +22,7 @@ from mrmllm_ros.evaluation.suite_result import (
 
 def accuracy_on(
     answerer: MrMllmAnswerer, examples: Sequence[Example], progress: Progress
-) -> Outcome:
+) -> SuiteResult:
     """Ask all questions about images, and judge the answers by family, in alphabetical order.
 
     Args:
@@ -32,7 +32,7 @@ def accuracy_on(
     """
     answered = answer_all(answerer, examples, progress)
     families = sorted({each.item.family for each in answered})
-    return Outcome(len(examples), accuracies(answered, len(examples), families))
+    return SuiteResult(len(examples), accuracies(answered, len(examples), families))
 
 
 def accuracies(

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.datasets.candidate_cache import perceive
-from mrmllm_ros.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from mrmllm_ros.datasets.candidate_cache import compute_candidates
+from mrmllm_ros.datasets.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import pseudo_labels
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.playback import frames
-from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, OF_DETECTIONS
+from mrmllm_ros.evaluation.ablations import DETECTION_VARIANTS, DETECTOR_ALONE
 from mrmllm_ros.evaluation.average_precision import (
     AveragePrecision,
     Kind,
@@ -34,7 +34,7 @@ from mrmllm_ros.evaluation.average_precision import (
 )
 from mrmllm_ros.evaluation.frames import enrich
 from mrmllm_ros.evaluation.statistics import Auroc, Mean, Statistic
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
 from mrmllm_ros.model.backbones import Backbones
 
 EVERY = 10
@@ -45,11 +45,11 @@ _SEED = 7
 # A kind of damage and its strength.
 Condition = tuple[str, int]
 CLEAN: Condition = ("clean", 0)
-DAMAGED: tuple[Condition, ...] = tuple(product(CORRUPTIONS, STRENGTHS))
+CORRUPTED: tuple[Condition, ...] = tuple(product(CORRUPTIONS, SEVERITIES))
 
 
 @dataclass(frozen=True, eq=False)
-class DamagedFrames:
+class CorruptedFrames:
     """Frames of a video, clean and in every condition.
 
     Attributes:
@@ -62,7 +62,7 @@ class DamagedFrames:
     video: Path
     backbones: Backbones
     every: int = EVERY
-    conditions: tuple[Condition, ...] = DAMAGED
+    conditions: tuple[Condition, ...] = CORRUPTED
 
     @cached_property
     def examples(self) -> Mapping[Condition, Sequence[Example]]:
@@ -74,7 +74,7 @@ class DamagedFrames:
         clean = list(islice(frames(self.video), 0, None, self.every))
         detector, encoder = self.backbones.detector, self.backbones.visual_encoder
         return {
-            condition: list(perceive(_in_condition(clean, condition), detector, encoder))
+            condition: list(compute_candidates(_in_condition(clean, condition), detector, encoder))
             for condition in (CLEAN, *self.conditions)
         }
 
@@ -84,12 +84,12 @@ class ConsistencySuite(Suite):
 
     name = "consistency"
     title = "damaged frames, against what the detector reports in the clean ones"
-    variants = OF_DETECTIONS
+    variants = DETECTION_VARIANTS
 
-    def __init__(self, damaged: DamagedFrames) -> None:
+    def __init__(self, damaged: CorruptedFrames) -> None:
         self._damaged = damaged
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.run`."""
         examples = self._damaged.examples
         truth = [TrueObjects(pseudo_labels(each.perception)) for each in examples[CLEAN]]
@@ -107,7 +107,7 @@ class ConsistencySuite(Suite):
         statistics = precision_statistics(matches)
         if novelty:
             statistics["AUROC of novelty"] = novelty_auroc(novelty)
-        return Outcome(len(truth), statistics)
+        return SuiteResult(len(truth), statistics)
 
 
 def precision_statistics(matches: Mapping[Condition, Matches]) -> dict[str, Statistic]:

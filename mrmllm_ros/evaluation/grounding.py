@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.evaluation.ablations import OF_ANSWERS
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.scoring import citation_counts
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
     AnsweredQuestion,
-    Outcome,
     Progress,
     Suite,
+    SuiteResult,
     per_scene,
 )
 from mrmllm_ros.evaluation.synthetic_suite import SyntheticScenes
@@ -26,16 +26,16 @@ class GroundingSuite(Suite):
 
     name = "grounding"
     title = "citations in the answers of the synthetic suite"
-    variants = OF_ANSWERS
+    variants = ANSWER_VARIANTS
 
     def __init__(self, scenes: SyntheticScenes) -> None:
         self._scenes = scenes
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.run`."""
         answered = self._scenes.answers(answerer, variant, progress)
         count = len(self._scenes.examples)
-        return Outcome(count, citation_statistics(answered, count))
+        return SuiteResult(count, citation_statistics(answered, count))
 
 
 def citation_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict[str, Statistic]:

@@ -20,14 +20,14 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
 from mrmllm_ros.datasets.questions.grammar import plural, plural_only, with_article
 from mrmllm_ros.datasets.questions.vocabulary import overlap
-from mrmllm_ros.evaluation.ablations import OF_ANSWERS
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.scoring import polarity
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
     AnsweredQuestion,
-    Outcome,
     Progress,
     Suite,
+    SuiteResult,
     answer_all,
     per_scene,
 )
@@ -41,7 +41,7 @@ class HallucinationSuite(Suite):
     """Accuracy, precision, recall, F1 and share of yes; yes is the positive answer."""
 
     title = "yes-or-no questions about objects that are there and that are not (POPE)"
-    variants = OF_ANSWERS
+    variants = ANSWER_VARIANTS
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class HallucinationSuite(Suite):
             for example, items in zip(examples, pope(present, vocabulary), strict=True)
         ]
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.run`."""
         answered = answer_all(answerer, self._examples, progress)
         count = len(self._examples)
@@ -73,7 +73,7 @@ class HallucinationSuite(Suite):
             of_sampling = [each for each in answered if each.item.family == sampling]
             for name, statistic in yes_no_statistics(of_sampling, count).items():
                 statistics[f"{name}, {sampling}"] = statistic
-        return Outcome(count, statistics)
+        return SuiteResult(count, statistics)
 
 
 def pope(

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import perceive
+from mrmllm_ros.datasets.candidate_cache import compute_candidates
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
 from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detections import Detections
@@ -119,7 +119,7 @@ class LabeledImages:
                 not installed.
         """
         detector, encoder = self.backbones.detector, self.backbones.visual_encoder
-        perceived = perceive(self._images, detector, encoder)
+        perceived = compute_candidates(self._images, detector, encoder)
         return [
             replace(example, questions=questions)
             for example, questions in zip(perceived, self.annotations.questions, strict=True)

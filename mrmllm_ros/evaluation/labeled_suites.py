@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example
-from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, OF_ANSWERS, OF_DETECTIONS
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS, DETECTION_VARIANTS, DETECTOR_ALONE
 from mrmllm_ros.evaluation.accuracy import accuracy_on
 from mrmllm_ros.evaluation.average_precision import AveragePrecision, Matches
 from mrmllm_ros.evaluation.frames import enrich
 from mrmllm_ros.evaluation.labeled_images import LabeledImages
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
 
 
 class LabeledDetectionsSuite(Suite):
@@ -20,12 +20,12 @@ class LabeledDetectionsSuite(Suite):
 
     name = "labeled detections"
     title = "boxes on real frames and photographs, labeled by hand"
-    variants = OF_DETECTIONS
+    variants = DETECTION_VARIANTS
 
     def __init__(self, images: LabeledImages) -> None:
         self._images = images
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.run`."""
         examples = self._images.examples
         if variant == DETECTOR_ALONE:
@@ -34,7 +34,7 @@ class LabeledDetectionsSuite(Suite):
             found = [each.fused for each in enrich(answerer, examples)]
         matches = Matches(self._images.annotations.truth, found)
         statistics = {"AP50": AveragePrecision(matches), "AP": AveragePrecision(matches, "AP")}
-        return Outcome(len(examples), statistics)
+        return SuiteResult(len(examples), statistics)
 
 
 class LabeledAnswersSuite(Suite):
@@ -42,12 +42,12 @@ class LabeledAnswersSuite(Suite):
 
     name = "labeled answers"
     title = "questions about real frames and photographs, answered by hand"
-    variants = OF_ANSWERS
+    variants = ANSWER_VARIANTS
 
     def __init__(self, images: LabeledImages) -> None:
         self._images = images
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.run`."""
         return accuracy_on(answerer, self._examples, progress)
 

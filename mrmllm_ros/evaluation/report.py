@@ -10,7 +10,7 @@ from typing import Any
 
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, VARIANTS, Ablation
 from mrmllm_ros.evaluation.statistics import Interval, bootstrap, bootstrap_difference
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
 
 WITHOUT_ABLATION = (FULL, DETECTOR_ALONE)
 
@@ -68,7 +68,7 @@ def evaluate(
             where detections are judged, the detector alone.
         progress: Called with a line at each step.
     """
-    outcomes: dict[str, dict[str, Outcome]] = {suite.name: {} for suite in suites}
+    results: dict[str, dict[str, SuiteResult]] = {suite.name: {} for suite in suites}
     for variant in VARIANTS if ablate else WITHOUT_ABLATION:
         chosen = [suite for suite in suites if variant in ablation.variants(suite.variants)]
         if not chosen:
@@ -77,9 +77,9 @@ def evaluate(
             for suite in chosen:
                 tell = _prefixed(progress, f"{variant}: {suite.name}")
                 tell("begins")
-                outcomes[suite.name][variant] = suite.run(answerer, variant, tell)
+                results[suite.name][variant] = suite.run(answerer, variant, tell)
     progress("confidence intervals")
-    return [_report(suite, outcomes[suite.name]) for suite in suites]
+    return [_report(suite, results[suite.name]) for suite in suites]
 
 
 def to_json(reports: Iterable[SuiteReport]) -> dict[str, Any]:
@@ -112,25 +112,25 @@ def _prefixed(progress: Progress, prefix: str) -> Progress:
     return lambda line: progress(f"{prefix}: {line}")
 
 
-def _report(suite: Suite, outcomes: dict[str, Outcome]) -> SuiteReport:
-    full = outcomes[FULL]
+def _report(suite: Suite, results: dict[str, SuiteResult]) -> SuiteReport:
+    full = results[FULL]
     return SuiteReport(
         name=suite.name,
         title=suite.title,
         scenes=full.scenes,
         variants=tuple(
-            VariantReport(variant, tuple(_figures(outcome, None if variant == FULL else full)))
-            for variant, outcome in outcomes.items()
+            VariantReport(variant, tuple(_figures(result, None if variant == FULL else full)))
+            for variant, result in results.items()
         ),
     )
 
 
-def _figures(outcome: Outcome, full: Outcome | None) -> Iterator[Figure]:
-    for name, statistic in outcome.statistics.items():
+def _figures(result: SuiteResult, full: SuiteResult | None) -> Iterator[Figure]:
+    for name, statistic in result.statistics.items():
         difference = None
         if full is not None and name in full.statistics:
-            difference = bootstrap_difference(statistic, full.statistics[name], outcome.scenes)
-        yield Figure(name, bootstrap(statistic, outcome.scenes), difference)
+            difference = bootstrap_difference(statistic, full.statistics[name], result.scenes)
+        yield Figure(name, bootstrap(statistic, result.scenes), difference)
 
 
 def _figure_json(figure: Figure) -> dict[str, Any]:

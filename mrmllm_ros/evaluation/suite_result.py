@@ -27,7 +27,7 @@ class EvaluationError(MrmllmError):
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class SuiteResult:
     """The figures of one variant.
 
     Attributes:
@@ -53,7 +53,7 @@ class Suite(ABC):
     variants: Sequence[str]
 
     @abstractmethod
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """Examine a variant.
 
         Args:

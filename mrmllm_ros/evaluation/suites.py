@@ -9,7 +9,7 @@ from functools import cached_property
 
 from mrmllm_ros.datasets.questions.vocabulary import vocabulary
 from mrmllm_ros.evaluation.average_precision import load_library
-from mrmllm_ros.evaluation.consistency import EVERY, ConsistencySuite, DamagedFrames
+from mrmllm_ros.evaluation.consistency import EVERY, ConsistencySuite, CorruptedFrames
 from mrmllm_ros.evaluation.grounding import GroundingSuite
 from mrmllm_ros.evaluation.hallucination import HallucinationSuite
 from mrmllm_ros.evaluation.labeled_images import (
@@ -85,7 +85,7 @@ class Suites:
             return [GroundingSuite(self._synthetic_scenes)]
         if name == "consistency":
             video = locate("bikes") / VIDEOS["bikes"]
-            return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
+            return [ConsistencySuite(CorruptedFrames(video, self.backbones, self.frame_step))]
         if name == "labeled":
             images = self._images
             kinds = (LabeledDetectionsSuite, LabeledAnswersSuite, TrueBoxesSuite)

@@ -9,13 +9,13 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.questions.families import FAMILIES
 from mrmllm_ros.datasets.synthetic import synthetic_example
-from mrmllm_ros.evaluation.ablations import OF_ANSWERS
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.accuracy import accuracies
 from mrmllm_ros.evaluation.suite_result import (
     AnsweredQuestion,
-    Outcome,
     Progress,
     Suite,
+    SuiteResult,
     answer_all,
 )
 
@@ -55,13 +55,13 @@ class SyntheticSuite(Suite):
 
     name = "synthetic"
     title = "answers to questions about made-up scenes, held-out wordings, names and scenes"
-    variants = OF_ANSWERS
+    variants = ANSWER_VARIANTS
 
     def __init__(self, scenes: SyntheticScenes) -> None:
         self._scenes = scenes
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.run`."""
         answered = self._scenes.answers(answerer, variant, progress)
         count = len(self._scenes.examples)
-        return Outcome(count, accuracies(answered, count, FAMILIES))
+        return SuiteResult(count, accuracies(answered, count, FAMILIES))

@@ -12,19 +12,19 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.question_files import (
-    AskedQuestion,
+    QuestionRecord,
     question_examples,
     read_questions,
 )
-from mrmllm_ros.evaluation.ablations import OF_ANSWERS
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.accuracy import accuracy_on
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
 from mrmllm_ros.model.backbones import Backbones
 
 
-def read_judged(
+def read_scorable(
     file: Path, progress: Progress, skipped: Skipped | None = None
-) -> list[AskedQuestion]:
+) -> list[QuestionRecord]:
     """Read the questions of a file that say what a right answer is.
 
     Args:
@@ -36,7 +36,7 @@ def read_judged(
         DataError: If it is missing, a line is wrong, or no question says what a right answer is.
     """
     asked = read_questions(file, skipped)
-    judged = [item for item in asked if item.truth.is_judged]
+    judged = [item for item in asked if item.truth.is_scorable]
     if not judged:
         raise DataError(
             f'no question in {file} has a "truth" to measure answers by, such as '
@@ -52,11 +52,11 @@ class QuestionFileSuite(Suite):
 
     name = "questions"
     title = "your own questions about your own images"
-    variants = OF_ANSWERS
+    variants = ANSWER_VARIANTS
 
     def __init__(
         self,
-        asked: Sequence[AskedQuestion],
+        asked: Sequence[QuestionRecord],
         backbones: Backbones,
         progress: Progress,
         skipped: Skipped | None = None,
@@ -64,18 +64,18 @@ class QuestionFileSuite(Suite):
         """Prepare; no image is read yet.
 
         Args:
-            asked: The questions; see `read_judged`.
+            asked: The questions; see `read_scorable`.
             backbones: Perceive the images.
             progress: Called with what is left out.
             skipped: Gets the questions about images that cannot be used, beside those that
-                `read_judged` has skipped.
+                `read_scorable` has skipped.
         """
         self._asked = asked
         self._skipped = skipped
         self._backbones = backbones
         self._progress = progress
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
+    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.run`.
 
         Raises:
@@ -91,7 +91,7 @@ class QuestionFileSuite(Suite):
                 self._backbones.detector,
                 self._backbones.visual_encoder,
                 # Questions about one image stand or fall together.
-                most_questions=sys.maxsize,
+                max_questions=sys.maxsize,
                 progress=self._progress,
                 skipped=self._skipped,
             )

@@ -19,7 +19,7 @@ from mrmllm_ros.datasets.question_files import question_examples, read_questions
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
 from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.datasets.video import (
-    MOST_CANDIDATE_THRESHOLD,
+    MAX_CANDIDATE_THRESHOLD,
     FrameSource,
     frame_examples,
 )
@@ -121,10 +121,10 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
     if unknown := unknown_parameters(values):
         raise SettingsError(f"{file}: {'; '.join(unknown)}")
     chosen = BackboneChoice.from_parameters(values)
-    if chosen.detector.least_score > MOST_CANDIDATE_THRESHOLD:
+    if chosen.detector.least_score > MAX_CANDIDATE_THRESHOLD:
         raise SettingsError(
             f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides uncertain "
-            f"candidates, which training needs; set it to {MOST_CANDIDATE_THRESHOLD} or less"
+            f"candidates, which training needs; set it to {MAX_CANDIDATE_THRESHOLD} or less"
         )
     return chosen
 

@@ -36,12 +36,12 @@ def asked(monkeypatch):
             asked["names"] = names
             return list(names)
 
-    class Subject:
+    class EvaluatedModels:
         backbones = None
 
     def subject(settings):
         asked["settings"] = settings
-        return Subject
+        return EvaluatedModels
 
     def run(chosen, ablation, ablate, progress):
         asked["suites"], asked["ablate"] = chosen, ablate

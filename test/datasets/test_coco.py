@@ -189,7 +189,7 @@ class TestSkipping:
 
     def test_an_object_without_a_box_may_be_anywhere(self, images, write, detector):
         path = write(wrong("annotations", 1, bbox=None))
-        [street, _] = coco_examples(read_coco(images, path), detector, None, damaged_share=0.0)
+        [street, _] = coco_examples(read_coco(images, path), detector, None, corrupted_share=0.0)
         labels, scores = street.perception.candidates.labels, street.targets.scores
         people = scores[[label == "person" for label in labels]]
         # One person may be any candidate, so none of the others is known to be wrong.
@@ -210,7 +210,7 @@ class TestExamples:
         assert len(examples(content(), views=3)) == 6
 
     def test_candidates_get_the_labels_of_their_objects(self, examples):
-        made = examples(content(), views=6, damaged_share=0.0)
+        made = examples(content(), views=6, corrupted_share=0.0)
         labels = {label for example in made for label in example.targets.labels}
         assert labels == {"", "bus", "person"}
         for example in made:
@@ -226,7 +226,7 @@ class TestExamples:
     def test_names_of_ones_own_are_learnt(self, examples):
         values = content()
         values["categories"][0]["name"] = "shuttle"
-        made = examples(values, views=4, damaged_share=0.0)
+        made = examples(values, views=4, corrupted_share=0.0)
         assert "shuttle" in {label for example in made for label in example.targets.labels}
 
     def test_of_names_that_nobody_labeled_nothing_is_known(self, examples):
@@ -234,7 +234,7 @@ class TestExamples:
         values["annotations"] = values["annotations"][:1]
         values["categories"] = values["categories"][:1]
         people = []
-        for example in examples(values, views=4, damaged_share=0.0):
+        for example in examples(values, views=4, corrupted_share=0.0):
             assert "person" not in example.targets.labels
             labels = example.perception.candidates.labels
             scores = example.targets.scores.tolist()
@@ -252,7 +252,7 @@ class TestExamples:
         assert np.isnan(np.concatenate(scores)).all()
 
     def test_damage_is_as_frequent_as_asked_and_unfamiliar(self, examples):
-        made = examples(content(), views=4, damaged_share=1.0)
+        made = examples(content(), views=4, corrupted_share=1.0)
         novelty = np.concatenate([example.targets.novelty for example in made])
         assert set(np.rint(novelty * 3)) <= {1, 2, 3}
 
@@ -283,7 +283,7 @@ class TestExamples:
         values = content()
         del values["categories"][1], values["annotations"][1:]
         dataset = read_coco(images, write(values))
-        [street, _] = coco_examples(dataset, detector, None, damaged_share=0.0)
+        [street, _] = coco_examples(dataset, detector, None, corrupted_share=0.0)
         labels = street.perception.candidates.labels
         people = np.array([label == "person" for label in labels])
         # Even where they stand before the labeled bus.

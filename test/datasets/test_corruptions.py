@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from mrmllm_ros.datasets.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 every_kind = pytest.mark.parametrize("kind", CORRUPTIONS)
 
@@ -21,7 +21,7 @@ def difference(image, kind, severity, seed=0):
 
 
 @every_kind
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("strength", SEVERITIES)
 def test_the_image_changes_and_keeps_its_form(image, kind, severity):
     before = image.copy()
     damaged = corrupt(image, kind, severity, np.random.default_rng(1))
@@ -35,7 +35,7 @@ def test_the_image_changes_and_keeps_its_form(image, kind, severity):
 def test_stronger_damage_differs_more(image, kind):
     mild, clear, severe = (
         np.mean([difference(image, kind, severity, seed) for seed in range(4)])
-        for severity in STRENGTHS
+        for severity in SEVERITIES
     )
     assert mild * 1.15 < clear
     assert clear * 1.15 < severe

@@ -192,7 +192,7 @@ class TestExamples:
 
     def test_many_questions_are_several_examples(self, write, detector):
         lines = [{**VQA, "question": f"Is this {n}?"} for n in range(5)]
-        made = question_examples(read_questions(write(*lines)), detector, None, most_questions=2)
+        made = question_examples(read_questions(write(*lines)), detector, None, max_questions=2)
         assert [len(example.questions) for example in made] == [2, 2, 1]
 
     def test_what_is_cited_becomes_the_detectors_number(self, ask, reported):

@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     overlap,
     vocabulary,
 )
-from mrmllm_ros.datasets.synthetic import MOST_CANDIDATES, MOST_OBJECTS, synthetic_example
+from mrmllm_ros.datasets.synthetic import MAX_CANDIDATES, MAX_OBJECTS, synthetic_example
 from mrmllm_ros.model.prompt import cited_ids
 
 
@@ -64,7 +64,7 @@ def test_only_training_shows_coined_names(examples, split):
 def test_all_parts_are_of_the_same_candidates(examples):
     for example in examples:
         count = len(example.perception.candidates)
-        assert count <= MOST_CANDIDATES
+        assert count <= MAX_CANDIDATES
         assert len(example.attributes) == len(example.targets.labels) == count
         assert example.visual is None
 
@@ -73,7 +73,7 @@ def test_targets_lie_where_their_candidates_are(examples):
     for example in examples:
         targets, boxes = example.targets, example.perception.candidates.xyxy
         objects = targets.scores == 1
-        assert objects.sum() <= MOST_OBJECTS
+        assert objects.sum() <= MAX_OBJECTS
         assert np.isnan(targets.xyxy[~objects]).all()
         assert [bool(label) for label in targets.labels] == objects.tolist()
         sides = np.tile(targets.xyxy[:, 2:] - targets.xyxy[:, :2], 2)[objects]

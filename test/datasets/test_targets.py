@@ -5,8 +5,8 @@ import pytest
 from mrmllm_ros.datasets.targets import (
     match_targets,
     pseudo_labels,
+    uncertain_objects,
     unreported,
-    unsure_labels,
 )
 from mrmllm_ros.detection.detector import Perception
 
@@ -22,13 +22,13 @@ class TestLabelsOfTheCleanImage:
         return Perception.ranked(make_detections(*(("car", s, BOX) for s in scores)), 0.3)
 
     def test_sure_objects_are_true_whatever_the_detector_reports(self, clean):
-        truth, unsure = pseudo_labels(clean), unsure_labels(clean)
+        truth, unsure = pseudo_labels(clean), uncertain_objects(clean)
         assert truth.scores.tolist() == pytest.approx([0.9, 0.4])
         assert unsure.scores.tolist() == pytest.approx([0.39, 0.15, 0.14])
 
     def test_of_nothing_there_is_nothing(self, make_detections):
         nothing = Perception.ranked(make_detections(), 0.3)
-        assert len(pseudo_labels(nothing)) == len(unsure_labels(nothing)) == 0
+        assert len(pseudo_labels(nothing)) == len(uncertain_objects(nothing)) == 0
 
 
 class TestUnreported:

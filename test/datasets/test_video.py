@@ -12,10 +12,10 @@ from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.questions.grammar import plural
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
 from mrmllm_ros.datasets.targets import (
-    SURE_FROM,
+    PSEUDO_LABEL_THRESHOLD,
     match_targets,
     pseudo_labels,
-    unsure_labels,
+    uncertain_objects,
 )
 from mrmllm_ros.datasets.video import FrameSource, frame_examples
 from mrmllm_ros.detection.images import ImageError
@@ -101,7 +101,7 @@ class TestExamples:
 
     def test_some_candidates_are_right_and_some_are_not(self, examples):
         scores = np.concatenate([example.targets.scores for example in examples])
-        assert 0 < (scores >= SURE_FROM).sum() < (scores > 0).sum() < len(scores)
+        assert 0 < (scores >= PSEUDO_LABEL_THRESHOLD).sum() < (scores > 0).sum() < len(scores)
 
     def test_what_is_seen_is_not_taught_to_be_what_everything_is_called(self, examples):
         assert {label for example in examples for label in example.targets.labels} == {""}
@@ -109,7 +109,7 @@ class TestExamples:
     def test_without_damage_the_detector_is_right(self, source, detector):
         _, frame = next(source.read())
         [clean] = detector.detect([frame])
-        truth, unsure = pseudo_labels(clean), unsure_labels(clean)
+        truth, unsure = pseudo_labels(clean), uncertain_objects(clean)
         assert len(truth)
         assert len(unsure)
         targets = match_targets(clean.candidates, truth, [""] * len(truth), unsure=unsure)

@@ -142,13 +142,13 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
     images = LabeledImages(annotations, Backbones(None, detector))
     every = np.arange(2)[None]
     for variant, answerer in ((FULL, make_answerer()), (DETECTOR_ALONE, None)):
-        outcome = LabeledDetectionsSuite(images).run(answerer, variant, silent)
-        assert list(outcome.statistics) == ["AP50", "AP"]
-        assert outcome.statistics["AP50"](every) == 0
-    outcome = LabeledAnswersSuite(images).run(make_answerer(), FULL, silent)
-    assert list(outcome.statistics) == ["accuracy", "accuracy, existence"]
-    outcome = TrueBoxesSuite(images).run(make_answerer(), FULL, silent)
-    assert list(outcome.statistics) == ["accuracy", "accuracy, existence"]
+        result = LabeledDetectionsSuite(images).run(answerer, variant, silent)
+        assert list(result.statistics) == ["AP50", "AP"]
+        assert result.statistics["AP50"](every) == 0
+    result = LabeledAnswersSuite(images).run(make_answerer(), FULL, silent)
+    assert list(result.statistics) == ["accuracy", "accuracy, existence"]
+    result = TrueBoxesSuite(images).run(make_answerer(), FULL, silent)
+    assert list(result.statistics) == ["accuracy", "accuracy, existence"]
 
 
 def test_true_boxes_stand_in_place_of_the_detectors(write, monkeypatch):

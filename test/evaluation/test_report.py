@@ -8,7 +8,7 @@ import pytest
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, UNTRAINED
 from mrmllm_ros.evaluation.report import evaluate, to_json, to_text
 from mrmllm_ros.evaluation.statistics import Ratio
-from mrmllm_ros.evaluation.suite_result import Outcome, Suite
+from mrmllm_ros.evaluation.suite_result import Suite, SuiteResult
 
 RIGHT = {FULL: 9, "no query fusion": 6, DETECTOR_ALONE: 9, UNTRAINED: 0}
 
@@ -26,7 +26,7 @@ class Answers(Suite):
         statistics = {"accuracy": Ratio(right, np.full(20, 10))}
         if variant == FULL:
             statistics["undefined"] = Ratio(np.zeros(20), np.zeros(20))
-        return Outcome(20, statistics)
+        return SuiteResult(20, statistics)
 
 
 class Boxes(Answers):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from making import detector_stub, make_image, make_perception
 
-from mrmllm_ros.datasets.candidate_cache import perceive
+from mrmllm_ros.datasets.candidate_cache import compute_candidates
 from mrmllm_ros.datasets.example import QuestionAnswer, Truth
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.evaluation import consistency
@@ -18,7 +18,7 @@ from mrmllm_ros.evaluation.average_precision import Matches, TrueObjects
 from mrmllm_ros.evaluation.consistency import (
     CLEAN,
     ConsistencySuite,
-    DamagedFrames,
+    CorruptedFrames,
     frame_novelty,
     novelty_auroc,
     precision_statistics,
@@ -161,7 +161,7 @@ def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
     backbones = Backbones(load_tiny(), detector, encoder)
     answerer = make_answerer(backbones, query_fusion=True)
     direct = answerer.encode(images, found)
-    before = list(encode_examples(answerer, list(perceive(images, detector, encoder))))
+    before = list(encode_examples(answerer, list(compute_candidates(images, detector, encoder))))
     for one, other in zip(before, direct, strict=True):
         assert np.allclose(one.enriched.fused.scores, other.enriched.fused.scores, atol=1e-5)
         assert np.allclose(one.enriched.fused.xyxy, other.enriched.fused.xyxy, atol=1e-2)
@@ -195,8 +195,8 @@ def test_the_hallucination_suite_runs(make_answerer):
     examples = SyntheticScenes(2, questions=0).examples
     present = [example.perception.detections.labels for example in examples]
     suite = HallucinationSuite(examples, present, ["dog", "cat", "zebra", "cup"])
-    outcome = suite.run(make_answerer(), FULL, silent)
-    assert {"accuracy", "F1, popular", "share of yes, random"} <= set(outcome.statistics)
+    result = suite.run(make_answerer(), FULL, silent)
+    assert {"accuracy", "F1, popular", "share of yes, random"} <= set(result.statistics)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def make_frames(tmp_path, monkeypatch):
     )
 
     def make(*conditions):
-        return DamagedFrames(tmp_path, Backbones(None, detector), every=2, conditions=conditions)
+        return CorruptedFrames(tmp_path, Backbones(None, detector), every=2, conditions=conditions)
 
     return make
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.datasets.questions.families import FAMILIES
-from mrmllm_ros.datasets.questions.scene_draw import NothingToAskError, Scene, SceneDraw
+from mrmllm_ros.datasets.questions.scene_sampler import NothingToAskError, Scene, SceneSampler
 from mrmllm_ros.datasets.questions.templates import british
 from mrmllm_ros.datasets.questions.vocabulary import Split
 from mrmllm_ros.model import prompt
@@ -50,7 +50,7 @@ def ask(
     Returns:
         Distinct questions in random order of families.
     """
-    draw = SceneDraw(scene, rng, split, tuple(vocabulary), frozenset(missed))
+    sampler = SceneSampler(scene, rng, split, tuple(vocabulary), frozenset(missed))
     drawn: dict[str, QuestionAnswer] = {}
     extra = [name for name, family in FAMILIES.items() for _ in range(family.extra)]
     wanted = (*FAMILIES, *extra) if split == "train" else tuple(FAMILIES)
@@ -59,7 +59,7 @@ def ask(
         for family in tuple(families):
             if len(drawn) == count:
                 break
-            new = _another(draw, family, drawn)
+            new = _another(sampler, family, drawn)
             if new is None:
                 families.remove(family)
             else:
@@ -84,16 +84,16 @@ def with_questions(
 
 
 def _another(
-    draw: SceneDraw, family: str, drawn: Mapping[str, QuestionAnswer]
+    sampler: SceneSampler, family: str, drawn: Mapping[str, QuestionAnswer]
 ) -> QuestionAnswer | None:
     """A question of a family that has not been drawn, or None."""
     for _ in range(_TRIES):
-        form = draw.pick(FAMILIES[family].forms)
+        form = sampler.pick(FAMILIES[family].forms)
         try:
-            question, answer, truth = form(draw)
+            question, answer, truth = form(sampler)
         except NothingToAskError:
             continue
-        if draw.chance(_BRITISH):
+        if sampler.chance(_BRITISH):
             question = british(question)
         new = QuestionAnswer(question=question, answer=answer, family=family, truth=truth)
         if _key(new) not in drawn:

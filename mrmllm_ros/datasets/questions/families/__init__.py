@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 from dataclasses import dataclass
 
-from mrmllm_ros.datasets.questions.scene_draw import Form
+from mrmllm_ros.datasets.questions.scene_sampler import Form
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,31 @@ from collections.abc import Callable
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import joined, seen
-from mrmllm_ros.datasets.questions.scene_draw import Form, NothingToAskError, SceneDraw, words_of
+from mrmllm_ros.datasets.questions.scene_sampler import (
+    Form,
+    NothingToAskError,
+    SceneSampler,
+    words_of,
+)
 
-MOST_GROUPS = 5
+MAX_GROUPS = 5
 
 
-def _listing(draw: SceneDraw) -> tuple[str, str, Truth]:
-    return draw.phrase("listing"), *enumerated(draw, seen)
+def _listing(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    return sampler.phrase("listing"), *enumerated(sampler, seen)
 
 
-def enumerated(draw: SceneDraw, part: Callable[[str, tuple[int, ...]], str]) -> tuple[str, Truth]:
+def enumerated(
+    sampler: SceneSampler, part: Callable[[str, tuple[int, ...]], str]
+) -> tuple[str, Truth]:
     """The first groups of objects, each as a phrase by `part`, and whether there are more."""
-    if draw.missed and not draw.groups:
+    if sampler.missed and not sampler.groups:
         raise NothingToAskError
-    first = dict(list(draw.groups.items())[:MOST_GROUPS])
+    first = dict(list(sampler.groups.items())[:MAX_GROUPS])
     labels = frozenset(first)
-    known = words_of(draw.vocabulary)
+    known = words_of(sampler.vocabulary)
     # An answer may name the others too.
-    others = draw.groups.keys() - labels
+    others = sampler.groups.keys() - labels
     truth = Truth(
         mentions=labels,
         # Not a new set for each scene, where it can be helped.
@@ -32,7 +39,7 @@ def enumerated(draw: SceneDraw, part: Callable[[str, tuple[int, ...]], str]) -> 
         cited=frozenset(i for ids in first.values() for i in ids),
     )
     parts = [part(label, ids) for label, ids in first.items()]
-    if len(draw.groups) > len(first):
+    if len(sampler.groups) > len(first):
         parts.append("more")
     return f"I see {joined(parts)}." if parts else "I see no objects.", truth
 

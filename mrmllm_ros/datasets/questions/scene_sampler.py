@@ -29,7 +29,7 @@ from mrmllm_ros.model.configuration_mrmllm import COLORS
 # Least differences that count, so that no answer depends on a jittering box: shares of the image
 # (`NEARER` also in meters), ratio of areas.
 ABOVE, NEARER, BIGGER = 0.12, 0.05, 1.4
-MOST_COUNTED, MOST_PLACES = 15, 4
+MAX_COUNTED, MAX_PLACES = 15, 4
 # How often an object is called otherwise than in the list.
 _CALLED_OTHERWISE = 0.25
 # How often a name states a property that the list does not.
@@ -90,7 +90,7 @@ class NothingToAskError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class SceneDraw:
+class SceneSampler:
     """A scene and the random choices that questions about it are drawn with.
 
     Attributes:
@@ -291,7 +291,7 @@ class SceneDraw:
         side = self.pick(prompt.SIDES)
         if self.chance(0.15):
             return self.absent(), side, ()
-        groups = self.groups_of(1, MOST_COUNTED)
+        groups = self.groups_of(1, MAX_COUNTED)
         there = [label for label, ids in groups if side in map(self.side, ids)]
         label = self.pick(there if there and self.chance(0.3) else [label for label, _ in groups])
         ids = tuple(i for i in self.groups[label] if self.side(i) == side)
@@ -310,7 +310,7 @@ class SceneDraw:
     def few(self, label: str) -> tuple[int, ...]:
         """Ids of a label, if they are few enough to state each one's place; else none."""
         ids = self.groups.get(label, ())
-        return ids if len(ids) <= MOST_PLACES else ()
+        return ids if len(ids) <= MAX_PLACES else ()
 
     def nearest_of(self, ids: Sequence[int], *, farthest: bool = False) -> int:
         """The nearest or farthest of objects, in the prompt's order.
@@ -330,13 +330,13 @@ class SceneDraw:
 
     def several(self) -> Group:
         """Draw a label of several objects that has a singular, with its ids."""
-        groups = self.groups_of(2, MOST_COUNTED)
+        groups = self.groups_of(2, MAX_COUNTED)
         return self.pick([(label, ids) for label, ids in groups if not plural_only(label)])
 
     def singular_group(self) -> Group:
         """Draw a label that has a singular, half the time of several objects, with its ids."""
-        several = self.groups_of(2, MOST_COUNTED) if self.chance() else []
-        groups = several or self.groups_of(1, MOST_COUNTED)
+        several = self.groups_of(2, MAX_COUNTED) if self.chance() else []
+        groups = several or self.groups_of(1, MAX_COUNTED)
         return self.pick([(label, ids) for label, ids in groups if not plural_only(label)])
 
     def other_color(self, seen: Sequence[str]) -> str:
@@ -352,7 +352,7 @@ class SceneDraw:
             if label in COLORS:
                 raise NothingToAskError
             return label, self.pick(COLORS), ()
-        label, ids = self.pick(self.groups_of(1, MOST_COUNTED))
+        label, ids = self.pick(self.groups_of(1, MAX_COUNTED))
         colors = [color for i in ids if (color := self.color(i))]
         # A color is denied only where all colors of the label are known.
         one_of_them = len(colors) < len(ids) or self.chance(0.6)
@@ -391,4 +391,4 @@ def words_of(vocabulary: tuple[str, ...]) -> frozenset[str]:
 
 
 # A form of question draws a question, its answer and what a right answer says.
-Form = Callable[[SceneDraw], tuple[str, str, Truth]]
+Form = Callable[[SceneSampler], tuple[str, str, Truth]]

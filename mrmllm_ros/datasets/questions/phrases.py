@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phrases about the objects of a scene, and the truths that answers are judged by."""
+"""Phrases about the objects of a scene, and truths to score answers by."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def fields_of(label: str, **more: str) -> dict[str, str]:
 
 def color_fields(sampler: SceneSampler, label: str, color: str) -> dict[str, str]:
     """Fields of templates that describe an object by its color."""
-    name = sampler.neutral(label)
+    name = sampler.group_name(label)
     a_red_x = with_article(name, color)
     if is_person(label):
         a_red_x = f"{with_article(name)} {sampler.phrase('dressed', {'color': color})}"
     return fields_of(
         name,
         color=color,
-        red_x=sampler.in_color(label, color),
+        red_x=sampler.colored_name(label, color),
         red_xs=in_color(label, plural(name), color),
         a_red_x=a_red_x,
     )
@@ -51,7 +51,7 @@ def color_fields(sampler: SceneSampler, label: str, color: str) -> dict[str, str
 
 def two_fields(sampler: SceneSampler, a: int, b: int, **more: str) -> dict[str, str]:
     """Fields of templates that name two objects."""
-    names = (sampler.called(sampler.label(i)) for i in (a, b))
+    names = (sampler.name(sampler.label(i)) for i in (a, b))
     return fields_of(next(names), y=next(names), **more)
 
 
@@ -71,29 +71,29 @@ def has_color(sampler: SceneSampler, i: int, color: str) -> str:
 
 
 def yes_no(subject: str, holds: bool, verb: str, true: str) -> str:
-    """`The dog [3] is on the left, so no.`: the verdict follows the evidence."""
+    """A sentence such as `The dog [3] is on the left, so no.`, the verdict after the evidence."""
     return f"{capital(subject)} {verb} {true}, so {'yes' if holds else 'no'}."
 
 
 def places(sampler: SceneSampler, label: str, ids: Sequence[int]) -> str:
-    """`The dog [3] is on the left` or `The dogs are [1] in the middle, [3] on the left`."""
+    """`The dog [3] is on the left`, or `The dogs are [1] in the middle, [3] on the left`."""
     if len(ids) == 1:
         return f"The {label} {cite(ids)} {verbs(label)[0]} {on_side(sampler.side(ids[0]))}"
     places = ", ".join(f"{cite([i])} {on_side(sampler.side(i))}" for i in ids)
     return f"The {plural(label)} are {places}"
 
 
-def polar(holds: bool, *ids: int) -> Truth:
+def yes_no_truth(holds: bool, *ids: int) -> Truth:
     """Truth of a yes-or-no answer that cites these objects."""
     return Truth(polarity=holds, cited=frozenset(ids))
 
 
-def picked(i: int) -> Truth:
+def citation_truth(i: int) -> Truth:
     """Truth of an answer that is a citation."""
     return Truth(cited=frozenset([i]), cites_answer=True)
 
 
-def named(sampler: SceneSampler, i: int) -> Truth:
+def name_truth(sampler: SceneSampler, i: int) -> Truth:
     """Truth of an answer that names and cites one object."""
     return Truth(
         mentions=frozenset([sampler.label(i)]),
@@ -103,6 +103,6 @@ def named(sampler: SceneSampler, i: int) -> Truth:
     )
 
 
-def number(ids: Sequence[int]) -> Truth:
+def count_truth(ids: Sequence[int]) -> Truth:
     """Truth of an answer that counts these objects."""
     return Truth(number=len(ids), cited=frozenset(ids))

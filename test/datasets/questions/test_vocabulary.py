@@ -30,7 +30,7 @@ def test_kinds_of_evaluation_hold_nouns_of_training_and_held_out_ones():
 def test_what_is_said_of_nouns_is_said_of_known_ones():
     known = set(vocabulary.vocabulary("evaluation"))
     assert set(vocabulary.STATES) | vocabulary.RAISED <= known
-    assert frozenset().union(*vocabulary.KINDS_OF_THINGS.values()) <= known
+    assert frozenset().union(*vocabulary.OBJECT_KINDS.values()) <= known
 
 
 def test_coined_names_are_words_that_nobody_knows_and_may_have_a_noun_behind_them():

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.grammar import cite, counted, one, plural, seen
+from mrmllm_ros.datasets.questions.grammar import cite, counted, indefinite, mention, plural
 from mrmllm_ros.datasets.questions.phrases import (
     be,
     color_fields,
+    count_truth,
     fields_of,
     has_color,
-    number,
-    polar,
     the,
     yes_no,
+    yes_no_truth,
 )
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MAX_PLACES,
@@ -47,7 +47,7 @@ def _colors(sampler: SceneSampler) -> tuple[str, str, Truth]:
     name, verb = ("colors_worn", "wear") if is_person(label) else ("colors", "are")
     each = ", ".join(f"{cite([i])} {color}" for i, color in zip(ids, colors, strict=True))
     return (
-        sampler.phrase(name, fields_of(sampler.neutral(label))),
+        sampler.phrase(name, fields_of(sampler.group_name(label))),
         f"The {plural(label)} {verb} {each}.",
         replace(_colors_truth(colors, ids), pairs=frozenset(zip(ids, colors, strict=True))),
     )
@@ -63,25 +63,25 @@ def _is_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
     if color is None:
         return question, *_unknown_color(sampler, i)
     verb, true = has_color(sampler, i, color).split(" ", 1)
-    return question, yes_no(the(sampler, i), holds, verb, true), polar(holds, i)
+    return question, yes_no(the(sampler, i), holds, verb, true), yes_no_truth(holds, i)
 
 
 def _existence_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    label, color, ids = sampler.of_color()
-    found = f"Yes, I see {seen(label, ids, color)}." if ids else ""
+    label, color, ids = sampler.label_of_color()
+    found = f"Yes, I see {mention(label, ids, color)}." if ids else ""
     return (
         sampler.phrase("existence_color", color_fields(sampler, label, color)),
-        found or f"No, I do not see {one(label, color)}.",
-        polar(bool(ids), *ids),
+        found or f"No, I do not see {indefinite(label, color)}.",
+        yes_no_truth(bool(ids), *ids),
     )
 
 
 def _count_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    label, color, ids = sampler.of_color()
-    # More of them may have it where one is unknown.
+    label, color, ids = sampler.label_of_color()
+    # Raises if any color is unknown, since the count would be unknown too.
     sampler.colors(sampler.groups.get(label, ()))
     question = sampler.phrase("count_color", color_fields(sampler, label, color))
-    return question, counted(label, ids, color), number(ids)
+    return question, counted(label, ids, color), count_truth(ids)
 
 
 def _state(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -92,7 +92,7 @@ def _state(sampler: SceneSampler) -> tuple[str, str, Truth]:
     return (
         sampler.phrase("state", fields_of(sampler.label(i), state=asked)),
         yes_no(the(sampler, i), holds, be(sampler, i), state),
-        polar(holds, i),
+        yes_no_truth(holds, i),
     )
 
 
@@ -101,8 +101,8 @@ def _state_of(sampler: SceneSampler, i: int) -> str:
 
 
 def _colored(sampler: SceneSampler) -> tuple[int, str]:
-    """An object whose name is no color, and what it is called."""
-    i, called = sampler.referred(by_side=True)
+    """Sample an object whose label is not a color, and a name for it."""
+    i, called = sampler.reference(by_side=True)
     if sampler.label(i) in COLORS:
         raise NothingToAskError
     return i, called

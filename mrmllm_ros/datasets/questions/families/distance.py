@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distances in meters, where the list states them."""
+"""Distances in meters, if the prompt states them."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from mrmllm_ros.datasets.questions.grammar import (
     NUMBERS,
     capital,
     cite,
+    indefinite,
     number_word,
-    one,
     plural,
     plural_only,
 )
 from mrmllm_ros.datasets.questions.phrases import (
     be,
     fields_of,
-    polar,
     the,
     two_fields,
+    yes_no_truth,
 )
 from mrmllm_ros.datasets.questions.scene_sampler import (
-    ABOVE,
     MAX_PLACES,
-    NEARER,
+    MIN_DEPTH_GAP,
+    MIN_VERTICAL_GAP,
     Form,
     NothingToAskError,
     SceneSampler,
 )
 from mrmllm_ros.datasets.questions.vocabulary import is_person
 
-# Least difference in meters between two objects that are compared.
-METERS_APART = 0.15
-# How often a question about an unknown distance is kept: they all have the same answer.
-_UNKNOWN_ASKED = 0.3
+# Minimum difference in meters between two compared objects.
+MIN_METERS_GAP = 0.15
+# Share of questions about unknown distances that are kept: they all have the same answer.
+_UNKNOWN_SHARE = 0.3
 
 
 def _distance(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    i, name = sampler.referred(by_color=True, by_side=True)
+    i, name = sampler.reference(by_color=True, by_side=True)
     question = sampler.phrase("distance", fields_of(name))
     if not sampler.is_known([i]):
         return question, *_unknown_distance(sampler, [i])
@@ -51,10 +51,10 @@ def _distance(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 
 def _distances(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    """Distances of all objects of a label, asked in the plural or in the singular."""
+    """Distances of all objects of a label; the question is in the plural or the singular."""
     label, ids = sampler.pick(sampler.groups_of(2, MAX_PLACES))
     name = "distances" if plural_only(label) or sampler.chance() else "distance"
-    question = sampler.phrase(name, fields_of(sampler.neutral(label)))
+    question = sampler.phrase(name, fields_of(sampler.group_name(label)))
     if not sampler.is_known(ids):
         return question, *_unknown_distance(sampler, ids)
     pairs = frozenset((i, _meters(sampler, i)) for i in ids)
@@ -63,12 +63,12 @@ def _distances(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 
 def _distance_to_nearest(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    """The distance of the nearest of a label; of several, all distances come first."""
+    """Distance of the nearest object of a label; the answer states all distances first."""
     label, ids = sampler.pick(sampler.groups_of(1, MAX_PLACES))
     if plural_only(label):
         raise NothingToAskError
     i = sampler.nearest_of(ids)
-    question = sampler.phrase("distance_to_nearest", fields_of(sampler.neutral(label)))
+    question = sampler.phrase("distance_to_nearest", fields_of(sampler.group_name(label)))
     if not sampler.is_known(ids):
         return question, *_unknown_distance(sampler, ids)
     answer = _all_stated(sampler, ids)
@@ -86,13 +86,15 @@ def _distance_to_nearest_object(sampler: SceneSampler) -> tuple[str, str, Truth]
 
 
 def _closer(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    """Whether one thing is closer than another, or the nearest of its name."""
+    """Whether an object is closer than another; for several of a label, the nearest counts."""
     label, ids = sampler.singular_group()
     other, others = sampler.singular_group()
     if label == other or max(len(ids), len(others)) > MAX_PLACES:
         raise NothingToAskError
     name = sampler.pick(["closer", "farther"])
-    question = sampler.phrase(name, fields_of(sampler.neutral(label), y=sampler.neutral(other)))
+    question = sampler.phrase(
+        name, fields_of(sampler.group_name(label), y=sampler.group_name(other))
+    )
     for unknown in (ids, others):
         if sampler.has_distances and not sampler.is_known(unknown):
             return question, *_unknown_distance(sampler, unknown)
@@ -106,7 +108,7 @@ def _closer(sampler: SceneSampler) -> tuple[str, str, Truth]:
     else:
         evidence, cited = _heights_stated(sampler, a, b), (a, b)
     answer = f"{evidence}: {verdict}, so {'yes' if holds else 'no'}."
-    return question, answer, polar(holds, *cited)
+    return question, answer, yes_no_truth(holds, *cited)
 
 
 def _both_stated(sampler: SceneSampler, ids: Sequence[int], others: Sequence[int]) -> str:
@@ -118,7 +120,7 @@ def _both_stated(sampler: SceneSampler, ids: Sequence[int], others: Sequence[int
 def _heights_stated(sampler: SceneSampler, a: int, b: int) -> str:
     """`The bus [1] is 80% down and the nearest dog [3] 40%`.
 
-    Of two things on one floor the one further down in the image is nearer.
+    Of two objects on the same floor, the one further down in the image is nearer.
     """
     first, second = (_nearest_named(sampler, i) for i in (a, b))
     down_a, down_b = sampler.places[[a - 1, b - 1], 1]
@@ -126,13 +128,17 @@ def _heights_stated(sampler: SceneSampler, a: int, b: int) -> str:
 
 
 def _is_closer(sampler: SceneSampler, a: int, b: int) -> bool:
-    """Whether one object is closer than another, where that is clear."""
+    """Whether an object is clearly closer than another.
+
+    Raises:
+        NothingToAskError: If the difference is too small.
+    """
     if sampler.is_known([a, b]):
-        difference, least = sampler.meters[b - 1] - sampler.meters[a - 1], METERS_APART
+        difference, minimum = sampler.meters[b - 1] - sampler.meters[a - 1], MIN_METERS_GAP
     else:
         lower_edges = sampler.scene.boxes[:, 3]
-        difference, least = lower_edges[a - 1] - lower_edges[b - 1], ABOVE
-    if abs(difference) < least:
+        difference, minimum = lower_edges[a - 1] - lower_edges[b - 1], MIN_VERTICAL_GAP
+    if abs(difference) < minimum:
         raise NothingToAskError
     return bool(difference > 0)
 
@@ -166,18 +172,18 @@ def _existence_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     known = bool(ids) and sampler.is_known(ids)
     i = min(ids, key=lambda i: sampler.meters[i - 1], default=0)
     _, limit = _limit(sampler, sampler.meters[i - 1] if known else _some_distance(sampler), holds)
-    name = label if absent else sampler.neutral(label)
+    name = label if absent else sampler.group_name(label)
     question = sampler.phrase("existence_within", fields_of(name, limit=limit))
     if absent:
-        return question, f"No, I do not see {one(label)}.", polar(False)
+        return question, f"No, I do not see {indefinite(label)}.", yes_no_truth(False)
     if not known:
         return question, *_unknown_distance(sampler, ids)
     evidence = _all_stated(sampler, ids)
-    return question, f"{evidence}, so {'yes' if holds else 'no'}.", polar(holds, *ids)
+    return question, f"{evidence}, so {'yes' if holds else 'no'}.", yes_no_truth(holds, *ids)
 
 
 def _any_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    """Whether anything, or anybody, is within a distance."""
+    """Whether any object, or any person, is within a distance."""
     people = [i for i in sampler.ids if is_person(sampler.label(i))]
     name, ids = sampler.pick([("anything_within", sampler.ids), ("anybody_within", people)])
     holds = sampler.chance()
@@ -186,12 +192,12 @@ def _any_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     i = sampler.nearest_of(ids)
     _, limit = _limit(sampler, sampler.meters[i - 1], holds)
     answer = f"{_nearest_stated(sampler, i)}, so {'yes' if holds else 'no'}."
-    return sampler.phrase(name, {"limit": limit}), answer, polar(holds, i)
+    return sampler.phrase(name, {"limit": limit}), answer, yes_no_truth(holds, i)
 
 
 def _is_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    """Whether an object is within a distance, or beyond it."""
-    i, called = sampler.referred(by_color=True, by_side=True)
+    """Whether an object is within or beyond a distance."""
+    i, called = sampler.reference(by_color=True, by_side=True)
     known, is_near = sampler.is_known([i]), sampler.chance()
     _, limit = _limit(
         sampler, sampler.meters[i - 1] if known else _some_distance(sampler), is_near
@@ -201,7 +207,11 @@ def _is_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     if not known:
         return question, *_unknown_distance(sampler, [i])
     holds = is_near == (name == "is_within")
-    return question, f"{_stated(sampler, i)}, so {'yes' if holds else 'no'}.", polar(holds, i)
+    return (
+        question,
+        f"{_stated(sampler, i)}, so {'yes' if holds else 'no'}.",
+        yes_no_truth(holds, i),
+    )
 
 
 def _count_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -209,11 +219,11 @@ def _count_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     known = sampler.is_known(ids)
     reference = sampler.meters[sampler.pick(ids) - 1] if known else _some_distance(sampler)
     meters, limit = _limit(sampler, reference, sampler.chance())
-    question = sampler.phrase("count_within", fields_of(sampler.neutral(label), limit=limit))
+    question = sampler.phrase("count_within", fields_of(sampler.group_name(label), limit=limit))
     if not known:
         return question, *_unknown_distance(sampler, ids)
     distances = sampler.meters[[i - 1 for i in ids]]
-    if (np.abs(distances - meters) < NEARER).any():
+    if (np.abs(distances - meters) < MIN_DEPTH_GAP).any():
         raise NothingToAskError
     count = int((distances < meters).sum())
     answer = f"{_all_stated(sampler, ids)}, so {number_word(count) if count else 'none'}."
@@ -229,12 +239,12 @@ def _some_distance(sampler: SceneSampler) -> float:
 
 
 def _limit(sampler: SceneSampler, meters: float, is_longer: bool) -> tuple[float, str]:
-    """A distance in meters that is longer or shorter than a given one, and its text."""
+    """Sample a longer or shorter distance in meters, and its text."""
     limit = meters * sampler.rng.uniform(*((1.05, 2.0) if is_longer else (0.4, 0.95)))
     if sampler.chance(0.6):
         limit = float(np.ceil(limit) if is_longer else np.floor(limit))
     limit = round(limit, 1)
-    if limit <= 0 or abs(limit - meters) < NEARER or (limit > meters) != is_longer:
+    if limit <= 0 or abs(limit - meters) < MIN_DEPTH_GAP or (limit > meters) != is_longer:
         raise NothingToAskError
     if limit < 1 and sampler.chance():
         return limit, f"{limit * 100:.0f} {sampler.pick(['cm', 'centimeters'])}"
@@ -250,7 +260,7 @@ def _stated(sampler: SceneSampler, i: int) -> str:
 
 
 def _all_stated(sampler: SceneSampler, ids: Sequence[int]) -> str:
-    """`The dogs are [2] 4.0 m, [3] 2.1 m away`, or of one `The dog [3] is 2.1 m away`."""
+    """`The dogs are [2] 4.0 m, [3] 2.1 m away`, or `The dog [3] is 2.1 m away`."""
     if len(ids) == 1:
         return _stated(sampler, ids[0])
     each = ", ".join(f"{cite([i])} {_meters(sampler, i)}" for i in ids)
@@ -258,12 +268,12 @@ def _all_stated(sampler: SceneSampler, ids: Sequence[int]) -> str:
 
 
 def _nearest_stated(sampler: SceneSampler, i: int) -> str:
-    """`The nearest is [4], the dog, 2.1 m away`: the number comes first, as in `_nearest`."""
+    """`The nearest is [4], the dog, 2.1 m away`: the citation first, as in `nearest`."""
     return f"The nearest is {cite([i])}, the {sampler.label(i)}, {_meters(sampler, i)} away"
 
 
 def _nearest_named(sampler: SceneSampler, i: int) -> str:
-    """`the dog [3]` or, where there are several, `the nearest dog [3]`."""
+    """`the dog [3]` or, if there are several, `the nearest dog [3]`."""
     nearest = "nearest " if len(sampler.groups[sampler.label(i)]) > 1 else ""
     return f"the {nearest}{sampler.label(i)} {cite([i])}"
 
@@ -278,8 +288,8 @@ def _distances_truth(sampler: SceneSampler, ids: Sequence[int]) -> Truth:
 
 
 def _unknown_distance(sampler: SceneSampler, ids: Sequence[int]) -> tuple[str, Truth]:
-    """The answer about objects of one label none of which has a distance."""
-    if any(sampler.is_known([i]) for i in ids) or not sampler.chance(_UNKNOWN_ASKED):
+    """Answer about objects of one label without distances."""
+    if any(sampler.is_known([i]) for i in ids) or not sampler.chance(_UNKNOWN_SHARE):
         raise NothingToAskError
     label = sampler.label(ids[0])
     named = f"{the(sampler, ids[0])} {be(sampler, ids[0])}"
@@ -293,5 +303,4 @@ FORMS: tuple[Form, ...] = (
     *(_closer, _closer, _which_closer, _is_within, _count_within),
     *(_existence_within, _existence_within, _any_within),
 )
-# Training asks these more often: a small language model learns them last.
 EXTRA = 3

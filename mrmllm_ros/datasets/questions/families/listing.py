@@ -6,35 +6,35 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.grammar import joined, seen
+from mrmllm_ros.datasets.questions.grammar import joined, mention
 from mrmllm_ros.datasets.questions.scene_sampler import (
     Form,
     NothingToAskError,
     SceneSampler,
-    words_of,
+    label_set,
 )
 
 MAX_GROUPS = 5
 
 
 def _listing(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    return sampler.phrase("listing"), *enumerated(sampler, seen)
+    return sampler.phrase("listing"), *enumerated(sampler, mention)
 
 
 def enumerated(
     sampler: SceneSampler, part: Callable[[str, tuple[int, ...]], str]
 ) -> tuple[str, Truth]:
-    """The first groups of objects, each as a phrase by `part`, and whether there are more."""
+    """List the first groups of objects with the phrases of `part`, then `more` if needed."""
     if sampler.missed and not sampler.groups:
         raise NothingToAskError
     first = dict(list(sampler.groups.items())[:MAX_GROUPS])
     labels = frozenset(first)
-    known = words_of(sampler.vocabulary)
-    # An answer may name the others too.
+    known = label_set(sampler.vocabulary)
+    # An answer may also name the other groups.
     others = sampler.groups.keys() - labels
     truth = Truth(
         mentions=labels,
-        # Not a new set for each scene, where it can be helped.
+        # Shares one set between scenes where possible.
         among=known if labels <= known and not others else (known | labels) - others,
         cited=frozenset(i for ids in first.values() for i in ids),
     )
@@ -45,5 +45,4 @@ def enumerated(
 
 
 FORMS: tuple[Form, ...] = (_listing,)
-# Training asks these more often: a small language model learns them last.
 EXTRA = 1

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import capital, cite, on_side, verbs, with_article
-from mrmllm_ros.datasets.questions.phrases import fields_of, places, polar, the, yes_no
+from mrmllm_ros.datasets.questions.phrases import fields_of, places, the, yes_no, yes_no_truth
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MAX_PLACES,
     Form,
@@ -21,7 +21,7 @@ MAX_ON_SIDE = 8
 
 
 def _where(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    i, name = sampler.referred(by_color=True)
+    i, name = sampler.reference(by_color=True)
     label = sampler.label(i)
     one_side = sampler.side(i) != "middle" and sampler.chance(0.3)
     return (
@@ -34,29 +34,29 @@ def _where(sampler: SceneSampler) -> tuple[str, str, Truth]:
 def _where_all(sampler: SceneSampler) -> tuple[str, str, Truth]:
     label, ids = sampler.pick(sampler.groups_of(2, MAX_PLACES))
     return (
-        sampler.phrase("where_all", fields_of(sampler.neutral(label))),
+        sampler.phrase("where_all", fields_of(sampler.group_name(label))),
         f"{places(sampler, label, ids)}.",
         replace(_sides_truth(sampler, ids), pairs=frozenset((i, sampler.side(i)) for i in ids)),
     )
 
 
 def _is_on_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    i, name = sampler.referred(by_color=True)
+    i, name = sampler.reference(by_color=True)
     label, side = sampler.label(i), sampler.side(i)
     holds = sampler.unless_missed(label, sampler.chance())
     asked = side if holds else sampler.pick([other for other in prompt.SIDES if other != side])
     return (
         sampler.phrase("is_on_side", fields_of(name, on_side=on_side(asked))),
         yes_no(the(sampler, i), holds, verbs(label)[0], on_side(side)),
-        polar(holds, i),
+        yes_no_truth(holds, i),
     )
 
 
 def _what_on_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
     side = sampler.pick(prompt.SIDES)
-    # As the prompt's line of sides has them: numbers that have been copied are easily named.
+    # In the order of the prompt, so that a model can copy the numbers before it names them.
     ids = (prompt.group_by_side(sampler.scene.boxes)[side] + 1).tolist()
-    # Sides are often empty: not every time is worth a question.
+    # Empty sides are frequent; most of these questions are dropped.
     if len(ids) > MAX_ON_SIDE or (not ids and (sampler.missed or sampler.chance(0.6))):
         raise NothingToAskError
     where = on_side(side)
@@ -72,7 +72,7 @@ def _what_on_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 
 def _numbered(sampler: SceneSampler, ids: Sequence[int]) -> str:
-    """`[2], a person` or `[3][1]: [3] a person, [1] a bus`: the row is copied, then named."""
+    """`[2], a person` or `[3][1]: [3] a person, [1] a bus`: numbers, then names."""
     if not ids:
         return "nothing"
     if len(ids) == 1:
@@ -87,5 +87,4 @@ def _sides_truth(sampler: SceneSampler, ids: Sequence[int]) -> Truth:
 
 
 FORMS: tuple[Form, ...] = (_where, _where_all, _is_on_side, _what_on_side)
-# Training asks these more often: a small language model learns them last.
 EXTRA = 1

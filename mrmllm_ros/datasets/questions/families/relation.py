@@ -7,15 +7,15 @@ from itertools import permutations
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import capital
-from mrmllm_ros.datasets.questions.phrases import be, polar, the, two_fields
-from mrmllm_ros.datasets.questions.scene_sampler import ABOVE, Form, SceneSampler
+from mrmllm_ros.datasets.questions.phrases import be, the, two_fields, yes_no_truth
+from mrmllm_ros.datasets.questions.scene_sampler import MIN_VERTICAL_GAP, Form, SceneSampler
 from mrmllm_ros.model import prompt
 
-# Least distance across, as a share of the image, between two objects that are compared.
-BESIDE = 0.08
-# The columns of `prompt.grid_positions`.
+# Minimum horizontal gap between two compared objects, as a share of the image width.
+MIN_HORIZONTAL_GAP = 0.08
+# Names of the columns of `prompt.grid_positions`.
 _AXES = ("across", "down")
-# The column that decides a relation, and the phrase for it.
+# Column of each relation, and its phrase.
 _RELATED = {
     "left of": (0, "further left"),
     "right of": (0, "further right"),
@@ -32,7 +32,7 @@ def _relation(sampler: SceneSampler) -> tuple[str, str, Truth]:
     return (
         sampler.phrase("relation", fields),
         f"{_placed(sampler, a, b, true)}, so {'yes' if holds else 'no'}.",
-        polar(holds, a, b),
+        yes_no_truth(holds, a, b),
     )
 
 
@@ -53,12 +53,12 @@ def _which_relation(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 
 def _related(sampler: SceneSampler) -> tuple[int, int, tuple[str, str]]:
-    """Two objects, how the first one is to the other, and how it is not."""
+    """Sample two objects with the true relation of the first to the second, and the false one."""
     beside = sampler.chance()
-    # Of two things on one floor the higher one in the image is the one further up or away.
+    # Of two objects on the same floor, the higher one in the image is higher or farther away.
     boxes = sampler.scene.boxes
     places = prompt.centers_x(boxes) if beside else boxes[:, 3]
-    margin = BESIDE if beside else ABOVE
+    margin = MIN_HORIZONTAL_GAP if beside else MIN_VERTICAL_GAP
     pairs = [
         (a, b)
         for a, b in permutations(sampler.singles, 2)
@@ -82,5 +82,4 @@ def _placed(sampler: SceneSampler, a: int, b: int, relation: str) -> str:
 
 
 FORMS: tuple[Form, ...] = (_relation, _relation, _which_relation)
-# Training asks these more often: a small language model learns them last.
 EXTRA = 2

@@ -8,18 +8,23 @@ from itertools import permutations
 import numpy as np
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.phrases import be, named, polar, the, two_fields
-from mrmllm_ros.datasets.questions.scene_sampler import BIGGER, Form, SceneSampler, ahead
+from mrmllm_ros.datasets.questions.phrases import be, name_truth, the, two_fields, yes_no_truth
+from mrmllm_ros.datasets.questions.scene_sampler import (
+    MIN_AREA_RATIO,
+    Form,
+    SceneSampler,
+    clear_maximum,
+)
 
 
 def _extreme(sampler: SceneSampler) -> tuple[str, str, Truth]:
     name = sampler.pick(["largest", "smallest"])
     areas = sampler.areas if name == "largest" else 1 / np.maximum(sampler.areas, 1e-9)
-    i = ahead(areas, range(1, len(areas) + 1))
+    i = clear_maximum(areas, range(1, len(areas) + 1))
     return (
         sampler.phrase(name),
         f"The {name} {be(sampler, i)} {the(sampler, i)}.",
-        named(sampler, i),
+        name_truth(sampler, i),
     )
 
 
@@ -34,7 +39,7 @@ def _bigger(sampler: SceneSampler) -> tuple[str, str, Truth]:
     return (
         sampler.phrase("bigger", two_fields(sampler, a, b)),
         f"Of {the(sampler, a)} and {the(sampler, b)}, {bigger}, so {'yes' if holds else 'no'}.",
-        polar(holds, a, b),
+        yes_no_truth(holds, a, b),
     )
 
 
@@ -54,12 +59,12 @@ def _which_bigger(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 
 def _unequal(sampler: SceneSampler) -> list[tuple[int, int]]:
-    """Two objects, in either order, one of which is clearly the bigger."""
+    """Pairs of objects, in both orders, with clearly different sizes."""
     sizes = sampler.areas
     return [
         (a, b)
         for a, b in permutations(sampler.singles, 2)
-        if max(sizes[a - 1], sizes[b - 1]) >= BIGGER * min(sizes[a - 1], sizes[b - 1])
+        if max(sizes[a - 1], sizes[b - 1]) >= MIN_AREA_RATIO * min(sizes[a - 1], sizes[b - 1])
     ]
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that the list cannot answer."""
+"""Questions that the object list cannot answer."""
 
 from __future__ import annotations
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.grammar import one, plural_only
-from mrmllm_ros.datasets.questions.phrases import fields_of, polar
+from mrmllm_ros.datasets.questions.grammar import indefinite, plural_only
+from mrmllm_ros.datasets.questions.phrases import fields_of, yes_no_truth
 from mrmllm_ros.datasets.questions.scene_sampler import Form, NothingToAskError, SceneSampler
 from mrmllm_ros.datasets.questions.vocabulary import is_person
 
@@ -17,30 +17,30 @@ def _cannot_tell(sampler: SceneSampler) -> tuple[str, str, Truth]:
     if not labels or sampler.chance(0.4):
         return sampler.phrase("unanswerable"), CANNOT_TELL, Truth(unanswerable=True)
     label = sampler.pick(labels)
-    called = sampler.called(label)
+    called = sampler.name(label)
     if sampler.chance():
-        i, called = sampler.referred(by_color=True, by_side=True)
+        i, called = sampler.reference(by_color=True, by_side=True)
         label = sampler.label(i)
     name = "unanswerable_person" if is_person(label) else "unanswerable_thing"
     return sampler.phrase(name, fields_of(called)), CANNOT_TELL, Truth(unanswerable=True)
 
 
 def _presupposed(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    """A question about something that is not there, or not in that color."""
+    """A question about an absent object, or about a color that no object has."""
     color = None
     if sampler.chance(0.4):
-        label, color, ids = sampler.of_color()
+        label, color, ids = sampler.label_of_color()
         if ids or plural_only(label):
             raise NothingToAskError
     else:
         label = sampler.absent()
-    named = sampler.in_color(label, color) if color else sampler.described(label)
+    named = sampler.colored_name(label, color) if color else sampler.described_name(label)
     worn = "color_worn" if is_person(label) else "color"
     name = sampler.pick(["where", "distance"] if color else ["where", "distance", worn])
     return (
         sampler.phrase(name, fields_of(named)),
-        f"I do not see {one(label, color)}.",
-        polar(False),
+        f"I do not see {indefinite(label, color)}.",
+        yes_no_truth(False),
     )
 
 

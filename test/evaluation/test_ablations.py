@@ -15,7 +15,7 @@ from mrmllm_ros.evaluation.ablations import (
     Ablation,
     EvaluatedModels,
 )
-from mrmllm_ros.evaluation.answer_runs import answer_questions
+from mrmllm_ros.evaluation.batched_inference import answer_questions
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings

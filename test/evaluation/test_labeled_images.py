@@ -142,12 +142,12 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
     images = LabeledImages(annotations, Backbones(None, detector))
     every = np.arange(2)[None]
     for variant, answerer in ((FULL, make_answerer()), (DETECTOR_ALONE, None)):
-        result = LabeledDetectionsSuite(images).run(answerer, variant, silent)
+        result = LabeledDetectionsSuite(images).evaluate(answerer, variant, silent)
         assert list(result.statistics) == ["AP50", "AP"]
         assert result.statistics["AP50"](every) == 0
-    result = LabeledAnswersSuite(images).run(make_answerer(), FULL, silent)
+    result = LabeledAnswersSuite(images).evaluate(make_answerer(), FULL, silent)
     assert list(result.statistics) == ["accuracy", "accuracy, existence"]
-    result = TrueBoxesSuite(images).run(make_answerer(), FULL, silent)
+    result = TrueBoxesSuite(images).evaluate(make_answerer(), FULL, silent)
     assert list(result.statistics) == ["accuracy", "accuracy, existence"]
 
 

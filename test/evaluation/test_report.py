@@ -20,7 +20,7 @@ class Answers(Suite):
     def __init__(self, asked):
         self.asked = asked
 
-    def run(self, answerer, variant, progress):
+    def evaluate(self, answerer, variant, progress):
         self.asked.append((self.name, answerer, variant))
         right = np.full(20, RIGHT[variant])
         statistics = {"accuracy": Ratio(right, np.full(20, 10))}

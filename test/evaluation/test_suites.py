@@ -13,8 +13,8 @@ from mrmllm_ros.datasets.example import QuestionAnswer, Truth
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.evaluation import consistency
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
-from mrmllm_ros.evaluation.accuracy import accuracies
 from mrmllm_ros.evaluation.average_precision import Matches, TrueObjects
+from mrmllm_ros.evaluation.batched_inference import encode_examples
 from mrmllm_ros.evaluation.consistency import (
     CLEAN,
     ConsistencySuite,
@@ -23,16 +23,19 @@ from mrmllm_ros.evaluation.consistency import (
     novelty_auroc,
     precision_statistics,
 )
-from mrmllm_ros.evaluation.frames import encode_examples
-from mrmllm_ros.evaluation.grounding import GroundingSuite, citation_statistics
 from mrmllm_ros.evaluation.hallucination import (
     SAMPLINGS,
     HallucinationSuite,
     pope,
     yes_no_statistics,
 )
-from mrmllm_ros.evaluation.suite_result import AnsweredQuestion
-from mrmllm_ros.evaluation.synthetic_suite import SyntheticScenes, SyntheticSuite
+from mrmllm_ros.evaluation.suite_result import AnsweredQuestion, accuracies
+from mrmllm_ros.evaluation.synthetic_suite import (
+    GroundingSuite,
+    SyntheticScenes,
+    SyntheticSuite,
+    citation_statistics,
+)
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 
@@ -170,11 +173,11 @@ def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
 
 def test_the_suites_of_made_up_scenes_run_and_ask_each_variant_once(make_answerer, monkeypatch):
     answerer, scenes = make_answerer(), SyntheticScenes(3, questions=4)
-    synthetic = SyntheticSuite(scenes).run(answerer, FULL, silent)
+    synthetic = SyntheticSuite(scenes).evaluate(answerer, FULL, silent)
     assert synthetic.scenes == 3
     assert 0 <= values(synthetic.statistics, 3)["accuracy"] <= 1
     monkeypatch.setattr(answerer, "encode_batch", None)
-    assert "precision" in GroundingSuite(scenes).run(answerer, FULL, silent).statistics
+    assert "precision" in GroundingSuite(scenes).evaluate(answerer, FULL, silent).statistics
 
 
 def test_a_model_that_answers_rightly_is_at_one(monkeypatch):
@@ -186,7 +189,7 @@ def test_a_model_that_answers_rightly_is_at_one(monkeypatch):
     ]
     monkeypatch.setattr(scenes, "answers", lambda *arguments: right)
     for suite in (SyntheticSuite(scenes), GroundingSuite(scenes)):
-        figures = values(suite.run(None, FULL, silent).statistics, 4)
+        figures = values(suite.evaluate(None, FULL, silent).statistics, 4)
         assert figures
         assert set(figures.values()) == {1.0}, figures
 
@@ -195,7 +198,7 @@ def test_the_hallucination_suite_runs(make_answerer):
     examples = SyntheticScenes(2, questions=0).examples
     present = [example.perception.detections.labels for example in examples]
     suite = HallucinationSuite(examples, present, ["dog", "cat", "zebra", "cup"])
-    result = suite.run(make_answerer(), FULL, silent)
+    result = suite.evaluate(make_answerer(), FULL, silent)
     assert {"accuracy", "F1, popular", "share of yes, random"} <= set(result.statistics)
 
 
@@ -218,8 +221,8 @@ def make_frames(tmp_path, monkeypatch):
 def test_the_consistency_suite_runs_on_the_same_candidates(make_answerer, make_frames):
     frames = make_frames(("dark", 3), ("jpeg", 1))
     suite, told = ConsistencySuite(frames), []
-    fused = suite.run(make_answerer(), FULL, told.append)
-    alone = suite.run(None, DETECTOR_ALONE, silent)
+    fused = suite.evaluate(make_answerer(), FULL, told.append)
+    alone = suite.evaluate(None, DETECTOR_ALONE, silent)
     assert fused.scenes == alone.scenes == 2
     assert told == ["clean", "dark 3", "jpeg 1"]
     assert values(alone.statistics, 2)["AP50, clean"] == pytest.approx(1)

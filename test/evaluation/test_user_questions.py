@@ -93,7 +93,7 @@ def test_answers_are_judged_by_family(write, suite, monkeypatch):
     monkeypatch.setattr(
         "mrmllm_ros.evaluation.suite_result.encode_examples", lambda answerer, examples: examples
     )
-    result = suite(write(JUDGED, COUNTED, NOT_JUDGED)).run(None, FULL, lambda line: None)
+    result = suite(write(JUDGED, COUNTED, NOT_JUDGED)).evaluate(None, FULL, lambda line: None)
     assert result.scenes == 1
     assert values(result) == {
         "accuracy": 0.5,
@@ -103,16 +103,16 @@ def test_answers_are_judged_by_family(write, suite, monkeypatch):
 
 
 def test_a_small_model_answers_them(write, suite, make_answerer):
-    result = suite(write(JUDGED, COUNTED)).run(make_answerer(), FULL, lambda line: None)
+    result = suite(write(JUDGED, COUNTED)).evaluate(make_answerer(), FULL, lambda line: None)
     assert set(result.statistics) == {"accuracy", "accuracy, count", "accuracy, existence"}
 
 
 def test_questions_about_one_image_stand_or_fall_together(write, suite, make_answerer):
     lines = [{**JUDGED, "question": f"Is there a zebra by the {n}th tree?"} for n in range(20)]
-    result = suite(write(*lines)).run(make_answerer(), FULL, lambda line: None)
+    result = suite(write(*lines)).evaluate(make_answerer(), FULL, lambda line: None)
     assert result.scenes == 1
 
 
 def test_a_file_of_which_nothing_is_left_is_refused(write, suite, make_answerer):
     with pytest.raises(DataError, match="no question is left"):
-        suite(write(CITED)).run(make_answerer(), FULL, lambda line: None)
+        suite(write(CITED)).evaluate(make_answerer(), FULL, lambda line: None)

@@ -11,7 +11,7 @@ from mrmllm_ros.answering.answerer import Question
 from mrmllm_ros.answering.generation import Decoding, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, prompt_only
 from mrmllm_ros.evaluation import answer_runs as answering
-from mrmllm_ros.evaluation.answer_runs import answer_questions
+from mrmllm_ros.evaluation.batched_inference import answer_questions
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids
 

@@ -77,6 +77,14 @@ class TestReading:
         assert street.truth.labels == ("bus", "person", "person")
         assert street.truth.xyxy[0].tolist() == [0, 500, 405, 540]
 
+    def test_without_a_folder_the_image_files_need_not_exist(self, write):
+        values = content()
+        values["annotations"][1]["iscrowd"] = 1
+        [street, _] = read_coco(None, write(values)).images
+        assert street.objects.labels == ("bus", "person", "person", "person")
+        assert street.crowd.tolist() == [False, True, False, False]
+        assert street.entry == content()["images"][0]
+
     def test_ids_may_be_texts(self, images, write):
         values = content()
         values["categories"][0]["id"] = values["annotations"][0]["category_id"] = "b"
@@ -89,7 +97,7 @@ def wrong(part, index, **fields):
     return values
 
 
-class TestRefusal:
+class TestErrors:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
@@ -138,8 +146,8 @@ class TestSkipping:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            (wrong("images", 1, id=7), r"images\[1\] has the id 7 of an earlier one"),
-            (wrong("images", 1, id=None), r'"id" must be a number or text'),
+            (wrong("images", 1, id=7), r"images\[1\] has the id 7 of an earlier entry"),
+            (wrong("images", 1, id=None), r'"id" must be a unique number or text'),
             (wrong("images", 1, file_name="none.png"), r"images\[1\]: there is no image .*none"),
             (wrong("images", 1, file_name="x" * 300), r"images\[1\]: there is no image"),
             (wrong("images", 1, width=None), '"width" must be in whole pixels'),
@@ -168,13 +176,13 @@ class TestSkipping:
         with pytest.raises(DataError, match=r"(2 of 2|4 of 4) .* more than half; the first: .*"):
             read_coco(images, write(values))
 
-    @pytest.mark.parametrize("damage", ["no image", "another size", "empty"])
-    def test_an_image_that_cannot_be_used_leaves_the_others_as_they_are(
-        self, images, write, detector, corrupt
+    @pytest.mark.parametrize("fault", ["no image", "another size", "empty"])
+    def test_an_unusable_image_does_not_change_other_examples(
+        self, images, write, detector, fault
     ):
         broken = {"no image": b"no image", "empty": b""}
         (images / "broken.png").write_bytes(
-            broken.get(corrupt, (images / "yard" / "street.png").read_bytes())
+            broken.get(fault, (images / "yard" / "street.png").read_bytes())
         )
         values, told = content(), []
         expected = list(coco_examples(read_coco(images, write(values)), detector, None))
@@ -206,7 +214,7 @@ class TestExamples:
 
         return examples
 
-    def test_every_image_is_seen_as_often_as_asked(self, examples):
+    def test_every_image_gives_as_many_examples_as_views(self, examples):
         assert len(examples(content(), views=3)) == 6
 
     def test_candidates_get_the_labels_of_their_objects(self, examples):
@@ -251,7 +259,7 @@ class TestExamples:
         assert sum(map(len, scores)) > 8
         assert np.isnan(np.concatenate(scores)).all()
 
-    def test_damage_is_as_frequent_as_asked_and_unfamiliar(self, examples):
+    def test_corrupted_views_are_novel(self, examples):
         made = examples(content(), views=4, corrupted_share=1.0)
         novelty = np.concatenate([example.targets.novelty for example in made])
         assert set(np.rint(novelty * 3)) <= {1, 2, 3}
@@ -265,7 +273,7 @@ class TestExamples:
         resolutions = ([e.perception.candidates.resolution_wh for e in x] for x in (first, other))
         assert next(resolutions) != next(resolutions)
 
-    def test_what_the_detector_overlooks_is_missed(self, images, write, detector):
+    def test_labels_that_the_detector_does_not_find_are_missed(self, images, write, detector):
         values = content()
         # Labeled where the detector sees nothing.
         values["categories"] += [

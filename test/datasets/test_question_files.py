@@ -88,38 +88,38 @@ class TestReading:
         [item] = read_questions(write({**VQA, "question": ""}))
         assert item.question == ""
 
-    def test_a_mark_at_the_beginning_is_skipped(self, write):
+    def test_a_byte_order_mark_is_skipped(self, write):
         path = write(VQA)
         path.write_text(path.read_text(), encoding="utf-8-sig")
         assert len(read_questions(path)) == 1
 
 
-class TestRefusal:
+class TestErrors:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
             ("{", "line 2 is not JSON"),
             ("[]", "line 2 is not an object"),
-            ({**VQA, "anwser": "x"}, "line 2 has the unknown anwser; known are image"),
+            ({**VQA, "anwser": "x"}, "line 2 has unknown fields: anwser; use image"),
             ("[" * 100_000, "line 2 is not JSON: .*nested too deeply"),
             ('{"image": ', "line 2 is not JSON: .*column 11"),
-            ({**VQA, "answer": "half \ud83d"}, "line 2 has the answer .*half of a character"),
+            ({**VQA, "answer": "half \ud83d"}, "line 2 has the answer .*lone surrogate"),
             ({**VQA, "answer": " "}, "line 2 has the answer ' '"),
             ({**VQA, "question": None}, "line 2 has the question None"),
             ({**VQA, "answer": "A bus <1>."}, 'cites <1>, but "boxes" has 0'),
             ({**GROUNDED, "answer": "A bus <2>."}, 'cites <2>, but "boxes" has 1'),
-            ({**GROUNDED, "answer": "A bus [1]."}, r"holds \[1\].*write <k>"),
+            ({**GROUNDED, "answer": "A bus [1]."}, r"contains \[1\].*write <k>"),
             ({**GROUNDED, "boxes": [1, 2, 3, 4]}, r"box 1 is 1; it must be \[left, top, right"),
             ({**GROUNDED, "boxes": [[9, 9, 5, 20]]}, "right and bottom the larger"),
             ({**GROUNDED, "boxes": [[9, 9, 20]]}, r"box 1 is \[9, 9, 20\]"),
-            ({**GROUNDED, "boxes": [[0.1, 0.1, 0.5, 0.9]]}, "shares of the image; .* in pixels"),
+            ({**GROUNDED, "boxes": [[0.1, 0.1, 0.5, 0.9]]}, "which is normalized; .* in pixels"),
             ({**GROUNDED, "boxes": None}, '"boxes" must be a list'),
             (
                 {**VQA, "truth": {"cites_answer": True}},
-                '"cites_answer" needs an answer that cites',
+                '"cites_answer" needs a citation in the answer',
             ),
             ({**VQA, "truth": 3}, '"truth" must be an object'),
-            ({**VQA, "truth": {"color": "red"}}, "unknown color; known are polarity"),
+            ({**VQA, "truth": {"color": "red"}}, "unknown fields: color; use polarity"),
             ({**VQA, "truth": {"number": True}}, "number True; it must be a whole number"),
             ({**VQA, "truth": {"among": [3]}}, "it must be a list of texts"),
         ],
@@ -128,8 +128,8 @@ class TestRefusal:
         with pytest.raises(DataError, match=message):
             read_questions(write(VQA, line))
 
-    def test_no_questions_are_refused(self, write, tmp_path):
-        with pytest.raises(DataError, match="holds no questions"):
+    def test_a_file_without_questions_is_an_error(self, write, tmp_path):
+        with pytest.raises(DataError, match="has no questions"):
             read_questions(write(""))
         with pytest.raises(DataError, match=r"cannot read .*none.jsonl: No such file"):
             read_questions(tmp_path / "none.jsonl")
@@ -221,13 +221,13 @@ class TestExamples:
         assert item.answer == f"A sign is behind the bus [{i}]."
         assert item.truth.cited == {i}
         [text] = told
-        assert "1 of 2 citations left out" in text
+        assert "1 of 2 citations removed" in text
 
     def test_a_question_whose_answer_is_the_citation_goes_with_it(self, ask):
         line = {**GROUNDED, "boxes": [NOWHERE], "truth": {"cites_answer": True}}
         items, [text] = ask(VQA, line)
         assert [item.question for item in items] == ["Is it raining?"]
-        assert text.endswith("1 questions with them")
+        assert text.endswith("1 questions removed with them")
 
     def test_without_boxes_citations_are_not_judged(self, ask):
         [item], _ = ask({**VQA, "truth": {"polarity": False}})

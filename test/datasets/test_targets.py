@@ -22,9 +22,9 @@ class TestLabelsOfTheCleanImage:
         return Perception.ranked(make_detections(*(("car", s, BOX) for s in scores)), 0.3)
 
     def test_sure_objects_are_true_whatever_the_detector_reports(self, clean):
-        truth, unsure = pseudo_labels(clean), uncertain_objects(clean)
+        truth, uncertain = pseudo_labels(clean), uncertain_objects(clean)
         assert truth.scores.tolist() == pytest.approx([0.9, 0.4])
-        assert unsure.scores.tolist() == pytest.approx([0.39, 0.15, 0.14])
+        assert uncertain.scores.tolist() == pytest.approx([0.39, 0.15, 0.14])
 
     def test_of_nothing_there_is_nothing(self, make_detections):
         nothing = Perception.ranked(make_detections(), 0.3)
@@ -109,27 +109,27 @@ class TestMatching:
 
     def test_what_is_as_sure_as_before_stays_so(self, make_detections):
         truth = make_detections(("car", 0.8, BOX), ("car", 0.5, OTHER))
-        unsure = make_detections(("car", 0.3, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
+        uncertain = make_detections(("car", 0.3, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
         found = make_detections(
             ("car", 0.8, BOX),
             ("car", 0.5, OTHER),
             ("car", 0.3, SHIFTED),
             ("dog", 0.1, (0, 0, 20, 20)),
         )
-        targets = match_targets(found, truth, ("", ""), unsure=unsure)
+        targets = match_targets(found, truth, ("", ""), uncertain=uncertain)
         np.testing.assert_array_equal(targets.scores, found.scores)
         assert targets.labels == ("car", "car", "", "")
 
     def test_an_unsure_object_of_another_label_says_nothing(self, make_detections):
         found = make_detections(("car", 0.2, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
-        unsure = make_detections(("truck", 0.3, BOX))
-        targets = match_targets(found, make_detections(), (), unsure=unsure)
+        uncertain = make_detections(("truck", 0.3, BOX))
+        targets = match_targets(found, make_detections(), (), uncertain=uncertain)
         assert targets.scores.tolist() == [0, 0]
 
     def test_a_candidate_is_as_likely_as_the_unsure_object_it_overlaps_most(self, make_detections):
         found = make_detections(("car", 0.1, BOX))
-        unsure = make_detections(("car", 0.35, SHIFTED), ("car", 0.2, BOX))
-        targets = match_targets(found, make_detections(), (), unsure=unsure)
+        uncertain = make_detections(("car", 0.35, SHIFTED), ("car", 0.2, BOX))
+        targets = match_targets(found, make_detections(), (), uncertain=uncertain)
         assert targets.scores.tolist() == pytest.approx([0.2])
         assert targets.labels == ("",)
 
@@ -138,14 +138,14 @@ class TestMatching:
             make_detections(("car", 0.2, BOX)),
             make_detections(("car", 0.9, BOX)),
             ("",),
-            unsure=make_detections(("car", 0.2, BOX)),
+            uncertain=make_detections(("car", 0.2, BOX)),
         )
         assert targets.scores.tolist() == pytest.approx([0.9])
 
     def test_of_a_candidate_on_a_doubtful_object_nothing_is_known(self, make_detections):
         found = make_detections(("car", 0.2, SHIFTED), ("dog", 0.1, (0, 0, 20, 20)))
-        doubtful = make_detections(("truck", 0.2, BOX))
-        targets = match_targets(found, make_detections(), (), doubtful=doubtful)
+        ignored = make_detections(("truck", 0.2, BOX))
+        targets = match_targets(found, make_detections(), (), ignored_objects=ignored)
         np.testing.assert_array_equal(targets.scores, [np.nan, 0])
         assert targets.labels == ("", "")
 
@@ -154,7 +154,7 @@ class TestMatching:
             make_detections(("car", 0.4, BOX), ("truck", 0.2, SHIFTED)),
             make_detections(("car", 0.9, BOX)),
             ("",),
-            doubtful=make_detections(("truck", 0.2, SHIFTED)),
+            ignored_objects=make_detections(("truck", 0.2, SHIFTED)),
         )
         assert targets.scores.tolist() == pytest.approx([0.9, 0])
 
@@ -163,7 +163,7 @@ class TestMatching:
             ("car", 0.4, OTHER), ("person", 0.3, (20, 20, 60, 80)), ("dog", 0.2, BOX)
         )
         crowd = make_detections(("person", 1.0, (0, 0, 640, 90)))
-        targets = match_targets(found, make_detections(), (), regions=crowd)
+        targets = match_targets(found, make_detections(), (), ignored_regions=crowd)
         np.testing.assert_array_equal(targets.scores, [0, np.nan, 0])
 
     def test_of_what_was_not_looked_for_nothing_is_known_but_where_it_is_a_true_object(
@@ -173,8 +173,8 @@ class TestMatching:
             ("truck", 0.8, BOX), ("motorcycle", 0.7, SHIFTED), ("dog", 0.2, OTHER)
         )
         truth = make_detections(("car", 1.0, BOX))
-        unjudged = np.array([True, True, False])
-        targets = match_targets(found, truth, ("",), unjudged=unjudged)
+        ignored = np.array([True, True, False])
+        targets = match_targets(found, truth, ("",), ignored=ignored)
         np.testing.assert_array_equal(targets.scores, [1, np.nan, 0])
         assert targets.labels == ("car", "", "")
 

@@ -82,7 +82,7 @@ class TestExamples:
     def examples(self, source, detector, encoder):
         return list(frame_examples([source], detector, encoder, views=3, seed=1))
 
-    def test_every_frame_is_seen_as_often_as_asked(self, examples):
+    def test_every_frame_gives_as_many_examples_as_views(self, examples):
         assert len(examples) == 6
 
     def test_every_part_is_about_the_same_candidates(self, examples, detector, encoder):
@@ -106,23 +106,23 @@ class TestExamples:
     def test_what_is_seen_is_not_taught_to_be_what_everything_is_called(self, examples):
         assert {label for example in examples for label in example.targets.labels} == {""}
 
-    def test_without_damage_the_detector_is_right(self, source, detector):
+    def test_targets_of_a_clean_image_are_the_detectors_scores(self, source, detector):
         _, frame = next(source.read())
         [clean] = detector.detect([frame])
-        truth, unsure = pseudo_labels(clean), uncertain_objects(clean)
+        truth, uncertain = pseudo_labels(clean), uncertain_objects(clean)
         assert len(truth)
-        assert len(unsure)
-        targets = match_targets(clean.candidates, truth, [""] * len(truth), unsure=unsure)
+        assert len(uncertain)
+        targets = match_targets(clean.candidates, truth, [""] * len(truth), uncertain=uncertain)
         np.testing.assert_array_equal(targets.scores, clean.candidates.scores)
 
-    def test_novelty_grows_with_the_damage(self, examples):
+    def test_novelty_grows_with_the_severity(self, examples):
         for example in examples:
             assert len(set(example.targets.novelty.tolist())) <= 1
         novelty = np.concatenate([example.targets.novelty for example in examples])
         assert set(np.rint(novelty * 3)) <= {0, 1, 2, 3}
         assert novelty.max() > 0
 
-    def test_what_the_damage_hides_is_missed_and_what_it_shows_is_not(self, source, detector):
+    def test_objects_that_a_corruption_hides_are_missed(self, source, detector):
         missed = 0
         for example in frame_examples([source], detector, views=3, seed=1):
             reported = example.perception.detections.labels

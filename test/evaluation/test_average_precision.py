@@ -97,10 +97,10 @@ def test_drawing_images_is_as_evaluating_them_again(make_detections):
         drawn = matches.average_precision(chosen, kind)
         assert 0 < drawn < 1
         assert drawn == pytest.approx(again.average_precision(np.arange(5), kind), abs=0.02)
-    interval = bootstrap(AveragePrecision(matches), 6, draws=50)
+    interval = bootstrap(AveragePrecision(matches), 6, samples=50)
     assert interval.low < interval.high
 
 
 def test_truth_and_findings_must_be_of_as_many_images(make_detections):
-    with pytest.raises(ValueError, match="1 images, and 0"):
+    with pytest.raises(ValueError, match="of 1 images, but detections of 0"):
         Matches([TrueObjects(make_detections())], [])

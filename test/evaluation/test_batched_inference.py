@@ -10,7 +10,7 @@ from making import make_image, make_perception
 from mrmllm_ros.answering.answerer import Question
 from mrmllm_ros.answering.generation import Decoding, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, prompt_only
-from mrmllm_ros.evaluation import answer_runs as answering
+from mrmllm_ros.evaluation import batched_inference
 from mrmllm_ros.evaluation.batched_inference import answer_questions
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids
@@ -54,7 +54,7 @@ def test_they_are_the_same_token_for_token(switched_off, make_answerer):
 def test_a_citation_of_nothing_is_kept(make_answerer, monkeypatch):
     answerer = make_answerer()
     ids = answerer.model.text.tokenizer("The car [1][40] is red.").input_ids
-    monkeypatch.setattr(answering, "_greedy", lambda *arguments: [ids])
+    monkeypatch.setattr(batched_inference, "_greedy", lambda *arguments: [ids])
     [replied] = answer_questions(answerer, read(answerer), ["?"], 12)
     assert cited_ids(replied) == (1, 40)
 

@@ -89,11 +89,11 @@ def test_labels_are_chosen_among_all_labels_where_nothing_else_is_said(write, tr
     ("question", "message"),
     [
         ({"truth": {"polarty": False}}, "polarty"),
-        ({"truth": {}, "image": "c"}, r"not there: \['c'\]"),
+        ({"truth": {}, "image": "c"}, "has no image 'c'"),
         ({}, "truth"),
     ],
 )
-def test_damaged_annotations_are_an_error(write, question, message):
+def test_wrong_annotations_are_an_error(write, question, message):
     with pytest.raises(EvaluationError, match=message):
         Annotations.read(write(question))
 

@@ -76,7 +76,7 @@ def test_an_ablation_runs_every_variant_of_each_suite(run, asked):
         *(("answers", variant) for variant in Answers.variants),
         *(("boxes", variant) for variant in Boxes.variants),
     }
-    assert "full: answers: begins" in lines
+    assert "full: answers: started" in lines
 
 
 def test_differences_are_taken_from_the_full_model(run):

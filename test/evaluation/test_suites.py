@@ -26,7 +26,7 @@ from mrmllm_ros.evaluation.consistency import (
 from mrmllm_ros.evaluation.hallucination import (
     SAMPLINGS,
     HallucinationSuite,
-    pope,
+    pope_questions,
     yes_no_statistics,
 )
 from mrmllm_ros.evaluation.suite_result import AnsweredQuestion, accuracies
@@ -80,7 +80,7 @@ def test_citations_are_judged_over_all_answers():
 def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not():
     vocabulary = ["dog", "cat", "car", "bus", "person", "man", "cup", "fork", "skis"]
     present = [["dog", "car", "dog"], ["dog", "cat"], ["person"], [], ["cup", "dog"]]
-    asked = pope(present, vocabulary)
+    asked = pope_questions(present, vocabulary)
     assert [len(items) for items in asked] == [12, 12, 6, 0, 12]
     for labels, items in zip(present, asked, strict=True):
         for sampling in SAMPLINGS:
@@ -98,7 +98,7 @@ def test_pope_chooses_what_is_frequent_and_what_comes_together():
     present = [["dog"], ["dog", "bus"], ["cup", "fork"], ["cup", "cat"], ["cup", "fork"], ["fork"]]
     absent = {
         sampling: [i.question for i in items if i.family == sampling and not i.truth.polarity]
-        for items in pope(present, vocabulary)[:1]
+        for items in pope_questions(present, vocabulary)[:1]
         for sampling in SAMPLINGS
     }
     assert absent["popular"][0] in ("Is there a cup?", "Is there a fork?")
@@ -107,7 +107,9 @@ def test_pope_chooses_what_is_frequent_and_what_comes_together():
 
 def test_pope_is_the_same_each_time():
     vocabulary = ["dog", "cat", "car", "bus", "cup"]
-    assert pope([["dog", "cat"]], vocabulary) == pope([["dog", "cat"]], vocabulary)
+    assert pope_questions([["dog", "cat"]], vocabulary) == pope_questions(
+        [["dog", "cat"]], vocabulary
+    )
 
 
 def test_yes_and_no_are_counted_as_pope_does():
@@ -128,7 +130,7 @@ def test_yes_and_no_are_counted_as_pope_does():
     )
 
 
-def test_kinds_and_strengths_of_damage_count_alike(make_detections):
+def test_corruptions_and_severities_have_equal_weight(make_detections):
     there = [TrueObjects(make_detections(("dog", 1, (0, 0, 50, 50))))]
     right, wrong = (make_detections((x, 0.5, (0, 0, 50, 50))) for x in ("dog", "cat"))
     conditions = {CLEAN: right, ("fog", 1): right, ("fog", 2): wrong, ("dark", 1): wrong}
@@ -137,7 +139,7 @@ def test_kinds_and_strengths_of_damage_count_alike(make_detections):
     assert figures["AP50, clean"] == figures["AP, fog 1"] == pytest.approx(1)
     assert figures["AP50, fog 2"] == figures["AP50, dark"] == 0
     assert figures["AP50, fog"] == pytest.approx(0.5)
-    assert figures["AP50, damaged"] == pytest.approx(0.25)
+    assert figures["AP50, corrupted"] == pytest.approx(0.25)
 
 
 def test_the_novelty_of_a_frame_is_that_of_what_may_well_be_something(make_detections):
@@ -171,7 +173,7 @@ def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
         assert torch.equal(one.prefilled().attention_mask, other.prefilled().attention_mask)
 
 
-def test_the_suites_of_made_up_scenes_run_and_ask_each_variant_once(make_answerer, monkeypatch):
+def test_the_suites_of_synthetic_scenes_share_the_answers_of_a_variant(make_answerer, monkeypatch):
     answerer, scenes = make_answerer(), SyntheticScenes(3, questions=4)
     synthetic = SyntheticSuite(scenes).evaluate(answerer, FULL, silent)
     assert synthetic.scenes == 3
@@ -204,7 +206,7 @@ def test_the_hallucination_suite_runs(make_answerer):
 
 @pytest.fixture
 def make_frames(tmp_path, monkeypatch):
-    """Function that makes two frames in these conditions and undamaged."""
+    """Function that makes two frames clean and with these corruptions."""
     images = [make_image(seed) for seed in range(3)]
     monkeypatch.setattr(consistency, "frames", lambda path: iter(images))
     detector = SimpleNamespace(
@@ -213,7 +215,7 @@ def make_frames(tmp_path, monkeypatch):
     )
 
     def make(*conditions):
-        return CorruptedFrames(tmp_path, Backbones(None, detector), every=2, conditions=conditions)
+        return CorruptedFrames(tmp_path, Backbones(None, detector), step=2, conditions=conditions)
 
     return make
 

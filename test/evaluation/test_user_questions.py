@@ -66,7 +66,7 @@ def test_questions_without_a_truth_are_counted(write):
     told = []
     read_scorable(write(JUDGED, NOT_JUDGED), told.append)
     assert len(told) == 1
-    assert "1 of 2 questions left out" in told[0]
+    assert "skipped 1 of 2 questions" in told[0]
 
 
 def test_nothing_is_told_where_nothing_is_left_out(write):

@@ -103,4 +103,4 @@ def test_what_is_confused_is_of_one_shape():
 
 def test_a_size_that_is_not_positive_is_refused():
     with pytest.raises(ValueError, match="'lamp'"):
-        vocabulary.Noun(label="lamp", weight=1, height=0, aspect=1, most=1)
+        vocabulary.Noun(label="lamp", weight=1, height=0, aspect=1, max_count=1)

@@ -238,9 +238,12 @@ class _Entry:
         )
         if min(width, height) < 1:
             raise DataError(f"{self.where} has the size {width} x {height}; it must be in pixels")
-        nothing = Detections.empty((width, height))
         return CocoImage(
-            name=name, path=path, objects=nothing, crowd=np.zeros(0, bool), entry=self.values
+            name=name,
+            path=path,
+            objects=Detections.empty((width, height)),
+            crowd=np.zeros(0, bool),
+            entry=self.values,
         )
 
     def xyxy(self) -> tuple[float, float, float, float]:

@@ -86,14 +86,14 @@ class Ablation:
         A mechanism that the model was trained without cannot be switched off.
         """
         trained = bool(self._models.trained.checkpoint)
-        left = [name for name in among if name in SWITCHES and self._has(SWITCHES[name])]
-        left += [DETECTOR_ALONE] if self.config.perception_outputs else []
-        left += [UNTRAINED] if trained else []
-        return tuple(name for name in among if name == FULL or name in left)
+        available = [FULL, *(name for name, switch in SWITCHES.items() if self._has(switch))]
+        available += [DETECTOR_ALONE] if self.config.perception_outputs else []
+        available += [UNTRAINED] if trained else []
+        return tuple(name for name in among if name in available)
 
     @contextmanager
     def answerer(self, variant: str) -> Iterator[MrMllmAnswerer]:
-        """Provide the answerer of a variant; the context ends its validity.
+        """Provide the answerer of a variant as a context manager.
 
         `DETECTOR_ALONE` gives the full answerer, whose results contain the detector's objects.
 

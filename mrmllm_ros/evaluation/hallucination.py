@@ -89,34 +89,31 @@ def pope_questions(
     """
     scenes = [tuple(dict.fromkeys(labels)) for labels in present]
     frequent = Counter(label for labels in scenes for label in labels)
-    together = _together(scenes)
-    asked: list[list[QuestionAnswer]] = []
+    co_occurring = _co_occurrences(scenes)
+    questions: list[list[QuestionAnswer]] = []
     for number, labels in enumerate(scenes):
         rng = np.random.default_rng((_SEED, number))
         absent = [x for x in vocabulary if not any(overlap(x, label) for label in labels)]
         # Shuffled, because sorting keeps the order of equally frequent labels.
         absent = [absent[i] for i in rng.permutation(len(absent))]
         popular = sorted(absent, key=lambda x: -frequent[x])
-        near = Counter(x for label in labels for x in together[label].elements())
-        chosen = {
+        near = Counter(x for label in labels for x in co_occurring[label].elements())
+        negatives = {
             "random": absent,
             "popular": popular,
             "adversarial": sorted(popular, key=lambda x: -near[x]),
         }
         count = min(_QUESTIONS, len(labels), len(absent))
-        chosen_present = [labels[i] for i in rng.permutation(len(labels))[:count]]
-        asked.append(
+        positives = [labels[i] for i in rng.permutation(len(labels))[:count]]
+        questions.append(
             [
                 _question(label, is_present, sampling)
                 for sampling in SAMPLINGS
-                for is_present, which in (
-                    (True, chosen_present),
-                    (False, chosen[sampling][:count]),
-                )
-                for label in which
+                for is_present, chosen in ((True, positives), (False, negatives[sampling][:count]))
+                for label in chosen
             ]
         )
-    return asked
+    return questions
 
 
 def yes_no_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict[str, Statistic]:
@@ -140,13 +137,13 @@ def yes_no_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict
     }
 
 
-def _together(scenes: Sequence[Sequence[str]]) -> dict[str, Counter[str]]:
-    """Count how often pairs of labels occur in one scene."""
-    together: dict[str, Counter[str]] = {}
+def _co_occurrences(scenes: Sequence[Sequence[str]]) -> dict[str, Counter[str]]:
+    """Count for each label how often other labels occur in the same scene."""
+    counts: dict[str, Counter[str]] = {}
     for labels in scenes:
         for label in labels:
-            together.setdefault(label, Counter()).update(x for x in labels if x != label)
-    return together
+            counts.setdefault(label, Counter()).update(x for x in labels if x != label)
+    return counts
 
 
 def _question(label: str, is_present: bool, sampling: str) -> QuestionAnswer:

@@ -364,8 +364,8 @@ class SceneSampler:
 
     def kind(self) -> tuple[str, list[Group]]:
         """Sample a kind such as `vehicle`, with the groups that belong to it."""
-        there = [word for word, nouns in OBJECT_KINDS.items() if nouns & self.groups.keys()]
-        word = self.pick(there if there and self.chance(0.65) else list(OBJECT_KINDS))
+        present = [word for word, nouns in OBJECT_KINDS.items() if nouns & self.groups.keys()]
+        word = self.pick(present if present and self.chance(0.65) else list(OBJECT_KINDS))
         nouns = OBJECT_KINDS[word]
         return word, [(label, ids) for label, ids in self.groups.items() if label in nouns]
 

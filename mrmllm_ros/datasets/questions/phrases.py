@@ -70,9 +70,14 @@ def has_color(sampler: SceneSampler, i: int, color: str) -> str:
     return f"wears {color}" if is_person(sampler.label(i)) else f"{be(sampler, i)} {color}"
 
 
-def yes_no(subject: str, holds: bool, verb: str, true: str) -> str:
-    """A sentence such as `The dog [3] is on the left, so no.`, the verdict after the evidence."""
-    return f"{capital(subject)} {verb} {true}, so {'yes' if holds else 'no'}."
+def verdict(evidence: str, holds: bool, *ids: int) -> tuple[str, Truth]:
+    """Answer such as `The dog [3] is on the left, so no.`, and its truth."""
+    return f"{capital(evidence)}, so {'yes' if holds else 'no'}.", yes_no_truth(holds, *ids)
+
+
+def denial(phrase: str) -> tuple[str, Truth]:
+    """Answer such as `No, I do not see a dog.`, and its truth."""
+    return f"No, I do not see {phrase}.", yes_no_truth(False)
 
 
 def places(sampler: SceneSampler, label: str, ids: Sequence[int]) -> str:

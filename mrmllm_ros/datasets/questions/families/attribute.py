@@ -12,10 +12,11 @@ from mrmllm_ros.datasets.questions.phrases import (
     be,
     color_fields,
     count_truth,
+    denial,
     fields_of,
     has_color,
     the,
-    yes_no,
+    verdict,
     yes_no_truth,
 )
 from mrmllm_ros.datasets.questions.scene_sampler import (
@@ -62,18 +63,16 @@ def _is_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
     question = sampler.phrase(name, fields_of(called, color=asked))
     if color is None:
         return question, *_unknown_color(sampler, i)
-    verb, true = has_color(sampler, i, color).split(" ", 1)
-    return question, yes_no(the(sampler, i), holds, verb, true), yes_no_truth(holds, i)
+    evidence = f"{the(sampler, i)} {has_color(sampler, i, color)}"
+    return question, *verdict(evidence, holds, i)
 
 
 def _existence_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
     label, color, ids = sampler.label_of_color()
-    found = f"Yes, I see {mention(label, ids, color)}." if ids else ""
-    return (
-        sampler.phrase("existence_color", color_fields(sampler, label, color)),
-        found or f"No, I do not see {indefinite(label, color)}.",
-        yes_no_truth(bool(ids), *ids),
-    )
+    question = sampler.phrase("existence_color", color_fields(sampler, label, color))
+    if not ids:
+        return question, *denial(indefinite(label, color))
+    return question, f"Yes, I see {mention(label, ids, color)}.", yes_no_truth(True, *ids)
 
 
 def _count_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -89,11 +88,8 @@ def _state(sampler: SceneSampler) -> tuple[str, str, Truth]:
     state = _state_of(sampler, i)
     holds = sampler.chance()
     asked = state if holds else _OPPOSITES[state]
-    return (
-        sampler.phrase("state", fields_of(sampler.label(i), state=asked)),
-        yes_no(the(sampler, i), holds, be(sampler, i), state),
-        yes_no_truth(holds, i),
-    )
+    question = sampler.phrase("state", fields_of(sampler.label(i), state=asked))
+    return question, *verdict(f"{the(sampler, i)} {be(sampler, i)} {state}", holds, i)
 
 
 def _state_of(sampler: SceneSampler, i: int) -> str:

@@ -21,10 +21,11 @@ from mrmllm_ros.datasets.questions.grammar import (
 )
 from mrmllm_ros.datasets.questions.phrases import (
     be,
+    denial,
     fields_of,
     the,
     two_fields,
-    yes_no_truth,
+    verdict,
 )
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MAX_PLACES,
@@ -101,14 +102,13 @@ def _closer(sampler: SceneSampler) -> tuple[str, str, Truth]:
     a, b = (sampler.nearest_of(group) for group in (ids, others))
     is_closer = _is_closer(sampler, a, b)
     holds = is_closer == (name == "closer")
-    verdict = f"the {label} is {'closer' if is_closer else 'farther away'}"
+    comparison = f"the {label} is {'closer' if is_closer else 'farther away'}"
     if sampler.is_known([*ids, *others]):
         evidence = _both_stated(sampler, ids, others)
         cited = (*ids, *others)
     else:
         evidence, cited = _heights_stated(sampler, a, b), (a, b)
-    answer = f"{evidence}: {verdict}, so {'yes' if holds else 'no'}."
-    return question, answer, yes_no_truth(holds, *cited)
+    return question, *verdict(f"{evidence}: {comparison}", holds, *cited)
 
 
 def _both_stated(sampler: SceneSampler, ids: Sequence[int], others: Sequence[int]) -> str:
@@ -175,11 +175,10 @@ def _existence_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     name = label if absent else sampler.group_name(label)
     question = sampler.phrase("existence_within", fields_of(name, limit=limit))
     if absent:
-        return question, f"No, I do not see {indefinite(label)}.", yes_no_truth(False)
+        return question, *denial(indefinite(label))
     if not known:
         return question, *_unknown_distance(sampler, ids)
-    evidence = _all_stated(sampler, ids)
-    return question, f"{evidence}, so {'yes' if holds else 'no'}.", yes_no_truth(holds, *ids)
+    return question, *verdict(_all_stated(sampler, ids), holds, *ids)
 
 
 def _any_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -191,8 +190,8 @@ def _any_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
         raise NothingToAskError
     i = sampler.nearest_of(ids)
     _, limit = _limit(sampler, sampler.meters[i - 1], holds)
-    answer = f"{_nearest_stated(sampler, i)}, so {'yes' if holds else 'no'}."
-    return sampler.phrase(name, {"limit": limit}), answer, yes_no_truth(holds, i)
+    question = sampler.phrase(name, {"limit": limit})
+    return question, *verdict(_nearest_stated(sampler, i), holds, i)
 
 
 def _is_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -207,11 +206,7 @@ def _is_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     if not known:
         return question, *_unknown_distance(sampler, [i])
     holds = is_near == (name == "is_within")
-    return (
-        question,
-        f"{_stated(sampler, i)}, so {'yes' if holds else 'no'}.",
-        yes_no_truth(holds, i),
-    )
+    return question, *verdict(_stated(sampler, i), holds, i)
 
 
 def _count_within(sampler: SceneSampler) -> tuple[str, str, Truth]:

@@ -14,7 +14,7 @@ from mrmllm_ros.datasets.questions.grammar import (
     on_side,
     with_article,
 )
-from mrmllm_ros.datasets.questions.phrases import fields_of, places, yes_no_truth
+from mrmllm_ros.datasets.questions.phrases import denial, fields_of, places, verdict, yes_no_truth
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MAX_COUNTED,
     Form,
@@ -35,11 +35,7 @@ def _existence(sampler: SceneSampler) -> tuple[str, str, Truth]:
             yes_no_truth(True, *ids),
         )
     label = sampler.absent()
-    return (
-        sampler.phrase("existence", fields_of(label)),
-        f"No, I do not see {indefinite(label)}.",
-        yes_no_truth(False),
-    )
+    return sampler.phrase("existence", fields_of(label)), *denial(indefinite(label))
 
 
 def _existence_kind(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -65,7 +61,7 @@ def _anybody(sampler: SceneSampler) -> tuple[str, str, Truth]:
 def _any_of(groups: Sequence[Group], word: str) -> tuple[str, Truth]:
     """Answer whether there are objects of a kind."""
     if not groups:
-        return f"No, I do not see {with_article(word)}.", yes_no_truth(False)
+        return denial(with_article(word))
     return f"Yes, I see {mention_all(groups)}.", yes_no_truth(True, *ids_of(groups))
 
 
@@ -76,14 +72,10 @@ def _existence_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
         "existence_side", fields_of(sampler.group_name(label), on_side=where)
     )
     if few := sampler.few(label):
-        answer = f"{places(sampler, label, few)}, so {'yes' if ids else 'no'}."
-        return question, answer, yes_no_truth(bool(ids), *few)
-    found = f"Yes, {where} I see {mention(label, ids)}." if ids else ""
-    return (
-        question,
-        found or f"No, I do not see {indefinite(label)} {where}.",
-        yes_no_truth(bool(ids), *ids),
-    )
+        return question, *verdict(places(sampler, label, few), bool(ids), *few)
+    if not ids:
+        return question, *denial(f"{indefinite(label)} {where}")
+    return question, f"Yes, {where} I see {mention(label, ids)}.", yes_no_truth(True, *ids)
 
 
 FORMS: tuple[Form, ...] = (_existence, _existence, _existence_kind, _anybody, _existence_side)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.grammar import capital, cite, on_side, verbs, with_article
-from mrmllm_ros.datasets.questions.phrases import fields_of, places, the, yes_no, yes_no_truth
+from mrmllm_ros.datasets.questions.grammar import capital, cite, on_side, with_article
+from mrmllm_ros.datasets.questions.phrases import fields_of, places, verdict
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MAX_PLACES,
     Form,
@@ -45,11 +45,8 @@ def _is_on_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
     label, side = sampler.label(i), sampler.side(i)
     holds = sampler.unless_missed(label, sampler.chance())
     asked = side if holds else sampler.pick([other for other in prompt.SIDES if other != side])
-    return (
-        sampler.phrase("is_on_side", fields_of(name, on_side=on_side(asked))),
-        yes_no(the(sampler, i), holds, verbs(label)[0], on_side(side)),
-        yes_no_truth(holds, i),
-    )
+    question = sampler.phrase("is_on_side", fields_of(name, on_side=on_side(asked)))
+    return question, *verdict(places(sampler, label, [i]), holds, i)
 
 
 def _what_on_side(sampler: SceneSampler) -> tuple[str, str, Truth]:

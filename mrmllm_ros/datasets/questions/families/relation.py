@@ -7,7 +7,7 @@ from itertools import permutations
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import capital
-from mrmllm_ros.datasets.questions.phrases import be, the, two_fields, yes_no_truth
+from mrmllm_ros.datasets.questions.phrases import be, the, two_fields, verdict
 from mrmllm_ros.datasets.questions.scene_sampler import MIN_VERTICAL_GAP, Form, SceneSampler
 from mrmllm_ros.model import prompt
 
@@ -29,11 +29,8 @@ def _relation(sampler: SceneSampler) -> tuple[str, str, Truth]:
     true, false = words
     holds = sampler.chance()
     fields = two_fields(sampler, a, b, relation=true if holds else false)
-    return (
-        sampler.phrase("relation", fields),
-        f"{_placed(sampler, a, b, true)}, so {'yes' if holds else 'no'}.",
-        yes_no_truth(holds, a, b),
-    )
+    question = sampler.phrase("relation", fields)
+    return question, *verdict(_placed(sampler, a, b, true), holds, a, b)
 
 
 def _which_relation(sampler: SceneSampler) -> tuple[str, str, Truth]:

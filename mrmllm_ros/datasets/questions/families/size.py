@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.phrases import be, name_truth, the, two_fields, yes_no_truth
+from mrmllm_ros.datasets.questions.phrases import be, name_truth, the, two_fields, verdict
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MIN_AREA_RATIO,
     Form,
@@ -36,11 +36,9 @@ def _bigger(sampler: SceneSampler) -> tuple[str, str, Truth]:
     )
     word = "bigger" if holds else "smaller"
     bigger = f"the {sampler.label(a)} {be(sampler, a)} {word}"
-    return (
-        sampler.phrase("bigger", two_fields(sampler, a, b)),
-        f"Of {the(sampler, a)} and {the(sampler, b)}, {bigger}, so {'yes' if holds else 'no'}.",
-        yes_no_truth(holds, a, b),
-    )
+    evidence = f"of {the(sampler, a)} and {the(sampler, b)}, {bigger}"
+    question = sampler.phrase("bigger", two_fields(sampler, a, b))
+    return question, *verdict(evidence, holds, a, b)
 
 
 def _which_bigger(sampler: SceneSampler) -> tuple[str, str, Truth]:

@@ -136,10 +136,10 @@ class TestSkipping:
         ],
     )
     def test_a_wrong_annotation_is_named_and_counted(self, images, write, values, message):
-        told = []
-        dataset = read_coco(images, write(values), told.append)
+        lines = []
+        dataset = read_coco(images, write(values), lines.append)
         assert sum(len(image.truth) for image in dataset.images) >= 3
-        named, counted = told
+        named, counted = lines
         assert re.search(message, named)
         assert re.search(r"1 of [45] annotations of .* are skipped", counted)
 
@@ -155,21 +155,21 @@ class TestSkipping:
         ],
     )
     def test_a_wrong_image_is_named_and_counted(self, images, write, values, message):
-        told = []
-        [street] = read_coco(images, write(values), told.append).images
+        lines = []
+        [street] = read_coco(images, write(values), lines.append).images
         assert len(street.truth) == 4
-        named, counted = told
+        named, counted = lines
         assert re.search(message, named)
         assert re.search(r"1 of 2 images of .* are skipped", counted)
 
     def test_annotations_of_a_skipped_image_go_with_it(self, images, write):
         values = wrong("images", 0, file_name="none.png")
-        told = []
-        [gray] = read_coco(images, write(values), told.append).images
-        assert (gray.name, len(told)) == ("gray.png", 2)
+        lines = []
+        [gray] = read_coco(images, write(values), lines.append).images
+        assert (gray.name, len(lines)) == ("gray.png", 2)
 
     @pytest.mark.parametrize("part", ["images", "annotations"])
-    def test_where_most_are_wrong_the_file_is(self, images, write, part):
+    def test_a_file_with_mostly_wrong_entries_is_an_error(self, images, write, part):
         values = content()
         for entry in values[part]:
             entry |= {"file_name": "none.png", "bbox": None}
@@ -184,18 +184,18 @@ class TestSkipping:
         (images / "broken.png").write_bytes(
             broken.get(fault, (images / "yard" / "street.png").read_bytes())
         )
-        values, told = content(), []
+        values, lines = content(), []
         expected = list(coco_examples(read_coco(images, write(values)), detector, None))
         entry = {"id": 9, "file_name": "broken.png", "width": 160, "height": 120}
         values["images"].insert(0, entry)
         dataset = read_coco(images, write(values))
-        made = list(coco_examples(dataset, detector, None, progress=told.append))
+        made = list(coco_examples(dataset, detector, None, progress=lines.append))
         assert [e.targets.labels for e in made] == [e.targets.labels for e in expected]
-        named, counted = told
+        named, counted = lines
         assert "broken.png" in named
         assert "1 of 3 images" in counted
 
-    def test_an_object_without_a_box_may_be_anywhere(self, images, write, detector):
+    def test_a_label_without_a_box_makes_its_candidates_unknown(self, images, write, detector):
         path = write(wrong("annotations", 1, bbox=None))
         [street, _] = coco_examples(read_coco(images, path), detector, None, corrupted_share=0.0)
         labels, scores = street.perception.candidates.labels, street.targets.scores
@@ -231,13 +231,13 @@ class TestExamples:
             right_bottom = targets.xyxy[targets.scores == 1, 2:]
             assert (right_bottom <= example.perception.candidates.resolution_wh).all()
 
-    def test_names_of_ones_own_are_learnt(self, examples):
+    def test_labels_that_the_detector_does_not_have_are_targets(self, examples):
         values = content()
         values["categories"][0]["name"] = "shuttle"
         made = examples(values, views=4, corrupted_share=0.0)
         assert "shuttle" in {label for example in made for label in example.targets.labels}
 
-    def test_of_names_that_nobody_labeled_nothing_is_known(self, examples):
+    def test_targets_are_unknown_for_labels_that_are_not_annotated(self, examples):
         values = content()
         values["annotations"] = values["annotations"][:1]
         values["categories"] = values["categories"][:1]
@@ -250,7 +250,7 @@ class TestExamples:
         assert len(people) > 4
         assert np.isnan(people).all()
 
-    def test_in_crowds_nothing_is_known(self, examples):
+    def test_targets_are_unknown_in_crowds(self, examples):
         values = content()
         values["annotations"][1] |= {"iscrowd": 1, "bbox": [0, 0, 405, 540]}
         values["annotations"] = values["annotations"][1:2]
@@ -287,7 +287,7 @@ class TestExamples:
         # Four names nobody looked for; people were, and there are none.
         assert gray.missed == {*detector.labels} - {"person"}
 
-    def test_nothing_is_concluded_of_names_that_nobody_labeled(self, images, write, detector):
+    def test_targets_are_unknown_on_objects_of_annotated_labels(self, images, write, detector):
         values = content()
         del values["categories"][1], values["annotations"][1:]
         dataset = read_coco(images, write(values))

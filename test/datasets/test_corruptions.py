@@ -22,7 +22,7 @@ def difference(image, kind, severity, seed=0):
 
 @every_kind
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_the_image_changes_and_keeps_its_form(image, kind, severity):
+def test_a_corruption_changes_the_image_and_keeps_its_shape(image, kind, severity):
     before = image.copy()
     corrupted = corrupt(image, kind, severity, np.random.default_rng(1))
     assert corrupted.shape == image.shape
@@ -42,7 +42,7 @@ def test_images_differ_more_with_severity(image, kind):
 
 
 @every_kind
-def test_something_is_left_to_be_seen(image, kind):
+def test_objects_stay_visible(image, kind):
     corrupted = corrupt(image, kind, 3, np.random.default_rng(2))
     assert np.corrcoef(corrupted.ravel(), image.ravel())[0, 1] > 0.3
     assert corrupted.std() > 4
@@ -56,7 +56,7 @@ def test_the_same_random_state_gives_the_same_image(image, kind):
 
 @every_kind
 @pytest.mark.parametrize("shape", [(33, 65, 3), (8, 8, 3)])
-def test_small_images_are_taken_too(kind, shape):
+def test_small_images_work(kind, shape):
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     assert corrupt(image, kind, 3, np.random.default_rng(4)).shape == shape
 

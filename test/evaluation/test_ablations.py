@@ -95,7 +95,7 @@ def test_the_untrained_language_model_is_as_it_was_before_training(ablation, loa
     assert texts == texts_of(MrMllmAnswerer.load(MrMllmSettings(""), PromptSettings(), backbones))
 
 
-def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_ablation):
+def test_mechanisms_that_were_not_trained_are_omitted(ablation, make_ablation):
     # Query fusion is off in all of these, so that no visual encoder is needed.
     assert ablation.variants(DETECTION_VARIANTS) == (
         *(FULL, DETECTOR_ALONE, NO_LANGUAGE_MODEL, "no perception prompt"),

@@ -51,7 +51,7 @@ def test_they_are_the_same_token_for_token(switched_off, make_answerer):
     assert named == [each.cited for each in singly]
 
 
-def test_a_citation_of_nothing_is_kept(make_answerer, monkeypatch):
+def test_a_citation_of_no_object_is_kept(make_answerer, monkeypatch):
     answerer = make_answerer()
     ids = answerer.model.text.tokenizer("The car [1][40] is red.").input_ids
     monkeypatch.setattr(batched_inference, "_greedy", lambda *arguments: [ids])
@@ -59,7 +59,7 @@ def test_a_citation_of_nothing_is_kept(make_answerer, monkeypatch):
     assert cited_ids(replied) == (1, 40)
 
 
-def test_they_are_the_same_where_nothing_is_trained(tiny):
+def test_they_are_the_same_without_training(tiny):
     answerer = MrMllmAnswerer(MrMllm(prompt_only(tiny), tiny), tiny, PromptSettings())
     encoded = read(answerer)
     texts = [each.text for each in one_by_one(answerer, encoded)]
@@ -79,7 +79,7 @@ def test_one_that_ends_early_does_not_end_the_others(make_answerer, monkeypatch)
     assert len(ended[0]) < len(full[0])
 
 
-def test_the_reading_is_left_as_it_is(make_answerer):
+def test_the_encoded_image_is_not_modified(make_answerer):
     answerer = make_answerer()
     encoded = read(answerer)
     before = copy.deepcopy(encoded.prefilled().past_key_values)

@@ -55,7 +55,7 @@ def silent(line):
     pass
 
 
-def test_boxes_and_questions_come_to_their_images(write):
+def test_boxes_and_questions_are_assigned_to_their_images(write):
     annotations = Annotations.read(write({"truth": {"polarity": False}}))
     first, second = annotations.truth
     assert len(first.objects) == 0
@@ -79,7 +79,7 @@ def test_boxes_and_questions_come_to_their_images(write):
         ({"mentions": ["helmet"]}, {"helmet"}),
     ],
 )
-def test_labels_are_chosen_among_all_labels_where_nothing_else_is_said(write, truth, among):
+def test_labels_are_chosen_among_all_labels_by_default(write, truth, among):
     [item] = Annotations.read(write({"truth": truth})).questions[1]
     assert item.truth.mentions == frozenset(truth["mentions"])
     assert item.truth.among == among
@@ -103,7 +103,7 @@ def test_missing_annotations_are_an_error(tmp_path):
         Annotations.read(tmp_path)
 
 
-def test_those_that_come_with_the_package_are_sound():
+def test_the_annotations_of_the_package_are_valid():
     annotations = Annotations.read()
     assert len(annotations.images) >= 40
     assert {each["source"] for each in annotations.images} <= {*VIDEOS, "ultralytics"}
@@ -151,7 +151,7 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
     assert list(result.statistics) == ["accuracy", "accuracy, existence"]
 
 
-def test_true_boxes_stand_in_place_of_the_detectors(write, monkeypatch):
+def test_true_boxes_replace_detections(write, monkeypatch):
     black = np.zeros((480, 640, 3), np.uint8)
     monkeypatch.setattr(labeled_images, "load_images", lambda images: [black] * 2)
     annotations = Annotations.read(write({"truth": {"polarity": False}}))

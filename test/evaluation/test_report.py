@@ -93,7 +93,7 @@ def test_differences_are_taken_from_the_full_model(run):
     assert same["excludes_zero"] is False
 
 
-def test_a_table_marks_what_is_beyond_chance(run):
+def test_a_table_marks_significant_differences(run):
     text = to_text(run(ablate=True))
     assert text.splitlines()[0] == "answers: questions; 20 scenes, 95 % intervals"
     assert "    accuracy   0.900 [0.900, 0.900]\n" in text

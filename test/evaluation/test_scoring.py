@@ -50,7 +50,7 @@ UNANSWERABLE = Truth(unanswerable=True)
         ("", None),
     ],
 )
-def test_yes_and_no_are_told_apart_however_they_are_said(text, meant):
+def test_polarity_is_parsed(text, meant):
     assert polarity(text) is meant
     assert is_right(text, YES, ()) is (meant is True)
     assert is_right(text, NO, ()) is (meant is False)
@@ -140,13 +140,13 @@ def test_all_of_the_words_must_be_named_and_no_others():
         "The image does not show whether it is open.",
     ],
 )
-def test_not_to_know_is_right_where_nobody_can_and_wrong_elsewhere(text):
+def test_cannot_tell_is_right_only_for_unanswerable_questions(text):
     assert is_right(text, UNANSWERABLE, ())
     assert not is_right(text, NO, ())
     assert not is_right(text, Truth(), ())
 
 
-def test_what_is_not_shown_cannot_be_told_or_is_not_there():
+def test_not_shown_means_unanswerable_or_absent():
     text = "The image does not show that."
     assert is_right(text, UNANSWERABLE, ())
     assert is_right(text, NO, ())
@@ -182,7 +182,7 @@ def test_words_before_the_conclusion_do_not_make_an_answer_wrong():
 
 
 @pytest.mark.parametrize("text", ["Yes.", "I do not see a dog.", "It is 3 m away.", ""])
-def test_an_answer_is_wrong_where_there_is_none(text):
+def test_an_answer_to_an_unanswerable_question_is_wrong(text):
     assert not is_right(text, UNANSWERABLE, ())
 
 

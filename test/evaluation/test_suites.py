@@ -77,7 +77,7 @@ def test_citations_are_judged_over_all_answers():
     assert figures == {"precision": 0.5, "recall": 0.5, "F1": 0.5}
 
 
-def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not():
+def test_pope_asks_equally_often_about_present_and_absent_objects():
     vocabulary = ["dog", "cat", "car", "bus", "person", "man", "cup", "fork", "skis"]
     present = [["dog", "car", "dog"], ["dog", "cat"], ["person"], [], ["cup", "dog"]]
     asked = pope_questions(present, vocabulary)
@@ -93,7 +93,7 @@ def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not():
     assert not [item for item in asked[2] if "man" in item.question]
 
 
-def test_pope_chooses_what_is_frequent_and_what_comes_together():
+def test_pope_samples_frequent_and_co_occurring_labels():
     vocabulary = ["dog", "cat", "car", "bus", "cup", "fork", "zebra"]
     present = [["dog"], ["dog", "bus"], ["cup", "fork"], ["cup", "cat"], ["cup", "fork"], ["fork"]]
     absent = {
@@ -142,7 +142,7 @@ def test_corruptions_and_severities_have_equal_weight(make_detections):
     assert figures["AP50, corrupted"] == pytest.approx(0.25)
 
 
-def test_the_novelty_of_a_frame_is_that_of_what_may_well_be_something(make_detections):
+def test_the_novelty_of_a_frame_is_the_mean_over_likely_candidates(make_detections):
     def enriched(*scores):
         found = make_detections(*[("dog", score, (0, 0, 9, 9)) for score in scores])
         given = np.linspace(0.2, 0.8, len(scores), dtype=np.float32)
@@ -156,7 +156,7 @@ def test_the_novelty_of_a_frame_is_that_of_what_may_well_be_something(make_detec
     assert values({"auroc": auroc}, 2) == {"auroc": pytest.approx(7 / 8)}
 
 
-def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
+def test_precomputed_candidates_give_the_result_of_the_answerer(
     compute, load_tiny, make_answerer, bus_image
 ):
     encoder = VisualEncoder.load(VisualEncoderSettings(), compute)
@@ -182,7 +182,7 @@ def test_the_suites_of_synthetic_scenes_share_the_answers_of_a_variant(make_answ
     assert "precision" in GroundingSuite(scenes).evaluate(answerer, FULL, silent).statistics
 
 
-def test_a_model_that_answers_rightly_is_at_one(monkeypatch):
+def test_right_answers_have_all_statistics_at_one(monkeypatch):
     scenes = SyntheticScenes(4, questions=6)
     right = [
         AnsweredQuestion(i, item, item.answer)
@@ -222,11 +222,11 @@ def make_frames(tmp_path, monkeypatch):
 
 def test_the_consistency_suite_runs_on_the_same_candidates(make_answerer, make_frames):
     frames = make_frames(("dark", 3), ("jpeg", 1))
-    suite, told = ConsistencySuite(frames), []
-    fused = suite.evaluate(make_answerer(), FULL, told.append)
+    suite, lines = ConsistencySuite(frames), []
+    fused = suite.evaluate(make_answerer(), FULL, lines.append)
     alone = suite.evaluate(None, DETECTOR_ALONE, silent)
     assert fused.scenes == alone.scenes == 2
-    assert told == ["clean", "dark 3", "jpeg 1"]
+    assert lines == ["clean", "dark 3", "jpeg 1"]
     assert values(alone.statistics, 2)["AP50, clean"] == pytest.approx(1)
     assert set(fused.statistics) - set(alone.statistics) == {"AUROC of novelty"}
     again = make_frames(*frames.conditions)

@@ -63,24 +63,24 @@ def values(result):
 
 
 def test_questions_without_a_truth_are_counted(write):
-    told = []
-    read_scorable(write(JUDGED, NOT_JUDGED), told.append)
-    assert len(told) == 1
-    assert "skipped 1 of 2 questions" in told[0]
+    lines = []
+    read_scorable(write(JUDGED, NOT_JUDGED), lines.append)
+    assert len(lines) == 1
+    assert "skipped 1 of 2 questions" in lines[0]
 
 
-def test_nothing_is_told_where_nothing_is_left_out(write):
-    told = []
-    read_scorable(write(JUDGED, COUNTED), told.append)
-    assert told == []
+def test_without_skipped_questions_there_is_no_progress_line(write):
+    lines = []
+    read_scorable(write(JUDGED, COUNTED), lines.append)
+    assert lines == []
 
 
-def test_a_file_without_truths_is_refused_and_the_error_shows_one(write):
+def test_a_file_without_truths_is_rejected_with_an_example(write):
     with pytest.raises(DataError, match=r'"truth".*"polarity": true'):
         read_scorable(write(NOT_JUDGED), print)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="none"):
         read_scorable(tmp_path / "none.jsonl", print)
 
@@ -107,12 +107,12 @@ def test_a_small_model_answers_them(write, suite, make_answerer):
     assert set(result.statistics) == {"accuracy", "accuracy, count", "accuracy, existence"}
 
 
-def test_questions_about_one_image_stand_or_fall_together(write, suite, make_answerer):
+def test_questions_about_one_image_form_one_scene(write, suite, make_answerer):
     lines = [{**JUDGED, "question": f"Is there a zebra by the {n}th tree?"} for n in range(20)]
     result = suite(write(*lines)).evaluate(make_answerer(), FULL, lambda line: None)
     assert result.scenes == 1
 
 
-def test_a_file_of_which_nothing_is_left_is_refused(write, suite, make_answerer):
+def test_a_file_without_usable_questions_is_rejected(write, suite, make_answerer):
     with pytest.raises(DataError, match="no question is left"):
         suite(write(CITED)).evaluate(make_answerer(), FULL, lambda line: None)

@@ -62,7 +62,7 @@ def make_batches(load_tiny):
         processor = MrMllmProcessor(config, tiny, PromptSettings())
         collate = Collator(processor, tiny.language_model, config.attributes)
         batches = Batches(
-            {"layout": Source(1.0, lambda n: synthetic_example(n % 20, "train", 3), False)},
+            {"synthetic": Source(1.0, lambda n: synthetic_example(n % 20, "train", 3), False)},
             collate,
             settings.drop,
             batch_size=settings.batch_size,

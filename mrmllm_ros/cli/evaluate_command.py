@@ -15,10 +15,10 @@ from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
     from mrmllm_ros.engine.models import Settings
-    from mrmllm_ros.evaluation.ablations import Subject
+    from mrmllm_ros.evaluation.ablations import EvaluatedModels
 
 # As in `training.evaluation.suites`, which takes long to import.
-SUITES = ("layout", "consistency", "hallucination", "grounding", "labeled")
+SUITES = ("synthetic", "consistency", "hallucination", "grounding", "labeled")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -73,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
     from mrmllm_ros.evaluation.ablations import Ablation
     from mrmllm_ros.evaluation.report import evaluate, to_json, to_text
     from mrmllm_ros.evaluation.suites import Suites, require_samples
-    from mrmllm_ros.evaluation.user_questions import QuestionFileSuite, read_judged
+    from mrmllm_ros.evaluation.user_questions import QuestionFileSuite, read_scorable
 
     require_samples(names)
     skipped = Skipped(f"questions of {options.questions}", print_progress)
     questions = (
-        read_judged(options.questions, print_progress, skipped) if options.questions else []
+        read_scorable(options.questions, print_progress, skipped) if options.questions else []
     )
     print_progress("loading the models")
     subject = _subject(settings)
@@ -108,15 +108,15 @@ def _settings(options: argparse.Namespace) -> Settings:
     return settings
 
 
-def _subject(settings: Settings) -> Subject:
+def _subject(settings: Settings) -> EvaluatedModels:
     from mrmllm_ros.compute import Compute
     from mrmllm_ros.detection.detector import load_detector
     from mrmllm_ros.engine.models import load_backbones
-    from mrmllm_ros.evaluation.ablations import Subject
+    from mrmllm_ros.evaluation.ablations import EvaluatedModels
     from mrmllm_ros.model.language_model import LanguageModel
 
     compute = Compute.from_settings(settings.compute)
-    return Subject(
+    return EvaluatedModels(
         backbones=load_backbones(settings, compute, load_detector(settings.detector, compute)),
         trained=settings.trained,
         prompt=settings.prompt,

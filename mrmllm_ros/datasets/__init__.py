@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fusion model is trained and examined on."""
+"""Data for training and evaluation of the fusion model."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as the frozen models perceive them."""
+"""Candidates and features of images, computed once by the frozen models."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ _BATCH = 4
 
 
 def batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    """As many items at once as go well through the models together."""
+    """Split items into batches for the models."""
     remaining = iter(items)
     while batch := tuple(islice(remaining, _BATCH)):
         yield batch
 
 
-def perceive(
+def compute_candidates(
     images: Iterable[np.ndarray], detector: Detector, encoder: VisualEncoder | None
 ) -> Iterator[Example]:
-    """Look at images.
+    """Run the detector and the visual encoder on images.
 
     Args:
         images: (H, W, 3) uint8 arrays in BGR order; sizes may differ. Read one batch at a time.
-        detector: Finds the candidates.
-        encoder: Gives the tokens `V_m`, unless it is None.
+        detector: Detector of the candidates.
+        encoder: Encoder of the tokens `V_m`, or None for examples without them.
 
     Yields:
-        What is perceived in each image, without questions and targets.
+        An example of each image, without questions and targets.
     """
     for batch in batches(images):
-        yield from _perceive(batch, detector, encoder)
+        yield from _compute_batch(batch, detector, encoder)
 
 
 @torch.no_grad()
-def _perceive(
+def _compute_batch(
     images: Sequence[np.ndarray], detector: Detector, encoder: VisualEncoder | None
 ) -> list[Example]:
     visual: Sequence[torch.Tensor | None] = [None] * len(images)
@@ -64,15 +64,15 @@ def _perceive(
     ]
 
 
-def stored(example: Example) -> Example:
-    """The same with its tensors in half precision in main memory."""
+def half_precision(example: Example) -> Example:
+    """Move the tensors of an example to main memory, in half precision."""
     perception, visual = example.perception, example.visual
     if perception.features is not None:
-        perception = replace(perception, features=_stored(perception.features))
+        perception = replace(perception, features=_to_half(perception.features))
     return replace(
-        example, perception=perception, visual=None if visual is None else _stored(visual)
+        example, perception=perception, visual=None if visual is None else _to_half(visual)
     )
 
 
-def _stored(tensor: torch.Tensor) -> torch.Tensor:
+def _to_half(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", torch.float16)

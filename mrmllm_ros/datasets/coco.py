@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples from images whose objects were labeled by hand: annotations in COCO's format.
+"""Read annotations in COCO's format, and make training examples of them.
 
 https://cocodataset.org/#format-data, "object detection"; masks are not used.
 """
@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 from mrmllm_ros.datasets.data_errors import (
     DataError,
     Skipped,
-    are_pixels,
+    is_pixel_list,
     is_unicode,
     parse_json,
     read_text,
@@ -34,27 +34,39 @@ from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.detection.images import ImageError, read_image
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
-# An object of which less is left in a view may be found there or not.
-_LEAST_VISIBLE = 0.5
+# Minimum visible share of an object's area; the detector may or may not find what is cut more.
+_MIN_VISIBLE = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CocoImage:
-    """What is known of one image.
+    """Annotations of one image.
 
     Attributes:
-        name: As the annotations have it.
-        path: The image file.
-        truth: The labeled objects.
-        crowds: Regions with any number of objects that are not labeled one by one.
-        unsure: Labels of objects whose box cannot be used: there may be more of these.
+        name: File name in the annotations.
+        path: Image file.
+        objects: N labeled boxes, crowds included, in the order of the annotations.
+        crowd: (N,) bool, true for a region with any number of objects.
+        unboxed_labels: Labels of annotations without a valid box: more such objects may be there.
+        entry: The image's entry in the annotations file.
     """
 
     name: str
     path: Path
-    truth: Detections
-    crowds: Detections
-    unsure: frozenset[str] = field(default=frozenset())
+    objects: Detections
+    crowd: np.ndarray
+    unboxed_labels: frozenset[str] = frozenset()
+    entry: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def truth(self) -> Detections:
+        """The labeled objects."""
+        return self.objects.take(np.flatnonzero(~self.crowd))
+
+    @property
+    def crowds(self) -> Detections:
+        """Regions with any number of objects."""
+        return self.objects.take(np.flatnonzero(self.crowd))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,9 +74,9 @@ class CocoDataset:
     """Labeled images.
 
     Attributes:
-        file: The annotations file.
-        images: In its order.
-        labels: All names that objects were looked for under.
+        file: Annotations file.
+        images: Images in the order of the file.
+        labels: Names of all categories; objects of other labels are not annotated.
     """
 
     file: Path
@@ -79,24 +91,23 @@ def coco_examples(
     *,
     views: int = 1,
     seed: int = 0,
-    damaged_share: float = 0.5,
+    corrupted_share: float = 0.5,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Example]:
-    """Make examples of labeled images.
+    """Make examples without questions from views of labeled images.
 
-    Each is of a part of an image, perhaps mirrored and damaged, without questions. The candidates
-    are what the detector finds there, the targets are the labels. The same arguments give the same
-    examples. An image that cannot be decoded, or of another size than the annotations say, is
-    skipped; the examples of the others do not depend on it.
+    The candidates are what the detector finds in a view, the targets are the labels. The same
+    arguments give the same examples. An image that cannot be decoded, or whose size differs from
+    the annotations, is skipped without a change to the examples of other images.
 
     Args:
         dataset: The labeled images.
-        detector: Finds the candidates.
-        encoder: Gives the tokens `V_m`, unless it is None.
-        views: How many examples are made of each image.
-        seed: Of all that is random.
-        damaged_share: How many of the examples are damaged, from 0 to 1.
-        progress: Called with a line for each image that is skipped.
+        detector: Detector of the candidates.
+        encoder: Encoder of the tokens `V_m`, or None for examples without them.
+        views: Number of examples of each image.
+        seed: Random seed.
+        corrupted_share: Probability that a view is corrupted, from 0 to 1.
+        progress: Called with a line for each skipped image.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
@@ -105,68 +116,60 @@ def coco_examples(
         DataError: If more than half of the images are skipped.
     """
     skipped = Skipped(f"images of {dataset.file}", progress)
-    for corrupted_images in batches(_shots(dataset, views, seed, damaged_share, skipped)):
-        found = perceive(
-            [item.corrupted_image.damaged for item in corrupted_images], detector, encoder
-        )
-        for item, perceived in zip(corrupted_images, found, strict=True):
-            yield _example(item, perceived, frozenset(dataset.labels), detector.labels)
+    for batch in batches(_labeled_views(dataset, views, seed, corrupted_share, skipped)):
+        corrupted = [view.image.corrupted for view in batch]
+        examples = compute_candidates(corrupted, detector, encoder)
+        for view, example in zip(batch, examples, strict=True):
+            yield _with_targets(example, view, dataset.labels, detector.labels)
 
 
 def read_coco(
-    images: Path, annotations: Path, progress: Callable[[str], None] | None = None
+    images: Path | None, annotations: Path, progress: Callable[[str], None] | None = None
 ) -> CocoDataset:
-    """Read and check the annotations; of the images only whether they are there.
+    """Read and check annotations, and check that the image files exist.
 
-    An image that is missing or badly described is skipped, and an annotation with a bad box or of
-    nothing that is listed.
+    Wrong entries of images and annotations are skipped.
 
     Args:
-        images: Folder that the file names in the annotations are relative to.
+        images: Folder that the file names in the annotations are relative to, or None if the
+            images are not files.
         annotations: JSON file with COCO's instances.
-        progress: Called with a line for each entry that is skipped.
+        progress: Called with a line for each skipped entry.
 
     Raises:
         DataError: If a file is missing or not in this format, a category is wrong, or more than
             half of the images or of the annotations are skipped.
     """
-    if not os.path.isdir(images):
-        raise DataError(f"there is no folder {images}; name the one that holds the images")
+    if images is not None and not os.path.isdir(images):
+        raise DataError(f"there is no folder {images}; give the folder of the images")
     content = _parse(annotations)
-    names = _labels(annotations, content)
-    files = _files(annotations, content, images, progress)
-    boxes: dict[Any, list[_Box]] = {key: [] for key in files}
-    unsure: dict[Any, set[str]] = defaultdict(set)
+    labels: dict[Any, str] = {}
+    for entry in _entries(annotations, content, "categories"):
+        labels[entry.new_id(labels)] = entry.label()
+    by_id = _read_images(annotations, content, images, progress)
+    boxes: dict[Any, list[_Box]] = defaultdict(list)
+    unboxed: dict[Any, set[str]] = defaultdict(set)
     entries = _entries(annotations, content, "annotations")
     skipped = Skipped(f"annotations of {annotations}", progress)
     for entry in entries:
         try:
-            key = entry.reference("image_id", files, "images")
-            label = names[entry.reference("category_id", names, "categories")]
+            key = entry.reference("image_id", by_id, "images")
+            label = labels[entry.reference("category_id", labels, "categories")]
             if not _is_bbox(entry.values.get("bbox")):
-                unsure[key].add(label)
-            boxes[key].append(_Box(label, _xyxy(entry), bool(entry.values.get("iscrowd"))))
+                unboxed[key].add(label)
+            boxes[key].append(_Box(label, entry.xyxy(), bool(entry.values.get("iscrowd"))))
         except DataError as error:
             skipped.add(error)
     skipped.close(len(entries))
     return CocoDataset(
         file=annotations,
         images=tuple(
-            _coco_image(file, boxes[key], frozenset(unsure[key]))
-            for key, file in files.items()
-            if file is not None
+            _annotated(image, boxes[key], frozenset(unboxed[key]))
+            for key, image in by_id.items()
+            if image is not None
         ),
-        labels=tuple(dict.fromkeys(names.values())),
+        labels=tuple(dict.fromkeys(labels.values())),
     )
-
-
-@dataclass(frozen=True)
-class _File:
-    """An image as the annotations file lists it."""
-
-    name: str
-    path: Path
-    resolution_wh: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -178,36 +181,34 @@ class _Box:
 
 @dataclass(frozen=True)
 class _Entry:
-    """An entry of a list and what messages call it."""
+    """Entry of a list, with its place in the file for messages."""
 
     where: str
     content: Any
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """Its fields."""
+        """Fields of the entry."""
         if not isinstance(self.content, dict):
             raise DataError(f"{self.where} is {self.content!r}; it must be an object with fields")
         return self.content
 
-    def field(self, name: str, types: tuple[type, ...], wanted: str) -> Any:
-        """A field of one of these types; `wanted` says in words what it must be."""
+    def field(self, name: str, types: tuple[type, ...], expected: str) -> Any:
+        """Return a field of one of these types; `expected` describes it in messages."""
         value = self.values.get(name)
         if type(value) not in types or (isinstance(value, str) and not is_unicode(value)):
-            raise DataError(f'{self.where} has {name} {value!r}; "{name}" must be {wanted}')
+            raise DataError(f'{self.where} has {name} {value!r}; "{name}" must be {expected}')
         return value
 
     def new_id(self, known: Mapping[Any, Any]) -> int | str:
-        """Its id, which no earlier entry has."""
-        key = self.field("id", (int, str), "a number or text that no other has")
+        """Return the id, which must differ from those of earlier entries."""
+        key = self.field("id", (int, str), "a unique number or text")
         if key in known:
-            raise DataError(
-                f"{self.where} has the id {key!r} of an earlier one; give each its own"
-            )
+            raise DataError(f"{self.where} has the id {key!r} of an earlier entry; make it unique")
         return key
 
     def reference(self, name: str, known: Mapping[Any, Any], part: str) -> Any:
-        """The id of an entry of another list."""
+        """Return the id of an entry in another list."""
         key = self.values.get(name)
         if not isinstance(key, (int, str)) or key not in known:
             raise DataError(
@@ -215,6 +216,47 @@ class _Entry:
                 f'entry of "{part}" has; add it there or remove the annotation'
             )
         return key
+
+    def label(self) -> str:
+        """Return the name of a category."""
+        name = self.field("name", (str,), "the label of the objects").strip()
+        if not name:
+            raise DataError(
+                f'{self.where} has a blank name; "name" must be the label of the objects'
+            )
+        return name
+
+    def image(self, folder: Path | None) -> CocoImage:
+        """Return an image without annotations."""
+        name = self.field("file_name", (str,), "the path of the image")
+        path = (folder or Path()) / name
+        if folder is not None and not os.path.isfile(path):
+            raise DataError(
+                f"{self.where}: there is no image {path}; check the images folder and file_name"
+            )
+        width, height = (
+            self.field(side, (int,), "in whole pixels") for side in ("width", "height")
+        )
+        if min(width, height) < 1:
+            raise DataError(f"{self.where} has the size {width} x {height}; it must be in pixels")
+        return CocoImage(
+            name=name,
+            path=path,
+            objects=Detections.empty((width, height)),
+            crowd=np.zeros(0, bool),
+            entry=self.values,
+        )
+
+    def xyxy(self) -> tuple[float, float, float, float]:
+        """Return the corners of an annotation's box."""
+        bbox = self.values.get("bbox")
+        if not _is_bbox(bbox):
+            raise DataError(
+                f"{self.where} (id {self.values.get('id')}) has the bbox {bbox!r}; it must be "
+                "[left, top, width, height] in pixels, width and height not below 0"
+            )
+        left, top, width, height = map(float, bbox)
+        return left, top, left + width, top + height
 
 
 def _parse(path: Path) -> Mapping[str, Any]:
@@ -239,102 +281,68 @@ def _entries(path: Path, content: Mapping[str, Any], part: str) -> list[_Entry]:
     return [_Entry(f"{path}: {part}[{index}]", entry) for index, entry in enumerate(entries)]
 
 
-def _labels(path: Path, content: Mapping[str, Any]) -> dict[Any, str]:
-    """Names of the categories, by id."""
-    names: dict[Any, str] = {}
-    for entry in _entries(path, content, "categories"):
-        names[entry.new_id(names)] = _category(entry)
-    return names
-
-
-def _files(
-    path: Path, content: Mapping[str, Any], folder: Path, progress: Callable[[str], None] | None
-) -> dict[Any, _File | None]:
-    """The images, by id; None for one that is skipped."""
-    files: dict[Any, _File | None] = {}
+def _read_images(
+    path: Path,
+    content: Mapping[str, Any],
+    folder: Path | None,
+    progress: Callable[[str], None] | None,
+) -> dict[Any, CocoImage | None]:
+    """Images by id; None for skipped images."""
+    images: dict[Any, CocoImage | None] = {}
     entries = _entries(path, content, "images")
     skipped = Skipped(f"images of {path}", progress)
     for entry in entries:
         try:
-            key = entry.new_id(files)
-            files[key] = None
-            files[key] = _image(entry, folder)
+            key = entry.new_id(images)
+            images[key] = None
+            images[key] = entry.image(folder)
         except DataError as error:
             skipped.add(error)
     skipped.close(len(entries))
-    return files
-
-
-def _category(entry: _Entry) -> str:
-    name = entry.field("name", (str,), "the label of the objects").strip()
-    if not name:
-        raise DataError(f'{entry.where} has a blank name; "name" must be the label of the objects')
-    return name
-
-
-def _image(entry: _Entry, folder: Path) -> _File:
-    name = entry.field("file_name", (str,), f"the image's path within {folder}")
-    path = folder / name
-    if not os.path.isfile(path):
-        raise DataError(
-            f"{entry.where}: there is no image {path}; check the images folder and file_name"
-        )
-    width, height = (entry.field(side, (int,), "in whole pixels") for side in ("width", "height"))
-    if min(width, height) < 1:
-        raise DataError(f"{entry.where} has the size {width} x {height}; it must be in pixels")
-    return _File(name, path, (width, height))
-
-
-def _xyxy(entry: _Entry) -> tuple[float, float, float, float]:
-    bbox = entry.values.get("bbox")
-    if not _is_bbox(bbox):
-        raise DataError(
-            f"{entry.where} (id {entry.values.get('id')}) has the bbox {bbox!r}; it must be "
-            "[left, top, width, height] in pixels, width and height not below 0"
-        )
-    left, top, width, height = map(float, bbox)
-    return left, top, left + width, top + height
+    return images
 
 
 def _is_bbox(value: Any) -> bool:
-    return are_pixels(value, 4) and min(value[2:]) >= 0
+    return is_pixel_list(value, 4) and min(value[2:]) >= 0
 
 
-def _coco_image(file: _File, boxes: Sequence[_Box], unsure: frozenset[str]) -> CocoImage:
-    objects, crowds = (
-        _detections([box for box in boxes if box.is_crowd == is_crowd], file.resolution_wh)
-        for is_crowd in (False, True)
-    )
-    return CocoImage(name=file.name, path=file.path, truth=objects, crowds=crowds, unsure=unsure)
-
-
-def _detections(boxes: Sequence[_Box], resolution_wh: tuple[int, int]) -> Detections:
-    """The boxes as far as they lie in the image; those without an area say nothing."""
+def _annotated(image: CocoImage, boxes: Sequence[_Box], unboxed: frozenset[str]) -> CocoImage:
+    """Add boxes to an image, clipped to it; boxes without an area are removed."""
+    resolution_wh = image.objects.resolution_wh
     xyxy = np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4)
-    clipped = clip_boxes(xyxy, resolution_wh)
-    found = Detections(
-        xyxy=clipped,
+    objects = Detections(
+        xyxy=clip_boxes(xyxy, resolution_wh),
         scores=np.ones(len(boxes), np.float32),
         labels=tuple(box.label for box in boxes),
         resolution_wh=resolution_wh,
     )
-    return found.take(np.flatnonzero(box_areas(clipped) > 0))
+    valid = np.flatnonzero(objects.areas > 0)
+    crowd = np.array([box.is_crowd for box in boxes], bool)[valid]
+    return replace(image, objects=objects.take(valid), crowd=crowd, unboxed_labels=unboxed)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _LabelledShot:
-    """A view of an image and what is known of it."""
+class _LabeledView:
+    """View of an image with its annotations.
 
-    corrupted_image: CorruptedImage
+    Attributes:
+        image: The view, clean and corrupted.
+        truth: Objects of which the view shows half or more.
+        partial: Objects of which it shows less.
+        crowds: Regions with any number of objects.
+        unboxed_labels: See `CocoImage`.
+    """
+
+    image: CorruptedImage
     truth: Detections
     partial: Detections
     crowds: Detections
-    unsure: frozenset[str]
+    unboxed_labels: frozenset[str]
 
 
-def _shots(
-    dataset: CocoDataset, views: int, seed: int, damaged_share: float, skipped: Skipped
-) -> Iterator[_LabelledShot]:
+def _labeled_views(
+    dataset: CocoDataset, views: int, seed: int, corrupted_share: float, skipped: Skipped
+) -> Iterator[_LabeledView]:
     for item in dataset.images:
         try:
             image = read_image(item.path)
@@ -344,82 +352,62 @@ def _shots(
             continue
         for number in range(views):
             rng = generator(seed, item.name, number)
-            view = View.draw(image.shape, rng)
-            truth, partial = _within(item.truth, view)
-            crowds, rests = _within(item.crowds, view)
-            corrupted_image = CorruptedImage.of(view.image(image), damaged_share, rng)
-            yield _LabelledShot(
-                corrupted_image=corrupted_image,
-                truth=truth,
-                partial=partial,
-                crowds=_joined(crowds, rests),
-                unsure=item.unsure,
+            view = View.sample(image.shape, rng)
+            truth, visible = _visible(item.truth, view)
+            crowds, _ = _visible(item.crowds, view)
+            yield _LabeledView(
+                image=CorruptedImage.sample(view.crop(image), corrupted_share, rng),
+                truth=truth.take(np.flatnonzero(visible >= _MIN_VISIBLE)),
+                partial=truth.take(np.flatnonzero(visible < _MIN_VISIBLE)),
+                crowds=crowds,
+                unboxed_labels=item.unboxed_labels,
             )
     skipped.close(len(dataset.images))
 
 
 def _check_size(image: np.ndarray, item: CocoImage, annotations: Path) -> None:
     size = image.shape[1::-1]
-    if size != item.truth.resolution_wh:
-        given = "{} x {}".format(*item.truth.resolution_wh)
+    if size != item.objects.resolution_wh:
+        expected = "{} x {}".format(*item.objects.resolution_wh)
         raise DataError(
-            f"{item.path} is {size[0]} x {size[1]} pixels, but {annotations} says {given}; make "
-            "the annotations of the images as they are, turned as their EXIF data say"
+            f"{item.path} is {size[0]} x {size[1]} pixels, but {annotations} says {expected}; "
+            "annotate the images in the orientation of their EXIF data"
         )
 
 
-def _within(detections: Detections, view: View) -> tuple[Detections, Detections]:
-    """The objects of which a view shows half or more, and those of which it shows less."""
-    moved = view.boxes(detections.xyxy)
-    clipped = clip_boxes(moved, view.resolution_wh)
-    visible = box_areas(clipped) / box_areas(moved).clip(1e-9)
-    shown = Detections(clipped, detections.scores, detections.labels, view.resolution_wh)
-    whole = visible >= _LEAST_VISIBLE
-    return shown.take(np.flatnonzero(whole)), shown.take(np.flatnonzero(~whole & (visible > 0)))
+def _visible(detections: Detections, view: View) -> tuple[Detections, np.ndarray]:
+    """Objects in a view, clipped to it, and (N,) the visible share of each object's area."""
+    xyxy = view.transform_boxes(detections.xyxy)
+    clipped = clip_boxes(xyxy, view.resolution_wh)
+    objects = Detections(clipped, detections.scores, detections.labels, view.resolution_wh)
+    visible = objects.areas / box_areas(xyxy).clip(1e-9)
+    inside = np.flatnonzero(visible > 0)
+    return objects.take(inside), visible[inside]
 
 
-def _joined(one: Detections, other: Detections) -> Detections:
-    return Detections(
-        xyxy=np.concatenate([one.xyxy, other.xyxy]),
-        scores=np.concatenate([one.scores, other.scores]),
-        labels=one.labels + other.labels,
-        resolution_wh=one.resolution_wh,
-    )
-
-
-def _example(
-    item: _LabelledShot,
-    perceived: Example,
-    labels: frozenset[str],
-    vocabulary: Sequence[str],
+def _with_targets(
+    example: Example, view: _LabeledView, annotated: Sequence[str], vocabulary: Sequence[str]
 ) -> Example:
-    """An example of a view.
+    """Add targets to an example.
 
     Args:
-        item: The view.
-        perceived: What the detector finds in it.
-        labels: Names that objects were looked for under.
+        example: Candidates of the corrupted view.
+        view: The view with its annotations.
+        annotated: Labels that are annotated.
         vocabulary: The detector's labels.
     """
-    candidates = perceived.perception.candidates
+    candidates = example.perception.candidates
+    # Objects of these labels may be present without an annotation.
+    unknown = view.unboxed_labels | ({*vocabulary, *candidates.labels} - {*annotated})
     targets = match_targets(
         candidates,
-        item.truth,
-        measure_colors(item.corrupted_image.clean, item.truth),
-        doubtful=item.partial,
-        regions=item.crowds,
-        # Not all of these names are labeled: that none is there is not known.
-        unjudged=np.array(
-            [label not in labels or label in item.unsure for label in candidates.labels], bool
-        ),
-        novelty=item.corrupted_image.novelty,
+        view.truth,
+        measure_colors(view.image.clean, view.truth),
+        ignored_objects=view.partial,
+        ignored_regions=view.crowds,
+        ignored=np.array([label in unknown for label in candidates.labels], bool),
+        novelty=view.image.novelty,
     )
-    missed = unreported(item.truth, perceived.perception.detections)
-    # What is there in part, in any number or somewhere, and what nobody looked for.
-    unsure = {
-        *item.partial.labels,
-        *item.crowds.labels,
-        *item.unsure,
-        *(set(vocabulary) - labels),
-    }
-    return replace(stored(perceived), targets=targets, missed=missed | unsure)
+    missed = unreported(view.truth, example.perception.detections)
+    missed |= unknown.union(view.partial.labels, view.crowds.labels)
+    return replace(half_precision(example), targets=targets, missed=missed)

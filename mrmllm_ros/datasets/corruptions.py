@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong with images on a robot, made on purpose.
+"""Simulated image faults of a robot's camera, with severities as in ImageNet-C.
 
-A detector finds in a damaged image less than there is. What it found in the same image before is
-then a truth to learn from, without anyone's labels.
+A detector finds fewer objects in a corrupted image. Its detections in the clean image can then
+serve as labels.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ import numpy as np
 
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
-STRENGTHS = (1, 2, 3)
+SEVERITIES = (1, 2, 3)
 
 
 def corrupt(image: np.ndarray, kind: str, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Damage an image.
+    """Corrupt an image.
 
     Args:
-        image: (H, W, 3) uint8 in BGR order; it stays as it is.
+        image: (H, W, 3) uint8 in BGR order; not modified.
         kind: One of `CORRUPTIONS`.
-        severity: 1 mild, 2 clear, 3 severe; even then something can be seen.
-        rng: What is random about the damage; the same state gives the same image.
+        severity: 1 mild, 2 clear, 3 severe; objects stay visible.
+        rng: Source of randomness; the same state gives the same image.
 
     Returns:
         (H, W, 3) uint8 in BGR order.
 
     Raises:
-        ValueError: If there is no such kind or strength.
+        ValueError: If the kind or the severity is unknown.
     """
     if kind not in CORRUPTIONS:
-        raise ValueError(f"there is no damage {kind!r}; known: {', '.join(CORRUPTIONS)}")
-    if severity not in STRENGTHS:
-        raise ValueError(f"a damage has a strength of 1, 2 or 3, not {severity}")
+        raise ValueError(f"unknown corruption {kind!r}; choose from {', '.join(CORRUPTIONS)}")
+    if severity not in SEVERITIES:
+        raise ValueError(f"severity is {severity}; choose 1, 2 or 3")
     return CORRUPTIONS[kind](image, severity, rng)
 
 
 def _blur(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """A moving camera or one out of focus, in proportion to the image."""
+    """Motion blur or defocus, in proportion to the image size."""
     shortest = min(image.shape[:2])
     extent = shortest * _choose(severity, 0.012, 0.025, 0.05)  # pixels
     kernel = _streak(extent * 1.5, rng) if rng.random() < 0.5 else _disc(extent / 2)
@@ -49,7 +49,7 @@ def _blur(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def _streak(length: float, rng: np.random.Generator) -> np.ndarray:
-    """The path of a point while the shutter is open: a line in any direction."""
+    """Kernel of motion blur: a line in a random direction."""
     side = max(3, round(length)) | 1
     center = side // 2
     angle = rng.uniform(0, np.pi)
@@ -61,7 +61,7 @@ def _streak(length: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _disc(radius: float) -> np.ndarray:
-    """What a lens out of focus makes of a point."""
+    """Kernel of defocus."""
     reach = max(1, round(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     kernel = (x**2 + y**2 <= max(radius, 1.0) ** 2).astype(np.float32)
@@ -74,7 +74,7 @@ def _noise(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 
 def _dark(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Too little light: dim, with more contrast lost in the shadows, and noisy."""
+    """Low light: dim, with less contrast in the shadows, and noisy."""
     gain = _choose(severity, 0.5, 0.3, 0.15) * rng.uniform(0.85, 1.15)
     gamma = _choose(severity, 1.2, 1.3, 1.4)
     dim = (np.arange(256, dtype=np.float32) / 255) ** gamma * 255 * gain
@@ -82,7 +82,7 @@ def _dark(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def _glare(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """A lamp or the sun in view: a bright spot, and a veil over all of it."""
+    """A lamp or the sun in view: a bright spot and a veil over the image."""
     height, width = image.shape[:2]
     radius = max(height, width) * _choose(severity, 0.25, 0.38, 0.5)
     y, x = np.ogrid[:height, :width]
@@ -95,7 +95,7 @@ def _glare(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 
 def _fog(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Thicker towards the top, where a scene is mostly further away, and in clouds."""
+    """Cloudy fog, denser towards the top, where a scene is usually farther away."""
     height, width = image.shape[:2]
     depth = np.linspace(1.25, 0.75, height, dtype=np.float32)[:, None]
     coarse = rng.uniform(0.8, 1.2, (4, 5)).astype(np.float32)
@@ -111,12 +111,12 @@ def _jpeg(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def _occlusion(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Things in front of the camera, until they cover 10, 20 or 35 % of the image."""
-    wanted = _choose(severity, 0.10, 0.20, 0.35)
+    """Objects close to the camera that cover 10, 20 or 35 % of the image."""
+    target = _choose(severity, 0.10, 0.20, 0.35)
     covered = np.zeros(image.shape[:2], np.uint8)
     result = image.copy()
-    # Each covers a part of what is still wanted, so that their sum comes close from below.
-    while (missing := wanted - np.count_nonzero(covered) / covered.size) > 0.01:
+    # Each shape covers a part of the missing share, so that the sum approaches it from below.
+    while (missing := target - np.count_nonzero(covered) / covered.size) > 0.01:
         shape = _shape(image.shape[:2], missing * rng.uniform(0.35, 1.0), rng)
         result = np.where(shape[..., None] > 0, _surface(image, rng), result)
         covered |= shape
@@ -124,16 +124,16 @@ def _occlusion(image: np.ndarray, severity: int, rng: np.random.Generator) -> np
 
 
 def _shape(size: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) uint8, 1 on a box or an ellipse of that share of the image, wholly inside of it."""
+    """(H, W) uint8 mask of a random box or ellipse that covers a share of the image."""
     height, width = size
     aspect = rng.uniform(0.5, 2.0)
-    round_one = rng.random() < 0.5
-    area = share * height * width * (4 / np.pi if round_one else 1)
+    is_ellipse = rng.random() < 0.5
+    area = share * height * width * (4 / np.pi if is_ellipse else 1)
     tall = int(np.clip(np.sqrt(area / aspect), 1, height))
     wide = int(np.clip(area / tall, 1, width))
     top, left = (int(rng.integers(0, room + 1)) for room in (height - tall, width - wide))
     mask = np.zeros(size, np.uint8)
-    if round_one:
+    if is_ellipse:
         center = (left + wide // 2, top + tall // 2)
         cv2.ellipse(mask, center, (wide // 2, tall // 2), 0, 0, 360, 1, cv2.FILLED)
     else:
@@ -142,7 +142,7 @@ def _shape(size: tuple[int, int], share: float, rng: np.random.Generator) -> np.
 
 
 def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) uint8: the image's own blurred texture moved elsewhere, or a shaded gray."""
+    """(H, W, 3) uint8 texture: the image, shifted and blurred, or a gray gradient."""
     height, width = image.shape[:2]
     if rng.random() < 0.5:
         moved = np.roll(image, (height // 2, int(rng.integers(width // 4, width))), (0, 1))
@@ -153,7 +153,7 @@ def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _scaling(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """As from a camera of fewer pixels, or an object further away."""
+    """Low resolution."""
     height, width = image.shape[:2]
     factor = _choose(severity, 0.4, 0.22, 0.12) * rng.uniform(0.9, 1.1)
     small = (max(1, round(width * factor)), max(1, round(height * factor)))

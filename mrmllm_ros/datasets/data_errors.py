@@ -11,8 +11,8 @@ from typing import Any
 
 from mrmllm_ros.errors import MrmllmError
 
-# No image reaches as far; infinities and what is not a number are not below it either.
-_FAR = 1e6  # pixels
+# Larger than any image; infinities and NaN are not below it either.
+_MAX_PIXELS = 1e6
 
 
 class DataError(MrmllmError):
@@ -21,11 +21,11 @@ class DataError(MrmllmError):
 
 @dataclass
 class Skipped:
-    """Entries of a data set that cannot be used: each is named at once, all are counted.
+    """Reports and counts entries of a data set that cannot be used.
 
     Attributes:
         noun: Name of the entries, in the plural.
-        report: Called with a line for each, and with one for all; None for no lines.
+        report: Called with a line for each skipped entry and with the total; None for no report.
         count: Number of skipped entries.
         total: Number of all entries, once it is known.
     """
@@ -37,26 +37,26 @@ class Skipped:
     _first: object = field(default=None, init=False)
 
     def add(self, reason: object, count: int = 1) -> None:
-        """Skip an entry, or several for one reason."""
+        """Skip one or several entries for one reason."""
         self._first = self._first or reason
         self.count += count
         self._report(f"skipped: {reason}")
 
     def close(self, total: int) -> None:
-        """Report how many of all entries were skipped, if any were.
+        """Report the number of skipped entries, if any.
 
         Raises:
-            DataError: If it is more than half: then a path or a format is wrong, not an entry.
+            DataError: If more than half are skipped: probably a path or a format is wrong.
         """
-        self.require_most(total)
+        self.check_majority(total)
         if self.count:
             self._report(f"{self} and are skipped")
 
-    def require_most(self, total: int) -> None:
-        """Check that at least half of all entries can be used so far.
+    def check_majority(self, total: int) -> None:
+        """Check that at least half of all entries can be used.
 
         Raises:
-            DataError: See `close`.
+            DataError: If more than half are skipped.
         """
         self.total = total
         if 2 * self.count > total:
@@ -74,7 +74,7 @@ def parse_json(text: str) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: If it is not JSON; the message names line and column.
+        ValueError: If the text is not JSON; the message names line and column.
     """
     try:
         return json.loads(text)
@@ -86,19 +86,19 @@ def read_text(path: Path) -> str:
     """Read a text file.
 
     Raises:
-        DataError: If it is missing or is not a text in UTF-8.
+        DataError: If the file is missing or is not text in UTF-8.
     """
     try:
-        # Some editors begin a file with a mark, which no parser takes.
+        # Some editors write a byte order mark, which no parser accepts.
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text in UTF-8: {error}; save it as such") from error
+        raise DataError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be encoded; JSON can spell halves of characters, which no file holds."""
+    """Whether a text can be encoded in UTF-8; JSON can contain lone surrogates, which cannot."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -106,8 +106,8 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def are_pixels(value: Any, count: int) -> bool:
-    """Whether a value is a list of so many numbers that can be pixels of an image."""
+def is_pixel_list(value: Any, count: int) -> bool:
+    """Whether a value is a list of `count` numbers in the range of pixel coordinates."""
     if not isinstance(value, list) or len(value) != count:
         return False
-    return all(type(number) in (int, float) and abs(number) < _FAR for number in value)
+    return all(type(number) in (int, float) and abs(number) < _MAX_PIXELS for number in value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One scene as the model is given it, and what it should make of it."""
+"""Training examples: scene, questions with answers, and targets of the perception head."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mrmllm_ros.detection.detector import Perception
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What a right answer says, as far as that can be checked; None leaves a part unchecked.
+    """Statements of a right answer, for scoring; None for what is not checked.
 
     Attributes:
-        polarity: True where the answer says yes, or that there is one; False where no.
-        number: The number that it gives.
-        mentions: Those of `among` that it names, and no others of them.
-        among: The words that `mentions` is chosen from, such as the three sides.
-        pairs: Which of the words goes with which id, where several objects have one each.
-        cited: Ids of the objects that it should cite.
-        cites_answer: Whether the citation is the answer itself, as for "which one?"; elsewhere
-            citations are judged apart from the words.
-        unanswerable: Whether it says that this cannot be told.
+        polarity: True for yes or "there is one", False for no.
+        number: Number in the answer.
+        mentions: Words of `among` in the answer; other words of `among` make it wrong.
+        among: Words that `mentions` is chosen from, such as the three sides.
+        pairs: Ids with the word of each, for answers about several objects.
+        cited: Ids of the objects that the answer should cite.
+        cites_answer: Whether the citation is the answer, as for "which one?"; otherwise citations
+            are scored separately.
+        unanswerable: Whether the answer says that the question cannot be answered.
     """
 
     polarity: bool | None = None
@@ -38,21 +38,21 @@ class Truth:
     unanswerable: bool = False
 
     @property
-    def is_judged(self) -> bool:
-        """Whether it says anything that makes an answer right or wrong."""
-        said = (self.polarity, self.number, self.mentions, self.pairs)
-        return self.unanswerable or self.cites_answer or any(x is not None for x in said)
+    def is_scorable(self) -> bool:
+        """Whether it states anything that makes an answer right or wrong."""
+        stated = (self.polarity, self.number, self.mentions, self.pairs)
+        return self.unanswerable or self.cites_answer or any(x is not None for x in stated)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswer:
-    """A question, a model answer, and how any answer to it is judged.
+    """A question with its answer.
 
     Attributes:
-        question: As a user would ask it; empty asks for a description.
-        answer: A right answer with its citations, which training teaches.
-        family: What kind of question it is, such as `count`.
-        truth: What a right answer says.
+        question: Text of the question; empty asks for a description.
+        answer: Right answer with citations, for training.
+        family: Question family, such as `count`.
+        truth: Statements of a right answer, for scoring.
     """
 
     question: str
@@ -63,19 +63,18 @@ class QuestionAnswer:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Targets:
-    """What the perception head should say of each of K candidates.
+    """Targets of the perception head for K candidates.
 
     Attributes:
-        scores: (K,) float32, how sure it is that there is an object: 1 where there is one, 0 where
-            there is none (or where another candidate is the better box of the same object), NaN
-            where that is unknown.
-        labels: K labels; empty where unknown or where there is no object.
-        xyxy: (K, 4) float32, the object's box in pixels; NaN where unknown.
-        attributes: Values of attributes by name, of each candidate; what is unknown is left out.
-        novelty: (K,) float32, how unfamiliar the evidence is, 0 to 1; NaN where unknown.
+        scores: (K,) float32, probability that the candidate is an object: 1 for an object, 0 for
+            no object or a second box of one, NaN if unknown.
+        labels: K labels; empty if unknown or no object.
+        xyxy: (K, 4) float32, box of the object in pixels; NaN if unknown.
+        attributes: Known attributes of each candidate by name.
+        novelty: (K,) float32, 0 familiar to 1 corner case; NaN if unknown.
 
     Raises:
-        ValueError: If the parts are not about the same number of candidates.
+        ValueError: If the parts have different lengths.
     """
 
     scores: np.ndarray
@@ -99,16 +98,16 @@ class Targets:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Example:
-    """One scene with questions about it.
+    """A scene with questions and targets.
 
     Attributes:
-        perception: The K candidates, ranked, with their features where there is an image.
+        perception: K ranked candidates, with features if the scene has an image.
         attributes: Attributes of each candidate that the prompt states, by name, such as
-            `{"color": "red"}`; distances stand in `perception`.
+            `{"color": "red"}`; `perception` holds the distances.
         questions: Questions about the reported objects; may be empty.
-        targets: What the perception head should say, or None where that is unknown.
-        visual: (N_m, d_m) tokens `V_m` of the image, or None where there is no image.
-        missed: Labels of which there is more than is reported, perhaps; see `questions.ask`.
+        targets: Targets of the perception head, or None if unknown.
+        visual: (N_m, d_m) tokens `V_m` of the image, or None for a scene without an image.
+        missed: Labels of objects that may be present without being reported.
     """
 
     perception: Perception

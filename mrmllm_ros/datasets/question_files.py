@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples from a user's own questions and answers about images: one JSON object a line.
+"""Read questions and answers about images, one JSON object a line, and make examples of them.
 
-In the style of visual question answering:
+Without boxes, as in visual question answering:
 
     {"image": "a.jpg", "question": "Is the door open?", "answer": "Yes, it is open."}
 
-or grounded, where `<k>` stands for the k-th box, left, top, right, bottom in pixels:
+or grounded, with `<k>` for the k-th box (left, top, right, bottom in pixels):
 
     {"image": "a.jpg", "question": "Where is the forklift?",
      "answer": "The forklift <1> is on the left.", "boxes": [[12, 40, 210, 300]]}
 
-`"truth"` may add what a right answer says, by the names of `Truth`, and `"family"` what kind of
-question it is.
+Optional are `"truth"`, the statements of a right answer with the names of `Truth`, and `"family"`,
+the question family.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from typing import Any
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 from mrmllm_ros.datasets.data_errors import (
     DataError,
     Skipped,
-    are_pixels,
+    is_pixel_list,
     is_unicode,
     parse_json,
     read_text,
 )
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
-from mrmllm_ros.datasets.targets import SAME_OBJECT
+from mrmllm_ros.datasets.targets import MATCH_IOU
 from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
@@ -60,17 +60,17 @@ _TRUTH_TYPES = {
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AskedQuestion:
+class QuestionRecord:
     """One line of a file.
 
     Attributes:
-        where: The file and the number of the line, for messages.
-        image: The image file.
-        question: The question; empty asks for a description.
-        answer: Its answer, with `<k>` for the k-th box.
-        boxes: (B, 4) float32, left, top, right, bottom in pixels, or None in the style without.
-        truth: What a right answer says, but for what it cites.
-        family: What kind of question it is.
+        where: File and line number, for messages.
+        image: Image file.
+        question: Text of the question; empty asks for a description.
+        answer: Right answer, with `<k>` for the k-th box.
+        boxes: (B, 4) float32, left, top, right, bottom in pixels, or None without boxes.
+        truth: Statements of a right answer, without its citations.
+        family: Question family.
     """
 
     where: str
@@ -83,73 +83,69 @@ class AskedQuestion:
 
 
 def question_examples(
-    asked: Sequence[AskedQuestion],
+    records: Sequence[QuestionRecord],
     detector: Detector,
     encoder: VisualEncoder | None,
     *,
-    most_questions: int = 16,
+    max_questions: int = 16,
     progress: Callable[[str], None] | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[Example]:
-    """Make examples of images, with the questions about them.
+    """Make examples of images with the questions about them, without targets.
 
-    An answer cites what the detector reports: of each box the object that overlaps it best, by
-    half or more. A citation without one is left out; where the citation is the answer
-    (`cites_answer`), so is the question.
+    A box is replaced by the id of the reported object with the highest IoU, if that is 0.5 or
+    more. Otherwise its citation is removed; if the citation is the answer (`cites_answer`), the
+    question is removed.
 
     Args:
-        asked: The questions, as `read_questions` gives them.
-        detector: Finds the candidates.
-        encoder: Gives the tokens `V_m`, unless it is None.
-        most_questions: Most questions of one example; an image with more gives several.
-        progress: Told at the end how many citations were left out, if any were.
-        skipped: Gets the questions about images that cannot be decoded, and those with a box
-            outside of their image, beside those that `read_questions` has skipped; closed at the
-            end.
+        records: Questions from `read_questions`.
+        detector: Detector of the candidates.
+        encoder: Encoder of the tokens `V_m`, or None for examples without them.
+        max_questions: Maximum number of questions of an example; an image with more questions
+            gives several examples.
+        progress: Called at the end with the number of removed citations, if any.
+        skipped: Collects questions about unreadable images and with boxes outside the image,
+            beside those that `read_questions` has skipped; closed at the end.
 
     Yields:
-        Examples without targets, with features and tokens in half precision in main memory, image
-        by image in the order of their first lines.
+        Examples with features and tokens in half precision in main memory, in the order of the
+        first question about each image.
 
     Raises:
-        DataError: If more than half of all questions are skipped.
+        DataError: If more than half of the questions are skipped.
     """
-    left_out = _LeftOut()
+    removed = _Removed()
     skipped = skipped or Skipped("questions")
-    total = len(asked) + skipped.count
-    for batch in batches(_readable(_by_image(asked), skipped)):
-        found = perceive([image for _, image in batch], detector, encoder)
-        for (questions, _), perceived in zip(batch, found, strict=True):
-            fitting = _fitting(questions, perceived.perception.detections, skipped)
-            yield from _image_examples(fitting, perceived, most_questions, left_out)
+    total = len(records) + skipped.count
+    for batch in batches(_with_images(records, skipped)):
+        scenes = compute_candidates([image for _, image in batch], detector, encoder)
+        for (questions, _), scene in zip(batch, map(half_precision, scenes), strict=True):
+            reported = scene.perception.detections
+            valid = [item for item in questions if _boxes_inside(item, reported, skipped)]
+            grounded = [_grounded(item, reported, removed) for item in valid]
+            kept = tuple(item for item in grounded if item is not None)
+            for start in range(0, len(kept), max_questions):
+                yield replace(scene, questions=kept[start : start + max_questions])
     skipped.close(total)
-    if progress is not None and left_out.citations:
-        progress(left_out.report())
+    if progress is not None and removed.citations:
+        progress(str(removed))
 
 
-def read_questions(file: Path, skipped: Skipped | None = None) -> tuple[AskedQuestion, ...]:
-    """Read and check a file; of the images only whether they are there. Blank lines are skipped.
+def read_questions(file: Path, skipped: Skipped | None = None) -> tuple[QuestionRecord, ...]:
+    """Read and check questions, and check that the image files exist.
 
     Args:
         file: Text file with a JSON object in each line; its image paths are relative to it.
-        skipped: Gets the questions about images that are not there.
+        skipped: Collects questions about missing images.
 
     Raises:
-        DataError: If the file is missing, a line is wrong, there are none, or the images of more
-            than half of the questions are missing.
+        DataError: If the file is missing or empty, a line is wrong, or the images of more than
+            half of the questions are missing.
     """
-    lines = read_text(file).split("\n")
-    numbered = [(f"{file}, line {n}", line) for n, line in enumerate(lines, start=1)]
-    asked = [
-        _question(_parse(line, where), where, file.parent)
-        for where, line in numbered
-        if line.strip()
-    ]
-    if not asked:
-        raise DataError(f'{file} holds no questions; write one {{"image": …}} object a line')
+    records = parse_questions(file)
     skipped = skipped or Skipped("questions")
     kept = []
-    for item in asked:
+    for item in records:
         if os.path.isfile(item.image):
             kept.append(item)
         else:
@@ -157,28 +153,46 @@ def read_questions(file: Path, skipped: Skipped | None = None) -> tuple[AskedQue
                 f"{item.where}: there is no image {item.image}; give its path relative to "
                 f"{file.parent}"
             )
-    skipped.require_most(len(asked))
+    skipped.check_majority(len(records))
     return tuple(kept)
+
+
+def parse_questions(file: Path) -> tuple[QuestionRecord, ...]:
+    """Read and check questions without looking for their images. Blank lines are skipped.
+
+    Raises:
+        DataError: If the file is missing or empty, or a line is wrong.
+    """
+    lines = read_text(file).split("\n")
+    numbered = [(f"{file}, line {n}", line) for n, line in enumerate(lines, start=1)]
+    records = tuple(
+        _record(_parse(line, where), where, file.parent)
+        for where, line in numbered
+        if line.strip()
+    )
+    if not records:
+        raise DataError(f'{file} has no questions; write one {{"image": …}} object a line')
+    return records
 
 
 def _parse(line: str, where: str) -> Mapping[str, Any]:
     try:
         values = parse_json(line)
     except ValueError as error:
-        # Its own line number is that within this line.
+        # The parser's line number is always 1.
         is_syntax = isinstance(error, json.JSONDecodeError)
-        fault = f"{error.msg}, column {error.colno}" if is_syntax else error
-        raise DataError(f"{where} is not JSON: {fault}; write one object a line") from error
+        reason = f"{error.msg}, column {error.colno}" if is_syntax else error
+        raise DataError(f"{where} is not JSON: {reason}; write one object a line") from error
     if not isinstance(values, dict):
         raise DataError(f"{where} is not an object; write {{...}} with {', '.join(_FIELDS[:3])}")
     if unknown := sorted(set(values) - set(_FIELDS)):
         raise DataError(
-            f"{where} has the unknown {', '.join(unknown)}; known are {', '.join(_FIELDS)}"
+            f"{where} has unknown fields: {', '.join(unknown)}; use {', '.join(_FIELDS)}"
         )
     return values
 
 
-def _question(values: Mapping[str, Any], where: str, folder: Path) -> AskedQuestion:
+def _record(values: Mapping[str, Any], where: str, folder: Path) -> QuestionRecord:
     image = folder / _text(values, "image", where)
     answer = _text(values, "answer", where)
     boxes = _boxes(values["boxes"], where) if "boxes" in values else None
@@ -186,10 +200,10 @@ def _question(values: Mapping[str, Any], where: str, folder: Path) -> AskedQuest
     truth = _truth(values.get("truth", {}), where)
     if truth.cites_answer and not _PLACEHOLDER.search(answer):
         raise DataError(
-            f'{where}: "cites_answer" needs an answer that cites; write <k> and put the box into '
-            '"boxes"'
+            f'{where}: "cites_answer" needs a citation in the answer; write <k> and add the box '
+            'to "boxes"'
         )
-    return AskedQuestion(
+    return QuestionRecord(
         where=where,
         image=image,
         question=_text(values, "question", where, may_be_empty=True),
@@ -203,9 +217,9 @@ def _question(values: Mapping[str, Any], where: str, folder: Path) -> AskedQuest
 def _text(values: Mapping[str, Any], field: str, where: str, *, may_be_empty: bool = False) -> str:
     value = values.get(field)
     if not isinstance(value, str) or not (value.strip() or may_be_empty):
-        raise DataError(f'{where} has the {field} {value!r}; "{field}" must be a text')
+        raise DataError(f'{where} has the {field} {value!r}; "{field}" must be text')
     if not is_unicode(value):
-        raise DataError(f"{where} has the {field} {value!r}, with half of a character; remove it")
+        raise DataError(f"{where} has the {field} {value!r} with a lone surrogate; remove it")
     return value.strip()
 
 
@@ -219,26 +233,26 @@ def _boxes(value: Any, where: str) -> np.ndarray:
             )
         if max(box) <= 1:
             raise DataError(
-                f"{where}: box {number} is {box!r}, shares of the image; it must be {_BOX}"
+                f"{where}: box {number} is {box!r}, which is normalized; it must be {_BOX}"
             )
     return np.array(value, np.float32).reshape(-1, 4)
 
 
 def _is_box(value: Any) -> bool:
-    return are_pixels(value, 4) and value[0] < value[2] and value[1] < value[3]
+    return is_pixel_list(value, 4) and value[0] < value[2] and value[1] < value[3]
 
 
 def _check_citations(answer: str, count: int, where: str) -> None:
     for number in map(int, _PLACEHOLDER.findall(answer)):
         if not 1 <= number <= count:
             raise DataError(
-                f'{where}: the answer cites <{number}>, but "boxes" has {count}; <k> stands for '
-                "the k-th box"
+                f'{where}: the answer cites <{number}>, but "boxes" has {count}; use <k> for the '
+                "k-th box"
             )
     if found := CITATION.search(answer):
         raise DataError(
-            f"{where}: the answer holds {found[0]}, whose number is the detector's to give; "
-            'write <k> and put the box into "boxes"'
+            f"{where}: the answer contains {found[0]}, but ids come from the detector; write <k> "
+            'and add the box to "boxes"'
         )
 
 
@@ -247,14 +261,14 @@ def _truth(values: Any, where: str) -> Truth:
         raise DataError(f'{where} has the truth {values!r}; "truth" must be an object')
     if unknown := sorted(set(values) - set(_TRUTH_TYPES)):
         raise DataError(
-            f"{where}: the truth has the unknown {', '.join(unknown)}; known are "
+            f"{where}: the truth has unknown fields: {', '.join(unknown)}; use "
             f"{', '.join(_TRUTH_TYPES)}"
         )
     for name, value in values.items():
         if not _is_of_type(value, _TRUTH_TYPES[name]):
-            wanted = {bool: "true or false", int: "a whole number", list: "a list of texts"}
+            types = {bool: "true or false", int: "a whole number", list: "a list of texts"}
             raise DataError(
-                f"{where}: the truth has {name} {value!r}; it must be {wanted[_TRUTH_TYPES[name]]}"
+                f"{where}: the truth has {name} {value!r}; it must be {types[_TRUTH_TYPES[name]]}"
             )
     words = {name: frozenset(value) for name, value in values.items() if isinstance(value, list)}
     if "mentions" in words:
@@ -262,40 +276,36 @@ def _truth(values: Any, where: str) -> Truth:
     return Truth(**{**values, **words})
 
 
-def _is_of_type(value: Any, wanted: type) -> bool:
-    # By `type`, or true would count as a number.
-    if type(value) is not wanted:
+def _is_of_type(value: Any, expected: type) -> bool:
+    # `isinstance` would accept true as a number.
+    if type(value) is not expected:
         return False
-    return wanted is not list or all(isinstance(word, str) for word in value)
+    return expected is not list or all(isinstance(word, str) for word in value)
 
 
 @dataclass
-class _LeftOut:
-    """How many citations and questions could not be kept."""
+class _Removed:
+    """Counts of citations without an object, and of questions that are removed with them."""
 
     cited: int = 0
     citations: int = 0
     questions: int = 0
 
-    def report(self) -> str:
+    def __str__(self) -> str:
         text = (
-            f"{self.citations} of {self.cited} citations left out, the detector reports "
-            "no object in their boxes"
+            f"{self.citations} of {self.cited} citations removed: the detector reports no object "
+            "in their boxes"
         )
-        return f"{text}; {self.questions} questions with them" if self.questions else text
+        return f"{text}; {self.questions} questions removed with them" if self.questions else text
 
 
-def _by_image(asked: Sequence[AskedQuestion]) -> dict[Path, list[AskedQuestion]]:
-    groups: dict[Path, list[AskedQuestion]] = {}
-    for item in asked:
-        groups.setdefault(item.image, []).append(item)
-    return groups
-
-
-def _readable(
-    by_image: Mapping[Path, list[AskedQuestion]], skipped: Skipped
-) -> Iterator[tuple[list[AskedQuestion], np.ndarray]]:
-    """The questions about each image that can be decoded, and the image."""
+def _with_images(
+    records: Sequence[QuestionRecord], skipped: Skipped
+) -> Iterator[tuple[list[QuestionRecord], np.ndarray]]:
+    """Questions about each readable image, with the image."""
+    by_image: dict[Path, list[QuestionRecord]] = {}
+    for item in records:
+        by_image.setdefault(item.image, []).append(item)
     for path, questions in by_image.items():
         try:
             image = read_image(path)
@@ -305,48 +315,33 @@ def _readable(
         yield questions, image
 
 
-def _fitting(
-    asked: Sequence[AskedQuestion], reported: Detections, skipped: Skipped
-) -> list[AskedQuestion]:
-    """The questions whose boxes lie in their image."""
+def _boxes_inside(item: QuestionRecord, reported: Detections, skipped: Skipped) -> bool:
+    """Whether all boxes of a question are inside the image; skips the question if not."""
+    if item.boxes is None:
+        return True
     width, height = reported.resolution_wh
-    fitting = []
-    for item in asked:
-        boxes = np.zeros((0, 4)) if item.boxes is None else item.boxes
-        # A box may end between pixels.
-        outside = ((boxes < -1) | (boxes > np.array([width, height] * 2) + 1)).any(axis=1)
-        if outside.any():
-            number = int(outside.argmax()) + 1
-            skipped.add(
-                f"{item.where}: box {number} is {boxes[number - 1].tolist()}, outside of the "
-                f"image of {width} x {height} pixels; it must be {_BOX}"
-            )
-        else:
-            fitting.append(item)
-    return fitting
-
-
-def _image_examples(
-    asked: Sequence[AskedQuestion], perceived: Example, most: int, left_out: _LeftOut
-) -> Iterator[Example]:
-    scene, reported = stored(perceived), perceived.perception.detections
-    made = [_grounded(item, reported, left_out) for item in asked]
-    kept = [item for item in made if item is not None]
-    for start in range(0, len(kept), most):
-        yield replace(scene, questions=tuple(kept[start : start + most]))
+    # A box may end between pixels.
+    outside = ((item.boxes < -1) | (item.boxes > np.array([width, height] * 2) + 1)).any(axis=1)
+    if outside.any():
+        number = int(outside.argmax()) + 1
+        skipped.add(
+            f"{item.where}: box {number} is {item.boxes[number - 1].tolist()}, outside of the "
+            f"image of {width} x {height} pixels; it must be {_BOX}"
+        )
+    return not outside.any()
 
 
 def _grounded(
-    item: AskedQuestion, reported: Detections, left_out: _LeftOut
+    item: QuestionRecord, reported: Detections, removed: _Removed
 ) -> QuestionAnswer | None:
-    """The question with the ids of objects for its boxes."""
+    """Replace boxes by ids of reported objects; None if the cited object is not reported."""
     ids = {} if item.boxes is None else _ids(item.boxes, reported)
     numbers = [int(number) for number in _PLACEHOLDER.findall(item.answer)]
     missing = sum(number not in ids for number in numbers)
-    left_out.cited += len(numbers)
-    left_out.citations += missing
+    removed.cited += len(numbers)
+    removed.citations += missing
     if missing and item.truth.cites_answer:
-        left_out.questions += 1
+        removed.questions += 1
         return None
     cited = frozenset(ids[number] for number in numbers if number in ids)
     return QuestionAnswer(
@@ -358,7 +353,7 @@ def _grounded(
 
 
 def _cite(answer: str, ids: Mapping[int, int]) -> str:
-    """Put `[id]` for `<k>`; where there is none, nothing and no blank before it."""
+    """Replace `<k>` by `[id]`; without an id, remove it and the blank before it."""
 
     def citation(match: re.Match[str]) -> str:
         number = int(match[2])
@@ -368,11 +363,11 @@ def _cite(answer: str, ids: Mapping[int, int]) -> str:
 
 
 def _ids(boxes: np.ndarray, reported: Detections) -> dict[int, int]:
-    """Of each box, by its number, the id of the object in it; none for two, best pairs first."""
-    overlaps = box_iou(boxes, reported.xyxy)
+    """Match boxes with reported objects one to one, highest IoU first: ids by box number."""
+    iou = box_iou(boxes, reported.xyxy)
     ids: dict[int, int] = {}
-    while overlaps.size and overlaps.max() >= SAME_OBJECT:
-        box, found = np.unravel_index(overlaps.argmax(), overlaps.shape)
+    while iou.size and iou.max() >= MATCH_IOU:
+        box, found = np.unravel_index(iou.argmax(), iou.shape)
         ids[int(box) + 1] = int(found) + 1
-        overlaps[box], overlaps[:, found] = 0, 0
+        iou[box], iou[:, found] = 0, 0
     return ids

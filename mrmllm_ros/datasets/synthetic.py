@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Made-up scenes without images: boxes as a detector gives them, right and wrong, and questions.
+"""Synthetic scenes without images: simulated detections with targets and questions.
 
-They teach a language model to read the list of objects, to count, compare and cite, on many more
-nouns than any set of labeled images has. The detector's mistakes are ours to set, so that the
-truth about each candidate is known.
+They teach a language model to use the list of objects, to count, compare and cite, with many more
+nouns than any labeled data set has. Detector errors are simulated, so that the truth about each
+candidate is known.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import Example, Targets
 from mrmllm_ros.datasets.questions.question_sampler import ask
-from mrmllm_ros.datasets.questions.scene_draw import Scene
+from mrmllm_ros.datasets.questions.scene_sampler import Scene
 from mrmllm_ros.datasets.questions.vocabulary import (
     RAISED,
     STATES,
@@ -35,36 +35,38 @@ from mrmllm_ros.detection.detector import Perception, rank
 from mrmllm_ros.model.configuration_mrmllm import COLORS
 
 THRESHOLD = 0.3
-MOST_CANDIDATES = 24
-MOST_OBJECTS = 14
+MAX_CANDIDATES = 24
+MAX_OBJECTS = 14
 
-# Shares of objects that the detector gets wrong, and of scenes that are special.
-MISSED, DOUBLED, MISLABELED = 0.08, 0.06, 0.05
-EMPTY, RANDOM_NAMES = 0.04, 0.25
-# Of random names, those that no dictionary has: they can only be read off the list.
-COINED = 0.4
-# What a small language model learns last; training shows more of them.
-CROWDS: Mapping[Split, float] = {"train": 0.35, "evaluation": 0.2}
+# Probabilities of detector errors, for each object.
+MISSED, DUPLICATED, MISLABELED = 0.08, 0.06, 0.05
+# Probabilities of an empty scene and, in training, of labels that do not fit the scene.
+EMPTY, RANDOM_LABELS = 0.04, 0.25
+# Share of invented words among random labels, which can only be read from the list.
+INVENTED = 0.4
+# Probability of a crowded scene; small language models learn to count late.
+CROWDED: Mapping[Split, float] = {"train": 0.35, "evaluation": 0.2}
+# Probabilities that a scene states these properties.
 WITH_COLORS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.45
-# Where there are distances: how often some are unknown, and how many then.
-SOME_WITHOUT, WITHOUT_DISTANCE = 0.3, 0.25
-COLOR_KNOWN, COLOR_SEEN, COLOR_WRONG = 0.8, 0.95, 0.04
+# Probability that some distances of a scene are unknown, and the share of those then.
+SOME_UNKNOWN, UNKNOWN_SHARE = 0.3, 0.25
+COLORED, COLOR_DETECTED, COLOR_WRONG = 0.8, 0.95, 0.04
 HELD_OUT = 0.5
 
-JITTER = 0.04  # of a box's sides
-_LEAST_SIDE = 6  # pixels
-_MOST_IOU = 0.5
-_FALSE = 1.8  # boxes with nothing in them, on average
+JITTER = 0.04  # standard deviation of a box's edges, as a share of its sides
+_MIN_SIDE = 6  # pixels
+_MAX_IOU = 0.5
+_FALSE_POSITIVES = 1.8  # mean number
 _RESOLUTIONS = ((640, 480), (1280, 720))
-# How often things made by people are of each of the `COLORS`; a guess of ours.
+# Estimated frequencies of the `COLORS` of man-made objects.
 _COLOR_SHARES = (0.20, 0.19, 0.14, 0.10, 0.04, 0.05, 0.08, 0.11, 0.02, 0.02, 0.05)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Thing:
-    """An object that is there; `xyxy` in pixels, `distance` in meters."""
+class _Object:
+    """Object of a scene; `xyxy` in pixels, `distance` in meters."""
 
     label: str
     xyxy: np.ndarray
@@ -75,55 +77,34 @@ class _Thing:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Candidate:
-    """What the detector makes of a thing, or of nothing."""
+    """Simulated detection of an object, or a false positive."""
 
     label: str
     xyxy: np.ndarray
     score: float
-    seen: _Thing
+    source: _Object
     is_object: bool = False
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Stage:
-    """What all objects of a scene share."""
-
-    rng: np.random.Generator
-    kind: SceneKind
-    split: Split
-    resolution_wh: tuple[int, int]
-    horizon: float
-
-    def chance(self, share: float) -> bool:
-        return bool(self.rng.random() < share)
-
-    def pick(self, items: Sequence[T]) -> T:
-        return items[int(self.rng.integers(len(items)))]
-
-    def noun(self) -> Noun:
-        """A noun of the kind; in evaluation one that training never shows as often as not."""
-        held_out = self.split == "evaluation" and self.chance(HELD_OUT)
-        nouns = [noun for noun in self.kind.nouns if noun.held_out == held_out]
-        weights = np.cumsum([noun.weight for noun in nouns])
-        return nouns[int(np.searchsorted(weights, self.rng.random() * weights[-1], "right"))]
-
-
 def synthetic_example(seed: int, split: Split, questions: int) -> Example:
-    """Make up a scene; the same for the same arguments.
+    """Generate a synthetic scene; the same for the same arguments.
 
     Args:
-        seed: Which scene, at least 0.
-        split: Evaluation shows kinds of scenes, nouns and wordings that training never does.
-        questions: Most questions about it.
+        seed: Random seed of the scene, at least 0.
+        split: Evaluation has kinds of scenes, nouns and templates that training never has.
+        questions: Maximum number of questions.
 
     Returns:
-        At most `MOST_CANDIDATES` candidates without features or image.
+        At most `MAX_CANDIDATES` candidates without features and image.
     """
     rng = np.random.default_rng([seed, ("train", "evaluation").index(split)])
-    stage = _stage(rng, split)
-    candidates = _ranked(_candidates(stage, _things(stage)), stage.resolution_wh)
-    attributes, meters = _measured(stage, candidates)
-    detections = _detections(candidates, stage.resolution_wh, meters)
+    sampler = _LayoutSampler.create(rng, split)
+    candidates = sampler.candidates(sampler.objects())
+    # Rank them with their sources, in the order of `Perception.ranked`.
+    order = rank(_detections(candidates, sampler.resolution_wh), THRESHOLD)
+    candidates = [candidates[i] for i in order]
+    attributes, meters = sampler.properties(candidates)
+    detections = _detections(candidates, sampler.resolution_wh, meters)
     perception = Perception.ranked(detections, THRESHOLD)
     scene = Scene.of(perception.detections, attributes)
     return Example(
@@ -134,172 +115,212 @@ def synthetic_example(seed: int, split: Split, questions: int) -> Example:
     )
 
 
-def _stage(rng: np.random.Generator, split: Split) -> _Stage:
-    among = kinds(split)
-    return _Stage(
-        rng=rng,
-        kind=among[int(rng.integers(len(among)))],
-        split=split,
-        resolution_wh=_RESOLUTIONS[int(rng.integers(len(_RESOLUTIONS)))],
-        horizon=float(rng.uniform(0.32, 0.48)),
-    )
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _LayoutSampler:
+    """Samples the objects of one scene and their detections."""
+
+    rng: np.random.Generator
+    kind: SceneKind
+    split: Split
+    resolution_wh: tuple[int, int]
+    horizon: float
+
+    @classmethod
+    def create(cls, rng: np.random.Generator, split: Split) -> _LayoutSampler:
+        choices = kinds(split)
+        return cls(
+            rng=rng,
+            kind=choices[int(rng.integers(len(choices)))],
+            split=split,
+            resolution_wh=_RESOLUTIONS[int(rng.integers(len(_RESOLUTIONS)))],
+            horizon=float(rng.uniform(0.32, 0.48)),
+        )
+
+    def objects(self) -> list[_Object]:
+        """Sample the objects of the scene, none to `MAX_OBJECTS`."""
+        nouns = [] if self._chance(EMPTY) else self._nouns()
+        # Otherwise a model learns which objects occur together, instead of reading the list.
+        if self.split == "train" and self._chance(RANDOM_LABELS):
+            nouns = self._relabeled(nouns)
+        objects: list[_Object] = []
+        for noun in nouns:
+            placed = self._placed(noun, [other.xyxy for other in objects])
+            if placed is not None:
+                objects.append(placed)
+        return objects
+
+    def candidates(self, objects: list[_Object]) -> list[_Candidate]:
+        """Simulate the detector: at most `MAX_CANDIDATES`, highest scores first."""
+        labels = {item.label for item in objects}
+        found = [candidate for item in objects for candidate in self._detected(item, labels)]
+        boxes = [item.xyxy for item in objects]
+        for _ in range(int(self.rng.poisson(_FALSE_POSITIVES))):
+            noun = self._noun()
+            false = self._placed(noun, boxes) if _is_unambiguous(noun.label, labels) else None
+            if false is not None:
+                labels.add(noun.label)
+                score = self._false_score()
+                found.append(
+                    _Candidate(label=false.label, xyxy=false.xyxy, score=score, source=false)
+                )
+        return sorted(found, key=lambda candidate: -candidate.score)[:MAX_CANDIDATES]
+
+    def properties(
+        self, candidates: list[_Candidate]
+    ) -> tuple[tuple[Mapping[str, str], ...], np.ndarray]:
+        """Sample the stated attributes and (N,) distances in meters of each candidate."""
+        stated = [
+            name
+            for name, share in (("color", WITH_COLORS), ("state", WITH_STATES))
+            if self._chance(share)
+        ]
+        with_distances = self._chance(WITH_DISTANCES)
+        known_share = 1 - UNKNOWN_SHARE * self._chance(SOME_UNKNOWN)
+        attributes, meters = [], []
+        for candidate in candidates:
+            values = self._attributes(candidate)
+            attributes.append({name: values[name] for name in stated if values[name]})
+            is_known = self._chance(known_share) and with_distances
+            meters.append(candidate.source.distance if is_known else np.nan)
+        return tuple(attributes), np.array(meters, np.float32)
+
+    def _chance(self, share: float) -> bool:
+        return bool(self.rng.random() < share)
+
+    def _pick(self, items: Sequence[T]) -> T:
+        return items[int(self.rng.integers(len(items)))]
+
+    def _noun(self) -> Noun:
+        """A noun of the kind of scene; in evaluation, half of the nouns are held out."""
+        held_out = self.split == "evaluation" and self._chance(HELD_OUT)
+        nouns = [noun for noun in self.kind.nouns if noun.held_out == held_out]
+        weights = np.cumsum([noun.weight for noun in nouns])
+        return nouns[int(np.searchsorted(weights, self.rng.random() * weights[-1], "right"))]
+
+    def _nouns(self) -> list[Noun]:
+        """Nouns of the scene, one for each object."""
+        frequent = [noun for noun in self.kind.nouns if noun.max_count >= 5]
+        nouns: list[Noun] = []
+        if self._chance(CROWDED[self.split]):
+            nouns = [self._pick(frequent)] * int(self.rng.integers(6, 14))
+        count = min(len(nouns) + int(1 + self.rng.binomial(13, 0.37)), MAX_OBJECTS)
+        while len(nouns) < count:
+            noun = self._noun()
+            if any(overlap(noun.label, other.label) for other in nouns):
+                continue
+            number = min(int(self.rng.geometric(0.55)), noun.max_count, count - len(nouns))
+            nouns += [noun] * number
+        return nouns
+
+    def _relabeled(self, nouns: list[Noun]) -> list[Noun]:
+        """Replace labels by random and invented ones."""
+        labels: dict[str, str] = {}
+        for noun in nouns:
+            while noun.label not in labels:
+                label = self._pick(vocabulary("train"))
+                if self._chance(INVENTED):
+                    label = invented(self.rng, label)
+                if not any(overlap(label, other) for other in labels.values()):
+                    labels[noun.label] = label
+        return [replace(noun, label=labels[noun.label]) for noun in nouns]
+
+    def _placed(self, noun: Noun, others: Sequence[np.ndarray]) -> _Object | None:
+        """Place an object where it hides no other object; None if no place is found."""
+        for _ in range(6):
+            # Near objects are larger and lower in the image.
+            scale = float(np.exp(self.rng.normal(-0.25, 0.4)).clip(0.25, 1.6))
+            xyxy = self._box(noun, scale)
+            hides = len(others) > 0 and box_iou(xyxy[None], np.stack(others)).max() > _MAX_IOU
+            if min(xyxy[2:] - xyxy[:2]) >= _MIN_SIDE and not hides:
+                states = STATES.get(noun.label)
+                return _Object(
+                    label=noun.label,
+                    xyxy=xyxy,
+                    distance=self.kind.distance_m / scale,
+                    color=self._color() if self._chance(COLORED) else "",
+                    state=self._pick(states) if states else "",
+                )
+        return None
+
+    def _color(self) -> str:
+        return str(self.rng.choice(COLORS, p=_COLOR_SHARES))
+
+    def _box(self, noun: Noun, scale: float) -> np.ndarray:
+        """(4,) box in pixels, clipped to the image."""
+        image_width, image_height = self.resolution_wh
+        height = noun.height * scale * np.exp(self.rng.normal(0, 0.12)) * image_height
+        width = noun.aspect * np.exp(self.rng.normal(0, 0.15)) * height
+        if noun.label in RAISED:
+            bottom = self.rng.uniform(0.1, 0.55) * image_height + height / 2
+        else:
+            # Small objects often lie on furniture.
+            small = noun.height < 0.2
+            lifted = self.rng.uniform(0, 0.2) if small else self.rng.normal(0, 0.02)
+            bottom = (self.horizon + 0.4 * scale - lifted) * image_height
+        center = self.rng.uniform(0.02, 0.98) * image_width
+        corners = np.array([center - width / 2, bottom - height, center + width / 2, bottom])
+        return clip_boxes(corners, self.resolution_wh)
+
+    def _detected(self, item: _Object, labels: set[str]) -> list[_Candidate]:
+        """Simulate detections of an object: none, one or two.
+
+        Args:
+            item: The object.
+            labels: Labels of objects and detections so far; a wrong label is added.
+        """
+        score = float(THRESHOLD + 0.05 + 0.6 * self.rng.beta(2.2, 1.4))
+        if self._chance(MISSED):
+            if self._chance(0.5):
+                return []
+            score = float(self.rng.uniform(0.06, 0.28))
+        label = item.label
+        if self._chance(MISLABELED):
+            label = self._confused(item.label, labels)
+            score *= float(self.rng.uniform(0.55, 1))
+        xyxy = self._jittered(item, JITTER)
+        best = _Candidate(label=label, xyxy=xyxy, score=score, source=item, is_object=True)
+        return [best, self._duplicate(best, labels)] if self._chance(DUPLICATED) else [best]
+
+    def _duplicate(self, best: _Candidate, labels: set[str]) -> _Candidate:
+        """A second, worse box of the same object."""
+        xyxy = self._jittered(best.source, 4 * JITTER)
+        label = self._confused(best.source.label, labels) if self._chance(0.35) else best.label
+        score = max(best.score * float(self.rng.uniform(0.35, 0.9)), 0.05)
+        return replace(best, label=label, xyxy=xyxy, score=score, is_object=False)
+
+    def _confused(self, label: str, labels: set[str]) -> str:
+        """A label that a detector may confuse with this one; the same if there is none."""
+        known = frozenset(vocabulary(self.split))
+        others = [x for x in confusable(label) if x in known and _is_unambiguous(x, labels)]
+        if not others:
+            return label
+        other = self._pick(others)
+        labels.add(other)
+        return other
+
+    def _jittered(self, item: _Object, share: float) -> np.ndarray:
+        sides = np.tile(item.xyxy[2:] - item.xyxy[:2], 2)
+        moved = item.xyxy + self.rng.normal(0, share, 4).clip(-0.4, 0.4) * sides
+        return clip_boxes(moved, self.resolution_wh)
+
+    def _false_score(self) -> float:
+        if self._chance(0.15):
+            return float(THRESHOLD + 0.3 * self.rng.beta(1, 2.5))
+        return float(0.05 + 0.25 * self.rng.beta(1, 2))
+
+    def _attributes(self, candidate: _Candidate) -> dict[str, str]:
+        """Attributes as the detector measures them; empty if unknown."""
+        source = candidate.source
+        color = self._color() if self._chance(COLOR_WRONG) else source.color
+        return {
+            "color": color if source.color and self._chance(COLOR_DETECTED) else "",
+            "state": source.state if candidate.label == source.label else "",
+        }
 
 
-def _things(stage: _Stage) -> list[_Thing]:
-    """The objects that are there, from none to `MOST_OBJECTS`."""
-    nouns = [] if stage.chance(EMPTY) else _cast(stage)
-    # Else the model learns which things go together, and not to read the list.
-    if stage.split == "train" and stage.chance(RANDOM_NAMES):
-        nouns = _renamed(stage, nouns)
-    things: list[_Thing] = []
-    for noun in nouns:
-        thing = _placed(stage, noun, [thing.xyxy for thing in things])
-        if thing is not None:
-            things.append(thing)
-    return things
-
-
-def _cast(stage: _Stage) -> list[Noun]:
-    """Which nouns are there, each as many times as there are of it."""
-    crowded = [noun for noun in stage.kind.nouns if noun.most >= 5]
-    nouns: list[Noun] = []
-    if stage.chance(CROWDS[stage.split]):
-        nouns = [stage.pick(crowded)] * int(stage.rng.integers(6, 14))
-    wanted = min(len(nouns) + int(1 + stage.rng.binomial(13, 0.37)), MOST_OBJECTS)
-    while len(nouns) < wanted:
-        noun = stage.noun()
-        if any(overlap(noun.label, other.label) for other in nouns):
-            continue
-        number = min(int(stage.rng.geometric(0.55)), noun.most, wanted - len(nouns))
-        nouns += [noun] * number
-    return nouns
-
-
-def _renamed(stage: _Stage, nouns: list[Noun]) -> list[Noun]:
-    names: dict[str, str] = {}
-    for noun in nouns:
-        while noun.label not in names:
-            name = stage.pick(vocabulary("train"))
-            if stage.chance(COINED):
-                name = invented(stage.rng, name)
-            if not any(overlap(name, other) for other in names.values()):
-                names[noun.label] = name
-    return [replace(noun, label=names[noun.label]) for noun in nouns]
-
-
-def _placed(stage: _Stage, noun: Noun, others: Sequence[np.ndarray]) -> _Thing | None:
-    """Put one somewhere where it does not hide what is there, or nowhere."""
-    for _ in range(6):
-        # Nearer things are larger and lower in the image.
-        scale = float(np.exp(stage.rng.normal(-0.25, 0.4)).clip(0.25, 1.6))
-        xyxy = _box(stage, noun, scale)
-        hides = len(others) > 0 and box_iou(xyxy[None], np.stack(others)).max() > _MOST_IOU
-        if min(xyxy[2:] - xyxy[:2]) >= _LEAST_SIDE and not hides:
-            pair = STATES.get(noun.label)
-            return _Thing(
-                label=noun.label,
-                xyxy=xyxy,
-                distance=stage.kind.distance_m / scale,
-                color=_color(stage) if stage.chance(COLOR_KNOWN) else "",
-                state=stage.pick(pair) if pair else "",
-            )
-    return None
-
-
-def _color(stage: _Stage) -> str:
-    return str(stage.rng.choice(COLORS, p=_COLOR_SHARES))
-
-
-def _box(stage: _Stage, noun: Noun, scale: float) -> np.ndarray:
-    """(4,) a box in pixels, cut off at the image's edges."""
-    rng, (image_width, image_height) = stage.rng, stage.resolution_wh
-    height = noun.height * scale * np.exp(rng.normal(0, 0.12)) * image_height
-    width = noun.aspect * np.exp(rng.normal(0, 0.15)) * height
-    if noun.label in RAISED:
-        bottom = rng.uniform(0.1, 0.55) * image_height + height / 2
-    else:
-        # Small things often lie on something.
-        lifted = rng.uniform(0, 0.2) if noun.height < 0.2 else rng.normal(0, 0.02)
-        bottom = (stage.horizon + 0.4 * scale - lifted) * image_height
-    center = rng.uniform(0.02, 0.98) * image_width
-    corners = np.array([center - width / 2, bottom - height, center + width / 2, bottom])
-    return clip_boxes(corners, stage.resolution_wh)
-
-
-def _candidates(stage: _Stage, things: list[_Thing]) -> list[_Candidate]:
-    """What the detector finds; the surest where it is too many."""
-    names = {thing.label for thing in things}
-    found = [candidate for thing in things for candidate in _found(stage, thing, names)]
-    others = [thing.xyxy for thing in things]
-    for _ in range(int(stage.rng.poisson(_FALSE))):
-        noun = stage.noun()
-        nothing = _placed(stage, noun, others) if _is_clear(noun.label, names) else None
-        if nothing is not None:
-            names.add(noun.label)
-            score = _false_score(stage)
-            label, xyxy = nothing.label, nothing.xyxy
-            found.append(_Candidate(label=label, xyxy=xyxy, score=score, seen=nothing))
-    return sorted(found, key=lambda candidate: -candidate.score)[:MOST_CANDIDATES]
-
-
-def _is_clear(label: str, names: set[str]) -> bool:
-    """Whether a mistake may bear this name: no other name may mean the same thing."""
-    return not any(overlap(label, name) for name in names - {label})
-
-
-def _found(stage: _Stage, thing: _Thing, names: set[str]) -> list[_Candidate]:
-    """What the detector makes of one object: nothing, one candidate or two.
-
-    `names`, of all that is there or taken to be, grows by that of a mistake.
-    """
-    score = float(THRESHOLD + 0.05 + 0.6 * stage.rng.beta(2.2, 1.4))
-    if stage.chance(MISSED):
-        if stage.chance(0.5):
-            return []
-        score = float(stage.rng.uniform(0.06, 0.28))
-    label = thing.label
-    if stage.chance(MISLABELED):
-        label = _taken_for(stage, thing.label, names)
-        score *= float(stage.rng.uniform(0.55, 1))
-    best = _Candidate(
-        label=label, xyxy=_jittered(stage, thing, JITTER), score=score, seen=thing, is_object=True
-    )
-    return [best, _double(stage, best, names)] if stage.chance(DOUBLED) else [best]
-
-
-def _double(stage: _Stage, best: _Candidate, names: set[str]) -> _Candidate:
-    """A second, worse box of the same object."""
-    shifted = _jittered(stage, best.seen, 4 * JITTER)
-    label = _taken_for(stage, best.seen.label, names) if stage.chance(0.35) else best.label
-    score = max(best.score * float(stage.rng.uniform(0.35, 0.9)), 0.05)
-    return replace(best, label=label, xyxy=shifted, score=score, is_object=False)
-
-
-def _taken_for(stage: _Stage, label: str, names: set[str]) -> str:
-    known = frozenset(vocabulary(stage.split))
-    others = [x for x in confusable(label) if x in known and _is_clear(x, names)]
-    if not others:
-        return label
-    name = stage.pick(others)
-    names.add(name)
-    return name
-
-
-def _jittered(stage: _Stage, thing: _Thing, share: float) -> np.ndarray:
-    sides = np.tile(thing.xyxy[2:] - thing.xyxy[:2], 2)
-    moved = thing.xyxy + stage.rng.normal(0, share, 4).clip(-0.4, 0.4) * sides
-    return clip_boxes(moved, stage.resolution_wh)
-
-
-def _false_score(stage: _Stage) -> float:
-    if stage.chance(0.15):
-        return float(THRESHOLD + 0.3 * stage.rng.beta(1, 2.5))
-    return float(0.05 + 0.25 * stage.rng.beta(1, 2))
-
-
-def _ranked(candidates: list[_Candidate], resolution_wh: tuple[int, int]) -> list[_Candidate]:
-    """The candidates in the order of `Perception.ranked`, so that all about them goes along."""
-    return [candidates[i] for i in rank(_detections(candidates, resolution_wh), THRESHOLD)]
+def _is_unambiguous(label: str, labels: set[str]) -> bool:
+    """Whether no other label can mean the same object."""
+    return not any(overlap(label, other) for other in labels - {label})
 
 
 def _detections(
@@ -316,48 +337,18 @@ def _detections(
     )
 
 
-def _measured(
-    stage: _Stage, candidates: list[_Candidate]
-) -> tuple[tuple[Mapping[str, str], ...], np.ndarray]:
-    """Attributes and distances of each candidate; detectors differ in what they measure."""
-    names = {
-        "color": stage.chance(WITH_COLORS),
-        "state": stage.chance(WITH_STATES),
-    }
-    with_distances = stage.chance(WITH_DISTANCES)
-    known = [name for name, stated in names.items() if stated]
-    ranged = 1 - WITHOUT_DISTANCE * stage.chance(SOME_WITHOUT)
-    values, meters = [], []
-    for candidate in candidates:
-        values.append(_perceived(stage, candidate))
-        is_known = stage.chance(ranged) and with_distances
-        meters.append(candidate.seen.distance if is_known else np.nan)
-    attributes = ({n: value for n in known if (value := of_object[n])} for of_object in values)
-    return tuple(attributes), np.array(meters, np.float32)
-
-
-def _perceived(stage: _Stage, candidate: _Candidate) -> dict[str, str]:
-    """Attributes as the detector perceives them."""
-    thing = candidate.seen
-    color = _color(stage) if stage.chance(COLOR_WRONG) else thing.color
-    return {
-        "color": color if thing.color and stage.chance(COLOR_SEEN) else "",
-        "state": thing.state if candidate.label == thing.label else "",
-    }
-
-
 def _targets(candidates: list[_Candidate]) -> Targets:
-    nowhere = np.full(4, np.nan, np.float32)
+    unknown = np.full(4, np.nan, np.float32)
     return Targets(
         scores=np.array([c.is_object for c in candidates], np.float32),
-        labels=tuple(c.seen.label if c.is_object else "" for c in candidates),
+        labels=tuple(c.source.label if c.is_object else "" for c in candidates),
         xyxy=np.array(
-            [c.seen.xyxy if c.is_object else nowhere for c in candidates], np.float32
+            [c.source.xyxy if c.is_object else unknown for c in candidates], np.float32
         ).reshape(-1, 4),
         attributes=tuple(
-            {"color": c.seen.color} if c.is_object and c.seen.color else {} for c in candidates
+            {"color": c.source.color} if c.is_object and c.source.color else {} for c in candidates
         ),
         novelty=np.array(
-            [not c.is_object or c.label != c.seen.label for c in candidates], np.float32
+            [not c.is_object or c.label != c.source.label for c in candidates], np.float32
         ),
     )

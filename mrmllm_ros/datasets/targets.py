@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the perception head should say of candidates, by what is truly there."""
+"""Targets of the perception head: match candidates with labeled objects."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from mrmllm_ros.detection.boxes import box_coverage, box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 
-# Above what a detector reports by default: what is asked about and named should be sure.
-SURE_FROM = 0.4
-SAME_OBJECT = 0.5  # IoU
+# Higher than the detector's default threshold, so that pseudo-labels are rarely wrong.
+PSEUDO_LABEL_THRESHOLD = 0.4
+MATCH_IOU = 0.5
 
 
 def pseudo_labels(clean: Perception) -> Detections:
-    """The objects of a clean image that are sure enough to be taken for the truth."""
-    return clean.candidates.take(np.flatnonzero(_is_sure(clean)))
+    """Candidates of a clean image with a score from `PSEUDO_LABEL_THRESHOLD` on."""
+    return clean.candidates.take(np.flatnonzero(_is_confident(clean)))
 
 
-def unsure_labels(clean: Perception) -> Detections:
-    """The objects of a clean image that are there as likely as their scores say."""
-    return clean.candidates.take(np.flatnonzero(~_is_sure(clean)))
+def uncertain_objects(clean: Perception) -> Detections:
+    """Candidates of a clean image with a lower score."""
+    return clean.candidates.take(np.flatnonzero(~_is_confident(clean)))
 
 
-def _is_sure(clean: Perception) -> np.ndarray:
-    return clean.candidates.scores >= np.float32(SURE_FROM)
+def _is_confident(clean: Perception) -> np.ndarray:
+    return clean.candidates.scores >= np.float32(PSEUDO_LABEL_THRESHOLD)
 
 
 def unreported(true: Detections, reported: Detections) -> frozenset[str]:
-    """Labels of the true objects that no reported one of their label overlaps by half or more."""
-    found = (_overlaps_of_same(true, reported) >= SAME_OBJECT).any(axis=1)
-    return frozenset(true.labels[i] for i in np.flatnonzero(~found))
+    """Labels of true objects that match no reported object of the same label."""
+    matched = (_same_label_iou(true, reported) >= MATCH_IOU).any(axis=1)
+    return frozenset(true.labels[i] for i in np.flatnonzero(~matched))
 
 
 def match_targets(
@@ -42,44 +42,40 @@ def match_targets(
     truth: Detections,
     colors: Sequence[str],
     *,
-    unsure: Detections | None = None,
-    doubtful: Detections | None = None,
-    regions: Detections | None = None,
-    unjudged: np.ndarray | None = None,
+    uncertain: Detections | None = None,
+    ignored_objects: Detections | None = None,
+    ignored_regions: Detections | None = None,
+    ignored: np.ndarray | None = None,
     novelty: float = np.nan,
     relabel: bool = True,
 ) -> Targets:
-    """Say what each candidate should have been.
+    """Match candidates with true objects and return their targets.
 
-    Each true object goes to one candidate that overlaps it by half or more: to one of its label
-    before others, then to the surest. The candidate should have the true object's score.
+    A true object is matched with one candidate of IoU 0.5 or more, preferably of the same label,
+    then of the highest score. The candidate's target score is that of the true object.
 
     Args:
-        candidates: K objects as found in the damaged image.
-        truth: M objects that are there, with scores that say how sure that is.
-        colors: M colors of theirs; empty where unknown.
-        unsure: Objects that are less likely there: a candidate that gets no true object should
-            have the score of the one of its label that it overlaps most, by half or more.
-        doubtful: Objects that may be there: of a candidate that overlaps one of them by half or
-            more, and no true object, nothing is known.
-        regions: Where there may be any number of objects: of a candidate that lies in one of them
-            by half or more, and overlaps no true object, nothing is known.
-        unjudged: (K,) bool, of which candidates, where they get no true object, nothing is known
-            wherever they are.
-        novelty: How unfamiliar the image is, from 0 to 1; NaN where unknown.
-        relabel: Whether a candidate may get an object of another label, and should be called by
-            it. Else its label stays open, and it is there as surely as what it is called.
-
-    Returns:
-        Targets of the K candidates.
+        candidates: K candidates.
+        truth: M true objects; the score is the probability that the object is present.
+        colors: M colors; empty if unknown.
+        uncertain: Objects with low scores. A candidate without a true object gets the score of
+            the one with the same label and the highest IoU, if that is 0.5 or more.
+        ignored_objects: Objects that may be present. The score of a candidate without a true
+            object is unknown if its IoU with one of these is 0.5 or more.
+        ignored_regions: Regions with any number of objects. The score of a candidate without a
+            true object is unknown if half of it or more is inside.
+        ignored: (K,) bool, candidates whose score is unknown without a true object.
+        novelty: Novelty of the image, 0 to 1; NaN if unknown.
+        relabel: Whether a candidate may match an object of another label and get that label.
+            If not, target labels are empty.
     """
     count = len(candidates)
     scores = np.zeros(count, np.float32)
-    if unsure is not None:
-        scores = _scores_of_same(candidates, unsure)
-    scores[_unknown(candidates, truth, doubtful, regions)] = np.nan
-    if unjudged is not None:
-        scores[unjudged] = np.nan
+    if uncertain is not None:
+        scores = _uncertain_scores(candidates, uncertain)
+    scores[_unknown(candidates, truth, ignored_objects, ignored_regions)] = np.nan
+    if ignored is not None:
+        scores[ignored] = np.nan
     labels = [""] * count
     xyxy = np.full((count, 4), np.nan, np.float32)
     attributes: list[Mapping[str, str]] = [{}] * count
@@ -97,53 +93,54 @@ def match_targets(
     )
 
 
-def _scores_of_same(candidates: Detections, unsure: Detections) -> np.ndarray:
-    """(K,) float32, score of what each candidate most likely is; 0 where it is none of these."""
-    if not len(unsure):
+def _uncertain_scores(candidates: Detections, uncertain: Detections) -> np.ndarray:
+    """(K,) float32, score of the uncertain object that matches each candidate; 0 for none."""
+    if not len(uncertain):
         return np.zeros(len(candidates), np.float32)
-    overlaps = _overlaps_of_same(candidates, unsure)
-    matched = overlaps.max(axis=1) >= SAME_OBJECT
-    return np.where(matched, unsure.scores[overlaps.argmax(axis=1)], np.float32(0))
+    iou = _same_label_iou(candidates, uncertain)
+    return np.where(
+        iou.max(axis=1) >= MATCH_IOU, uncertain.scores[iou.argmax(axis=1)], np.float32(0)
+    )
 
 
-def _overlaps_of_same(one: Detections, other: Detections) -> np.ndarray:
-    """(K, M) float32, as `box_iou`; 0 of objects of different labels."""
-    overlaps = box_iou(one.xyxy, other.xyxy)
+def _same_label_iou(one: Detections, other: Detections) -> np.ndarray:
+    """(K, M) float32 IoU; 0 for objects of different labels."""
+    iou = box_iou(one.xyxy, other.xyxy)
     same = np.array(one.labels)[:, None] == np.array(other.labels)
-    return np.where(same.reshape(overlaps.shape), overlaps, np.float32(0))
+    return np.where(same.reshape(iou.shape), iou, np.float32(0))
 
 
 def _unknown(
     candidates: Detections,
     truth: Detections,
-    doubtful: Detections | None,
-    regions: Detections | None,
+    ignored_objects: Detections | None,
+    ignored_regions: Detections | None,
 ) -> np.ndarray:
-    """(K,) bool, of which candidates nothing is known, unless they get a true object."""
+    """(K,) bool, candidates whose score is unknown unless they match a true object."""
     unknown = np.zeros(len(candidates), bool)
-    if doubtful is not None:
-        overlaps = box_iou(candidates.xyxy, doubtful.xyxy)
-        unknown |= (overlaps >= SAME_OBJECT).any(axis=1)
-    if regions is not None:
-        inside = box_coverage(candidates.xyxy, regions.xyxy)
-        unknown |= (inside >= SAME_OBJECT).any(axis=1)
-    # On a true object it is that object, or a second box of it, which is wrong for sure.
-    return unknown & (box_iou(candidates.xyxy, truth.xyxy) < SAME_OBJECT).all(axis=1)
+    if ignored_objects is not None:
+        iou = box_iou(candidates.xyxy, ignored_objects.xyxy)
+        unknown |= (iou >= MATCH_IOU).any(axis=1)
+    if ignored_regions is not None:
+        inside = box_coverage(candidates.xyxy, ignored_regions.xyxy)
+        unknown |= (inside >= MATCH_IOU).any(axis=1)
+    # On a true object, a candidate is either that object or a second box of it, which is wrong.
+    return unknown & (box_iou(candidates.xyxy, truth.xyxy) < MATCH_IOU).all(axis=1)
 
 
 def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator[tuple[int, int]]:
-    """Positions of candidates and of the true objects that they are, one to one.
+    """Match candidates with true objects one to one, by index.
 
-    Without `relabel` those of different labels are no pair.
+    Without `relabel`, objects of different labels do not match.
     """
-    overlaps = box_iou(candidates.xyxy, truth.xyxy)
-    found, true = np.nonzero(overlaps >= SAME_OBJECT)
+    iou = box_iou(candidates.xyxy, truth.xyxy)
+    found, true = np.nonzero(iou >= MATCH_IOU)
     same = np.array(
         [candidates.labels[k] == truth.labels[m] for k, m in zip(found, true, strict=True)], bool
     )
     if not relabel:
         found, true, same = found[same], true[same], same[same]
-    order = np.lexsort((-overlaps[found, true], -candidates.scores[found], ~same))
+    order = np.lexsort((-iou[found, true], -candidates.scores[found], ~same))
     free_candidates, free_truth = set(found.tolist()), set(true.tolist())
     for k, m in zip(found[order].tolist(), true[order].tolist(), strict=True):
         if k in free_candidates and m in free_truth:

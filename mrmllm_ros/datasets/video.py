@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples from real videos that nobody has labeled.
+"""Examples from unlabeled videos.
 
-What the detector finds in a clean image is taken for the truth, as surely as the detector itself
-is of it: where nothing is damaged there is nothing to learn but to believe it. The model is given
-what it finds in the same image once that is damaged, and learns to see through the damage.
+The detections in a clean view are the pseudo-labels, with the detector's scores. The candidates
+come from the same view after corruption, so that the model learns to see through corruptions.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import (
     match_targets,
     pseudo_labels,
+    uncertain_objects,
     unreported,
-    unsure_labels,
 )
 from mrmllm_ros.datasets.views import CorruptedImage, View, generator
 from mrmllm_ros.detection.colors import measure_colors
@@ -32,10 +31,10 @@ from mrmllm_ros.detection.images import ImageError, read_image
 from mrmllm_ros.detection.playback import frames, image_files
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
-# What a detector half believes must be among its candidates, or it counts as absent.
-MOST_CANDIDATE_THRESHOLD = 0.15
+# With a higher threshold, uncertain objects would count as absent.
+MAX_CANDIDATE_THRESHOLD = 0.15
 
-_DAMAGED_SHARE = 0.8
+_CORRUPTED_SHARE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +42,11 @@ class FrameSource:
     """Frames of a video, or images of a folder.
 
     Attributes:
-        name: Tells its random choices from those of other sources.
-        path: What `playback.frames` reads.
+        name: Name; part of the random seed.
+        path: Video file or folder; see `playback.frames`.
         first: Index of the first frame, from 0.
-        last: Index behind which no frame is taken, or None for all.
-        step: Every how many frames one is taken.
+        last: Index of the last frame, or None for the end.
+        step: Use every `step`-th frame.
     """
 
     name: str
@@ -60,7 +59,7 @@ class FrameSource:
         """Read the frames.
 
         Args:
-            skipped: Gets the images of a folder that cannot be read; they keep their indices.
+            skipped: Collects unreadable images of a folder; other images keep their indices.
 
         Yields:
             Indices and (H, W, 3) uint8 arrays in BGR order.
@@ -91,37 +90,37 @@ def frame_examples(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Example]:
-    """Make examples of real frames, a fifth of them without damage, all without questions.
+    """Make examples without questions from frames; a fifth of them is not corrupted.
 
-    The same arguments give the same examples. An image that cannot be read is skipped; the
-    examples of the others do not depend on it.
+    The same arguments give the same examples. An unreadable image is skipped without a change to
+    the examples of other images.
 
     Args:
-        sources: Where the frames are taken from.
-        detector: Finds the truth and, in the damaged image, the candidates; its
-            `candidate_threshold` must not be above `MOST_CANDIDATE_THRESHOLD`.
-        encoder: Gives the tokens `V_m` of the damaged image, unless it is None.
-        views: How many examples are made of each frame.
-        seed: Of all that is random.
-        progress: Called with a line for each image that is skipped.
+        sources: Sources of the frames.
+        detector: Detector of the pseudo-labels in clean images and the candidates in corrupted
+            ones; its `candidate_threshold` must be at most `MAX_CANDIDATE_THRESHOLD`.
+        encoder: Encoder of the tokens `V_m`, or None for examples without them.
+        views: Number of examples of each frame.
+        seed: Random seed.
+        progress: Called with a line for each skipped image.
 
     Yields:
         Examples with features and tokens in half precision in main memory.
 
     Raises:
         ImageError: If a source cannot be read.
-        DataError: If one has no frames in its range, or more than half of its images are skipped.
+        DataError: If a source has no frames in its range, or more than half of its images are
+            skipped.
     """
-    for corrupted_images in batches(_shots(sources, views, seed, progress)):
-        clean = detector.detect([corrupted_image.clean for corrupted_image in corrupted_images])
-        damaged = perceive(
-            [corrupted_image.damaged for corrupted_image in corrupted_images], detector, encoder
-        )
-        for corrupted_image, sure, perceived in zip(corrupted_images, clean, damaged, strict=True):
-            yield _example(corrupted_image, sure, perceived)
+    for batch in batches(_corrupted_views(sources, views, seed, progress)):
+        clean = detector.detect([image.clean for image in batch])
+        corrupted = [image.corrupted for image in batch]
+        examples = compute_candidates(corrupted, detector, encoder)
+        for image, perception, example in zip(batch, clean, examples, strict=True):
+            yield _with_targets(example, image, perception)
 
 
-def _shots(
+def _corrupted_views(
     sources: Iterable[FrameSource],
     views: int,
     seed: int,
@@ -133,25 +132,27 @@ def _shots(
             count += 1
             for number in range(views):
                 rng = generator(seed, source.name, index, number)
-                clean = View.draw(frame.shape, rng).image(frame)
-                yield CorruptedImage.of(clean, _DAMAGED_SHARE, rng)
+                clean = View.sample(frame.shape, rng).crop(frame)
+                yield CorruptedImage.sample(clean, _CORRUPTED_SHARE, rng)
         skipped.close(count + skipped.count)
         if not count:
             last = "the end" if source.last is None else source.last
-            raise DataError(f"{source.path} has no frames from {source.first} to {last}")
+            raise DataError(
+                f"{source.path} has no frames from {source.first} to {last}; change the range"
+            )
 
 
-def _example(corrupted_image: CorruptedImage, clean: Perception, damaged: Example) -> Example:
+def _with_targets(example: Example, image: CorruptedImage, clean: Perception) -> Example:
     truth = pseudo_labels(clean)
     targets = match_targets(
-        damaged.perception.candidates,
+        example.perception.candidates,
         truth,
-        measure_colors(corrupted_image.clean, truth),
-        unsure=unsure_labels(clean),
-        novelty=corrupted_image.novelty,
-        # A few videos show few kinds of things, and everything would be called by their names.
+        measure_colors(image.clean, truth),
+        uncertain=uncertain_objects(clean),
+        novelty=image.novelty,
+        # A few videos show few kinds of objects: the model would learn their labels for all.
         relabel=False,
     )
-    # What the damage hides is there all the same.
-    missed = unreported(clean.detections, damaged.perception.detections)
-    return replace(stored(damaged), targets=targets, missed=missed)
+    # Objects that the corruption hides are present all the same.
+    missed = unreported(clean.detections, example.perception.detections)
+    return replace(half_precision(example), targets=targets, missed=missed)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well the fusion model answers and perceives."""
+"""Evaluation of answers and detections of the fusion model."""

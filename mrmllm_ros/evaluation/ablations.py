@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ablation: the same weights with one mechanism off, and what there was before training.
+"""Ablations: variants of a model with one mechanism off, and the untrained language model.
 
-Mechanisms are dropped at random in training, so that a model knows each of these states, and what
-is measured is a mechanism's worth and not a shock.
+Training drops mechanisms at random, so that a model works in each of these states and the
+difference measures the mechanism alone.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ FULL = "full"
 DETECTOR_ALONE = "detector alone"
 NO_LANGUAGE_MODEL = "no pass through the language model"
 UNTRAINED = "untrained language model"
-# The field of the configuration that each variant switches off.
+# Configuration field that each variant switches off.
 SWITCHES = {
     "no query fusion": "query_fusion",
     "no prefix tokens": "prefix_tokens",
     "no perception prompt": "perception_prompt",
-    # The head then judges by the query tokens as they were before the language model.
+    # The head then uses the query tokens without the language model.
     NO_LANGUAGE_MODEL: "head_uses_language_model",
 }
 VARIANTS = (FULL, *SWITCHES, DETECTOR_ALONE, UNTRAINED)
-# What changes answers, and what changes detections.
-OF_ANSWERS = (FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED)
-OF_DETECTIONS = (
+# Variants that can change answers, and variants that can change detections.
+ANSWER_VARIANTS = (FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED)
+DETECTION_VARIANTS = (
     FULL,
     DETECTOR_ALONE,
     "no query fusion",
@@ -43,14 +43,14 @@ OF_DETECTIONS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """The models that are examined.
+class EvaluatedModels:
+    """Models to evaluate.
 
     Attributes:
-        backbones: As loaded; the language model gets the trained weights merged into it.
-        trained: Which trained weights; none leaves only what needs none.
-        prompt: Limits of the prompt.
-        load_language_model: Loads the language model once more, as it was before training.
+        backbones: Loaded backbones; the trained weights are merged into the language model.
+        trained: Checkpoint; empty for an untrained model.
+        prompt: Settings of the prompt.
+        load_language_model: Loads another copy of the language model, without trained weights.
     """
 
     backbones: Backbones
@@ -60,20 +60,20 @@ class Subject:
 
 
 class Ablation:
-    """Gives the answerer of each variant.
+    """Provides the answerer of each variant.
 
-    Backbones and trained weights are loaded once and serve all variants but the untrained one, so
-    that only the last one that was given may be used.
+    All variants but the untrained one share the loaded models, so that only one may be used at a
+    time.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, models: EvaluatedModels) -> None:
         """Load the trained weights.
 
         Raises:
-            CheckpointError: If they cannot be read or are for other backbones.
+            CheckpointError: If the checkpoint cannot be read or was made for other backbones.
         """
-        self._subject = subject
-        self._full = MrMllmAnswerer.load(subject.trained, subject.prompt, subject.backbones)
+        self._models = models
+        self._full = MrMllmAnswerer.load(models.trained, models.prompt, models.backbones)
 
     @property
     def config(self) -> MrMllmConfig:
@@ -81,24 +81,24 @@ class Ablation:
         return self._full.model.config
 
     def variants(self, among: Sequence[str]) -> tuple[str, ...]:
-        """Those of some variants that differ from the full model.
+        """Select the variants that differ from the full model, which is always included.
 
-        A mechanism that the weights were trained without can't be switched off.
+        A mechanism that the model was trained without cannot be switched off.
         """
-        trained = bool(self._subject.trained.checkpoint)
-        left = [name for name in among if name in SWITCHES and self._has(SWITCHES[name])]
-        left += [DETECTOR_ALONE] if self.config.perception_outputs else []
-        left += [UNTRAINED] if trained else []
-        return tuple(name for name in among if name == FULL or name in left)
+        trained = bool(self._models.trained.checkpoint)
+        available = [FULL, *(name for name, switch in SWITCHES.items() if self._has(switch))]
+        available += [DETECTOR_ALONE] if self.config.perception_outputs else []
+        available += [UNTRAINED] if trained else []
+        return tuple(name for name in among if name in available)
 
     @contextmanager
     def answerer(self, variant: str) -> Iterator[MrMllmAnswerer]:
-        """The answerer of a variant, for as long as this lasts.
+        """Provide the answerer of a variant as a context manager.
 
-        That of `DETECTOR_ALONE` is the full one: what it does not change is the detector's.
+        `DETECTOR_ALONE` gives the full answerer, whose results contain the detector's objects.
 
         Raises:
-            ValueError: If there is no such variant.
+            ValueError: If the variant is unknown.
         """
         if variant in (FULL, DETECTOR_ALONE):
             yield self._full
@@ -106,10 +106,10 @@ class Ablation:
             yield self._untrained()
         elif variant in SWITCHES:
             with self._full.model.without(SWITCHES[variant]):
-                subject = self._subject
-                yield MrMllmAnswerer(self._full.model, subject.backbones, subject.prompt)
+                models = self._models
+                yield MrMllmAnswerer(self._full.model, models.backbones, models.prompt)
         else:
-            raise ValueError(f"there is no variant {variant!r}; known: {', '.join(VARIANTS)}")
+            raise ValueError(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}")
 
     def _has(self, switch: str) -> bool:
         if switch == "head_uses_language_model":
@@ -117,7 +117,7 @@ class Ablation:
         return bool(getattr(self.config, switch))
 
     def _untrained(self) -> MrMllmAnswerer:
-        # Its own language model: the trained weights are merged into the other one.
-        subject = self._subject
-        backbones = replace(subject.backbones, language_model=subject.load_language_model())
-        return MrMllmAnswerer.load(MrMllmSettings(""), subject.prompt, backbones)
+        # With another copy of the language model: the trained weights are merged into the first.
+        models = self._models
+        backbones = replace(models.backbones, language_model=models.load_language_model())
+        return MrMllmAnswerer.load(MrMllmSettings(""), models.prompt, backbones)

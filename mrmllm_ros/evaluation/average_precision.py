@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Average precision as COCO defines it, computed by `faster-coco-eval`.
+"""Average precision as defined by COCO, computed by `faster-coco-eval`.
 
-Each class counts the same, and only classes that occur in the truth count. Boxes of all sizes are
-taken together, and up to a hundred of an image.
+The mean is over the classes that occur in the truth, with boxes of all sizes and at most a hundred
+boxes of an image.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 
 Kind = Literal["AP50", "AP"]
+_UNDEFINED: Mapping[Kind, float] = {"AP50": float("nan"), "AP": float("nan")}
 
 
 @dataclass(frozen=True, eq=False)
 class TrueObjects:
-    """What is there in one image.
+    """Labeled objects of one image.
 
     Attributes:
-        objects: The objects; their scores do not matter.
-        crowd: (N,) bool, true for a region of things that cannot be told apart: what is found
-            in it counts neither as right nor as wrong. None where there is none.
+        objects: N objects; their scores are not used.
+        crowd: (N,) bool, true for a region with any number of objects: detections in it count
+            neither as right nor as wrong. None for no such region.
     """
 
     objects: Detections
@@ -36,12 +37,11 @@ class TrueObjects:
 
 @dataclass(frozen=True, eq=False)
 class AveragePrecision:
-    """Average precision over images; a `Statistic` of them.
+    """Average precision over images; a `Statistic`.
 
     Attributes:
-        matches: What is found in each image, matched with what is there.
-        kind: `AP50` counts a box from an overlap of one half on, `AP` is the mean over overlaps
-            of 0.5 to 0.95.
+        matches: Detections of each image, matched with true objects.
+        kind: `AP50` is at an IoU of 0.5, `AP` is the mean over IoUs of 0.5 to 0.95.
     """
 
     matches: Matches
@@ -54,38 +54,40 @@ class AveragePrecision:
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Found objects of images, to be matched with the true ones.
+    """Detections of images, matched with true objects on first use.
 
     Attributes:
-        truth: What is there in each of C images.
-        found: What is found in each of them, with scores.
+        truth: True objects of each of C images.
+        found: Detections in each image.
 
     Raises:
-        ValueError: If they are not about the same number of images.
+        ValueError: If the numbers of images differ.
     """
 
     truth: Sequence[TrueObjects]
     found: Sequence[Detections]
-    _known: dict[tuple[int, ...], Mapping[Kind, float]] = field(default_factory=dict)
+    _cache: dict[tuple[int, ...], Mapping[Kind, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.truth) != len(self.found):
-            raise ValueError(f"the truth of {len(self.truth)} images, and {len(self.found)} found")
+            raise ValueError(
+                f"truth of {len(self.truth)} images, but detections of {len(self.found)}"
+            )
 
     def average_precision(self, chosen: np.ndarray, kind: Kind) -> float:
-        """Average precision over some of the images.
+        """Average precision over some images.
 
         Args:
-            chosen: Indices of images; one may be there several times.
-            kind: Which.
+            chosen: Indices of images, which may repeat.
+            kind: `AP50` or `AP`.
 
         Returns:
-            0 to 1, or NaN where the images show no objects.
+            0 to 1, or NaN for images without objects.
         """
         key = tuple(sorted(chosen.tolist()))
-        if key not in self._known:
-            self._known[key] = self._accumulated(key)
-        return self._known[key][kind]
+        if key not in self._cache:
+            self._cache[key] = self._accumulated(key)
+        return self._cache[key][kind]
 
     @cached_property
     def _classes(self) -> dict[str, int]:
@@ -95,7 +97,7 @@ class Matches:
 
     @cached_property
     def _evaluated(self) -> tuple[Any, list[Any]]:
-        """The library's parameters, and its matches by class, then by image."""
+        """Parameters of the library, and its matches by class, then by image."""
         library = load_library()
         truth = library.COCO(self._dataset(list(self._true_annotations())), print_function=_silent)
         found = library.COCO(
@@ -111,19 +113,19 @@ class Matches:
 
     def _accumulated(self, chosen: Sequence[int]) -> Mapping[Kind, float]:
         if not self._classes:
-            return {"AP50": float("nan"), "AP": float("nan")}
+            return _UNDEFINED
         parameters, matches = self._evaluated
         count = len(self.truth)
         of_chosen = [matches[c * count + i] for c in range(len(self._classes)) for i in chosen]
         parameters.imgIds = list(range(1, len(chosen) + 1))
         accumulated = load_library().accumulate(parameters, of_chosen)
-        # (overlaps, recalls, classes, sizes, limits); -1 for classes that are not there.
+        # (IoUs, recalls, classes, sizes, limits); -1 for absent classes.
         precision = np.asarray(accumulated["precision"])[:, :, :, 0, 0]
-        there = precision[0, 0] > -1
-        if not there.any():
-            return {"AP50": float("nan"), "AP": float("nan")}
-        by_overlap = precision[:, :, there].mean(axis=(1, 2))
-        return {"AP50": float(by_overlap[0]), "AP": float(by_overlap.mean())}
+        present = precision[0, 0] > -1
+        if not present.any():
+            return _UNDEFINED
+        by_iou = precision[:, :, present].mean(axis=(1, 2))
+        return {"AP50": float(by_iou[0]), "AP": float(by_iou.mean())}
 
     def _dataset(self, annotations: list[dict[str, Any]]) -> dict[str, Any]:
         for number, annotation in enumerate(annotations, start=1):
@@ -173,7 +175,7 @@ class _Library:
 
 
 def load_library() -> _Library:
-    """The parts of `faster-coco-eval` that are used here.
+    """Import `faster-coco-eval`.
 
     Raises:
         EvaluationError: If it is not installed.
@@ -190,4 +192,4 @@ def load_library() -> _Library:
 
 
 def _silent(*words: object) -> None:
-    """The library's progress, which nobody needs."""
+    """Discard the progress of the library."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is still perceived in damaged frames of a video and a camera that training never shows.
+"""Consistency suite: detections in corrupted frames of a video that training does not use.
 
-Named what it is: the truth is what the detector itself reports in the clean frame, so that this
-measures consistency and not correctness. Detector and fusion are judged on the same candidates,
-all of them, down to the lowest threshold.
+The truth is what the detector reports in the clean frame, so that the suite measures consistency
+and not correctness. Detector and fusion model are compared on the same candidates, without a score
+threshold.
 """
 
 from __future__ import annotations
@@ -18,80 +18,80 @@ from pathlib import Path
 import numpy as np
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.datasets.candidate_cache import perceive
-from mrmllm_ros.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from mrmllm_ros.datasets.candidate_cache import compute_candidates
+from mrmllm_ros.datasets.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import pseudo_labels
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.playback import frames
-from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, OF_DETECTIONS
+from mrmllm_ros.evaluation.ablations import DETECTION_VARIANTS, DETECTOR_ALONE
 from mrmllm_ros.evaluation.average_precision import (
     AveragePrecision,
     Kind,
     Matches,
     TrueObjects,
 )
-from mrmllm_ros.evaluation.frames import enrich
+from mrmllm_ros.evaluation.batched_inference import enrich
 from mrmllm_ros.evaluation.statistics import Auroc, Mean, Statistic
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
 from mrmllm_ros.model.backbones import Backbones
 
-EVERY = 10
-# A frame's novelty is that of what may well be something.
-NOVELTY_FROM = 0.15
+FRAME_STEP = 10
+# Minimum score of candidates that count for the novelty of a frame.
+NOVELTY_THRESHOLD = 0.15
 _SEED = 7
 
-# A kind of damage and its strength.
+# Kind and severity of a corruption.
 Condition = tuple[str, int]
 CLEAN: Condition = ("clean", 0)
-DAMAGED: tuple[Condition, ...] = tuple(product(CORRUPTIONS, STRENGTHS))
+CORRUPTED: tuple[Condition, ...] = tuple(product(CORRUPTIONS, SEVERITIES))
 
 
 @dataclass(frozen=True, eq=False)
-class DamagedFrames:
-    """Frames of a video, clean and in every condition.
+class CorruptedFrames:
+    """Frames of a video, clean and corrupted.
 
     Attributes:
-        video: The video.
-        backbones: Perceive the frames.
-        every: Every how many frames one is taken.
-        conditions: Kinds and strengths of damage.
+        video: Video file.
+        backbones: Detector and visual encoder of the frames.
+        step: Use every `step`-th frame.
+        conditions: Corruptions.
     """
 
     video: Path
     backbones: Backbones
-    every: int = EVERY
-    conditions: tuple[Condition, ...] = DAMAGED
+    step: int = FRAME_STEP
+    conditions: tuple[Condition, ...] = CORRUPTED
 
     @cached_property
     def examples(self) -> Mapping[Condition, Sequence[Example]]:
-        """What is perceived in each frame, by condition; the same each time.
+        """Candidates and features of each frame, by condition; reproducible.
 
         Raises:
             ImageError: If the video cannot be read.
         """
-        clean = list(islice(frames(self.video), 0, None, self.every))
+        clean = list(islice(frames(self.video), 0, None, self.step))
         detector, encoder = self.backbones.detector, self.backbones.visual_encoder
         return {
-            condition: list(perceive(_in_condition(clean, condition), detector, encoder))
+            condition: list(compute_candidates(_in_condition(clean, condition), detector, encoder))
             for condition in (CLEAN, *self.conditions)
         }
 
 
 class ConsistencySuite(Suite):
-    """Average precision by kind and strength of damage, and what novelty tells."""
+    """Average precision by corruption and severity, and the AUROC of novelty."""
 
     name = "consistency"
-    title = "damaged frames, against what the detector reports in the clean ones"
-    variants = OF_DETECTIONS
+    title = "detections in corrupted frames, compared with the detector in clean frames"
+    variants = DETECTION_VARIANTS
 
-    def __init__(self, damaged: DamagedFrames) -> None:
-        self._damaged = damaged
+    def __init__(self, frames: CorruptedFrames) -> None:
+        self._frames = frames
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """See `Suite.run`."""
-        examples = self._damaged.examples
+    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
+        """See `Suite.evaluate`."""
+        examples = self._frames.examples
         truth = [TrueObjects(pseudo_labels(each.perception)) for each in examples[CLEAN]]
         found: dict[Condition, list[Detections]] = {}
         novelty: dict[Condition, list[float]] = {}
@@ -107,13 +107,13 @@ class ConsistencySuite(Suite):
         statistics = precision_statistics(matches)
         if novelty:
             statistics["AUROC of novelty"] = novelty_auroc(novelty)
-        return Outcome(len(truth), statistics)
+        return SuiteResult(len(truth), statistics)
 
 
 def precision_statistics(matches: Mapping[Condition, Matches]) -> dict[str, Statistic]:
-    """Average precision on clean and on damaged frames, there by kind, then by strength.
+    """Average precision on clean and corrupted frames, also by kind and by severity.
 
-    Each kind counts the same in the figure over all of them, and each strength in that of a kind.
+    Means are over kinds of corruption, and for a kind over its severities.
     """
     by_kind: dict[str, list[Condition]] = {}
     for condition in matches:
@@ -127,27 +127,27 @@ def precision_statistics(matches: Mapping[Condition, Matches]) -> dict[str, Stat
     kinds: tuple[Kind, Kind] = ("AP50", "AP")
     for kind in kinds:
         statistics[f"{kind}, clean"] = AveragePrecision(matches[CLEAN], kind)
-        statistics[f"{kind}, damaged"] = Mean([of_kind(name, kind) for name in by_kind])
+        statistics[f"{kind}, corrupted"] = Mean([of_kind(name, kind) for name in by_kind])
     for name, kind in product(by_kind, kinds):
         statistics[f"{kind}, {name}"] = of_kind(name, kind)
     for (name, severity), kind in product([c for c in matches if c != CLEAN], kinds):
-        of_strength = AveragePrecision(matches[name, severity], kind)
-        statistics[f"{kind}, {name} {severity}"] = of_strength
+        statistic = AveragePrecision(matches[name, severity], kind)
+        statistics[f"{kind}, {name} {severity}"] = statistic
     return statistics
 
 
 def frame_novelty(enriched: EnrichedDetections) -> float:
-    """Mean novelty of the candidates that may well be something, or of all where none may."""
-    likely = enriched.detector.scores >= np.float32(NOVELTY_FROM)
+    """Mean novelty of candidates from `NOVELTY_THRESHOLD` on, or of all if there are none."""
+    likely = enriched.detector.scores >= np.float32(NOVELTY_THRESHOLD)
     chosen = enriched.novelty[likely] if likely.any() else enriched.novelty
     return float(chosen.mean()) if len(chosen) else 0.0
 
 
 def novelty_auroc(novelty: Mapping[Condition, Sequence[float]]) -> Auroc:
-    """How well a frame's novelty tells damaged frames from clean ones."""
-    damaged = np.array([values for condition, values in novelty.items() if condition != CLEAN])
+    """AUROC of a frame's novelty as a classifier of corrupted frames."""
+    corrupted = np.array([values for condition, values in novelty.items() if condition != CLEAN])
     clean = np.array([novelty[CLEAN]])
-    return Auroc(positives=list(damaged.T), negatives=list(clean.T))
+    return Auroc(positives=list(corrupted.T), negatives=list(clean.T))
 
 
 def _in_condition(clean: Sequence[np.ndarray], condition: Condition) -> Iterator[np.ndarray]:
@@ -156,6 +156,6 @@ def _in_condition(clean: Sequence[np.ndarray], condition: Condition) -> Iterator
         if condition == CLEAN:
             yield frame
         else:
-            # Of its own, so that no frame depends on which others are damaged.
+            # One generator for each frame, so that frames are independent of each other.
             rng = np.random.default_rng((_SEED, zlib.crc32(kind.encode()), severity, index))
             yield corrupt(frame, kind, severity, rng)

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Yes-or-no questions about objects that are there and that are not: POPE's protocol.
+"""Hallucination suite: yes-or-no questions about present and absent objects (POPE).
 
-From POPE (Li et al., arXiv 2305.10355): as many questions about things that are there as about
-things that are not, these chosen in three ways: at random; the most frequent ones of all scenes;
-and those that most often are where the things of this scene are. Ours: names that could be said
-of something that is there are not asked about, and where too few names ever come together with
-those of the scene, frequent ones fill up.
+As in POPE (Li et al., arXiv 2305.10355), half of the questions are about absent objects, which are
+sampled in three ways: at random, the most frequent ones of all scenes, and those that most often
+occur together with objects of the scene. In addition, labels that can name a present object are
+not used, and frequent labels fill up if too few occur together.
 """
 
 from __future__ import annotations
@@ -20,28 +19,28 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
 from mrmllm_ros.datasets.questions.grammar import plural, plural_only, with_article
 from mrmllm_ros.datasets.questions.vocabulary import overlap
-from mrmllm_ros.evaluation.ablations import OF_ANSWERS
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.scoring import polarity
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
     AnsweredQuestion,
-    Outcome,
     Progress,
     Suite,
+    SuiteResult,
     answer_all,
     per_scene,
 )
 
 SAMPLINGS = ("random", "popular", "adversarial")
-_EACH = 3
+_QUESTIONS = 3  # of present and of absent objects, for each sampling
 _SEED = 20230517
 
 
 class HallucinationSuite(Suite):
-    """Accuracy, precision, recall, F1 and share of yes; yes is the positive answer."""
+    """Accuracy, precision, recall, F1 and share of yes, which is the positive answer."""
 
-    title = "yes-or-no questions about objects that are there and that are not (POPE)"
-    variants = OF_ANSWERS
+    title = "yes-or-no questions about present and absent objects (POPE)"
+    variants = ANSWER_VARIANTS
 
     def __init__(
         self,
@@ -50,22 +49,22 @@ class HallucinationSuite(Suite):
         vocabulary: Sequence[str],
         name: str = "hallucination",
     ) -> None:
-        """Choose the questions.
+        """Sample the questions.
 
         Args:
-            examples: C scenes; their own questions are not asked.
-            present: Labels of what is there in each of them.
-            vocabulary: Labels that can be asked about.
-            name: What the suite is called.
+            examples: C scenes; their questions are not used.
+            present: Labels of the objects in each scene.
+            vocabulary: Labels for questions about absent objects.
+            name: Name of the suite.
         """
         self.name = name
         self._examples = [
             replace(example, questions=tuple(items))
-            for example, items in zip(examples, pope(present, vocabulary), strict=True)
+            for example, items in zip(examples, pope_questions(present, vocabulary), strict=True)
         ]
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """See `Suite.run`."""
+    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
+        """See `Suite.evaluate`."""
         answered = answer_all(answerer, self._examples, progress)
         count = len(self._examples)
         statistics = yes_no_statistics(answered, count)
@@ -73,85 +72,85 @@ class HallucinationSuite(Suite):
             of_sampling = [each for each in answered if each.item.family == sampling]
             for name, statistic in yes_no_statistics(of_sampling, count).items():
                 statistics[f"{name}, {sampling}"] = statistic
-        return Outcome(count, statistics)
+        return SuiteResult(count, statistics)
 
 
-def pope(
+def pope_questions(
     present: Sequence[Sequence[str]], vocabulary: Sequence[str]
 ) -> list[list[QuestionAnswer]]:
-    """Questions about scenes; of each way to choose what is not there, as many yes as no.
+    """Sample questions about scenes, half with yes and half with no for each sampling.
 
     Args:
-        present: Labels of what is there in each of C scenes, in any order and number.
-        vocabulary: Labels that can be asked about.
+        present: Labels of the objects in each of C scenes; may repeat.
+        vocabulary: Labels for questions about absent objects.
 
     Returns:
-        For each scene its questions, with the sampling as their family.
+        Questions of each scene, with the sampling as family.
     """
     scenes = [tuple(dict.fromkeys(labels)) for labels in present]
     frequent = Counter(label for labels in scenes for label in labels)
-    together = _together(scenes)
-    asked: list[list[QuestionAnswer]] = []
+    co_occurring = _co_occurrences(scenes)
+    questions: list[list[QuestionAnswer]] = []
     for number, labels in enumerate(scenes):
         rng = np.random.default_rng((_SEED, number))
         absent = [x for x in vocabulary if not any(overlap(x, label) for label in labels)]
-        # Shuffled, so that equals come in no order.
+        # Shuffled, because sorting keeps the order of equally frequent labels.
         absent = [absent[i] for i in rng.permutation(len(absent))]
         popular = sorted(absent, key=lambda x: -frequent[x])
-        near = Counter(x for label in labels for x in together[label].elements())
-        chosen = {
+        near = Counter(x for label in labels for x in co_occurring[label].elements())
+        negatives = {
             "random": absent,
             "popular": popular,
             "adversarial": sorted(popular, key=lambda x: -near[x]),
         }
-        count = min(_EACH, len(labels), len(absent))
-        there = [labels[i] for i in rng.permutation(len(labels))[:count]]
-        asked.append(
+        count = min(_QUESTIONS, len(labels), len(absent))
+        positives = [labels[i] for i in rng.permutation(len(labels))[:count]]
+        questions.append(
             [
-                _question(label, is_there, sampling)
+                _question(label, is_present, sampling)
                 for sampling in SAMPLINGS
-                for is_there, which in ((True, there), (False, chosen[sampling][:count]))
-                for label in which
+                for is_present, chosen in ((True, positives), (False, negatives[sampling][:count]))
+                for label in chosen
             ]
         )
-    return asked
+    return questions
 
 
 def yes_no_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict[str, Statistic]:
-    """POPE's figures; what is neither yes nor no is a wrong answer, and no yes."""
-    places = [a.scene for a in answered]
-    said = np.array([polarity(a.text) is True for a in answered], bool)
+    """POPE's metrics; an answer without yes or no is wrong and does not count as yes."""
+    indices = [a.scene for a in answered]
+    affirmed = np.array([polarity(a.text) is True for a in answered], bool)
     denied = np.array([polarity(a.text) is False for a in answered], bool)
     true = np.array([a.item.truth.polarity is True for a in answered], bool)
 
     def count(which: np.ndarray) -> np.ndarray:
-        return per_scene(places, which, scenes)
+        return per_scene(indices, which, scenes)
 
-    hits, yes, there = count(said & true), count(said), count(true)
+    hits, yes, positive = count(affirmed & true), count(affirmed), count(true)
     asked = count(np.ones(len(answered)))
     return {
-        "accuracy": Ratio(count((said & true) | (denied & ~true)), asked),
+        "accuracy": Ratio(count((affirmed & true) | (denied & ~true)), asked),
         "precision": Ratio(hits, yes),
-        "recall": Ratio(hits, there),
-        "F1": Ratio(2 * hits, yes + there),
+        "recall": Ratio(hits, positive),
+        "F1": Ratio(2 * hits, yes + positive),
         "share of yes": Ratio(yes, asked),
     }
 
 
-def _together(scenes: Sequence[Sequence[str]]) -> dict[str, Counter[str]]:
-    """How often each label comes together with each other one."""
-    together: dict[str, Counter[str]] = {}
+def _co_occurrences(scenes: Sequence[Sequence[str]]) -> dict[str, Counter[str]]:
+    """Count for each label how often other labels occur in the same scene."""
+    counts: dict[str, Counter[str]] = {}
     for labels in scenes:
         for label in labels:
-            together.setdefault(label, Counter()).update(x for x in labels if x != label)
-    return together
+            counts.setdefault(label, Counter()).update(x for x in labels if x != label)
+    return counts
 
 
-def _question(label: str, is_there: bool, sampling: str) -> QuestionAnswer:
+def _question(label: str, is_present: bool, sampling: str) -> QuestionAnswer:
     text = f"Are there any {plural(label)}?" if plural_only(label) else None
     return QuestionAnswer(
         question=text or f"Is there {with_article(label)}?",
-        answer="Yes." if is_there else "No.",
+        answer="Yes." if is_present else "No.",
         family=sampling,
-        truth=Truth(polarity=is_there),
+        truth=Truth(polarity=is_present),
     )

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real frames and photographs with boxes and questions made by hand, none of them trained on.
+"""Labeled frames and photographs with questions, none of them used in training.
 
-`labeled/instances.json` is in COCO's format, each image with its `source`; `labeled/
-questions.jsonl` holds one question a line. The images themselves are not ours to ship: they come
-from the sample videos and from the installed ultralytics.
+`labeled/instances.json` is in COCO's format, each image with its `source` and `frame`;
+`labeled/questions.jsonl` has one question a line. The images come from the sample videos and the
+installed ultralytics; they are not part of the package.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import perceive
-from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
+from mrmllm_ros.datasets.candidate_cache import compute_candidates
+from mrmllm_ros.datasets.coco import read_coco
+from mrmllm_ros.datasets.data_errors import DataError
+from mrmllm_ros.datasets.example import Example, QuestionAnswer
+from mrmllm_ros.datasets.question_files import QuestionRecord, parse_questions
 from mrmllm_ros.detection.colors import color_names
-from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.images import read_image
 from mrmllm_ros.detection.playback import frames
@@ -36,13 +37,13 @@ VIDEOS = {"vtest": "vtest.avi", "bikes": "bikes.mp4"}
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """What was written down about the images.
+    """Annotations of the images.
 
     Attributes:
-        images: C images, as COCO describes them, with `source` and `frame`.
-        truth: The objects in each of them.
-        questions: The questions about each of them.
-        labels: Every label that was looked for.
+        images: COCO entries of C images, with `source` and `frame`.
+        truth: Objects of each image.
+        questions: Questions about each image.
+        labels: All annotated labels.
     """
 
     images: tuple[Mapping[str, Any], ...]
@@ -55,54 +56,45 @@ class Annotations:
         """Read the annotations.
 
         Args:
-            folder: Holds `instances.json` and `questions.jsonl`.
+            folder: Folder of `instances.json` and `questions.jsonl`.
 
         Raises:
-            EvaluationError: If a file is missing or not as it should be.
+            EvaluationError: If a file is missing or wrong.
         """
         try:
-            instances = json.loads((folder / "instances.json").read_text(encoding="utf-8"))
-            lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-            records = [json.loads(line) for line in lines if line.strip()]
-            return cls._of(instances, records)
-        except OSError as error:
+            dataset = read_coco(None, folder / "instances.json")
+            records = parse_questions(folder / "questions.jsonl")
+        except DataError as error:
             raise EvaluationError(f"the labeled images cannot be read: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise EvaluationError(f"the annotations in {folder} are damaged: {error}") from error
-
-    @classmethod
-    def _of(
-        cls, instances: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
-    ) -> Annotations:
-        images = tuple(instances["images"])
-        names = {each["id"]: each["name"] for each in instances["categories"]}
-        unknown = {r["image"] for r in records} - {each["file_name"] for each in images}
-        if unknown:
-            raise ValueError(f"questions about images that are not there: {sorted(unknown)}")
-        labels = tuple(names.values())
+        by_image: dict[Path, list[QuestionAnswer]] = {
+            folder / image.name: [] for image in dataset.images
+        }
+        for record in records:
+            if record.image not in by_image:
+                raise EvaluationError(
+                    f"{record.where}: instances.json has no image {record.image.name!r}"
+                )
+            by_image[record.image].append(_question(record, dataset.labels))
         return cls(
-            images=images,
-            truth=tuple(_true_objects(each, instances["annotations"], names) for each in images),
-            questions=tuple(
-                tuple(_question(r, labels) for r in records if r["image"] == each["file_name"])
-                for each in images
-            ),
-            labels=labels,
+            images=tuple(image.entry for image in dataset.images),
+            truth=tuple(TrueObjects(image.objects, image.crowd) for image in dataset.images),
+            questions=tuple(map(tuple, by_image.values())),
+            labels=dataset.labels,
         )
 
     @property
     def present(self) -> tuple[tuple[str, ...], ...]:
-        """Labels of what is there in each image, crowds included."""
+        """Labels of the objects in each image, crowds included."""
         return tuple(each.objects.labels for each in self.truth)
 
 
 @dataclass(frozen=True, eq=False)
 class LabeledImages:
-    """The images and what is perceived in them.
+    """The images with candidates and features.
 
     Attributes:
-        annotations: What was written down about them.
-        backbones: Perceive them.
+        annotations: Annotations of the images.
+        backbones: Detector and visual encoder.
     """
 
     annotations: Annotations
@@ -115,22 +107,21 @@ class LabeledImages:
         Raises:
             WeightsError: If a sample video is missing; names the command that fetches it.
             ImageError: If an image cannot be read.
-            EvaluationError: If a video is shorter than the annotations say, or ultralytics is
-                not installed.
+            EvaluationError: If a video has too few frames, or ultralytics is not installed.
         """
         detector, encoder = self.backbones.detector, self.backbones.visual_encoder
-        perceived = perceive(self._images, detector, encoder)
+        examples = compute_candidates(self._images, detector, encoder)
         return [
             replace(example, questions=questions)
-            for example, questions in zip(perceived, self.annotations.questions, strict=True)
+            for example, questions in zip(examples, self.annotations.questions, strict=True)
         ]
 
     @cached_property
     def with_true_boxes(self) -> Sequence[Example]:
-        """Each image with its questions and, in place of what the detector finds, what is there.
+        """Each image with its questions, and the true objects in place of detections.
 
         Raises:
-            WeightsError: As `examples`, as all others.
+            WeightsError, ImageError, EvaluationError: See `examples`.
         """
         annotations = self.annotations
         return [
@@ -146,10 +137,10 @@ class LabeledImages:
 
 
 def load_images(images: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
-    """Read the images that annotations are about.
+    """Read annotated images.
 
     Args:
-        images: As COCO describes them, with `source` and `frame`.
+        images: COCO entries with `source` and `frame`.
 
     Returns:
         (H, W, 3) uint8 arrays in BGR order, in the same order.
@@ -159,12 +150,12 @@ def load_images(images: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
         ImageError: If an image cannot be read.
         EvaluationError: See `LabeledImages.examples`.
     """
-    shown: dict[tuple[str, int], np.ndarray] = {}
+    video_frames: dict[tuple[str, int], np.ndarray] = {}
     for source in VIDEOS:
-        wanted = {each["frame"] for each in images if each["source"] == source}
-        shown |= {(source, i): frame for i, frame in _frames(source, wanted).items()}
+        indices = {each["frame"] for each in images if each["source"] == source}
+        video_frames |= {(source, i): frame for i, frame in _frames(source, indices).items()}
     return [
-        shown[each["source"], each["frame"]]
+        video_frames[each["source"], each["frame"]]
         if each["source"] in VIDEOS
         else read_image(_assets() / each["file_name"])
         for each in images
@@ -172,7 +163,7 @@ def load_images(images: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
 
 
 def require_videos() -> None:
-    """Check that the sample videos are there.
+    """Check that the sample videos are available.
 
     Raises:
         WeightsError: If one is missing or damaged; names the command that fetches it.
@@ -181,26 +172,23 @@ def require_videos() -> None:
         locate(source)
 
 
-def _frames(source: str, wanted: set[int]) -> dict[int, np.ndarray]:
-    if not wanted:
+def _frames(source: str, indices: set[int]) -> dict[int, np.ndarray]:
+    if not indices:
         return {}
     path = locate(source) / VIDEOS[source]
     found: dict[int, np.ndarray] = {}
     for index, frame in enumerate(frames(path)):
-        if index in wanted:
+        if index in indices:
             found[index] = frame
-        if len(found) == len(wanted):
+        if len(found) == len(indices):
             return found
-    raise EvaluationError(f"{path} has no frames {sorted(wanted - set(found))}")
+    raise EvaluationError(f"{path} has no frames {sorted(indices - set(found))}")
 
 
 def _with_true_boxes(
     image: np.ndarray, truth: TrueObjects, questions: tuple[QuestionAnswer, ...]
 ) -> Example:
-    """Without features and tokens of the image, like a made-up scene: no detector gave them.
-
-    And without crowds, whose box is no object's.
-    """
+    """Example of the true objects, without crowds, features and image tokens."""
     objects = truth.objects.take(np.flatnonzero(~truth.crowd))
     perception = Perception.ranked(objects, 0.5)
     return Example(
@@ -211,50 +199,26 @@ def _with_true_boxes(
 
 
 def _assets() -> Path:
-    # Found without importing it: it is AGPL-3.0 and loaded only where it is chosen.
+    # Not imported: ultralytics is AGPL-3.0 and is loaded only if chosen.
     package = importlib.util.find_spec("ultralytics")
     if package is None or not package.submodule_search_locations:
-        raise EvaluationError("the photographs of the labeled images come with ultralytics")
+        raise EvaluationError(
+            "the labeled photographs are part of ultralytics, which is missing; install it"
+        )
     return Path(package.submodule_search_locations[0]) / "assets"
 
 
-def _true_objects(
-    image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str]
-) -> TrueObjects:
-    of_image = [each for each in annotations if each["image_id"] == image["id"]]
-    boxes = np.array([each["bbox"] for each in of_image], np.float32).reshape(-1, 4)
-    objects = Detections(
-        xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
-        scores=np.ones(len(of_image), np.float32),
-        labels=tuple(names[each["category_id"]] for each in of_image),
-        resolution_wh=(image["width"], image["height"]),
-    )
-    return TrueObjects(objects, np.array([bool(e.get("iscrowd")) for e in of_image], bool))
-
-
-def _question(record: Mapping[str, Any], labels: Sequence[str]) -> QuestionAnswer:
+def _question(record: QuestionRecord, labels: Sequence[str]) -> QuestionAnswer:
+    truth = record.truth
+    if not truth.is_scorable:
+        raise EvaluationError(f"{record.where} has no truth")
+    if (
+        truth.mentions is not None
+        and truth.among == truth.mentions
+        and truth.mentions <= {*labels}
+    ):
+        # All other labels in an answer are wrong; for other words, that is unknown.
+        truth = replace(truth, among=frozenset(labels))
     return QuestionAnswer(
-        question=record["question"],
-        answer=record["answer"],
-        family=record["family"],
-        truth=_truth(record["truth"], labels),
-    )
-
-
-def _truth(record: Mapping[str, Any], labels: Sequence[str]) -> Truth:
-    known = {"polarity", "number", "mentions", "among", "unanswerable"}
-    if set(record) - known:
-        raise ValueError(f"a truth with unknown parts {sorted(set(record) - known)}")
-    mentions = record.get("mentions")
-    named = None if mentions is None else frozenset(mentions)
-    among = frozenset(record.get("among") or ())
-    if named is not None and not among:
-        # Of labels all others count as wrong; of other words nobody knows which.
-        among = frozenset(labels) if named <= frozenset(labels) else named
-    return Truth(
-        polarity=record.get("polarity"),
-        number=record.get("number"),
-        mentions=named,
-        among=among,
-        unanswerable=bool(record.get("unanswerable", False)),
+        question=record.question, answer=record.answer, family=record.family, truth=truth
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections and answers on real images, against what people see in them."""
+"""Suites about the labeled images."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from collections.abc import Sequence
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example
-from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, OF_ANSWERS, OF_DETECTIONS
-from mrmllm_ros.evaluation.accuracy import accuracy_on
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS, DETECTION_VARIANTS, DETECTOR_ALONE
 from mrmllm_ros.evaluation.average_precision import AveragePrecision, Matches
-from mrmllm_ros.evaluation.frames import enrich
+from mrmllm_ros.evaluation.batched_inference import enrich
 from mrmllm_ros.evaluation.labeled_images import LabeledImages
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult, evaluate_accuracy
 
 
-class LabelledDetectionsSuite(Suite):
-    """Average precision."""
+class LabeledDetectionsSuite(Suite):
+    """Average precision of detections."""
 
     name = "labeled detections"
-    title = "boxes on real frames and photographs, labeled by hand"
-    variants = OF_DETECTIONS
+    title = "detections in labeled frames and photographs"
+    variants = DETECTION_VARIANTS
 
     def __init__(self, images: LabeledImages) -> None:
         self._images = images
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """See `Suite.run`."""
+    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
+        """See `Suite.evaluate`."""
         examples = self._images.examples
         if variant == DETECTOR_ALONE:
             found = [each.perception.candidates for each in examples]
@@ -34,30 +33,30 @@ class LabelledDetectionsSuite(Suite):
             found = [each.fused for each in enrich(answerer, examples)]
         matches = Matches(self._images.annotations.truth, found)
         statistics = {"AP50": AveragePrecision(matches), "AP": AveragePrecision(matches, "AP")}
-        return Outcome(len(examples), statistics)
+        return SuiteResult(len(examples), statistics)
 
 
-class LabelledAnswersSuite(Suite):
-    """Accuracy by family of question."""
+class LabeledAnswersSuite(Suite):
+    """Accuracy by question family."""
 
     name = "labeled answers"
-    title = "questions about real frames and photographs, answered by hand"
-    variants = OF_ANSWERS
+    title = "answers about labeled frames and photographs"
+    variants = ANSWER_VARIANTS
 
     def __init__(self, images: LabeledImages) -> None:
         self._images = images
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """See `Suite.run`."""
-        return accuracy_on(answerer, self._examples, progress)
+    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
+        """See `Suite.evaluate`."""
+        return evaluate_accuracy(answerer, self._examples, progress)
 
     @property
     def _examples(self) -> Sequence[Example]:
         return self._images.examples
 
 
-class TrueBoxesSuite(LabelledAnswersSuite):
-    """Accuracy where nothing is missed: what is left to lose is not the detector's fault."""
+class TrueBoxesSuite(LabeledAnswersSuite):
+    """Accuracy with labeled boxes in place of detections, without errors of the detector."""
 
     name = "labeled answers, true boxes"
     title = "the same questions, with the labeled boxes in place of the detector's"

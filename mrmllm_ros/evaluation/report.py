@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs suites on variants of a model, and tells what came out as a table or as JSON."""
+"""Evaluate variants of a model on suites and report the results as tables or JSON."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, VARIANTS, Ablation
 from mrmllm_ros.evaluation.statistics import Interval, bootstrap, bootstrap_difference
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
 
 WITHOUT_ABLATION = (FULL, DETECTOR_ALONE)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a variant.
+    """Statistic of a variant.
 
     Attributes:
-        name: What it measures, such as `accuracy, count`.
-        value: With its interval.
-        difference: That of the full model taken from it, of the same draws of scenes; None for
-            the full model.
+        name: Name of the statistic, such as `accuracy, count`.
+        value: Value with its interval.
+        difference: Difference to the full model on the same bootstrap samples; None for the full
+            model.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class VariantReport:
-    """All figures of a variant in a suite."""
+    """Statistics of a variant in a suite."""
 
     variant: str
     figures: tuple[Figure, ...]
@@ -41,13 +41,13 @@ class VariantReport:
 
 @dataclass(frozen=True)
 class SuiteReport:
-    """All that came out of a suite.
+    """Results of a suite.
 
     Attributes:
-        name: The suite.
-        title: What it measures.
+        name: Name of the suite.
+        title: Description of the measurement.
         scenes: Number of scenes, images or frames.
-        variants: The full model first.
+        variants: Variants, the full model first.
     """
 
     name: str
@@ -59,36 +59,36 @@ class SuiteReport:
 def evaluate(
     suites: Sequence[Suite], ablation: Ablation, ablate: bool, progress: Progress
 ) -> list[SuiteReport]:
-    """Run suites.
+    """Evaluate a model on suites.
 
     Args:
-        suites: What is run, in this order for each variant.
-        ablation: Gives the variants.
-        ablate: Whether to run every variant that can make a difference; else the full model and,
-            where detections are judged, the detector alone.
-        progress: Called with a line at each step.
+        suites: Suites, in this order for each variant.
+        ablation: Provider of the variants.
+        ablate: Whether to evaluate all variants that can change a result. If not, only the full
+            model and, for detections, the detector alone.
+        progress: Called with progress lines.
     """
-    outcomes: dict[str, dict[str, Outcome]] = {suite.name: {} for suite in suites}
+    results: dict[str, dict[str, SuiteResult]] = {suite.name: {} for suite in suites}
     for variant in VARIANTS if ablate else WITHOUT_ABLATION:
         chosen = [suite for suite in suites if variant in ablation.variants(suite.variants)]
         if not chosen:
             continue
         with ablation.answerer(variant) as answerer:
             for suite in chosen:
-                tell = _prefixed(progress, f"{variant}: {suite.name}")
-                tell("begins")
-                outcomes[suite.name][variant] = suite.run(answerer, variant, tell)
-    progress("confidence intervals")
-    return [_report(suite, outcomes[suite.name]) for suite in suites]
+                report = _prefixed(progress, f"{variant}: {suite.name}")
+                report("started")
+                results[suite.name][variant] = suite.evaluate(answerer, variant, report)
+    progress("computing confidence intervals")
+    return [_report(suite, results[suite.name]) for suite in suites]
 
 
 def to_json(reports: Iterable[SuiteReport]) -> dict[str, Any]:
-    """Reports as they stand in the command's JSON.
+    """Convert reports to JSON values.
 
     Returns:
-        By suite: `title`, `scenes`, and `variants`, by name their figures, by name `value`,
-        `low`, `high`, and for all but the full model `minus_full` with the same and
-        `excludes_zero`. A figure that is not defined is None.
+        For each suite by name `title`, `scenes` and `variants`. A variant maps names of statistics
+        to `value`, `low` and `high`, and except for the full model to `minus_full` with the same
+        and `excludes_zero`. Undefined values are None.
     """
     return {
         report.name: {
@@ -104,7 +104,7 @@ def to_json(reports: Iterable[SuiteReport]) -> dict[str, Any]:
 
 
 def to_text(reports: Iterable[SuiteReport]) -> str:
-    """Reports as tables that are read easily; an asterisk marks what zero is outside of."""
+    """Format reports as tables; an asterisk marks differences whose interval excludes zero."""
     return "\n\n".join("\n".join(_table(report)) for report in reports)
 
 
@@ -112,25 +112,25 @@ def _prefixed(progress: Progress, prefix: str) -> Progress:
     return lambda line: progress(f"{prefix}: {line}")
 
 
-def _report(suite: Suite, outcomes: dict[str, Outcome]) -> SuiteReport:
-    full = outcomes[FULL]
+def _report(suite: Suite, results: dict[str, SuiteResult]) -> SuiteReport:
+    full = results[FULL]
     return SuiteReport(
         name=suite.name,
         title=suite.title,
         scenes=full.scenes,
         variants=tuple(
-            VariantReport(variant, tuple(_figures(outcome, None if variant == FULL else full)))
-            for variant, outcome in outcomes.items()
+            VariantReport(variant, tuple(_figures(result, None if variant == FULL else full)))
+            for variant, result in results.items()
         ),
     )
 
 
-def _figures(outcome: Outcome, full: Outcome | None) -> Iterator[Figure]:
-    for name, statistic in outcome.statistics.items():
+def _figures(result: SuiteResult, full: SuiteResult | None) -> Iterator[Figure]:
+    for name, statistic in result.statistics.items():
         difference = None
         if full is not None and name in full.statistics:
-            difference = bootstrap_difference(statistic, full.statistics[name], outcome.scenes)
-        yield Figure(name, bootstrap(statistic, outcome.scenes), difference)
+            difference = bootstrap_difference(statistic, full.statistics[name], result.scenes)
+        yield Figure(name, bootstrap(statistic, result.scenes), difference)
 
 
 def _figure_json(figure: Figure) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _figure_json(figure: Figure) -> dict[str, Any]:
 
 def _interval_json(interval: Interval) -> dict[str, float | None]:
     ends = {"value": interval.value, "low": interval.low, "high": interval.high}
-    # JSON knows no NaN.
+    # JSON has no NaN.
     return {name: None if math.isnan(x) else round(x, 4) for name, x in ends.items()}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an answer is right, judged by what it says and not by how it says it."""
+"""Score answers by their statements, not by their wording."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ _NUMBERS = {
     )
     for word in words.split()
 }
-# A "no" with a comma behind it is an answer, not a number; 2.1 is a distance; and in "a total of
-# three" the number comes later.
+# "no," is an answer, not a number; 2.1 is a distance; "a total of three" has its number later.
 _NUMBER = re.compile(
     rf"(?<![\w.])(?:no(?!\s*,)|a(?! (?:lot|number|total|couple|few)\b)|"
     rf"{'|'.join(word for word in _NUMBERS if word not in ('no', 'a'))}|\d+)"
@@ -43,14 +42,14 @@ _CANNOT_TELL = re.compile(
     r"|\b(?:does not|doesn't) show (?:whether|if|how|wh(?:at|en|ere|ich|o|om|ose|y))\b"
     r"|\bnobody can (?:tell|say|know)\b|\bno idea\b|\bis (?:not known|unknown)\b"
 )
-# That it cannot be told, or that it is not there, by what was asked.
+# Means "cannot tell" or "is absent", depending on the question.
 _NOT_SHOWN = re.compile(r"\b(?:does not|doesn't) show\b")
 
 _YES = re.compile(r"\W*(?:yes|yeah|yep|correct|indeed|that is right)\b")
 _NO = re.compile(r"\W*(?:no|nope|not|none|neither|nobody)\b")
-# A verdict at the end, behind what it rests on.
+# A verdict at the end, after the evidence.
 _VERDICT = re.compile(r"[,;:] (?:so )?(yes|no)\W*$")
-# What comes before "so" is evidence: an answer is judged by its conclusion.
+# Text before ", so " is evidence; mentions are scored in the conclusion.
 _EVIDENCE = re.compile(r"^.*, so ", re.DOTALL)
 _SEE = r"(?:see|spot|find|count|notice|have|detect)"
 _NOT_SEEN = re.compile(
@@ -68,11 +67,11 @@ _OTHER_FORMS = {"middle": ("centre", "center"), "gray": ("grey",)}
 
 
 def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:
-    """Judge an answer.
+    """Score an answer.
 
     Args:
         text: The answer.
-        truth: What a right answer says; what it leaves open is not looked at.
+        truth: Statements of a right answer; parts that are None are not checked.
         cited: Ids that the answer cites, in its order.
     """
     words = _plain(text)
@@ -95,11 +94,11 @@ def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:
 
 
 def polarity(text: str) -> bool | None:
-    """What an answer says to a yes-or-no question.
+    """Parse the answer to a yes-or-no question.
 
     Returns:
-        True for yes or that there is one, False for no or that there is none, None where it says
-        neither or that it cannot tell.
+        True for yes or "there is one", False for no or "there is none", None if it says neither or
+        that it cannot tell.
     """
     words = _plain(text)
     if _CANNOT_TELL.search(words):
@@ -116,10 +115,12 @@ def polarity(text: str) -> bool | None:
 
 
 def number(text: str) -> int | None:
-    """The number that an answer gives, 0 where it sees none; None where it gives none.
+    """Parse the number in an answer: the sum "in all", or else the first number.
 
-    It is the sum where there is one, "in all", and else the first. A citation is no number, and
-    `a` and `an` count as one.
+    Citations are not numbers; `a` and `an` count as one.
+
+    Returns:
+        The number, 0 if the answer sees no object, or None without a number.
     """
     words = _plain(text)
     if _NOT_SEEN.search(words) or _NOT_SHOWN.search(words):
@@ -132,13 +133,12 @@ def number(text: str) -> int | None:
 
 
 def mentions(text: str, among: frozenset[str]) -> tuple[str, ...]:
-    """Which of some words an answer has, in whatever form, in the answer's order.
+    """Find words in an answer, in the answer's order.
 
-    The plural is a form, and so are other words for the same, and other ways to write meters.
+    Plurals, synonyms and other spellings of meters count as the word.
 
-    A word within a longer one of them does not count, such as `truck` in `fire truck`; nor does a
-    color that is said of something, such as `orange` in `an orange car`, where other words than
-    colors are looked for.
+    A word in a longer word of `among` does not count, such as `truck` in `fire truck`. If `among`
+    has other words than colors, an adjective such as `orange` in `an orange car` does not count.
     """
     pattern, words = _forms(among)
     plain = _plain(text)
@@ -151,7 +151,7 @@ def mentions(text: str, among: frozenset[str]) -> tuple[str, ...]:
 def _pairs(
     text: str, among: frozenset[str], cited: Collection[int]
 ) -> frozenset[tuple[int, str]] | None:
-    """Which word an answer gives to which id, one to all or one to each; None where neither."""
+    """Ids with their words, one word for all or one for each; None if the numbers differ."""
     words = mentions(text, among)
     if len(words) == 1:
         words *= len(cited)
@@ -163,35 +163,34 @@ def citation_counts(cited: Collection[int], truth: Truth) -> tuple[int, int, int
 
     Args:
         cited: Ids that an answer cites.
-        truth: What a right answer cites.
+        truth: Truth with the expected citations.
 
     Returns:
-        How many are right, how many there are, and how many there should be; zeros where the
-        truth does not say.
+        Numbers of right, actual and expected citations; zeros if the truth has no citations.
     """
     if truth.cited is None:
         return 0, 0, 0
-    given = frozenset(cited)
-    return len(given & truth.cited), len(given), len(truth.cited)
+    actual = frozenset(cited)
+    return len(actual & truth.cited), len(actual), len(truth.cited)
 
 
 _COLORS = frozenset(COLORS)
 
 
 def _plain(text: str) -> str:
-    """Lower case, no citations, one kind of apostrophe, single blanks."""
+    """Normalize case, apostrophes and blanks, and remove citations."""
     without = CITATION.sub(" ", text).lower().replace("\u2019", "'")
     return " ".join(without.split())
 
 
 @lru_cache(maxsize=4096)
 def _forms(among: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
-    """A pattern that finds any form of the words, longest first, and the word of each form."""
+    """Pattern of all forms of the words, longest first, and the word of each form."""
     names = sorted(among)
     words = {
         form: word for word in names for name in other_words(word) for form in _forms_of(name)
     }
-    # A form of one of the words themselves stands for that, and above all the word itself.
+    # Forms of the words take precedence over synonyms, and the words over their forms.
     words |= {form: word for word in names for form in _forms_of(word)}
     words |= {word.lower(): word for word in names}
     longest_first = sorted(words, key=lambda form: (-len(form), form))
@@ -210,7 +209,7 @@ def _forms_of(word: str) -> Iterable[str]:
 def _is_adjective(
     text: str, found: list[tuple[int, int, str]], start: int, end: int, word: str
 ) -> bool:
-    """Whether a word is a color of what follows (`orange cars`) or worn (`a man in orange`)."""
+    """Whether a word is an adjective (`orange cars`) or a worn color (`a man in orange`)."""
     if word not in _COLORS:
         return False
     followed = any(text[end:other] == " " for other, _, _ in found if other > end)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures with confidence intervals, by bootstrap over scenes.
+"""Statistics with confidence intervals, by bootstrap over scenes.
 
-What is drawn again and again is scenes (or images, or frames), never single questions: those about
-one scene stand or fall together. Every draw is the same for all figures of as many scenes, so that
-two variants of a model can be compared draw by draw.
+Scenes (or images, or frames) are resampled, not questions, since questions about one scene are
+correlated. The samples are the same for all statistics with the same number of scenes, so that
+variants of a model can be compared sample by sample.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from functools import cache
 
 import numpy as np
 
-# From (R, C) indices of scenes to R figures, NaN where one is not defined.
+# Maps (R, C) indices of scenes to R values, NaN if undefined.
 Statistic = Callable[[np.ndarray], np.ndarray]
 
-DRAWS = 1000
+SAMPLES = 1000
 _SEED = 20240625
-_TAILS = (2.5, 97.5)  # percent: 95 % lie between
+_PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % confidence interval.
+    """Value with its 95 % confidence interval.
 
     Attributes:
-        value: The figure; NaN where it is not defined.
+        value: Value; NaN if undefined.
         low: Lower end.
         high: Upper end.
     """
@@ -38,17 +38,17 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero is outside; false where the figure is not defined."""
+        """Whether zero is outside the interval; false for an undefined value."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, eq=False)
 class Ratio:
-    """A sum over scenes divided by another, such as right answers by questions.
+    """Ratio of two sums over scenes, such as right answers to questions.
 
     Attributes:
-        numerators: (C,) of each scene.
-        denominators: (C,) of each scene.
+        numerators: (C,) numerator of each scene.
+        denominators: (C,) denominator of each scene.
     """
 
     numerators: np.ndarray
@@ -63,10 +63,10 @@ class Ratio:
 
 @dataclass(frozen=True, eq=False)
 class Mean:
-    """The mean of several figures; those that are not defined are left out.
+    """Mean of several statistics, without undefined values.
 
     Attributes:
-        parts: The figures.
+        parts: The statistics.
     """
 
     parts: Sequence[Statistic]
@@ -82,11 +82,11 @@ class Mean:
 
 @dataclass(frozen=True, eq=False)
 class Auroc:
-    """How well a value tells some items of scenes from others.
+    """Area under the ROC curve of a value as a classifier.
 
     Attributes:
-        positives: Of each of C scenes the values of items where the value should be high.
-        negatives: Of each of C scenes the values of items where it should be low.
+        positives: Values of the positive items of each of C scenes.
+        negatives: Values of the negative items of each of C scenes.
     """
 
     positives: Sequence[np.ndarray]
@@ -112,52 +112,52 @@ class _Difference:
         return self.one(chosen) - self.other(chosen)
 
 
-def bootstrap(statistic: Statistic, scenes: int, draws: int = DRAWS) -> Interval:
-    """Give a figure its percentile interval.
+def bootstrap(statistic: Statistic, scenes: int, samples: int = SAMPLES) -> Interval:
+    """Compute a statistic with its percentile bootstrap interval.
 
     Args:
-        statistic: The figure.
+        statistic: The statistic.
         scenes: Number C of scenes.
-        draws: How often C scenes are drawn, with replacement; the same ones in every call.
+        samples: Number of bootstrap samples; the same samples in every call.
 
     Returns:
-        The figure over all scenes, and the interval; NaN where there are no scenes.
+        Value over all scenes with its interval; NaN without scenes.
     """
     if scenes == 0:
         return Interval(np.nan, np.nan, np.nan)
     [value] = statistic(np.arange(scenes)[None])
-    drawn = statistic(_draws(scenes, draws))
-    drawn = drawn[~np.isnan(drawn)]
-    if len(drawn) == 0:
+    sampled = statistic(_samples(scenes, samples))
+    sampled = sampled[~np.isnan(sampled)]
+    if len(sampled) == 0:
         return Interval(float(value), np.nan, np.nan)
-    low, high = np.percentile(drawn, _TAILS)
+    low, high = np.percentile(sampled, _PERCENTILES)
     return Interval(float(value), float(low), float(high))
 
 
 def bootstrap_difference(
-    one: Statistic, other: Statistic, scenes: int, draws: int = DRAWS
+    one: Statistic, other: Statistic, scenes: int, samples: int = SAMPLES
 ) -> Interval:
-    """The difference of two figures of the same scenes, both of the same draw each time.
+    """Compute the difference of two statistics on the same bootstrap samples.
 
     Args:
-        one: A figure.
-        other: What is taken from it.
+        one: Minuend.
+        other: Subtrahend.
         scenes: Number C of scenes.
-        draws: See `bootstrap`.
+        samples: See `bootstrap`.
     """
-    return bootstrap(_Difference(one, other), scenes, draws)
+    return bootstrap(_Difference(one, other), scenes, samples)
 
 
 def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
     """Area under the receiver operating characteristic.
 
     Args:
-        positives: (P,) values of items that should have high ones.
-        negatives: (N,) values of the others.
+        positives: (P,) values of positive items.
+        negatives: (N,) values of negative items.
 
     Returns:
-        The share of pairs in which the positive has the higher value, ties counted half; NaN
-        where there are no pairs.
+        Share of pairs in which the positive item has the higher value, with ties counted half; NaN
+        without pairs.
     """
     count = len(positives)
     pairs = count * len(negatives)
@@ -165,12 +165,12 @@ def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
         return float("nan")
     values = np.concatenate([positives, negatives])
     _, which, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    # The mean rank, from 1, of all items of one value.
+    # Mean rank, from 1, of the items with the same value.
     ranks = (sizes.cumsum() - (sizes - 1) / 2)[which]
     return float((ranks[:count].sum() - count * (count + 1) / 2) / pairs)
 
 
 @cache
-def _draws(scenes: int, draws: int) -> np.ndarray:
+def _samples(scenes: int, samples: int) -> np.ndarray:
     """(R, C) indices."""
-    return np.random.default_rng(_SEED).integers(0, scenes, (draws, scenes))
+    return np.random.default_rng(_SEED).integers(0, scenes, (samples, scenes))

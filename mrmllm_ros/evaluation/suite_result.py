@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a suite finds out about one variant of a model, and how a suite is run."""
+"""Interface and result of an evaluation suite, and accuracy, which several suites measure."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,27 +12,27 @@ import numpy as np
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.evaluation.answer_runs import answer_questions
-from mrmllm_ros.evaluation.frames import encode_examples
-from mrmllm_ros.evaluation.statistics import Statistic
+from mrmllm_ros.evaluation.batched_inference import answer_questions, encode_examples
+from mrmllm_ros.evaluation.scoring import is_right
+from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.model.prompt import cited_ids
 
 Progress = Callable[[str], None]
 
-_SCENES_A_LINE = 20
+_PROGRESS_STEP = 20  # scenes
 
 
 class EvaluationError(MrmllmError):
-    """An evaluation cannot be run; the message says what is missing."""
+    """An evaluation cannot run; the message names what is missing."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """The figures of one variant.
+class SuiteResult:
+    """Statistics of one variant of a model in a suite.
 
     Attributes:
         scenes: Number C of scenes, images or frames.
-        statistics: Figures over them, by name.
+        statistics: Statistics over the scenes, by name.
     """
 
     scenes: int
@@ -40,12 +40,12 @@ class Outcome:
 
 
 class Suite(ABC):
-    """A set of scenes, and what is asked of a model about them.
+    """Evaluation suite: a set of scenes with a measurement.
 
     Attributes:
-        name: What users call it.
-        title: What it measures, in words.
-        variants: Those that can make a difference.
+        name: Name in reports.
+        title: Description of the measurement.
+        variants: Variants of a model that can change the result.
     """
 
     name: str
@@ -53,24 +53,24 @@ class Suite(ABC):
     variants: Sequence[str]
 
     @abstractmethod
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """Examine a variant.
+    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
+        """Evaluate a variant of a model.
 
         Args:
-            answerer: That of the variant.
-            variant: Its name.
-            progress: Called with a line now and then.
+            answerer: Answerer of the variant.
+            variant: Name of the variant.
+            progress: Called with progress lines.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class AnsweredQuestion:
-    """A question about a scene with the model's answer.
+    """Question about a scene with the model's answer.
 
     Attributes:
         scene: Index of the scene.
-        item: The question with its truth.
-        text: The model's answer.
+        item: Question with its truth.
+        text: Answer of the model.
     """
 
     scene: int
@@ -86,12 +86,12 @@ class AnsweredQuestion:
 def answer_all(
     answerer: MrMllmAnswerer, examples: Sequence[Example], progress: Progress
 ) -> list[AnsweredQuestion]:
-    """Ask all questions about scenes.
+    """Answer all questions about scenes.
 
     Args:
         answerer: The model.
-        examples: The scenes.
-        progress: Called with a line now and then.
+        examples: Scenes with questions.
+        progress: Called with progress lines.
     """
     answered: list[AnsweredQuestion] = []
     encoded_images = encode_examples(answerer, examples)
@@ -101,7 +101,7 @@ def answer_all(
             AnsweredQuestion(scene, item, text)
             for item, text in zip(example.questions, texts, strict=True)
         ]
-        if (scene + 1) % _SCENES_A_LINE == 0 or scene + 1 == len(examples):
+        if (scene + 1) % _PROGRESS_STEP == 0 or scene + 1 == len(examples):
             progress(f"{scene + 1} of {len(examples)} scenes")
     return answered
 
@@ -120,3 +120,42 @@ def per_scene(scenes: Sequence[int], values: Sequence[float], count: int) -> np.
     return np.bincount(
         np.asarray(scenes, np.int64), np.asarray(values, np.float64), minlength=count
     )
+
+
+def evaluate_accuracy(
+    answerer: MrMllmAnswerer, examples: Sequence[Example], progress: Progress
+) -> SuiteResult:
+    """Answer all questions and measure the accuracy of each family, in alphabetical order.
+
+    Args:
+        answerer: The model.
+        examples: Scenes with questions.
+        progress: Called with progress lines.
+    """
+    answered = answer_all(answerer, examples, progress)
+    families = sorted({each.item.family for each in answered})
+    return SuiteResult(len(examples), accuracies(answered, len(examples), families))
+
+
+def accuracies(
+    answered: Sequence[AnsweredQuestion], scenes: int, families: Iterable[str]
+) -> dict[str, Statistic]:
+    """Accuracy over all questions, and over the questions of each family.
+
+    Args:
+        answered: The answers.
+        scenes: Number of scenes.
+        families: Families in the order of the result; families without questions are omitted.
+    """
+    statistics: dict[str, Statistic] = {"accuracy": _accuracy(answered, scenes)}
+    for family in families:
+        of_family = [each for each in answered if each.item.family == family]
+        if of_family:
+            statistics[f"accuracy, {family}"] = _accuracy(of_family, scenes)
+    return statistics
+
+
+def _accuracy(answered: Sequence[AnsweredQuestion], scenes: int) -> Ratio:
+    indices = [a.scene for a in answered]
+    right = [is_right(a.text, a.item.truth, a.cited) for a in answered]
+    return Ratio(per_scene(indices, right, scenes), per_scene(indices, [1] * len(right), scenes))

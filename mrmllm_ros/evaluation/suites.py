@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The suites by the names that users call them."""
+"""Create suites by name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from functools import cached_property
 
 from mrmllm_ros.datasets.questions.vocabulary import vocabulary
 from mrmllm_ros.evaluation.average_precision import load_library
-from mrmllm_ros.evaluation.consistency import EVERY, ConsistencySuite, DamagedFrames
-from mrmllm_ros.evaluation.grounding import GroundingSuite
+from mrmllm_ros.evaluation.consistency import FRAME_STEP, ConsistencySuite, CorruptedFrames
 from mrmllm_ros.evaluation.hallucination import HallucinationSuite
 from mrmllm_ros.evaluation.labeled_images import (
     VIDEOS,
@@ -19,23 +18,28 @@ from mrmllm_ros.evaluation.labeled_images import (
     require_videos,
 )
 from mrmllm_ros.evaluation.labeled_suites import (
-    LabelledAnswersSuite,
-    LabelledDetectionsSuite,
+    LabeledAnswersSuite,
+    LabeledDetectionsSuite,
     TrueBoxesSuite,
 )
 from mrmllm_ros.evaluation.suite_result import Progress, Suite
-from mrmllm_ros.evaluation.synthetic_suite import SCENES, SyntheticScenes, SyntheticSuite
+from mrmllm_ros.evaluation.synthetic_suite import (
+    SCENES,
+    GroundingSuite,
+    SyntheticScenes,
+    SyntheticSuite,
+)
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.weights import WeightsError, locate
 
-NAMES = ("layout", "consistency", "hallucination", "grounding", "labeled")
+NAMES = ("synthetic", "consistency", "hallucination", "grounding", "labeled")
 
 
 def require_samples(names: Sequence[str]) -> None:
-    """Check that what the suites look at is there, before models are loaded.
+    """Check that the data of suites is available, before models are loaded.
 
     Args:
-        names: Of `NAMES`.
+        names: Suites, from `NAMES`.
 
     Raises:
         WeightsError: If a sample video is missing; names the command that fetches it.
@@ -52,54 +56,54 @@ def require_samples(names: Sequence[str]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Suites:
-    """Makes suites that share scenes.
+    """Creates suites that share scenes.
 
     Attributes:
-        backbones: Perceive images.
-        scenes: Number of made-up scenes.
-        frame_step: Every how many frames of the video one is damaged.
-        progress: Called with a line where something is left out.
+        backbones: Detector and visual encoder of images.
+        scenes: Number of synthetic scenes.
+        frame_step: Use every `frame_step`-th frame of the video.
+        progress: Called with a line if a part is skipped.
     """
 
     backbones: Backbones
     scenes: int = SCENES
-    frame_step: int = EVERY
+    frame_step: int = FRAME_STEP
     progress: Progress = field(default=print)
 
     def of(self, names: Sequence[str]) -> list[Suite]:
-        """The suites of some names.
+        """Create suites by name.
 
         Args:
-            names: Of `NAMES`.
+            names: Suites, from `NAMES`.
 
         Raises:
             WeightsError: If a sample video is missing; names the command that fetches it.
             EvaluationError: If the annotations cannot be read.
         """
-        return [suite for name in names for suite in self._of(name)]
+        return [suite for name in names for suite in self._create(name)]
 
-    def _of(self, name: str) -> list[Suite]:
-        if name == "layout":
-            return [SyntheticSuite(self._layouts)]
+    def _create(self, name: str) -> list[Suite]:
+        if name == "synthetic":
+            return [SyntheticSuite(self._synthetic_scenes)]
         if name == "grounding":
-            return [GroundingSuite(self._layouts)]
+            return [GroundingSuite(self._synthetic_scenes)]
         if name == "consistency":
             video = locate("bikes") / VIDEOS["bikes"]
-            return [ConsistencySuite(DamagedFrames(video, self.backbones, self.frame_step))]
+            return [ConsistencySuite(CorruptedFrames(video, self.backbones, self.frame_step))]
         if name == "labeled":
             images = self._images
-            kinds = (LabelledDetectionsSuite, LabelledAnswersSuite, TrueBoxesSuite)
+            kinds = (LabeledDetectionsSuite, LabeledAnswersSuite, TrueBoxesSuite)
             return [kind(images) for kind in kinds]
         return self._hallucination()
 
     def _hallucination(self) -> list[Suite]:
-        examples = self._layouts.examples
+        examples = self._synthetic_scenes.examples
         present = [example.perception.detections.labels for example in examples]
         suites: list[Suite] = [HallucinationSuite(examples, present, vocabulary("evaluation"))]
         try:
             require_videos()
         except WeightsError as error:
-            self.progress(f"hallucination: without the labeled images: {error}")
+            self.progress(f"hallucination: skipped the labeled images: {error}")
             return suites
         images = self._images
         labeled = HallucinationSuite(
@@ -111,7 +115,7 @@ class Suites:
         return [*suites, labeled]
 
     @cached_property
-    def _layouts(self) -> SyntheticScenes:
+    def _synthetic_scenes(self) -> SyntheticScenes:
         return SyntheticScenes(self.scenes)
 
     @cached_property

@@ -1,40 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions about made-up scenes whose kinds, names and wordings training never shows."""
+"""Suites about synthetic scenes with kinds, nouns and templates that training never uses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.questions.families import FAMILIES
 from mrmllm_ros.datasets.synthetic import synthetic_example
-from mrmllm_ros.evaluation.ablations import OF_ANSWERS
-from mrmllm_ros.evaluation.accuracy import accuracies
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
+from mrmllm_ros.evaluation.scoring import citation_counts
+from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
     AnsweredQuestion,
-    Outcome,
     Progress,
     Suite,
+    SuiteResult,
+    accuracies,
     answer_all,
+    per_scene,
 )
 
 SCENES, QUESTIONS = 100, 12
 
 
 class SyntheticScenes:
-    """The scenes, and the answers of each variant, which several suites look at.
+    """Synthetic scenes, and the answers of each variant, shared by suites.
 
     Attributes:
-        examples: The scenes with their questions.
+        examples: Scenes with questions.
     """
 
     def __init__(self, scenes: int = SCENES, questions: int = QUESTIONS) -> None:
-        """Make up the scenes; the same for the same numbers.
+        """Generate the scenes; the same for the same arguments.
 
         Args:
-            scenes: How many.
-            questions: Most questions about each.
+            scenes: Number of scenes.
+            questions: Maximum number of questions about a scene.
         """
         self.examples: tuple[Example, ...] = tuple(
             synthetic_example(seed, "evaluation", questions) for seed in range(scenes)
@@ -44,24 +49,55 @@ class SyntheticScenes:
     def answers(
         self, answerer: MrMllmAnswerer, variant: str, progress: Progress
     ) -> Sequence[AnsweredQuestion]:
-        """The answers of a variant, asked for once."""
+        """Answers of a variant, computed once."""
         if variant not in self._answers:
             self._answers[variant] = answer_all(answerer, self.examples, progress)
         return self._answers[variant]
 
 
 class SyntheticSuite(Suite):
-    """Accuracy by family of question."""
+    """Accuracy by question family."""
 
-    name = "layout"
-    title = "answers to questions about made-up scenes, held-out wordings, names and scenes"
-    variants = OF_ANSWERS
+    name = "synthetic"
+    title = "answers about synthetic scenes, with held-out templates, nouns and kinds of scenes"
+    variants = ANSWER_VARIANTS
 
     def __init__(self, scenes: SyntheticScenes) -> None:
         self._scenes = scenes
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """See `Suite.run`."""
+    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
+        """See `Suite.evaluate`."""
         answered = self._scenes.answers(answerer, variant, progress)
         count = len(self._scenes.examples)
-        return Outcome(count, accuracies(answered, count, FAMILIES))
+        return SuiteResult(count, self._statistics(answered, count))
+
+    def _statistics(
+        self, answered: Sequence[AnsweredQuestion], scenes: int
+    ) -> dict[str, Statistic]:
+        return accuracies(answered, scenes, FAMILIES)
+
+
+class GroundingSuite(SyntheticSuite):
+    """Precision and recall of the citations in the answers of the synthetic suite."""
+
+    name = "grounding"
+    title = "citations in the answers of the synthetic suite"
+
+    def _statistics(
+        self, answered: Sequence[AnsweredQuestion], scenes: int
+    ) -> dict[str, Statistic]:
+        return citation_statistics(answered, scenes)
+
+
+def citation_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict[str, Statistic]:
+    """Precision, recall and F1 of citations; see `scoring.citation_counts`."""
+    counts = np.array(
+        [citation_counts(a.cited, a.item.truth) for a in answered], np.float64
+    ).reshape(-1, 3)
+    indices = [a.scene for a in answered]
+    hits, cited, expected = (per_scene(indices, column, scenes) for column in counts.T)
+    return {
+        "precision": Ratio(hits, cited),
+        "recall": Ratio(hits, expected),
+        "F1": Ratio(2 * hits, cited + expected),
+    }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers to a user's own questions about their own images."""
+"""Suite of a user's questions about their images."""
 
 from __future__ import annotations
 
@@ -12,90 +12,91 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.question_files import (
-    AskedQuestion,
+    QuestionRecord,
     question_examples,
     read_questions,
 )
-from mrmllm_ros.evaluation.ablations import OF_ANSWERS
-from mrmllm_ros.evaluation.accuracy import accuracy_on
-from mrmllm_ros.evaluation.suite_result import Outcome, Progress, Suite
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
+from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult, evaluate_accuracy
 from mrmllm_ros.model.backbones import Backbones
 
 
-def read_judged(
+def read_scorable(
     file: Path, progress: Progress, skipped: Skipped | None = None
-) -> list[AskedQuestion]:
-    """Read the questions of a file that say what a right answer is.
+) -> list[QuestionRecord]:
+    """Read the questions of a file that have a truth to score answers by.
 
     Args:
-        file: See `data.question_files`.
-        progress: Called with how many questions cannot be measured, if any.
-        skipped: Gets the questions about images that are not there.
+        file: See `datasets.question_files`.
+        progress: Called with the number of questions without a truth, if any.
+        skipped: Collects questions about missing images.
 
     Raises:
-        DataError: If it is missing, a line is wrong, or no question says what a right answer is.
+        DataError: If the file is missing, a line is wrong, or no question has a truth.
     """
-    asked = read_questions(file, skipped)
-    judged = [item for item in asked if item.truth.is_judged]
-    if not judged:
+    records = read_questions(file, skipped)
+    scorable = [item for item in records if item.truth.is_scorable]
+    if not scorable:
         raise DataError(
-            f'no question in {file} has a "truth" to measure answers by, such as '
+            f'no question in {file} has a "truth" to score answers by, such as '
             '{"polarity": true} or {"number": 2}'
         )
-    if without := len(asked) - len(judged):
-        progress(f'{file}: {without} of {len(asked)} questions left out, without a "truth"')
-    return judged
+    if without := len(records) - len(scorable):
+        progress(f'{file}: skipped {without} of {len(records)} questions without a "truth"')
+    return scorable
 
 
 class QuestionFileSuite(Suite):
-    """Accuracy by the families that the file names."""
+    """Accuracy by the families in the file."""
 
     name = "questions"
-    title = "your own questions about your own images"
-    variants = OF_ANSWERS
+    title = "answers to your questions about your images"
+    variants = ANSWER_VARIANTS
 
     def __init__(
         self,
-        asked: Sequence[AskedQuestion],
+        records: Sequence[QuestionRecord],
         backbones: Backbones,
         progress: Progress,
         skipped: Skipped | None = None,
     ) -> None:
-        """Prepare; no image is read yet.
+        """Create the suite; images are read on first use.
 
         Args:
-            asked: The questions; see `read_judged`.
-            backbones: Perceive the images.
-            progress: Called with what is left out.
-            skipped: Gets the questions about images that cannot be used, beside those that
-                `read_judged` has skipped.
+            records: Questions from `read_scorable`.
+            backbones: Detector and visual encoder of the images.
+            progress: Called with a line for each skipped question.
+            skipped: Collects questions about unusable images, beside those that `read_scorable`
+                has skipped.
         """
-        self._asked = asked
+        self._records = records
         self._skipped = skipped
         self._backbones = backbones
         self._progress = progress
 
-    def run(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> Outcome:
-        """See `Suite.run`.
+    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
+        """See `Suite.evaluate`.
 
         Raises:
-            DataError: As `question_examples`, or if it leaves out every question.
+            DataError: See `question_examples`; also if all questions are skipped.
         """
-        return accuracy_on(answerer, self._examples, progress)
+        return evaluate_accuracy(answerer, self._examples, progress)
 
     @cached_property
     def _examples(self) -> Sequence[Example]:
         examples = list(
             question_examples(
-                self._asked,
+                self._records,
                 self._backbones.detector,
                 self._backbones.visual_encoder,
-                # Questions about one image stand or fall together.
-                most_questions=sys.maxsize,
+                # One example for each image: intervals are by bootstrap over images.
+                max_questions=sys.maxsize,
                 progress=self._progress,
                 skipped=self._skipped,
             )
         )
         if not examples:
-            raise DataError("no question is left that could be measured")
+            raise DataError(
+                "no question is left to score: all were skipped; correct the reported lines"
+            )
         return examples

@@ -19,7 +19,7 @@ from mrmllm_ros.datasets.question_files import question_examples, read_questions
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
 from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.datasets.video import (
-    MOST_CANDIDATE_THRESHOLD,
+    MAX_CANDIDATE_THRESHOLD,
     FrameSource,
     frame_examples,
 )
@@ -122,10 +122,10 @@ def choose_backbones(settings: TrainingSettings) -> BackboneChoice:
     """
     file = settings.models.params_file
     chosen = BackboneChoice.from_parameter_file(expand(file) if file else None, warn=_reject)
-    if chosen.detector.minimum_score > MOST_CANDIDATE_THRESHOLD:
+    if chosen.detector.minimum_score > MAX_CANDIDATE_THRESHOLD:
         raise SettingsError(
             f"detector.candidate_threshold: {chosen.detector.candidate_threshold} hides uncertain "
-            f"candidates, which training needs; set it to {MOST_CANDIDATE_THRESHOLD} or less"
+            f"candidates, which training needs; set it to {MAX_CANDIDATE_THRESHOLD} or less"
         )
     return chosen
 
@@ -154,9 +154,9 @@ def load_sources(
     data = settings.data
     detector, encoder = backbones.detector, backbones.visual_encoder
     sources: dict[str, Source] = {}
-    if data.layout.share:
-        sources["layout"] = Source(
-            data.layout.share, partial(_layout, settings), has_targets=False
+    if data.synthetic.share:
+        sources["synthetic"] = Source(
+            data.synthetic.share, partial(_synthetic, settings), has_targets=False
         )
     if data.frames.share:
         found = frame_examples(
@@ -199,13 +199,15 @@ def load_sources(
         examples = _collected("questions", found, report)
         sources["questions"] = Source(data.questions.share, repeat(examples), has_targets=False)
     if not sources:
-        raise TrainingError("data: every share is 0; give layout, frames, coco or questions one")
+        raise TrainingError(
+            "data: every share is 0; give synthetic, frames, coco or questions one"
+        )
     return sources
 
 
 def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[TrainingBatch]:
     """Synthetic scenes with labels and templates that are held out from training."""
-    size, questions = settings.batch_size, settings.data.layout.questions
+    size, questions = settings.batch_size, settings.data.synthetic.questions
     firsts = range(_FIRST_OF_EVALUATION, _FIRST_OF_EVALUATION + settings.evaluation_batches * size)
     return [
         collate(
@@ -240,9 +242,9 @@ def frame_source(settings: SourceSettings) -> FrameSource:
     )
 
 
-def _layout(settings: TrainingSettings, number: int) -> Example:
-    layout = settings.data.layout
-    return synthetic_example(number % (layout.scenes or 2**31), "train", layout.questions)
+def _synthetic(settings: TrainingSettings, number: int) -> Example:
+    synthetic = settings.data.synthetic
+    return synthetic_example(number % (synthetic.scenes or 2**31), "train", synthetic.questions)
 
 
 def _prefixed(report: Report, source: str) -> Report:

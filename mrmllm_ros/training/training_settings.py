@@ -183,7 +183,7 @@ class QuestionsSettings(Validated):
 class DataSettings(Validated):
     """Sources of training data; their shares are relative to each other."""
 
-    layout: SyntheticSettings = group(SyntheticSettings)
+    synthetic: SyntheticSettings = group(SyntheticSettings)
     frames: FramesSettings = group(FramesSettings)
     coco: CocoSettings = group(CocoSettings)
     questions: QuestionsSettings = group(QuestionsSettings)

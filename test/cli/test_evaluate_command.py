@@ -16,7 +16,7 @@ from mrmllm_ros.evaluation.statistics import Interval
 from mrmllm_ros.weights import WeightsError
 
 REPORT = SuiteReport(
-    name="layout",
+    name="synthetic",
     title="questions",
     scenes=7,
     variants=(VariantReport("full", (Figure("accuracy", Interval(0.5, 0.25, 0.75)),)),),
@@ -36,12 +36,12 @@ def asked(monkeypatch):
             asked["names"] = names
             return list(names)
 
-    class Subject:
+    class EvaluatedModels:
         backbones = None
 
     def subject(settings):
         asked["settings"] = settings
-        return Subject
+        return EvaluatedModels
 
     def run(chosen, ablation, ablate, progress):
         asked["suites"], asked["ablate"] = chosen, ablate
@@ -73,10 +73,10 @@ def test_everything_is_measured_by_default(asked, capsys):
 def test_suites_and_models_can_be_chosen(asked, tmp_path, capsys):
     file = tmp_path / "params.yaml"
     file.write_text("/**: {ros__parameters: {detector: {score_threshold: 0.5}}}")
-    arguments = ["--suite", "grounding", "--suite", "layout", "--scenes", "3", "--ablate"]
+    arguments = ["--suite", "grounding", "--suite", "synthetic", "--scenes", "3", "--ablate"]
     models = ["--params-file", str(file), "--checkpoint", "there", "--device", "cpu"]
     assert main(["evaluate", *arguments, *models, "--json"]) == 0
-    assert asked["names"] == ["layout", "grounding"]
+    assert asked["names"] == ["synthetic", "grounding"]
     assert (asked["scenes"], asked["ablate"]) == (3, True)
     settings = asked["settings"]
     assert settings.mrmllm.checkpoint == "there"
@@ -84,7 +84,7 @@ def test_suites_and_models_can_be_chosen(asked, tmp_path, capsys):
     assert settings.detector.score_threshold == 0.5
     record = json.loads(capsys.readouterr().out)
     assert record["checkpoint"] == "there"
-    value = record["suites"]["layout"]["variants"]["full"]["accuracy"]
+    value = record["suites"]["synthetic"]["variants"]["full"]["accuracy"]
     assert value == {"value": 0.5, "low": 0.25, "high": 0.75}
 
 
@@ -100,8 +100,8 @@ def questions(tmp_path):
 def test_own_questions_are_measured_alone_or_beside_suites(asked, questions):
     assert main(["evaluate", "--questions", str(questions)]) == 0
     assert [suite.name for suite in asked["suites"]] == ["questions"]
-    assert main(["evaluate", "--questions", str(questions), "--suite", "layout"]) == 0
-    assert asked["suites"][0] == "layout"
+    assert main(["evaluate", "--questions", str(questions), "--suite", "synthetic"]) == 0
+    assert asked["suites"][0] == "synthetic"
     assert asked["suites"][1].name == "questions"
 
 
@@ -135,7 +135,7 @@ def test_a_missing_video_is_named_with_the_command_that_fetches_it(asked, monkey
 
 def test_samples_are_asked_for_where_they_are_needed(monkeypatch, tmp_path):
     monkeypatch.setenv("MRMLLM_HOME", str(tmp_path))
-    suites.require_samples(["layout", "hallucination", "grounding"])
+    suites.require_samples(["synthetic", "hallucination", "grounding"])
     with pytest.raises(WeightsError, match="mrmllm models fetch bikes"):
         suites.require_samples(["consistency"])
     with pytest.raises(WeightsError, match="mrmllm models fetch vtest"):
@@ -150,7 +150,7 @@ def test_only_the_fusion_model_is_evaluated(asked, tmp_path, capsys):
 
 
 def test_a_checkpoint_that_is_not_there_is_an_error(capsys):
-    assert main(["evaluate", "--suite", "layout", "--checkpoint", "/none/there"]) == 2
+    assert main(["evaluate", "--suite", "synthetic", "--checkpoint", "/none/there"]) == 2
     assert "/none/there" in capsys.readouterr().err
 
 

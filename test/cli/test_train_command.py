@@ -20,7 +20,7 @@ evaluation_batches: 1
 device: cpu
 model: {{lora_rank: 2, max_objects: 8}}
 data:
-  layout: {{share: 1.0, questions: 2}}
+  synthetic: {{share: 1.0, questions: 2}}
   frames: {{share: 1.0, questions: 2, sources: [{{path: {frames}}}]}}
 """
 
@@ -82,7 +82,7 @@ def test_a_missing_configuration_is_refused(capsys):
 @pytest.mark.parametrize(
     ("data", "named"),
     [
-        ("{layout: {share: 0.0}}", "every share is 0"),
+        ("{synthetic: {share: 0.0}}", "every share is 0"),
         (
             "{coco: {share: 1.0, images: /nowhere, annotations: /nowhere.json}}",
             "no folder /nowhere",

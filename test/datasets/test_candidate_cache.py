@@ -2,21 +2,21 @@
 import numpy as np
 import torch
 
-from mrmllm_ros.datasets.candidate_cache import batches, perceive, stored
+from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 
 
-def test_batches_lose_nothing_and_keep_the_order():
+def test_batches_keep_all_items_in_order():
     made = list(batches(range(9)))
     assert [item for batch in made for item in batch] == list(range(9))
     assert max(map(len, made)) < 9
     assert list(batches([])) == []
 
 
-def test_of_no_images_nothing_is_perceived(detector):
-    assert list(perceive([], detector, None)) == []
+def test_no_images_give_no_examples(detector):
+    assert list(compute_candidates([], detector, None)) == []
 
 
-def test_images_are_read_only_as_they_are_asked_for(detector):
+def test_images_are_read_on_demand(detector):
     read = []
 
     def images():
@@ -24,14 +24,14 @@ def test_images_are_read_only_as_they_are_asked_for(detector):
             read.append(index)
             yield np.zeros((48, 64, 3), np.uint8)
 
-    next(perceive(images(), detector, None))
+    next(compute_candidates(images(), detector, None))
     assert len(read) < 12
 
 
-def test_images_of_two_sizes_are_perceived_each_as_if_alone(detector, bus_image):
+def test_images_of_different_sizes_do_not_affect_each_other(detector, bus_image):
     small = np.ascontiguousarray(bus_image[::2, ::2])
-    both = list(perceive([bus_image, small], detector, None))
-    [alone] = perceive([small], detector, None)
+    both = list(compute_candidates([bus_image, small], detector, None))
+    [alone] = compute_candidates([small], detector, None)
     assert [each.perception.detections.resolution_wh for each in both] == [
         image.shape[1::-1] for image in (bus_image, small)
     ]
@@ -42,9 +42,9 @@ def test_images_of_two_sizes_are_perceived_each_as_if_alone(detector, bus_image)
     assert not both[1].questions
 
 
-def test_what_is_stored_is_the_same_in_half_precision(detector, bus_image):
-    [seen] = perceive([bus_image], detector, None)
-    kept = stored(seen)
+def test_half_precision_keeps_the_values(detector, bus_image):
+    [seen] = compute_candidates([bus_image], detector, None)
+    kept = half_precision(seen)
     assert kept.perception.features.dtype == torch.float16
     torch.testing.assert_close(
         kept.perception.features.float(), seen.perception.features.float(), atol=1e-2, rtol=1e-2

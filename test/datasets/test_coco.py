@@ -77,6 +77,14 @@ class TestReading:
         assert street.truth.labels == ("bus", "person", "person")
         assert street.truth.xyxy[0].tolist() == [0, 500, 405, 540]
 
+    def test_without_a_folder_the_image_files_need_not_exist(self, write):
+        values = content()
+        values["annotations"][1]["iscrowd"] = 1
+        [street, _] = read_coco(None, write(values)).images
+        assert street.objects.labels == ("bus", "person", "person", "person")
+        assert street.crowd.tolist() == [False, True, False, False]
+        assert street.entry == content()["images"][0]
+
     def test_ids_may_be_texts(self, images, write):
         values = content()
         values["categories"][0]["id"] = values["annotations"][0]["category_id"] = "b"
@@ -89,7 +97,7 @@ def wrong(part, index, **fields):
     return values
 
 
-class TestRefusal:
+class TestErrors:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
@@ -128,18 +136,18 @@ class TestSkipping:
         ],
     )
     def test_a_wrong_annotation_is_named_and_counted(self, images, write, values, message):
-        told = []
-        dataset = read_coco(images, write(values), told.append)
+        lines = []
+        dataset = read_coco(images, write(values), lines.append)
         assert sum(len(image.truth) for image in dataset.images) >= 3
-        named, counted = told
+        named, counted = lines
         assert re.search(message, named)
         assert re.search(r"1 of [45] annotations of .* are skipped", counted)
 
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            (wrong("images", 1, id=7), r"images\[1\] has the id 7 of an earlier one"),
-            (wrong("images", 1, id=None), r'"id" must be a number or text'),
+            (wrong("images", 1, id=7), r"images\[1\] has the id 7 of an earlier entry"),
+            (wrong("images", 1, id=None), r'"id" must be a unique number or text'),
             (wrong("images", 1, file_name="none.png"), r"images\[1\]: there is no image .*none"),
             (wrong("images", 1, file_name="x" * 300), r"images\[1\]: there is no image"),
             (wrong("images", 1, width=None), '"width" must be in whole pixels'),
@@ -147,49 +155,49 @@ class TestSkipping:
         ],
     )
     def test_a_wrong_image_is_named_and_counted(self, images, write, values, message):
-        told = []
-        [street] = read_coco(images, write(values), told.append).images
+        lines = []
+        [street] = read_coco(images, write(values), lines.append).images
         assert len(street.truth) == 4
-        named, counted = told
+        named, counted = lines
         assert re.search(message, named)
         assert re.search(r"1 of 2 images of .* are skipped", counted)
 
     def test_annotations_of_a_skipped_image_go_with_it(self, images, write):
         values = wrong("images", 0, file_name="none.png")
-        told = []
-        [gray] = read_coco(images, write(values), told.append).images
-        assert (gray.name, len(told)) == ("gray.png", 2)
+        lines = []
+        [gray] = read_coco(images, write(values), lines.append).images
+        assert (gray.name, len(lines)) == ("gray.png", 2)
 
     @pytest.mark.parametrize("part", ["images", "annotations"])
-    def test_where_most_are_wrong_the_file_is(self, images, write, part):
+    def test_a_file_with_mostly_wrong_entries_is_an_error(self, images, write, part):
         values = content()
         for entry in values[part]:
             entry |= {"file_name": "none.png", "bbox": None}
         with pytest.raises(DataError, match=r"(2 of 2|4 of 4) .* more than half; the first: .*"):
             read_coco(images, write(values))
 
-    @pytest.mark.parametrize("damage", ["no image", "another size", "empty"])
-    def test_an_image_that_cannot_be_used_leaves_the_others_as_they_are(
-        self, images, write, detector, corrupt
+    @pytest.mark.parametrize("fault", ["no image", "another size", "empty"])
+    def test_an_unusable_image_does_not_change_other_examples(
+        self, images, write, detector, fault
     ):
         broken = {"no image": b"no image", "empty": b""}
         (images / "broken.png").write_bytes(
-            broken.get(corrupt, (images / "yard" / "street.png").read_bytes())
+            broken.get(fault, (images / "yard" / "street.png").read_bytes())
         )
-        values, told = content(), []
+        values, lines = content(), []
         expected = list(coco_examples(read_coco(images, write(values)), detector, None))
         entry = {"id": 9, "file_name": "broken.png", "width": 160, "height": 120}
         values["images"].insert(0, entry)
         dataset = read_coco(images, write(values))
-        made = list(coco_examples(dataset, detector, None, progress=told.append))
+        made = list(coco_examples(dataset, detector, None, progress=lines.append))
         assert [e.targets.labels for e in made] == [e.targets.labels for e in expected]
-        named, counted = told
+        named, counted = lines
         assert "broken.png" in named
         assert "1 of 3 images" in counted
 
-    def test_an_object_without_a_box_may_be_anywhere(self, images, write, detector):
+    def test_a_label_without_a_box_makes_its_candidates_unknown(self, images, write, detector):
         path = write(wrong("annotations", 1, bbox=None))
-        [street, _] = coco_examples(read_coco(images, path), detector, None, damaged_share=0.0)
+        [street, _] = coco_examples(read_coco(images, path), detector, None, corrupted_share=0.0)
         labels, scores = street.perception.candidates.labels, street.targets.scores
         people = scores[[label == "person" for label in labels]]
         # One person may be any candidate, so none of the others is known to be wrong.
@@ -206,11 +214,11 @@ class TestExamples:
 
         return examples
 
-    def test_every_image_is_seen_as_often_as_asked(self, examples):
+    def test_every_image_gives_as_many_examples_as_views(self, examples):
         assert len(examples(content(), views=3)) == 6
 
     def test_candidates_get_the_labels_of_their_objects(self, examples):
-        made = examples(content(), views=6, damaged_share=0.0)
+        made = examples(content(), views=6, corrupted_share=0.0)
         labels = {label for example in made for label in example.targets.labels}
         assert labels == {"", "bus", "person"}
         for example in made:
@@ -223,18 +231,18 @@ class TestExamples:
             right_bottom = targets.xyxy[targets.scores == 1, 2:]
             assert (right_bottom <= example.perception.candidates.resolution_wh).all()
 
-    def test_names_of_ones_own_are_learnt(self, examples):
+    def test_labels_that_the_detector_does_not_have_are_targets(self, examples):
         values = content()
         values["categories"][0]["name"] = "shuttle"
-        made = examples(values, views=4, damaged_share=0.0)
+        made = examples(values, views=4, corrupted_share=0.0)
         assert "shuttle" in {label for example in made for label in example.targets.labels}
 
-    def test_of_names_that_nobody_labelled_nothing_is_known(self, examples):
+    def test_targets_are_unknown_for_labels_that_are_not_annotated(self, examples):
         values = content()
         values["annotations"] = values["annotations"][:1]
         values["categories"] = values["categories"][:1]
         people = []
-        for example in examples(values, views=4, damaged_share=0.0):
+        for example in examples(values, views=4, corrupted_share=0.0):
             assert "person" not in example.targets.labels
             labels = example.perception.candidates.labels
             scores = example.targets.scores.tolist()
@@ -242,7 +250,7 @@ class TestExamples:
         assert len(people) > 4
         assert np.isnan(people).all()
 
-    def test_in_crowds_nothing_is_known(self, examples):
+    def test_targets_are_unknown_in_crowds(self, examples):
         values = content()
         values["annotations"][1] |= {"iscrowd": 1, "bbox": [0, 0, 405, 540]}
         values["annotations"] = values["annotations"][1:2]
@@ -251,8 +259,8 @@ class TestExamples:
         assert sum(map(len, scores)) > 8
         assert np.isnan(np.concatenate(scores)).all()
 
-    def test_damage_is_as_frequent_as_asked_and_unfamiliar(self, examples):
-        made = examples(content(), views=4, damaged_share=1.0)
+    def test_corrupted_views_are_novel(self, examples):
+        made = examples(content(), views=4, corrupted_share=1.0)
         novelty = np.concatenate([example.targets.novelty for example in made])
         assert set(np.rint(novelty * 3)) <= {1, 2, 3}
 
@@ -265,7 +273,7 @@ class TestExamples:
         resolutions = ([e.perception.candidates.resolution_wh for e in x] for x in (first, other))
         assert next(resolutions) != next(resolutions)
 
-    def test_what_the_detector_overlooks_is_missed(self, images, write, detector):
+    def test_labels_that_the_detector_does_not_find_are_missed(self, images, write, detector):
         values = content()
         # Labeled where the detector sees nothing.
         values["categories"] += [
@@ -279,11 +287,11 @@ class TestExamples:
         # Four names nobody looked for; people were, and there are none.
         assert gray.missed == {*detector.labels} - {"person"}
 
-    def test_nothing_is_concluded_of_names_that_nobody_labelled(self, images, write, detector):
+    def test_targets_are_unknown_on_objects_of_annotated_labels(self, images, write, detector):
         values = content()
         del values["categories"][1], values["annotations"][1:]
         dataset = read_coco(images, write(values))
-        [street, _] = coco_examples(dataset, detector, None, damaged_share=0.0)
+        [street, _] = coco_examples(dataset, detector, None, corrupted_share=0.0)
         labels = street.perception.candidates.labels
         people = np.array([label == "person" for label in labels])
         # Even where they stand before the labeled bus.

@@ -51,14 +51,14 @@ def reported(folder, detector):
 
 @pytest.fixture
 def ask(write, detector):
-    """The questions of a file, with the progress that was told."""
+    """The questions of a file, and the progress lines."""
 
     def ask(*lines, **options):
-        told = []
+        progress = []
         made = question_examples(
-            read_questions(write(*lines)), detector, None, progress=told.append, **options
+            read_questions(write(*lines)), detector, None, progress=progress.append, **options
         )
-        return [item for example in made for item in example.questions], told
+        return [item for example in made for item in example.questions], progress
 
     return ask
 
@@ -72,7 +72,7 @@ class TestReading:
         assert grounded.boxes.tolist() == [[10, 115, 400, 380]]
         assert grounded.where.endswith("questions.jsonl, line 3")
 
-    def test_the_truth_can_be_told(self, write):
+    def test_a_truth_is_read(self, write):
         truth = {"number": 2, "mentions": ["left"], "among": ["left", "right"]}
         [item] = read_questions(write({**VQA, "truth": truth, "family": "count"}))
         assert item.truth == Truth(
@@ -80,7 +80,7 @@ class TestReading:
         )
         assert item.family == "count"
 
-    def test_what_is_mentioned_is_among_what_could_be(self, write):
+    def test_mentions_are_added_to_among(self, write):
         [item] = read_questions(write({**VQA, "truth": {"mentions": ["bus"]}}))
         assert item.truth.among == {"bus"}
 
@@ -88,38 +88,38 @@ class TestReading:
         [item] = read_questions(write({**VQA, "question": ""}))
         assert item.question == ""
 
-    def test_a_mark_at_the_beginning_is_skipped(self, write):
+    def test_a_byte_order_mark_is_skipped(self, write):
         path = write(VQA)
         path.write_text(path.read_text(), encoding="utf-8-sig")
         assert len(read_questions(path)) == 1
 
 
-class TestRefusal:
+class TestErrors:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
             ("{", "line 2 is not JSON"),
             ("[]", "line 2 is not an object"),
-            ({**VQA, "anwser": "x"}, "line 2 has the unknown anwser; known are image"),
+            ({**VQA, "anwser": "x"}, "line 2 has unknown fields: anwser; use image"),
             ("[" * 100_000, "line 2 is not JSON: .*nested too deeply"),
             ('{"image": ', "line 2 is not JSON: .*column 11"),
-            ({**VQA, "answer": "half \ud83d"}, "line 2 has the answer .*half of a character"),
+            ({**VQA, "answer": "half \ud83d"}, "line 2 has the answer .*lone surrogate"),
             ({**VQA, "answer": " "}, "line 2 has the answer ' '"),
             ({**VQA, "question": None}, "line 2 has the question None"),
             ({**VQA, "answer": "A bus <1>."}, 'cites <1>, but "boxes" has 0'),
             ({**GROUNDED, "answer": "A bus <2>."}, 'cites <2>, but "boxes" has 1'),
-            ({**GROUNDED, "answer": "A bus [1]."}, r"holds \[1\].*write <k>"),
+            ({**GROUNDED, "answer": "A bus [1]."}, r"contains \[1\].*write <k>"),
             ({**GROUNDED, "boxes": [1, 2, 3, 4]}, r"box 1 is 1; it must be \[left, top, right"),
             ({**GROUNDED, "boxes": [[9, 9, 5, 20]]}, "right and bottom the larger"),
             ({**GROUNDED, "boxes": [[9, 9, 20]]}, r"box 1 is \[9, 9, 20\]"),
-            ({**GROUNDED, "boxes": [[0.1, 0.1, 0.5, 0.9]]}, "shares of the image; .* in pixels"),
+            ({**GROUNDED, "boxes": [[0.1, 0.1, 0.5, 0.9]]}, "which is normalized; .* in pixels"),
             ({**GROUNDED, "boxes": None}, '"boxes" must be a list'),
             (
                 {**VQA, "truth": {"cites_answer": True}},
-                '"cites_answer" needs an answer that cites',
+                '"cites_answer" needs a citation in the answer',
             ),
             ({**VQA, "truth": 3}, '"truth" must be an object'),
-            ({**VQA, "truth": {"color": "red"}}, "unknown color; known are polarity"),
+            ({**VQA, "truth": {"color": "red"}}, "unknown fields: color; use polarity"),
             ({**VQA, "truth": {"number": True}}, "number True; it must be a whole number"),
             ({**VQA, "truth": {"among": [3]}}, "it must be a list of texts"),
         ],
@@ -128,17 +128,17 @@ class TestRefusal:
         with pytest.raises(DataError, match=message):
             read_questions(write(VQA, line))
 
-    def test_no_questions_are_refused(self, write, tmp_path):
-        with pytest.raises(DataError, match="holds no questions"):
+    def test_a_file_without_questions_is_an_error(self, write, tmp_path):
+        with pytest.raises(DataError, match="has no questions"):
             read_questions(write(""))
         with pytest.raises(DataError, match=r"cannot read .*none.jsonl: No such file"):
             read_questions(tmp_path / "none.jsonl")
 
-    def test_faults_show_before_the_first_example(self, tmp_path, detector):
+    def test_errors_are_raised_before_the_first_example(self, tmp_path, detector):
         with pytest.raises(DataError):
             question_examples(read_questions(tmp_path / "none.jsonl"), detector, None)
 
-    def test_where_most_questions_cannot_be_used_the_file_is_wrong(self, write, detector):
+    def test_a_file_with_mostly_unusable_questions_is_an_error(self, write, detector):
         missing = {**VQA, "image": "none.png"}
         with pytest.raises(DataError, match=r"2 of 3 .*half; the first: .*line 1: there is no im"):
             read_questions(write(missing, missing, VQA))
@@ -152,8 +152,8 @@ class TestRefusal:
 class TestSkipping:
     def test_questions_that_cannot_be_used_are_named_and_counted(self, write, folder, detector):
         (folder / "text.png").write_text("no image")
-        told = []
-        skipped = Skipped("questions", told.append)
+        progress = []
+        skipped = Skipped("questions", progress.append)
         lines = [
             {**VQA, "image": "none.png"},
             VQA,
@@ -167,7 +167,7 @@ class TestSkipping:
         made = question_examples(asked, detector, None, skipped=skipped)
         questions = [item.question for example in made for item in example.questions]
         assert questions == ["Is it raining?", "Where is the bus?", "Is this 0?", "Is this 1?"]
-        missing, unreadable, outside, counted = told
+        missing, unreadable, outside, counted = progress
         assert re.search(r"line 1: there is no image .*none.png; .* relative", missing)
         assert re.search(r"line 3: cannot read the image .*text.png", unreadable)
         assert re.search(r"line 6: box 1 is .* outside of the image of 405 x 540", outside)
@@ -175,7 +175,7 @@ class TestSkipping:
 
 
 class TestExamples:
-    def test_an_image_is_one_example_however_its_lines_are_spread(self, write, detector):
+    def test_questions_about_one_image_form_one_example(self, write, detector):
         gray = {**VQA, "image": "gray.png"}
         street, other = question_examples(
             read_questions(write(VQA, gray, GROUNDED)), detector, None
@@ -190,19 +190,19 @@ class TestExamples:
         assert street.perception.features.dtype == torch.float16
         assert len(street.attributes) == len(street.perception.candidates)
 
-    def test_many_questions_are_several_examples(self, write, detector):
+    def test_many_questions_form_several_examples(self, write, detector):
         lines = [{**VQA, "question": f"Is this {n}?"} for n in range(5)]
-        made = question_examples(read_questions(write(*lines)), detector, None, most_questions=2)
+        made = question_examples(read_questions(write(*lines)), detector, None, max_questions=2)
         assert [len(example.questions) for example in made] == [2, 2, 1]
 
-    def test_what_is_cited_becomes_the_detectors_number(self, ask, reported):
-        [item], told = ask(GROUNDED)
+    def test_boxes_become_ids_of_detections(self, ask, reported):
+        [item], progress = ask(GROUNDED)
         i = reported.labels.index("bus") + 1
         assert item.answer == f"The bus [{i}] is in the middle."
         assert item.truth.cited == {i}
-        assert told == []
+        assert progress == []
 
-    def test_every_box_gets_an_object_of_its_own(self, ask, reported):
+    def test_boxes_and_objects_match_one_to_one(self, ask, reported):
         boxes = (reported.xyxy[::-1] + 1).clip(0, 404).tolist()
         cited = "".join(f"<{k}>" for k in range(1, len(boxes) + 1))
         [item], _ = ask({**GROUNDED, "answer": f"I see {cited}.", "boxes": boxes})
@@ -210,24 +210,24 @@ class TestExamples:
         assert item.answer == f"I see {ids}."
 
         twice = [reported.xyxy[0].tolist()] * 2
-        [item], told = ask({**GROUNDED, "answer": "Both <1><2>.", "boxes": twice})
+        [item], progress = ask({**GROUNDED, "answer": "Both <1><2>.", "boxes": twice})
         assert item.answer == "Both [1]."
-        assert len(told) == 1
+        assert len(progress) == 1
 
-    def test_a_citation_of_what_is_not_reported_is_left_out(self, ask, reported):
+    def test_a_citation_of_an_unreported_object_is_removed(self, ask, reported):
         line = {**GROUNDED, "answer": "A sign <2> is behind the bus <1>."}
-        [item], told = ask({**line, "boxes": [*GROUNDED["boxes"], NOWHERE]})
+        [item], progress = ask({**line, "boxes": [*GROUNDED["boxes"], NOWHERE]})
         i = reported.labels.index("bus") + 1
         assert item.answer == f"A sign is behind the bus [{i}]."
         assert item.truth.cited == {i}
-        [text] = told
-        assert "1 of 2 citations left out" in text
+        [text] = progress
+        assert "1 of 2 citations removed" in text
 
-    def test_a_question_whose_answer_is_the_citation_goes_with_it(self, ask):
+    def test_a_question_whose_answer_is_a_removed_citation_is_removed(self, ask):
         line = {**GROUNDED, "boxes": [NOWHERE], "truth": {"cites_answer": True}}
         items, [text] = ask(VQA, line)
         assert [item.question for item in items] == ["Is it raining?"]
-        assert text.endswith("1 questions with them")
+        assert text.endswith("1 questions removed with them")
 
     def test_without_boxes_citations_are_not_judged(self, ask):
         [item], _ = ask({**VQA, "truth": {"polarity": False}})

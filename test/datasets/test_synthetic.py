@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     overlap,
     vocabulary,
 )
-from mrmllm_ros.datasets.synthetic import MOST_CANDIDATES, MOST_OBJECTS, synthetic_example
+from mrmllm_ros.datasets.synthetic import MAX_CANDIDATES, MAX_OBJECTS, synthetic_example
 from mrmllm_ros.model.prompt import cited_ids
 
 
@@ -49,31 +49,31 @@ def test_only_evaluation_shows_held_out_nouns(examples, split):
         assert labels & set(TRAIN_NOUNS)
 
 
-def test_no_two_names_of_a_scene_mean_the_same_thing(split):
+def test_labels_of_a_scene_are_unambiguous(split):
     for seed in range(300):
         listed = synthetic_example(seed, split, 0).perception.candidates.labels
         pairs = combinations(dict.fromkeys(listed), 2)
         assert not [pair for pair in pairs if overlap(*pair)], seed
 
 
-def test_only_training_shows_coined_names(examples, split):
+def test_only_training_has_invented_labels(examples, split):
     labels = {label for e in examples for label in e.perception.candidates.labels}
     assert bool(labels - set(vocabulary("evaluation"))) == (split == "train")
 
 
-def test_all_parts_are_of_the_same_candidates(examples):
+def test_all_parts_have_the_same_length(examples):
     for example in examples:
         count = len(example.perception.candidates)
-        assert count <= MOST_CANDIDATES
+        assert count <= MAX_CANDIDATES
         assert len(example.attributes) == len(example.targets.labels) == count
         assert example.visual is None
 
 
-def test_targets_lie_where_their_candidates_are(examples):
+def test_targets_are_near_their_candidates(examples):
     for example in examples:
         targets, boxes = example.targets, example.perception.candidates.xyxy
         objects = targets.scores == 1
-        assert objects.sum() <= MOST_OBJECTS
+        assert objects.sum() <= MAX_OBJECTS
         assert np.isnan(targets.xyxy[~objects]).all()
         assert [bool(label) for label in targets.labels] == objects.tolist()
         sides = np.tile(targets.xyxy[:, 2:] - targets.xyxy[:, :2], 2)[objects]
@@ -96,7 +96,7 @@ def test_the_detector_is_mostly_right_and_sometimes_wrong(examples):
     assert 0.9 < right < 1
 
 
-def test_what_is_wrong_is_unfamiliar(examples):
+def test_wrong_candidates_are_novel(examples):
     for example in examples:
         pairs = zip(example.perception.candidates.labels, example.targets.labels, strict=True)
         wrong = [said != meant for said, meant in pairs]
@@ -110,7 +110,7 @@ def test_questions_are_about_reported_objects(examples):
             assert all(i <= example.perception.reported for i in item.truth.cited or ())
 
 
-def test_distances_are_known_of_all_or_of_none_and_now_and_then_of_some(examples):
+def test_distances_are_known_for_all_or_none_and_sometimes_for_some(examples):
     candidates = [e.perception.candidates for e in examples if len(e.attributes) > 3]
     known = [(~np.isnan(c.distances_m)).tolist() for c in candidates]
     shares = np.array([np.mean(each) for each in known])

@@ -12,10 +12,10 @@ from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.questions.grammar import plural
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
 from mrmllm_ros.datasets.targets import (
-    SURE_FROM,
+    PSEUDO_LABEL_THRESHOLD,
     match_targets,
     pseudo_labels,
-    unsure_labels,
+    uncertain_objects,
 )
 from mrmllm_ros.datasets.video import FrameSource, frame_examples
 from mrmllm_ros.detection.images import ImageError
@@ -37,7 +37,7 @@ class TestSource:
             ({"first": 9}, []),
         ],
     )
-    def test_frames_are_those_asked_for(self, folder, chosen, expected):
+    def test_frames_are_selected_by_range_and_step(self, folder, chosen, expected):
         source = FrameSource(name="numbers", path=folder, **chosen)
         assert [(index, image[0, 0, 0]) for index, image in source.read()] == [
             (index, index) for index in expected
@@ -45,16 +45,16 @@ class TestSource:
 
     def test_an_unreadable_image_is_named_and_the_others_keep_their_indices(self, folder):
         (folder / "2.png").write_text("no image")
-        told = []
-        skipped = Skipped("images", told.append)
+        lines = []
+        skipped = Skipped("images", lines.append)
         source = FrameSource(name="numbers", path=folder)
         assert [(i, image[0, 0, 0]) for i, image in source.read(skipped)] == [
             (index, index) for index in (0, 1, 3, 4, 5)
         ]
-        [named] = told
+        [named] = lines
         assert "2.png" in named
 
-    def test_where_most_images_are_unreadable_the_folder_is_wrong(self, folder, detector):
+    def test_a_folder_with_mostly_unreadable_images_is_an_error(self, folder, detector):
         for index in range(4):
             (folder / f"{index}.png").write_text("no image")
         source = FrameSource(name="numbers", path=folder)
@@ -82,10 +82,10 @@ class TestExamples:
     def examples(self, source, detector, encoder):
         return list(frame_examples([source], detector, encoder, views=3, seed=1))
 
-    def test_every_frame_is_seen_as_often_as_asked(self, examples):
+    def test_every_frame_gives_as_many_examples_as_views(self, examples):
         assert len(examples) == 6
 
-    def test_every_part_is_about_the_same_candidates(self, examples, detector, encoder):
+    def test_all_parts_have_the_same_length(self, examples, detector, encoder):
         for example in examples:
             count = len(example.perception.candidates)
             assert len(example.attributes) == len(example.targets.labels) == count
@@ -101,28 +101,28 @@ class TestExamples:
 
     def test_some_candidates_are_right_and_some_are_not(self, examples):
         scores = np.concatenate([example.targets.scores for example in examples])
-        assert 0 < (scores >= SURE_FROM).sum() < (scores > 0).sum() < len(scores)
+        assert 0 < (scores >= PSEUDO_LABEL_THRESHOLD).sum() < (scores > 0).sum() < len(scores)
 
-    def test_what_is_seen_is_not_taught_to_be_what_everything_is_called(self, examples):
+    def test_targets_have_no_labels(self, examples):
         assert {label for example in examples for label in example.targets.labels} == {""}
 
-    def test_without_damage_the_detector_is_right(self, source, detector):
+    def test_targets_of_a_clean_image_are_the_detectors_scores(self, source, detector):
         _, frame = next(source.read())
         [clean] = detector.detect([frame])
-        truth, unsure = pseudo_labels(clean), unsure_labels(clean)
+        truth, uncertain = pseudo_labels(clean), uncertain_objects(clean)
         assert len(truth)
-        assert len(unsure)
-        targets = match_targets(clean.candidates, truth, [""] * len(truth), unsure=unsure)
+        assert len(uncertain)
+        targets = match_targets(clean.candidates, truth, [""] * len(truth), uncertain=uncertain)
         np.testing.assert_array_equal(targets.scores, clean.candidates.scores)
 
-    def test_novelty_grows_with_the_damage(self, examples):
+    def test_novelty_grows_with_the_severity(self, examples):
         for example in examples:
             assert len(set(example.targets.novelty.tolist())) <= 1
         novelty = np.concatenate([example.targets.novelty for example in examples])
         assert set(np.rint(novelty * 3)) <= {0, 1, 2, 3}
         assert novelty.max() > 0
 
-    def test_what_the_damage_hides_is_missed_and_what_it_shows_is_not(self, source, detector):
+    def test_objects_that_a_corruption_hides_are_missed(self, source, detector):
         missed = 0
         for example in frame_examples([source], detector, views=3, seed=1):
             reported = example.perception.detections.labels
@@ -151,10 +151,10 @@ class TestExamples:
         with pytest.raises(DataError, match=r"vtest\.avi has no frames from 1000000 to the end"):
             list(frame_examples([source, late], detector))
 
-    def test_nothing_is_asked_yet(self, examples):
+    def test_examples_have_no_questions(self, examples):
         assert not any(example.questions for example in examples)
 
-    def test_questions_cite_reported_objects_and_deny_nothing_hidden(self, examples, detector):
+    def test_questions_cite_reported_objects_and_deny_no_missed_ones(self, examples, detector):
         rng = np.random.default_rng(0)
         made = [with_questions(e, rng, vocabulary=detector.labels) for e in examples]
         assert any(example.questions for example in made)

@@ -11,7 +11,7 @@ def rng(seed=0):
 
 
 def view(image, generator):
-    return View.draw(image.shape, generator).image(image)
+    return View.sample(image.shape, generator).crop(image)
 
 
 class TestView:
@@ -40,10 +40,10 @@ class TestView:
         left, top, right, bottom = width // 3, height // 3, width // 2, height // 2
         image[top:bottom, left:right] = 255
         for seed in range(20):
-            chosen = View.draw(shape, rng(seed))
-            white = chosen.image(image)[..., 0] > 127
+            chosen = View.sample(shape, rng(seed))
+            white = chosen.crop(image)[..., 0] > 127
             assert chosen.resolution_wh == white.shape[::-1]
-            [box] = chosen.boxes(np.array([[left, top, right, bottom]], np.float32))
+            [box] = chosen.transform_boxes(np.array([[left, top, right, bottom]], np.float32))
             box = box.clip(0, np.tile(white.shape[::-1], 2))
             rows, columns = (np.flatnonzero(white.any(axis=axis)) for axis in (1, 0))
             found = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
@@ -63,18 +63,16 @@ class TestView:
         assert part.flags.c_contiguous
 
 
-class TestShot:
-    def test_it_is_damaged_as_often_as_asked(self):
+class TestCorruptedImage:
+    def test_corruptions_are_as_frequent_as_requested(self):
         clean = rng().integers(0, 256, (8, 8, 3), np.uint8)
-        corrupted_images = [CorruptedImage.of(clean, 0.75, rng(seed)) for seed in range(100)]
-        damaged = [
-            corrupted_image for corrupted_image in corrupted_images if corrupted_image.severity
-        ]
-        assert 60 < len(damaged) < 90
-        assert {corrupted_image.novelty for corrupted_image in damaged} == {1 / 3, 2 / 3, 1.0}
-        assert all((corrupted_image.damaged != clean).any() for corrupted_image in damaged)
+        images = [CorruptedImage.sample(clean, 0.75, rng(seed)) for seed in range(100)]
+        corrupted = [image for image in images if image.severity]
+        assert 60 < len(corrupted) < 90
+        assert {image.novelty for image in corrupted} == {1 / 3, 2 / 3, 1.0}
+        assert all((image.corrupted != clean).any() for image in corrupted)
 
-    def test_without_damage_it_is_familiar(self):
-        corrupted_image = CorruptedImage.of(np.zeros((4, 4, 3), np.uint8), 0.0, rng())
-        assert corrupted_image.damaged is corrupted_image.clean
-        assert corrupted_image.novelty == 0
+    def test_a_clean_image_is_familiar(self):
+        image = CorruptedImage.sample(np.zeros((4, 4, 3), np.uint8), 0.0, rng())
+        assert image.corrupted is image.clean
+        assert image.novelty == 0

@@ -4,18 +4,18 @@ from making import detector_stub, make_image, make_perception
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.evaluation.ablations import (
+    ANSWER_VARIANTS,
+    DETECTION_VARIANTS,
     DETECTOR_ALONE,
     FULL,
     NO_LANGUAGE_MODEL,
-    OF_ANSWERS,
-    OF_DETECTIONS,
     SWITCHES,
     UNTRAINED,
     VARIANTS,
     Ablation,
-    Subject,
+    EvaluatedModels,
 )
-from mrmllm_ros.evaluation.answer_runs import answer_questions
+from mrmllm_ros.evaluation.batched_inference import answer_questions
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
@@ -33,7 +33,7 @@ def make_ablation(load_tiny, make_answerer, tmp_path_factory):
             folder
         )
         return Ablation(
-            Subject(
+            EvaluatedModels(
                 backbones=Backbones(load_tiny(), detector_stub()),
                 trained=MrMllmSettings(str(folder)),
                 prompt=PromptSettings(),
@@ -68,8 +68,8 @@ def what_questions_start_from(answerer):
 
 
 def test_every_variant_is_one_of_answers_or_of_detections():
-    assert set(VARIANTS) == {*OF_ANSWERS, *OF_DETECTIONS}
-    assert OF_ANSWERS[0] == OF_DETECTIONS[0] == FULL
+    assert set(VARIANTS) == {*ANSWER_VARIANTS, *DETECTION_VARIANTS}
+    assert ANSWER_VARIANTS[0] == DETECTION_VARIANTS[0] == FULL
 
 
 def test_each_switch_makes_a_difference_and_is_on_again_afterwards(ablation):
@@ -77,9 +77,9 @@ def test_each_switch_makes_a_difference_and_is_on_again_afterwards(ablation):
         start, scores = what_questions_start_from(answerer), scores_of(answerer)
     for variant in ablation.variants(tuple(SWITCHES)):
         with ablation.answerer(variant) as answerer:
-            if variant in OF_ANSWERS:
+            if variant in ANSWER_VARIANTS:
                 assert what_questions_start_from(answerer) != start, variant
-            if variant in OF_DETECTIONS:
+            if variant in DETECTION_VARIANTS:
                 assert scores_of(answerer) != scores, variant
     with ablation.answerer(FULL) as answerer:
         assert (what_questions_start_from(answerer), scores_of(answerer)) == (start, scores)
@@ -95,17 +95,17 @@ def test_the_untrained_language_model_is_as_it_was_before_training(ablation, loa
     assert texts == texts_of(MrMllmAnswerer.load(MrMllmSettings(""), PromptSettings(), backbones))
 
 
-def test_mechanisms_that_it_was_trained_without_are_left_out(ablation, make_ablation):
+def test_mechanisms_that_were_not_trained_are_omitted(ablation, make_ablation):
     # Query fusion is off in all of these, so that no visual encoder is needed.
-    assert ablation.variants(OF_DETECTIONS) == (
+    assert ablation.variants(DETECTION_VARIANTS) == (
         *(FULL, DETECTOR_ALONE, NO_LANGUAGE_MODEL, "no perception prompt"),
     )
     assert NO_LANGUAGE_MODEL not in make_ablation(head_uses_language_model=False).variants(
-        OF_DETECTIONS
+        DETECTION_VARIANTS
     )
     without = make_ablation(prefix_tokens=False, perception_outputs=[], lora_rank=2)
-    assert without.variants(OF_DETECTIONS) == (FULL, "no perception prompt")
-    assert without.variants(OF_ANSWERS) == (FULL, "no perception prompt", UNTRAINED)
+    assert without.variants(DETECTION_VARIANTS) == (FULL, "no perception prompt")
+    assert without.variants(ANSWER_VARIANTS) == (FULL, "no perception prompt", UNTRAINED)
 
 
 def test_an_unknown_variant_is_an_error(ablation):

@@ -31,7 +31,7 @@ def score(make_detections):
     return score
 
 
-def test_all_found_is_one_and_nothing_found_is_zero(score):
+def test_perfect_detections_are_one_and_none_are_zero(score):
     truth = [[("dog", BOX), ("car", OTHER)]]
     found = [[("dog", 0.9, BOX), ("car", 0.8, OTHER)]]
     assert score(truth, found) == pytest.approx((1, 1))
@@ -58,13 +58,13 @@ def test_a_worse_box_costs_at_stricter_overlaps_only(score):
     assert ap == pytest.approx(0.3)
 
 
-def test_classes_count_alike_and_only_those_that_are_there(score):
+def test_present_classes_have_equal_weight(score):
     truth = [[("dog", BOX), ("dog", OTHER), ("car", FAR)]]
     found = [[("dog", 0.9, BOX), ("dog", 0.8, OTHER), ("bus", 0.9, FAR)]]
     assert score(truth, found) == pytest.approx((0.5, 0.5))
 
 
-def test_what_is_found_in_a_crowd_counts_neither_way(score):
+def test_detections_in_a_crowd_do_not_count(score):
     truth = [[("person", BOX), ("person", (200, 200, 400, 400))]]
     found = [[("person", 0.5, BOX), ("person", 0.9, (210, 210, 260, 300))]]
     assert score(truth, found)[0] == pytest.approx(51 / 101 / 2)
@@ -72,11 +72,11 @@ def test_what_is_found_in_a_crowd_counts_neither_way(score):
 
 
 @pytest.mark.parametrize("found", [[], [("dog", 0.9, BOX)]])
-def test_where_nothing_is_there_it_is_not_defined(score, found):
+def test_it_is_undefined_without_objects(score, found):
     assert np.isnan(score([[]], [found])).all()
 
 
-def test_drawing_images_is_as_evaluating_them_again(make_detections):
+def test_resampled_images_give_the_result_of_a_new_evaluation(make_detections):
     rng = np.random.default_rng(3)
 
     def objects(count):
@@ -97,10 +97,10 @@ def test_drawing_images_is_as_evaluating_them_again(make_detections):
         drawn = matches.average_precision(chosen, kind)
         assert 0 < drawn < 1
         assert drawn == pytest.approx(again.average_precision(np.arange(5), kind), abs=0.02)
-    interval = bootstrap(AveragePrecision(matches), 6, draws=50)
+    interval = bootstrap(AveragePrecision(matches), 6, samples=50)
     assert interval.low < interval.high
 
 
-def test_truth_and_findings_must_be_of_as_many_images(make_detections):
-    with pytest.raises(ValueError, match="1 images, and 0"):
+def test_different_numbers_of_images_are_rejected(make_detections):
+    with pytest.raises(ValueError, match="of 1 images, but detections of 0"):
         Matches([TrueObjects(make_detections())], [])

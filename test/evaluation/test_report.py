@@ -8,7 +8,7 @@ import pytest
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, UNTRAINED
 from mrmllm_ros.evaluation.report import evaluate, to_json, to_text
 from mrmllm_ros.evaluation.statistics import Ratio
-from mrmllm_ros.evaluation.suite_result import Outcome, Suite
+from mrmllm_ros.evaluation.suite_result import Suite, SuiteResult
 
 RIGHT = {FULL: 9, "no query fusion": 6, DETECTOR_ALONE: 9, UNTRAINED: 0}
 
@@ -20,13 +20,13 @@ class Answers(Suite):
     def __init__(self, asked):
         self.asked = asked
 
-    def run(self, answerer, variant, progress):
+    def evaluate(self, answerer, variant, progress):
         self.asked.append((self.name, answerer, variant))
         right = np.full(20, RIGHT[variant])
         statistics = {"accuracy": Ratio(right, np.full(20, 10))}
         if variant == FULL:
             statistics["undefined"] = Ratio(np.zeros(20), np.zeros(20))
-        return Outcome(20, statistics)
+        return SuiteResult(20, statistics)
 
 
 class Boxes(Answers):
@@ -76,7 +76,7 @@ def test_an_ablation_runs_every_variant_of_each_suite(run, asked):
         *(("answers", variant) for variant in Answers.variants),
         *(("boxes", variant) for variant in Boxes.variants),
     }
-    assert "full: answers: begins" in lines
+    assert "full: answers: started" in lines
 
 
 def test_differences_are_taken_from_the_full_model(run):
@@ -93,7 +93,7 @@ def test_differences_are_taken_from_the_full_model(run):
     assert same["excludes_zero"] is False
 
 
-def test_a_table_marks_what_is_beyond_chance(run):
+def test_a_table_marks_significant_differences(run):
     text = to_text(run(ablate=True))
     assert text.splitlines()[0] == "answers: questions; 20 scenes, 95 % intervals"
     assert "    accuracy   0.900 [0.900, 0.900]\n" in text

@@ -50,7 +50,7 @@ UNANSWERABLE = Truth(unanswerable=True)
         ("", None),
     ],
 )
-def test_yes_and_no_are_told_apart_however_they_are_said(text, meant):
+def test_polarity_is_parsed(text, meant):
     assert polarity(text) is meant
     assert is_right(text, YES, ()) is (meant is True)
     assert is_right(text, NO, ()) is (meant is False)
@@ -140,21 +140,49 @@ def test_all_of_the_words_must_be_named_and_no_others():
         "The image does not show whether it is open.",
     ],
 )
-def test_not_to_know_is_right_where_nobody_can_and_wrong_elsewhere(text):
+def test_cannot_tell_is_right_only_for_unanswerable_questions(text):
     assert is_right(text, UNANSWERABLE, ())
     assert not is_right(text, NO, ())
     assert not is_right(text, Truth(), ())
 
 
-def test_what_is_not_shown_cannot_be_told_or_is_not_there():
+def test_not_shown_means_unanswerable_or_absent():
     text = "The image does not show that."
     assert is_right(text, UNANSWERABLE, ())
     assert is_right(text, NO, ())
     assert not is_right(text, Truth(polarity=True), ())
 
 
+DISTANCES = frozenset(["4.0 m", "6.0 m"])
+EVIDENCE = "The people are [2] 4.0 m, [4] 6.0 m away"
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        (f"{EVIDENCE}, so the nearest is [2], 4.0 m away.", True),
+        (f"{EVIDENCE}, so the nearest is [4], 6.0 m away.", False),
+        (f"{EVIDENCE}, so it is near.", False),
+        (f"{EVIDENCE}.", False),
+        ("The nearest person [2] is 4.0 m away.", True),
+    ],
+)
+def test_distances_are_scored_in_the_conclusion(text, right):
+    assert is_right(text, Truth(mentions=frozenset(["4.0 m"]), among=DISTANCES), ()) == right
+
+
+def test_words_before_the_conclusion_do_not_make_an_answer_wrong():
+    truth = Truth(mentions=frozenset(["dog"]), among=frozenset(["dog", "door"]))
+    evidence = "The door [5] is 8.0 m away and the dog [3] is 2.1 m away"
+    assert is_right(f"{evidence}, so the closer is the dog [3].", truth, ())
+    assert not is_right(f"{evidence}, so the closer is the door [5].", truth, ())
+    assert not is_right(f"{evidence}.", truth, ())
+    # All text up to the last ", so " is evidence.
+    assert is_right(f"{evidence}, so compare, so the closer is the dog.", truth, ())
+
+
 @pytest.mark.parametrize("text", ["Yes.", "I do not see a dog.", "It is 3 m away.", ""])
-def test_an_answer_is_wrong_where_there_is_none(text):
+def test_an_answer_to_an_unanswerable_question_is_wrong(text):
     assert not is_right(text, UNANSWERABLE, ())
 
 
@@ -175,7 +203,7 @@ def test_citations_are_counted_once_each():
 
 
 @pytest.mark.parametrize("split", ["train", "evaluation"])
-def test_the_model_answers_of_made_up_scenes_are_right(split):
+def test_the_answers_of_synthetic_scenes_are_right(split):
     for seed in range(60):
         for item in synthetic_example(seed, split, 12).questions:
             cited = cited_ids(item.answer, 99)

@@ -22,7 +22,7 @@ def test_a_ratio_is_of_sums_over_the_chosen_scenes():
     assert np.isnan(Ratio(np.zeros(4), np.zeros(4))(ALL)).all()
 
 
-def test_a_mean_leaves_out_what_is_not_defined():
+def test_a_mean_ignores_undefined_values():
     half = Ratio(np.ones(4), np.full(4, 2))
     undefined = Ratio(np.ones(4), np.zeros(4))
     one = Ratio(np.ones(4), np.ones(4))
@@ -61,7 +61,7 @@ def test_an_interval_is_as_wide_as_theory_says():
     assert interval.low < share < interval.high
 
 
-def test_questions_about_one_scene_stand_or_fall_together():
+def test_questions_about_one_scene_are_resampled_together():
     right = (np.arange(40) % 2).astype(float)
     single = bootstrap(Ratio(right.repeat(10), np.ones(400)), 400)
     clustered = bootstrap(Ratio(right * 10, np.full(40, 10)), 40)
@@ -73,7 +73,7 @@ def test_it_is_the_same_each_time():
     assert bootstrap(ratio, 9) == bootstrap(ratio, 9)
 
 
-def test_a_difference_on_the_same_scenes_is_surer_than_its_parts():
+def test_a_difference_on_the_same_scenes_has_a_narrow_interval():
     rng = np.random.default_rng(1)
     base = rng.random(60)
     one, other = Ratio(base + 0.1, np.ones(60)), Ratio(base, np.ones(60))
@@ -85,7 +85,7 @@ def test_a_difference_on_the_same_scenes_is_surer_than_its_parts():
     assert not bootstrap_difference(noise, other, 60).excludes_zero
 
 
-def test_what_is_not_defined_has_no_interval():
+def test_undefined_values_have_no_interval():
     undefined = bootstrap(Ratio(np.ones(3), np.zeros(3)), 3)
     assert np.isnan([undefined.value, undefined.low, undefined.high]).all()
     assert not undefined.excludes_zero

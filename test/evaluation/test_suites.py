@@ -8,31 +8,34 @@ import pytest
 import torch
 from making import detector_stub, make_image, make_perception
 
-from mrmllm_ros.datasets.candidate_cache import perceive
+from mrmllm_ros.datasets.candidate_cache import compute_candidates
 from mrmllm_ros.datasets.example import QuestionAnswer, Truth
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.evaluation import consistency
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
-from mrmllm_ros.evaluation.accuracy import accuracies
 from mrmllm_ros.evaluation.average_precision import Matches, TrueObjects
+from mrmllm_ros.evaluation.batched_inference import encode_examples
 from mrmllm_ros.evaluation.consistency import (
     CLEAN,
     ConsistencySuite,
-    DamagedFrames,
+    CorruptedFrames,
     frame_novelty,
     novelty_auroc,
     precision_statistics,
 )
-from mrmllm_ros.evaluation.frames import encode_examples
-from mrmllm_ros.evaluation.grounding import GroundingSuite, citation_statistics
 from mrmllm_ros.evaluation.hallucination import (
     SAMPLINGS,
     HallucinationSuite,
-    pope,
+    pope_questions,
     yes_no_statistics,
 )
-from mrmllm_ros.evaluation.suite_result import AnsweredQuestion
-from mrmllm_ros.evaluation.synthetic_suite import SyntheticScenes, SyntheticSuite
+from mrmllm_ros.evaluation.suite_result import AnsweredQuestion, accuracies
+from mrmllm_ros.evaluation.synthetic_suite import (
+    GroundingSuite,
+    SyntheticScenes,
+    SyntheticSuite,
+    citation_statistics,
+)
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 
@@ -74,10 +77,10 @@ def test_citations_are_judged_over_all_answers():
     assert figures == {"precision": 0.5, "recall": 0.5, "F1": 0.5}
 
 
-def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not():
+def test_pope_asks_equally_often_about_present_and_absent_objects():
     vocabulary = ["dog", "cat", "car", "bus", "person", "man", "cup", "fork", "skis"]
     present = [["dog", "car", "dog"], ["dog", "cat"], ["person"], [], ["cup", "dog"]]
-    asked = pope(present, vocabulary)
+    asked = pope_questions(present, vocabulary)
     assert [len(items) for items in asked] == [12, 12, 6, 0, 12]
     for labels, items in zip(present, asked, strict=True):
         for sampling in SAMPLINGS:
@@ -90,12 +93,12 @@ def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not():
     assert not [item for item in asked[2] if "man" in item.question]
 
 
-def test_pope_chooses_what_is_frequent_and_what_comes_together():
+def test_pope_samples_frequent_and_co_occurring_labels():
     vocabulary = ["dog", "cat", "car", "bus", "cup", "fork", "zebra"]
     present = [["dog"], ["dog", "bus"], ["cup", "fork"], ["cup", "cat"], ["cup", "fork"], ["fork"]]
     absent = {
         sampling: [i.question for i in items if i.family == sampling and not i.truth.polarity]
-        for items in pope(present, vocabulary)[:1]
+        for items in pope_questions(present, vocabulary)[:1]
         for sampling in SAMPLINGS
     }
     assert absent["popular"][0] in ("Is there a cup?", "Is there a fork?")
@@ -104,7 +107,9 @@ def test_pope_chooses_what_is_frequent_and_what_comes_together():
 
 def test_pope_is_the_same_each_time():
     vocabulary = ["dog", "cat", "car", "bus", "cup"]
-    assert pope([["dog", "cat"]], vocabulary) == pope([["dog", "cat"]], vocabulary)
+    assert pope_questions([["dog", "cat"]], vocabulary) == pope_questions(
+        [["dog", "cat"]], vocabulary
+    )
 
 
 def test_yes_and_no_are_counted_as_pope_does():
@@ -125,7 +130,7 @@ def test_yes_and_no_are_counted_as_pope_does():
     )
 
 
-def test_kinds_and_strengths_of_damage_count_alike(make_detections):
+def test_corruptions_and_severities_have_equal_weight(make_detections):
     there = [TrueObjects(make_detections(("dog", 1, (0, 0, 50, 50))))]
     right, wrong = (make_detections((x, 0.5, (0, 0, 50, 50))) for x in ("dog", "cat"))
     conditions = {CLEAN: right, ("fog", 1): right, ("fog", 2): wrong, ("dark", 1): wrong}
@@ -134,10 +139,10 @@ def test_kinds_and_strengths_of_damage_count_alike(make_detections):
     assert figures["AP50, clean"] == figures["AP, fog 1"] == pytest.approx(1)
     assert figures["AP50, fog 2"] == figures["AP50, dark"] == 0
     assert figures["AP50, fog"] == pytest.approx(0.5)
-    assert figures["AP50, damaged"] == pytest.approx(0.25)
+    assert figures["AP50, corrupted"] == pytest.approx(0.25)
 
 
-def test_the_novelty_of_a_frame_is_that_of_what_may_well_be_something(make_detections):
+def test_the_novelty_of_a_frame_is_the_mean_over_likely_candidates(make_detections):
     def enriched(*scores):
         found = make_detections(*[("dog", score, (0, 0, 9, 9)) for score in scores])
         given = np.linspace(0.2, 0.8, len(scores), dtype=np.float32)
@@ -151,7 +156,7 @@ def test_the_novelty_of_a_frame_is_that_of_what_may_well_be_something(make_detec
     assert values({"auroc": auroc}, 2) == {"auroc": pytest.approx(7 / 8)}
 
 
-def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
+def test_precomputed_candidates_give_the_result_of_the_answerer(
     compute, load_tiny, make_answerer, bus_image
 ):
     encoder = VisualEncoder.load(VisualEncoderSettings(), compute)
@@ -161,23 +166,23 @@ def test_an_image_perceived_before_is_read_as_it_is_by_the_answerer(
     backbones = Backbones(load_tiny(), detector, encoder)
     answerer = make_answerer(backbones, query_fusion=True)
     direct = answerer.encode(images, found)
-    before = list(encode_examples(answerer, list(perceive(images, detector, encoder))))
+    before = list(encode_examples(answerer, list(compute_candidates(images, detector, encoder))))
     for one, other in zip(before, direct, strict=True):
         assert np.allclose(one.enriched.fused.scores, other.enriched.fused.scores, atol=1e-5)
         assert np.allclose(one.enriched.fused.xyxy, other.enriched.fused.xyxy, atol=1e-2)
         assert torch.equal(one.prefilled().attention_mask, other.prefilled().attention_mask)
 
 
-def test_the_suites_of_made_up_scenes_run_and_ask_each_variant_once(make_answerer, monkeypatch):
+def test_the_suites_of_synthetic_scenes_share_the_answers_of_a_variant(make_answerer, monkeypatch):
     answerer, scenes = make_answerer(), SyntheticScenes(3, questions=4)
-    layout = SyntheticSuite(scenes).run(answerer, FULL, silent)
-    assert layout.scenes == 3
-    assert 0 <= values(layout.statistics, 3)["accuracy"] <= 1
+    synthetic = SyntheticSuite(scenes).evaluate(answerer, FULL, silent)
+    assert synthetic.scenes == 3
+    assert 0 <= values(synthetic.statistics, 3)["accuracy"] <= 1
     monkeypatch.setattr(answerer, "encode_batch", None)
-    assert "precision" in GroundingSuite(scenes).run(answerer, FULL, silent).statistics
+    assert "precision" in GroundingSuite(scenes).evaluate(answerer, FULL, silent).statistics
 
 
-def test_a_model_that_answers_rightly_is_at_one(monkeypatch):
+def test_right_answers_have_all_statistics_at_one(monkeypatch):
     scenes = SyntheticScenes(4, questions=6)
     right = [
         AnsweredQuestion(i, item, item.answer)
@@ -186,7 +191,7 @@ def test_a_model_that_answers_rightly_is_at_one(monkeypatch):
     ]
     monkeypatch.setattr(scenes, "answers", lambda *arguments: right)
     for suite in (SyntheticSuite(scenes), GroundingSuite(scenes)):
-        figures = values(suite.run(None, FULL, silent).statistics, 4)
+        figures = values(suite.evaluate(None, FULL, silent).statistics, 4)
         assert figures
         assert set(figures.values()) == {1.0}, figures
 
@@ -195,13 +200,13 @@ def test_the_hallucination_suite_runs(make_answerer):
     examples = SyntheticScenes(2, questions=0).examples
     present = [example.perception.detections.labels for example in examples]
     suite = HallucinationSuite(examples, present, ["dog", "cat", "zebra", "cup"])
-    outcome = suite.run(make_answerer(), FULL, silent)
-    assert {"accuracy", "F1, popular", "share of yes, random"} <= set(outcome.statistics)
+    result = suite.evaluate(make_answerer(), FULL, silent)
+    assert {"accuracy", "F1, popular", "share of yes, random"} <= set(result.statistics)
 
 
 @pytest.fixture
 def make_frames(tmp_path, monkeypatch):
-    """Function that makes two frames in these conditions and undamaged."""
+    """Function that makes two frames clean and with these corruptions."""
     images = [make_image(seed) for seed in range(3)]
     monkeypatch.setattr(consistency, "frames", lambda path: iter(images))
     detector = SimpleNamespace(
@@ -210,18 +215,18 @@ def make_frames(tmp_path, monkeypatch):
     )
 
     def make(*conditions):
-        return DamagedFrames(tmp_path, Backbones(None, detector), every=2, conditions=conditions)
+        return CorruptedFrames(tmp_path, Backbones(None, detector), step=2, conditions=conditions)
 
     return make
 
 
 def test_the_consistency_suite_runs_on_the_same_candidates(make_answerer, make_frames):
     frames = make_frames(("dark", 3), ("jpeg", 1))
-    suite, told = ConsistencySuite(frames), []
-    fused = suite.run(make_answerer(), FULL, told.append)
-    alone = suite.run(None, DETECTOR_ALONE, silent)
+    suite, lines = ConsistencySuite(frames), []
+    fused = suite.evaluate(make_answerer(), FULL, lines.append)
+    alone = suite.evaluate(None, DETECTOR_ALONE, silent)
     assert fused.scenes == alone.scenes == 2
-    assert told == ["clean", "dark 3", "jpeg 1"]
+    assert lines == ["clean", "dark 3", "jpeg 1"]
     assert values(alone.statistics, 2)["AP50, clean"] == pytest.approx(1)
     assert set(fused.statistics) - set(alone.statistics) == {"AUROC of novelty"}
     again = make_frames(*frames.conditions)

@@ -11,7 +11,7 @@ from making import detector_stub, make_perception
 
 from mrmllm_ros.datasets.data_errors import DataError
 from mrmllm_ros.evaluation.ablations import FULL
-from mrmllm_ros.evaluation.user_questions import QuestionFileSuite, read_judged
+from mrmllm_ros.evaluation.user_questions import QuestionFileSuite, read_scorable
 
 JUDGED = {
     "image": "a.png",
@@ -51,38 +51,38 @@ def suite(tiny):
     detector.detect = lambda images: [make_perception(3) for _ in images]
 
     def suite(file):
-        asked = read_judged(file, lambda line: None)
+        asked = read_scorable(file, lambda line: None)
         return QuestionFileSuite(asked, replace(tiny, detector=detector), lambda line: None)
 
     return suite
 
 
-def values(outcome):
-    every = np.arange(outcome.scenes)[None]
-    return {name: statistic(every)[0] for name, statistic in outcome.statistics.items()}
+def values(result):
+    every = np.arange(result.scenes)[None]
+    return {name: statistic(every)[0] for name, statistic in result.statistics.items()}
 
 
 def test_questions_without_a_truth_are_counted(write):
-    told = []
-    read_judged(write(JUDGED, NOT_JUDGED), told.append)
-    assert len(told) == 1
-    assert "1 of 2 questions left out" in told[0]
+    lines = []
+    read_scorable(write(JUDGED, NOT_JUDGED), lines.append)
+    assert len(lines) == 1
+    assert "skipped 1 of 2 questions" in lines[0]
 
 
-def test_nothing_is_told_where_nothing_is_left_out(write):
-    told = []
-    read_judged(write(JUDGED, COUNTED), told.append)
-    assert told == []
+def test_without_skipped_questions_there_is_no_progress_line(write):
+    lines = []
+    read_scorable(write(JUDGED, COUNTED), lines.append)
+    assert lines == []
 
 
-def test_a_file_without_truths_is_refused_and_the_error_shows_one(write):
+def test_a_file_without_truths_is_rejected_with_an_example(write):
     with pytest.raises(DataError, match=r'"truth".*"polarity": true'):
-        read_judged(write(NOT_JUDGED), print)
+        read_scorable(write(NOT_JUDGED), print)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="none"):
-        read_judged(tmp_path / "none.jsonl", print)
+        read_scorable(tmp_path / "none.jsonl", print)
 
 
 def test_answers_are_judged_by_family(write, suite, monkeypatch):
@@ -93,9 +93,9 @@ def test_answers_are_judged_by_family(write, suite, monkeypatch):
     monkeypatch.setattr(
         "mrmllm_ros.evaluation.suite_result.encode_examples", lambda answerer, examples: examples
     )
-    outcome = suite(write(JUDGED, COUNTED, NOT_JUDGED)).run(None, FULL, lambda line: None)
-    assert outcome.scenes == 1
-    assert values(outcome) == {
+    result = suite(write(JUDGED, COUNTED, NOT_JUDGED)).evaluate(None, FULL, lambda line: None)
+    assert result.scenes == 1
+    assert values(result) == {
         "accuracy": 0.5,
         "accuracy, count": 0.0,
         "accuracy, existence": 1.0,
@@ -103,16 +103,16 @@ def test_answers_are_judged_by_family(write, suite, monkeypatch):
 
 
 def test_a_small_model_answers_them(write, suite, make_answerer):
-    outcome = suite(write(JUDGED, COUNTED)).run(make_answerer(), FULL, lambda line: None)
-    assert set(outcome.statistics) == {"accuracy", "accuracy, count", "accuracy, existence"}
+    result = suite(write(JUDGED, COUNTED)).evaluate(make_answerer(), FULL, lambda line: None)
+    assert set(result.statistics) == {"accuracy", "accuracy, count", "accuracy, existence"}
 
 
-def test_questions_about_one_image_stand_or_fall_together(write, suite, make_answerer):
+def test_questions_about_one_image_form_one_scene(write, suite, make_answerer):
     lines = [{**JUDGED, "question": f"Is there a zebra by the {n}th tree?"} for n in range(20)]
-    outcome = suite(write(*lines)).run(make_answerer(), FULL, lambda line: None)
-    assert outcome.scenes == 1
+    result = suite(write(*lines)).evaluate(make_answerer(), FULL, lambda line: None)
+    assert result.scenes == 1
 
 
-def test_a_file_of_which_nothing_is_left_is_refused(write, suite, make_answerer):
+def test_a_file_without_usable_questions_is_rejected(write, suite, make_answerer):
     with pytest.raises(DataError, match="no question is left"):
-        suite(write(CITED)).run(make_answerer(), FULL, lambda line: None)
+        suite(write(CITED)).evaluate(make_answerer(), FULL, lambda line: None)

@@ -19,7 +19,7 @@ def read(tmp_path, text):
     "file", sorted((REPOSITORY / "config" / "train").glob("*.yaml")), ids=lambda file: file.name
 )
 def test_every_configuration_that_ships_can_be_read(file):
-    assert TrainingSettings.read(file).data.layout.share > 0
+    assert TrainingSettings.read(file).data.synthetic.share > 0
 
 
 def test_what_is_not_named_keeps_its_default(tmp_path):
@@ -52,7 +52,7 @@ def test_sources_are_a_list_of_files_with_ranges(tmp_path):
         ),
         ("data: {frames: {sources: [{file: a.mp4}]}}", "unknown setting file"),
         ("data: {frames: {sources: a.mp4}}", "not a list"),
-        ("data: {layout: 0.5}", "data: layout: 0.5 is not a group"),
+        ("data: {synthetic: 0.5}", "data: synthetic: 0.5 is not a group"),
         ("data: {coco: {share: 2}}", "data: coco: share: 2 is above"),
         ("data: {coco: {share: 0.5, images: a}}", "data: coco: annotations: name the COCO"),
         ("data: {questions: {share: 0.5}}", "data: questions: file: name the file"),

@@ -71,12 +71,12 @@ def verbs(label: str) -> tuple[str, str]:
 
 
 def in_color(label: str, name: str, color: str) -> str:
-    """`red cars`, but `people in red`."""
+    """A phrase such as `red cars`, or for persons `people in red`."""
     return f"{name} in {color}" if is_person(label) else f"{color} {name}"
 
 
-def one(label: str, color: str | None = None) -> str:
-    """`a car`, `a red car`, `a person in red`."""
+def indefinite(label: str, color: str | None = None) -> str:
+    """A phrase such as `a car`, `a red car` or `a person in red`."""
     if color is None or is_person(label):
         return with_article(label) + (f" in {color}" if color else "")
     return with_article(label, color)
@@ -87,10 +87,10 @@ def cite(ids: Iterable[int]) -> str:
     return "".join(f"[{i}]" for i in ids)
 
 
-def seen(label: str, ids: Sequence[int], color: str | None = None) -> str:
-    """`a dog [3]`, `people [1][4]`, `red cars [2][5]`."""
+def mention(label: str, ids: Sequence[int], color: str | None = None) -> str:
+    """A cited phrase such as `a dog [3]`, `people [1][4]` or `red cars [2][5]`."""
     if len(ids) == 1:
-        return f"{one(label, color)} {cite(ids)}"
+        return f"{indefinite(label, color)} {cite(ids)}"
     return f"{_named_color(plural(label), label, color)} {cite(ids)}"
 
 
@@ -99,15 +99,15 @@ def _named_color(name: str, label: str, color: str | None) -> str:
 
 
 def counted(label: str, ids: Sequence[int], color: str | None = None) -> str:
-    """`I see dogs [3][5], two in all.`: the count follows the citations."""
+    """A sentence such as `I see dogs [3][5], two in all.`, the count after the citations."""
     if not ids:
         return f"I see no {_named_color(plural(label), label, color)}."
-    return f"I see {seen(label, ids, color)}, {number_word(len(ids))} in all."
+    return f"I see {mention(label, ids, color)}, {number_word(len(ids))} in all."
 
 
-def all_seen(groups: Sequence[tuple[str, tuple[int, ...]]]) -> str:
+def mention_all(groups: Sequence[tuple[str, tuple[int, ...]]]) -> str:
     """List groups as in `a dog [3] and people [1][4]`."""
-    return joined([seen(*group) for group in groups])
+    return joined([mention(*group) for group in groups])
 
 
 def ids_of(groups: Sequence[tuple[str, tuple[int, ...]]]) -> list[int]:

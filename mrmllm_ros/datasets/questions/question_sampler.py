@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions about listed objects, with answers that cite them.
+"""Sample questions about listed objects, with answers that cite them.
 
-Every answer follows from the list alone, except for what a question takes for granted ("the old
-car"), so that no answer teaches a model to say what it cannot know. The forms of the answers are
-few and fixed, which a small language model learns best.
+Every answer follows from the list alone, so that a model does not learn to state what it cannot
+know; only questions may presuppose more ("the old car"). Answers have few, fixed forms, which
+small language models learn best.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.datasets.questions.families import FAMILIES
-from mrmllm_ros.datasets.questions.scene_draw import NothingToAskError, Scene, SceneDraw
+from mrmllm_ros.datasets.questions.scene_sampler import NothingToAskError, Scene, SceneSampler
 from mrmllm_ros.datasets.questions.templates import british
 from mrmllm_ros.datasets.questions.vocabulary import Split
 from mrmllm_ros.model import prompt
 
-# How often a question is in British spelling; answers are in American spelling.
-_BRITISH = 0.3
-# Tries to find another question of a family before it counts as used up.
-_TRIES = 6
+# Share of questions in British spelling; answers are in American spelling.
+_BRITISH_SHARE = 0.3
+# Attempts to find another question of a family before the family is exhausted.
+_ATTEMPTS = 6
 
 
 def ask(
@@ -34,49 +34,49 @@ def ask(
     vocabulary: Sequence[str],
     missed: Collection[str] = (),
 ) -> tuple[QuestionAnswer, ...]:
-    """Draw questions about a scene, about as many of each family as the scene allows.
+    """Sample questions about a scene, evenly over the families that the scene allows.
 
     Training asks some families more often (`Family.extra`).
 
     Args:
-        scene: The objects.
+        scene: Listed objects.
         rng: Source of randomness.
-        count: Most questions; there are fewer where the scene does not allow as many.
+        count: Maximum number of questions; a scene may allow fewer.
         split: Split of the templates.
-        vocabulary: Labels to draw absent objects from.
-        missed: Labels of objects that may be there without being listed: no answer denies them,
-            nor their place or color.
+        vocabulary: Labels of absent objects.
+        missed: Labels of objects that may be present without being listed; no answer denies these
+            objects, their place or their color.
 
     Returns:
         Distinct questions in random order of families.
     """
-    draw = SceneDraw(scene, rng, split, tuple(vocabulary), frozenset(missed))
-    drawn: dict[str, QuestionAnswer] = {}
+    sampler = SceneSampler(scene, rng, split, tuple(vocabulary), frozenset(missed))
+    sampled: dict[str, QuestionAnswer] = {}
     extra = [name for name, family in FAMILIES.items() for _ in range(family.extra)]
-    wanted = (*FAMILIES, *extra) if split == "train" else tuple(FAMILIES)
-    families = [str(family) for family in rng.permutation(wanted)]
-    while families and len(drawn) < count:
+    names = (*FAMILIES, *extra) if split == "train" else tuple(FAMILIES)
+    families = [str(family) for family in rng.permutation(names)]
+    while families and len(sampled) < count:
         for family in tuple(families):
-            if len(drawn) == count:
+            if len(sampled) == count:
                 break
-            new = _another(draw, family, drawn)
+            new = _another(sampler, family, sampled)
             if new is None:
                 families.remove(family)
             else:
-                drawn[_key(new)] = new
-    return tuple(drawn.values())
+                sampled[_key(new)] = new
+    return tuple(sampled.values())
 
 
 def with_questions(
     example: Example, rng: np.random.Generator, *, vocabulary: Sequence[str], count: int = 8
 ) -> Example:
-    """Draw training questions about the reported objects of an example.
+    """Replace the questions of an example by new training questions about its reported objects.
 
     Args:
-        example: The example; its own questions are replaced.
+        example: The example.
         rng: Source of randomness.
-        vocabulary: Labels that may be asked for, there or not.
-        count: Most questions.
+        vocabulary: Labels of absent objects.
+        count: Maximum number of questions.
     """
     scene = Scene.of(example.perception.detections, example.attributes)
     questions = ask(scene, rng, count, "train", vocabulary, example.missed)
@@ -84,19 +84,19 @@ def with_questions(
 
 
 def _another(
-    draw: SceneDraw, family: str, drawn: Mapping[str, QuestionAnswer]
+    sampler: SceneSampler, family: str, sampled: Mapping[str, QuestionAnswer]
 ) -> QuestionAnswer | None:
-    """A question of a family that has not been drawn, or None."""
-    for _ in range(_TRIES):
-        form = draw.pick(FAMILIES[family].forms)
+    """Sample a new question of a family; None if the family is exhausted."""
+    for _ in range(_ATTEMPTS):
+        form = sampler.pick(FAMILIES[family].forms)
         try:
-            question, answer, truth = form(draw)
+            question, answer, truth = form(sampler)
         except NothingToAskError:
             continue
-        if draw.chance(_BRITISH):
+        if sampler.chance(_BRITISH_SHARE):
             question = british(question)
         new = QuestionAnswer(question=question, answer=answer, family=family, truth=truth)
-        if _key(new) not in drawn:
+        if _key(new) not in sampled:
             return new
     return None
 

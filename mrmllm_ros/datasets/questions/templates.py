@@ -26,11 +26,11 @@ class Templates:
     """Templates of one question.
 
     Attributes:
-        train: Those that training shows.
-        evaluation: Those that training never shows.
+        train: Templates for training.
+        evaluation: Templates for evaluation, not used in training.
 
     Raises:
-        ValueError: If a split has none, or one has an unknown field.
+        ValueError: If a split has no templates, or a template has an unknown field.
     """
 
     train: tuple[str, ...]
@@ -61,10 +61,10 @@ TEMPLATES = _read()
 
 
 def fill(name: str, split: Split, choice: float, fields: Mapping[str, str]) -> str:
-    """Fill in one of the templates of a question.
+    """Fill in a template of a question.
 
     Args:
-        name: The question, such as `count`.
+        name: Name of the question, such as `count`.
         split: Split of the templates.
         choice: From 0 to below 1, selects the template.
         fields: Values of the template's fields.

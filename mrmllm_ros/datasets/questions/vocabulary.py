@@ -17,15 +17,15 @@ Split = Literal["train", "evaluation"]
 
 @dataclass(frozen=True, kw_only=True)
 class Noun:
-    """An object of a kind of scene.
+    """Kind of object in a kind of scene.
 
     Attributes:
-        label: Its label, in the singular.
-        weight: Relative frequency within the kind.
-        height: Typical height as a share of the image's.
+        label: Label, in the singular.
+        weight: Relative frequency within the kind of scene.
+        height: Typical height as a share of the image height.
         aspect: Typical width over height.
-        most: Most of them in one scene, as a rule.
-        held_out: Whether only evaluation shows it.
+        max_count: Usual maximum number in one scene.
+        held_out: Whether only evaluation has it.
 
     Raises:
         ValueError: If a number is not positive.
@@ -35,13 +35,14 @@ class Noun:
     weight: float
     height: float
     aspect: float
-    most: int
+    max_count: int
     held_out: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.weight, self.height, self.aspect, self.most) <= 0:
+        if min(self.weight, self.height, self.aspect, self.max_count) <= 0:
             raise ValueError(
-                f"vocabulary.yaml: {self.label!r}: weight, height, aspect and most must be above 0"
+                f"vocabulary.yaml: {self.label!r}: weight, height, aspect and max_count must be "
+                "above 0"
             )
 
 
@@ -50,9 +51,9 @@ class SceneKind:
     """A kind of scene.
 
     Attributes:
-        name: Such as `kitchen`.
+        name: Name, such as `kitchen`.
         distance_m: Distance in meters at which its objects have their typical size.
-        rows: Nouns of one shape, one of which a detector may take for another.
+        rows: Groups of nouns of the same shape, which a detector may confuse.
     """
 
     name: str
@@ -103,7 +104,7 @@ HELD_OUT_NOUNS = tuple(
 # Labels with two opposite states, such as open and closed.
 STATES = {label: tuple(row["pair"]) for row in _DATA["states"] for label in row["labels"]}
 RAISED = frozenset(_DATA["raised"])
-KINDS_OF_THINGS = _sets(_DATA["kinds"])
+OBJECT_KINDS = _sets(_DATA["kinds"])
 PAIRED = frozenset(_DATA["paired"])
 UNCOUNTED = frozenset(_DATA["uncounted"])
 IRREGULAR: Mapping[str, str] = _DATA["irregular"]
@@ -124,20 +125,20 @@ def vocabulary(split: Split) -> tuple[str, ...]:
 
 
 def invented(rng: np.random.Generator, noun: str) -> str:
-    """Invent a label that no dictionary has, such as `vontel`, or `vontel lamp` after a noun."""
+    """Invent a label that is in no dictionary, such as `vontel` or, from a noun, `vontel lamp`."""
     syllables = (
         "".join(parts[int(rng.integers(len(parts)))] for parts in _SYLLABLE)
         for _ in range(int(rng.integers(2, 4)))
     )
     word = "".join(syllables)
-    # A "vontel dog" is an animal and a "vontel man" a person, which questions about kinds need.
-    plain = not (is_person(noun) or any(noun in names for names in KINDS_OF_THINGS.values()))
+    # Not with nouns of a kind: a "vontel dog" would be an animal that the kinds do not list.
+    plain = not (is_person(noun) or any(noun in names for names in OBJECT_KINDS.values()))
     return f"{word} {noun}" if plain and rng.random() < 0.5 else word
 
 
 @cache
 def confusable(label: str) -> tuple[str, ...]:
-    """Labels of about the same shape and place, one of which a detector may take for another."""
+    """Labels of about the same shape and place, which a detector may confuse with this one."""
     rows = [row for kind in TRAIN_KINDS + EVALUATION_KINDS for row in kind.rows]
     mates = (n.label for row in rows if any(n.label == label for n in row) for n in row)
     return tuple(dict.fromkeys(mate for mate in mates if mate != label))
@@ -145,9 +146,9 @@ def confusable(label: str) -> tuple[str, ...]:
 
 @cache
 def overlap(label: str, other: str) -> bool:
-    """Whether two labels may be said of one object, such as man and person.
+    """Whether two labels can name the same object, such as man and person.
 
-    A scene with both would have questions without a single right answer.
+    A scene with both would have questions with several right answers.
     """
     if label == other or (is_person(label) and is_person(other)):
         return True
@@ -162,5 +163,5 @@ def other_words(label: str) -> Sequence[str]:
 
 
 def is_person(label: str) -> bool:
-    """Whether a label is of a person: a person wears a color, a thing has one."""
+    """Whether a label names a person, who wears a color instead of having one."""
     return label in _PERSONS

@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.questions import templates
 from mrmllm_ros.datasets.questions.families import FAMILIES
 from mrmllm_ros.datasets.questions.grammar import NUMBERS
 from mrmllm_ros.datasets.questions.question_sampler import ask
-from mrmllm_ros.datasets.questions.scene_draw import Scene
+from mrmllm_ros.datasets.questions.scene_sampler import Scene
 from mrmllm_ros.datasets.questions.vocabulary import TRAIN_NOUNS
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.evaluation.scoring import is_right
@@ -51,7 +51,7 @@ def questions(scene, split="train", draws=40, count=40):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_wordings():
+def few_templates():
     """Of all ways to ask the same, so that a few draws show every question."""
     few = {name: replace(w, train=w.train[:5]) for name, w in templates.TEMPLATES.items()}
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +119,7 @@ def test_answers_follow_from_the_list(yard, question, answer):
     assert yard[question].answer == answer
 
 
-def test_size_compares_two_things():
+def test_sizes_are_compared():
     scene = Scene(
         labels=("bus", "cat"),
         boxes=np.array([[0.1, 0.1, 0.6, 0.6], [0.7, 0.7, 0.8, 0.8]]),
@@ -132,18 +132,18 @@ def test_size_compares_two_things():
     assert smaller.truth.polarity is False
 
 
-def test_a_crowd_on_a_side_is_counted_without_telling_where_all_are():
+def test_a_crowd_on_a_side_is_counted_without_stating_all_places():
     boxes = np.array([[x / 10, 0.5, x / 10 + 0.1, 0.9] for x in range(8)])
     crowd = Scene(labels=("person",) * 8, boxes=boxes, attributes=({},) * 8)
     asked = questions(crowd, draws=300)
     counted = asked["How many people are on the left?"]
     assert counted.answer == "On the left I see people [1][2][3], three in all."
     assert counted.truth.number == 3
-    told = asked["What is on the left?"].answer
-    assert told == "On the left I see [1][2][3]: [1] a person, [2] a person, [3] a person."
+    described = asked["What is on the left?"].answer
+    assert described == "On the left I see [1][2][3]: [1] a person, [2] a person, [3] a person."
 
 
-def test_one_thing_on_a_side_is_named_once_and_none_is_nothing():
+def test_one_object_on_a_side_is_named_once_and_none_is_nothing():
     scene = Scene(labels=("dog",), boxes=np.array([[0.1, 0.1, 0.2, 0.2]]), attributes=({},))
     asked = questions(scene, draws=200)
     assert asked["What is on the left?"].answer == "On the left I see [1], a dog."
@@ -151,7 +151,7 @@ def test_one_thing_on_a_side_is_named_once_and_none_is_nothing():
     assert asked["What is in the middle?"].truth.cited == frozenset()
 
 
-def test_what_has_no_distance_among_what_has_is_neither_near_nor_far():
+def test_objects_without_a_distance_are_not_compared_with_others():
     nan = np.nan
     asked = questions(
         replace(with_distances(5, nan, 2.1, nan, nan, 9), attributes=({},) * 6), draws=600
@@ -251,7 +251,7 @@ def test_objects_within_a_limit_are_counted(ranged_yard):
     assert counts == {0, 1, 2}
 
 
-def test_without_distances_the_lower_edge_says_what_is_closer(yard):
+def test_without_distances_the_lower_edge_decides(yard):
     asked = yard["Is the dog closer than the door?"]
     assert asked.answer == (
         "The dog [3] is 75% down and the door [5] 35%: the dog is closer, so yes."
@@ -259,7 +259,7 @@ def test_without_distances_the_lower_edge_says_what_is_closer(yard):
     assert yard["How far away is the nearest dog?"].truth.unanswerable
 
 
-def test_what_is_too_close_to_call_is_not_asked():
+def test_questions_about_small_differences_are_not_asked():
     asked = questions(with_distances(5, 2.1, 2.1, 6, 8, 9), draws=200)
     assert "What is nearest to you?" not in asked
     assert asked["Which car is nearest?"].answer == "The nearest is the car [1]."
@@ -267,7 +267,7 @@ def test_what_is_too_close_to_call_is_not_asked():
 
 @pytest.mark.parametrize("split", ["train", "evaluation"])
 @pytest.mark.parametrize("scene", [EMPTY, YARD], ids=["empty", "yard"])
-def test_answers_cite_what_the_truth_says(scene, split):
+def test_answers_cite_the_objects_of_the_truth(scene, split):
     for item in questions(scene, split, draws=20).values():
         cited = cited_ids(item.answer, len(scene.labels))
         assert set(cited) == set(item.truth.cited or ()), item
@@ -313,35 +313,35 @@ def test_answers_cite_what_the_truth_says(scene, split):
         ("Who owns the blue car?", "I can't tell that from what I see."),
     ],
 )
-def test_things_may_be_called_and_told_apart_as_people_do(yard, question, answer):
+def test_questions_refer_by_color_side_and_synonym(yard, question, answer):
     assert yard[question].answer == answer
 
 
-def test_other_words_name_nothing_that_the_list_has(yard):
+def test_synonyms_fit_no_other_listed_object(yard):
     both = Scene(labels=("person", "man"), boxes=YARD.boxes[:2], attributes=({}, {}))
     asked = questions(both, draws=100)
     assert not any(re.search(r"\b(lady|guy|pedestrian)\b", q) for q in asked)
     assert any(re.search(r"\b(lady|guy|pedestrian)\b", q) for q in yard)
 
 
-def test_what_is_not_there_in_that_color_is_not_seen(yard):
+def test_an_object_of_another_color_is_not_seen(yard):
     answers = {item.answer for question, item in yard.items() if "green car" in question}
     assert "I do not see a green car." in answers
 
 
-def test_of_two_things_the_bigger_is_named():
+def test_the_bigger_of_two_objects_is_named():
     boxes = np.array([[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.8, 0.8]])
     asked = questions(Scene(labels=("horse", "cat"), boxes=boxes, attributes=({}, {})), draws=200)
     assert asked["Which is bigger, the cat or the horse?"].answer == "The bigger is the horse [1]."
     assert asked["Is the cat or the horse smaller?"].answer == "The smaller is the cat [2]."
 
 
-def test_nobody_is_there_where_nobody_is_listed():
+def test_without_listed_persons_nobody_is_present():
     alone = Scene(labels=("dog",), boxes=YARD.boxes[:1], attributes=({},))
     assert questions(alone)["Is anybody there?"].answer == "No, I do not see a person."
 
 
-def test_truths_are_what_answers_say(yard):
+def test_truths_agree_with_the_answers(yard):
     for item in yard.values():
         truth = item.truth
         if truth.polarity is not None:
@@ -349,12 +349,12 @@ def test_truths_are_what_answers_say(yard):
             assert truth.polarity == said_yes
         if truth.unanswerable:
             assert item.answer.startswith("I can't tell")
-        # What is told of groups is in the plural there.
+        # Groups are in the plural there.
         if truth.mentions is not None and item.family not in ("listing", "description"):
             assert {word for word in truth.among if word in item.answer} == truth.mentions
 
 
-def test_nothing_absent_is_seen(yard):
+def test_absent_objects_are_denied(yard):
     denied = [item for item in yard.values() if item.answer.startswith("No, I do not see")]
     assert denied
     assert all(item.truth.polarity is False and not item.truth.cited for item in denied)
@@ -371,13 +371,13 @@ def test_an_empty_scene_is_asked_about():
     assert set(numbers) == {0}
 
 
-def test_all_families_get_their_turn_and_nothing_is_asked_twice():
+def test_all_families_are_asked_and_no_question_repeats():
     made = ask(YARD, np.random.default_rng(0), len(FAMILIES), "evaluation", TRAIN_NOUNS)
     assert {item.family for item in made} == set(FAMILIES)
     assert len({item.question for item in made}) == len(made)
 
 
-def test_training_asks_more_about_what_is_learnt_last_and_evaluation_does_not():
+def test_training_asks_extra_families_more_often_and_evaluation_does_not():
     count = len(FAMILIES) + len(OFTEN)
     trained, evaluated = (
         Counter(
@@ -389,7 +389,7 @@ def test_training_asks_more_about_what_is_learnt_last_and_evaluation_does_not():
     assert evaluated != trained
 
 
-def test_training_asks_about_it_more_often_however_few_questions_there_are():
+def test_training_asks_extra_families_more_often_with_few_questions():
     families = Counter(
         item.family
         for seed in range(200)
@@ -408,7 +408,7 @@ def test_draws_are_the_same_for_the_same_seed():
 
 
 @pytest.mark.parametrize("listed", [(), ("car",), ("dog",)])
-def test_what_is_there_without_being_listed_is_never_denied(listed):
+def test_missed_objects_are_never_denied(listed):
     count = len(listed)
     red = ({"color": "red"},) * count
     scene = Scene(labels=listed, boxes=np.full((count, 4), 0.1), attributes=red)
@@ -464,11 +464,11 @@ def test_sides_are_those_of_the_prompt():
         share = detections.xyxy / np.tile(detections.resolution_wh, 2)
         scene = Scene(labels=("dog",), boxes=share, attributes=({},))
         items = ask(scene, np.random.default_rng(1), 20, "train", TRAIN_NOUNS)
-        told = next(item for item in items if item.family == "description").answer
+        described = next(item for item in items if item.family == "description").answer
         side = line.split()[2]
-        assert told.endswith("in the middle." if side == "middle" else f"on the {side}.")
+        assert described.endswith("in the middle." if side == "middle" else f"on the {side}.")
 
 
-def test_a_scene_of_uneven_parts_is_refused():
+def test_a_scene_with_parts_of_different_lengths_is_rejected():
     with pytest.raises(ValueError, match="1 labels"):
         Scene(labels=("dog",), boxes=np.zeros((2, 4)), attributes=({},))

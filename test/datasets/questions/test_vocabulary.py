@@ -27,13 +27,13 @@ def test_kinds_of_evaluation_hold_nouns_of_training_and_held_out_ones():
         assert any(noun.held_out for noun in kind.nouns)
 
 
-def test_what_is_said_of_nouns_is_said_of_known_ones():
+def test_states_and_kinds_are_of_known_nouns():
     known = set(vocabulary.vocabulary("evaluation"))
     assert set(vocabulary.STATES) | vocabulary.RAISED <= known
-    assert frozenset().union(*vocabulary.KINDS_OF_THINGS.values()) <= known
+    assert frozenset().union(*vocabulary.OBJECT_KINDS.values()) <= known
 
 
-def test_coined_names_are_words_that_nobody_knows_and_may_have_a_noun_behind_them():
+def test_invented_labels_are_unknown_words_with_or_without_a_noun():
     rng = np.random.default_rng(0)
     names = [vocabulary.invented(rng, "oven mitt") for _ in range(200)]
     assert len(set(names)) > 190
@@ -43,7 +43,7 @@ def test_coined_names_are_words_that_nobody_knows_and_may_have_a_noun_behind_the
 
 
 @pytest.mark.parametrize("noun", ["man", "dog", "truck"])
-def test_coined_names_hide_no_kind(noun):
+def test_invented_labels_have_no_noun_of_a_kind(noun):
     rng = np.random.default_rng(0)
     assert not any(noun in vocabulary.invented(rng, noun).split() for _ in range(50))
 
@@ -84,23 +84,23 @@ def test_articles_fit_the_word_behind_them():
     assert grammar.with_article("scissors") == "a pair of scissors"
 
 
-def test_names_that_may_be_said_of_one_thing_overlap():
+def test_labels_that_can_name_the_same_object_overlap():
     assert vocabulary.overlap("person", "man")
     assert vocabulary.overlap("car", "taxi")
     assert vocabulary.overlap("hot dog", "dog")
     assert not vocabulary.overlap("car", "carrot")
 
 
-def test_somebody_is_told_from_something():
+def test_persons_are_recognized():
     assert vocabulary.is_person("fisherman")
     assert not vocabulary.is_person("snowman")
 
 
-def test_what_is_confused_is_of_one_shape():
+def test_confusable_labels_have_the_same_shape():
     assert "bus" in vocabulary.confusable("truck")
     assert "truck" not in vocabulary.confusable("truck")
 
 
-def test_a_size_that_is_not_positive_is_refused():
+def test_a_size_that_is_not_positive_is_rejected():
     with pytest.raises(ValueError, match="'lamp'"):
-        vocabulary.Noun(label="lamp", weight=1, height=0, aspect=1, most=1)
+        vocabulary.Noun(label="lamp", weight=1, height=0, aspect=1, max_count=1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Families of questions, one module each.
+"""Question families, one module each; modules are found automatically.
 
-A module holds `FORMS`, the functions that draw a question and its answer, each as often as it is
-listed; and, where training should ask the family more often, `EXTRA`: how many times more. A
-module that is added here is found by itself.
+`FORMS` lists the functions that sample a question with its answer; a function may be repeated to
+sample it more often. `EXTRA` is the number of additional times that training asks the family in
+each round: small language models learn some families late.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import importlib
 import pkgutil
 from dataclasses import dataclass
 
-from mrmllm_ros.datasets.questions.scene_draw import Form
+from mrmllm_ros.datasets.questions.scene_sampler import Form
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of questions.
+    """Question family.
 
     Attributes:
-        forms: Functions that draw a question and its answer.
-        extra: How many times more often training asks it.
+        forms: Functions that sample a question with its answer.
+        extra: Number of additional times that training asks the family.
     """
 
     forms: tuple[Form, ...]

@@ -7,22 +7,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.grammar import cite, counted, one, plural, seen
+from mrmllm_ros.datasets.questions.grammar import cite, counted, indefinite, mention, plural
 from mrmllm_ros.datasets.questions.phrases import (
     be,
     color_fields,
+    count_truth,
+    denial,
     fields_of,
     has_color,
-    number,
-    polar,
     the,
-    yes_no,
+    verdict,
+    yes_no_truth,
 )
-from mrmllm_ros.datasets.questions.scene_draw import (
-    MOST_PLACES,
+from mrmllm_ros.datasets.questions.scene_sampler import (
+    MAX_PLACES,
     Form,
     NothingToAskError,
-    SceneDraw,
+    SceneSampler,
 )
 from mrmllm_ros.datasets.questions.vocabulary import STATES, is_person
 from mrmllm_ros.model.configuration_mrmllm import COLORS
@@ -30,86 +31,81 @@ from mrmllm_ros.model.configuration_mrmllm import COLORS
 _OPPOSITES = {a: b for pair in STATES.values() for a, b in (pair, pair[::-1])}
 
 
-def _color(draw: SceneDraw) -> tuple[str, str, Truth]:
-    i, called = _colored(draw)
-    label, color = draw.label(i), draw.color(i)
+def _color(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    i, called = _colored(sampler)
+    label, color = sampler.label(i), sampler.color(i)
     name = "color_worn" if is_person(label) else "color"
-    question = draw.phrase(name, fields_of(called))
+    question = sampler.phrase(name, fields_of(called))
     if color is None:
-        return question, *_unknown_color(draw, i)
-    answer = f"The {label} {cite([i])} {has_color(draw, i, color)}."
+        return question, *_unknown_color(sampler, i)
+    answer = f"The {label} {cite([i])} {has_color(sampler, i, color)}."
     return question, answer, _colors_truth([color], [i])
 
 
-def _colors(draw: SceneDraw) -> tuple[str, str, Truth]:
-    label, ids = draw.pick(draw.groups_of(2, MOST_PLACES))
-    colors = draw.colors(ids)
+def _colors(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    label, ids = sampler.pick(sampler.groups_of(2, MAX_PLACES))
+    colors = sampler.colors(ids)
     name, verb = ("colors_worn", "wear") if is_person(label) else ("colors", "are")
     each = ", ".join(f"{cite([i])} {color}" for i, color in zip(ids, colors, strict=True))
     return (
-        draw.phrase(name, fields_of(draw.neutral(label))),
+        sampler.phrase(name, fields_of(sampler.group_name(label))),
         f"The {plural(label)} {verb} {each}.",
         replace(_colors_truth(colors, ids), pairs=frozenset(zip(ids, colors, strict=True))),
     )
 
 
-def _is_color(draw: SceneDraw) -> tuple[str, str, Truth]:
-    i, called = _colored(draw)
-    label, color = draw.label(i), draw.color(i)
-    holds = draw.unless_missed(label, draw.chance())
-    asked = color if color and holds else draw.other_color([color or ""])
+def _is_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    i, called = _colored(sampler)
+    label, color = sampler.label(i), sampler.color(i)
+    holds = sampler.unless_missed(label, sampler.chance())
+    asked = color if color and holds else sampler.other_color([color or ""])
     name = "wears_color" if is_person(label) else "is_color"
-    question = draw.phrase(name, fields_of(called, color=asked))
+    question = sampler.phrase(name, fields_of(called, color=asked))
     if color is None:
-        return question, *_unknown_color(draw, i)
-    verb, true = has_color(draw, i, color).split(" ", 1)
-    return question, yes_no(the(draw, i), holds, verb, true), polar(holds, i)
+        return question, *_unknown_color(sampler, i)
+    evidence = f"{the(sampler, i)} {has_color(sampler, i, color)}"
+    return question, *verdict(evidence, holds, i)
 
 
-def _existence_color(draw: SceneDraw) -> tuple[str, str, Truth]:
-    label, color, ids = draw.of_color()
-    found = f"Yes, I see {seen(label, ids, color)}." if ids else ""
-    return (
-        draw.phrase("existence_color", color_fields(draw, label, color)),
-        found or f"No, I do not see {one(label, color)}.",
-        polar(bool(ids), *ids),
-    )
+def _existence_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    label, color, ids = sampler.label_of_color()
+    question = sampler.phrase("existence_color", color_fields(sampler, label, color))
+    if not ids:
+        return question, *denial(indefinite(label, color))
+    return question, f"Yes, I see {mention(label, ids, color)}.", yes_no_truth(True, *ids)
 
 
-def _count_color(draw: SceneDraw) -> tuple[str, str, Truth]:
-    label, color, ids = draw.of_color()
-    # More of them may have it where one is unknown.
-    draw.colors(draw.groups.get(label, ()))
-    question = draw.phrase("count_color", color_fields(draw, label, color))
-    return question, counted(label, ids, color), number(ids)
+def _count_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    label, color, ids = sampler.label_of_color()
+    # Raises if any color is unknown, since the count would be unknown too.
+    sampler.colors(sampler.groups.get(label, ()))
+    question = sampler.phrase("count_color", color_fields(sampler, label, color))
+    return question, counted(label, ids, color), count_truth(ids)
 
 
-def _state(draw: SceneDraw) -> tuple[str, str, Truth]:
-    i = draw.pick([i for i in draw.singles if _state_of(draw, i) in _OPPOSITES])
-    state = _state_of(draw, i)
-    holds = draw.chance()
+def _state(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    i = sampler.pick([i for i in sampler.singles if _state_of(sampler, i) in _OPPOSITES])
+    state = _state_of(sampler, i)
+    holds = sampler.chance()
     asked = state if holds else _OPPOSITES[state]
-    return (
-        draw.phrase("state", fields_of(draw.label(i), state=asked)),
-        yes_no(the(draw, i), holds, be(draw, i), state),
-        polar(holds, i),
-    )
+    question = sampler.phrase("state", fields_of(sampler.label(i), state=asked))
+    return question, *verdict(f"{the(sampler, i)} {be(sampler, i)} {state}", holds, i)
 
 
-def _state_of(draw: SceneDraw, i: int) -> str:
-    return draw.scene.attributes[i - 1].get("state", "")
+def _state_of(sampler: SceneSampler, i: int) -> str:
+    return sampler.scene.attributes[i - 1].get("state", "")
 
 
-def _colored(draw: SceneDraw) -> tuple[int, str]:
-    """An object whose name is no color, and what it is called."""
-    i, called = draw.referred(by_side=True)
-    if draw.label(i) in COLORS:
+def _colored(sampler: SceneSampler) -> tuple[int, str]:
+    """Sample an object whose label is not a color, and a name for it."""
+    i, called = sampler.reference(by_side=True)
+    if sampler.label(i) in COLORS:
         raise NothingToAskError
     return i, called
 
 
-def _unknown_color(draw: SceneDraw, i: int) -> tuple[str, Truth]:
-    answer = f"I can't tell the color of {the(draw, i)}."
+def _unknown_color(sampler: SceneSampler, i: int) -> tuple[str, Truth]:
+    answer = f"I can't tell the color of {the(sampler, i)}."
     return answer, Truth(cited=frozenset([i]), unanswerable=True)
 
 

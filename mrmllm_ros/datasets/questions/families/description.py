@@ -7,24 +7,22 @@ from functools import partial
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.families.listing import enumerated
-from mrmllm_ros.datasets.questions.grammar import on_side, seen
-from mrmllm_ros.datasets.questions.scene_draw import Form, SceneDraw
+from mrmllm_ros.datasets.questions.grammar import mention, on_side
+from mrmllm_ros.datasets.questions.scene_sampler import Form, SceneSampler
 
 
-def _description(draw: SceneDraw) -> tuple[str, str, Truth]:
-    # What a robot is asked most: nothing at all.
-    # It is in words of training, which evaluation does not use.
-    nothing = draw.split == "train" and draw.chance(0.25)
-    question = "" if nothing else draw.phrase("description")
-    return question, *enumerated(draw, partial(_described, draw))
+def _description(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    # The empty question, the most frequent on a robot; its prompt is a template of training.
+    nothing = sampler.split == "train" and sampler.chance(0.25)
+    question = "" if nothing else sampler.phrase("description")
+    return question, *enumerated(sampler, partial(_described, sampler))
 
 
-def _described(draw: SceneDraw, label: str, ids: tuple[int, ...]) -> str:
+def _described(sampler: SceneSampler, label: str, ids: tuple[int, ...]) -> str:
     if len(ids) > 1:
-        return seen(label, ids)
-    return f"{seen(label, ids)} {on_side(draw.side(ids[0]))}"
+        return mention(label, ids)
+    return f"{mention(label, ids)} {on_side(sampler.side(ids[0]))}"
 
 
 FORMS: tuple[Form, ...] = (_description,)
-# Training asks these more often: a small language model learns them last.
 EXTRA = 1

@@ -7,75 +7,75 @@ from collections.abc import Sequence
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import (
-    all_seen,
     ids_of,
+    indefinite,
+    mention,
+    mention_all,
     on_side,
-    one,
-    seen,
     with_article,
 )
-from mrmllm_ros.datasets.questions.phrases import fields_of, places, polar
-from mrmllm_ros.datasets.questions.scene_draw import (
-    MOST_COUNTED,
+from mrmllm_ros.datasets.questions.phrases import denial, fields_of, places, verdict, yes_no_truth
+from mrmllm_ros.datasets.questions.scene_sampler import (
+    MAX_COUNTED,
     Form,
     Group,
     NothingToAskError,
-    SceneDraw,
-    words_of,
+    SceneSampler,
+    label_set,
 )
-from mrmllm_ros.datasets.questions.vocabulary import KINDS_OF_THINGS, is_person
+from mrmllm_ros.datasets.questions.vocabulary import OBJECT_KINDS, is_person
 
 
-def _existence(draw: SceneDraw) -> tuple[str, str, Truth]:
-    if draw.groups and draw.chance():
-        label, ids = draw.pick(draw.groups_of(1, MOST_COUNTED))
+def _existence(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    if sampler.groups and sampler.chance():
+        label, ids = sampler.pick(sampler.groups_of(1, MAX_COUNTED))
         return (
-            draw.phrase("existence", fields_of(draw.neutral(label))),
-            f"Yes, I see {seen(label, ids)}.",
-            polar(True, *ids),
+            sampler.phrase("existence", fields_of(sampler.group_name(label))),
+            f"Yes, I see {mention(label, ids)}.",
+            yes_no_truth(True, *ids),
         )
-    label = draw.absent()
-    return (
-        draw.phrase("existence", fields_of(label)),
-        f"No, I do not see {one(label)}.",
-        polar(False),
-    )
+    label = sampler.absent()
+    return sampler.phrase("existence", fields_of(label)), *denial(indefinite(label))
 
 
-def _existence_kind(draw: SceneDraw) -> tuple[str, str, Truth]:
-    word, groups = draw.of_a_kind()
-    nouns = KINDS_OF_THINGS[word]
+def _existence_kind(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    word, groups = sampler.kind()
+    nouns = OBJECT_KINDS[word]
     if not groups and (
-        not nouns & words_of(draw.vocabulary) or nouns & draw.missed or draw.others_called(word)
+        not nouns & label_set(sampler.vocabulary)
+        or nouns & sampler.missed
+        or sampler.is_ambiguous(word)
     ):
         raise NothingToAskError
-    return draw.phrase("existence", fields_of(word)), *_any_of(groups, word)
+    return sampler.phrase("existence", fields_of(word)), *_any_of(groups, word)
 
 
-def _anybody(draw: SceneDraw) -> tuple[str, str, Truth]:
-    groups = [(label, ids) for label, ids in draw.groups.items() if is_person(label)]
-    looked_for = any(map(is_person, draw.vocabulary))
-    if not groups and (not looked_for or any(map(is_person, draw.there))):
+def _anybody(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    groups = [(label, ids) for label, ids in sampler.groups.items() if is_person(label)]
+    looked_for = any(map(is_person, sampler.vocabulary))
+    if not groups and (not looked_for or any(map(is_person, sampler.present))):
         raise NothingToAskError
-    return draw.phrase("anybody"), *_any_of(groups, "person")
+    return sampler.phrase("anybody"), *_any_of(groups, "person")
 
 
 def _any_of(groups: Sequence[Group], word: str) -> tuple[str, Truth]:
-    """Whether there are groups of what a word stands for."""
+    """Answer whether there are objects of a kind."""
     if not groups:
-        return f"No, I do not see {with_article(word)}.", polar(False)
-    return f"Yes, I see {all_seen(groups)}.", polar(True, *ids_of(groups))
+        return denial(with_article(word))
+    return f"Yes, I see {mention_all(groups)}.", yes_no_truth(True, *ids_of(groups))
 
 
-def _existence_side(draw: SceneDraw) -> tuple[str, str, Truth]:
-    label, side, ids = draw.of_side()
+def _existence_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    label, side, ids = sampler.label_on_side()
     where = on_side(side)
-    question = draw.phrase("existence_side", fields_of(draw.neutral(label), on_side=where))
-    if few := draw.few(label):
-        answer = f"{places(draw, label, few)}, so {'yes' if ids else 'no'}."
-        return question, answer, polar(bool(ids), *few)
-    found = f"Yes, {where} I see {seen(label, ids)}." if ids else ""
-    return question, found or f"No, I do not see {one(label)} {where}.", polar(bool(ids), *ids)
+    question = sampler.phrase(
+        "existence_side", fields_of(sampler.group_name(label), on_side=where)
+    )
+    if few := sampler.few(label):
+        return question, *verdict(places(sampler, label, few), bool(ids), *few)
+    if not ids:
+        return question, *denial(f"{indefinite(label)} {where}")
+    return question, f"Yes, {where} I see {mention(label, ids)}.", yes_no_truth(True, *ids)
 
 
 FORMS: tuple[Form, ...] = (_existence, _existence, _existence_kind, _anybody, _existence_side)

@@ -5,33 +5,32 @@ from __future__ import annotations
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import cite
-from mrmllm_ros.datasets.questions.phrases import fields_of, named, picked, the
-from mrmllm_ros.datasets.questions.scene_draw import Form, SceneDraw
+from mrmllm_ros.datasets.questions.phrases import citation_truth, fields_of, name_truth, the
+from mrmllm_ros.datasets.questions.scene_sampler import Form, SceneSampler
 
 
-def _nearest(draw: SceneDraw) -> tuple[str, str, Truth]:
-    i = draw.nearest_of(draw.ids)
-    # The number, which the prompt's order begins with, comes before the name that it leads to.
+def _nearest(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    i = sampler.nearest_of(sampler.ids)
+    # The citation comes first: it is copied from the prompt's order, and leads to the name.
     return (
-        draw.phrase("nearest"),
-        f"The nearest is {cite([i])}, the {draw.label(i)}.",
-        named(draw, i),
+        sampler.phrase("nearest"),
+        f"The nearest is {cite([i])}, the {sampler.label(i)}.",
+        name_truth(sampler, i),
     )
 
 
-def _nearest_of(draw: SceneDraw) -> tuple[str, str, Truth]:
-    label, ids = draw.several()
-    i = draw.nearest_of(ids)
-    answer = f"The nearest is {the(draw, i)}."
-    return draw.phrase("nearest_of", fields_of(draw.called(label))), answer, picked(i)
+def _nearest_of(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    label, ids = sampler.plural_group()
+    i = sampler.nearest_of(ids)
+    answer = f"The nearest is {the(sampler, i)}."
+    return sampler.phrase("nearest_of", fields_of(sampler.name(label))), answer, citation_truth(i)
 
 
-def _farthest(draw: SceneDraw) -> tuple[str, str, Truth]:
-    i = draw.nearest_of(draw.ids, farthest=True)
-    answer = f"The farthest is {cite([i])}, the {draw.label(i)}."
-    return draw.phrase("farthest"), answer, named(draw, i)
+def _farthest(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    i = sampler.nearest_of(sampler.ids, farthest=True)
+    answer = f"The farthest is {cite([i])}, the {sampler.label(i)}."
+    return sampler.phrase("farthest"), answer, name_truth(sampler, i)
 
 
 FORMS: tuple[Form, ...] = (_nearest, _nearest, _nearest_of, _nearest_of, _farthest)
-# Training asks these more often: a small language model learns them last.
 EXTRA = 1

@@ -1,43 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that the list cannot answer."""
+"""Questions that the object list cannot answer."""
 
 from __future__ import annotations
 
 from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.datasets.questions.grammar import one, plural_only
-from mrmllm_ros.datasets.questions.phrases import fields_of, polar
-from mrmllm_ros.datasets.questions.scene_draw import Form, NothingToAskError, SceneDraw
+from mrmllm_ros.datasets.questions.grammar import indefinite, plural_only
+from mrmllm_ros.datasets.questions.phrases import fields_of, yes_no_truth
+from mrmllm_ros.datasets.questions.scene_sampler import Form, NothingToAskError, SceneSampler
 from mrmllm_ros.datasets.questions.vocabulary import is_person
 
 CANNOT_TELL = "I can't tell that from what I see."
 
 
-def _cannot_tell(draw: SceneDraw) -> tuple[str, str, Truth]:
-    labels = [label for label in draw.groups if not plural_only(label)]
-    if not labels or draw.chance(0.4):
-        return draw.phrase("unanswerable"), CANNOT_TELL, Truth(unanswerable=True)
-    label = draw.pick(labels)
-    called = draw.called(label)
-    if draw.chance():
-        i, called = draw.referred(by_color=True, by_side=True)
-        label = draw.label(i)
+def _cannot_tell(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    labels = [label for label in sampler.groups if not plural_only(label)]
+    if not labels or sampler.chance(0.4):
+        return sampler.phrase("unanswerable"), CANNOT_TELL, Truth(unanswerable=True)
+    label = sampler.pick(labels)
+    called = sampler.name(label)
+    if sampler.chance():
+        i, called = sampler.reference(by_color=True, by_side=True)
+        label = sampler.label(i)
     name = "unanswerable_person" if is_person(label) else "unanswerable_thing"
-    return draw.phrase(name, fields_of(called)), CANNOT_TELL, Truth(unanswerable=True)
+    return sampler.phrase(name, fields_of(called)), CANNOT_TELL, Truth(unanswerable=True)
 
 
-def _presupposed(draw: SceneDraw) -> tuple[str, str, Truth]:
-    """A question about something that is not there, or not in that color."""
+def _presupposed(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    """A question about an absent object, or about a color that no object has."""
     color = None
-    if draw.chance(0.4):
-        label, color, ids = draw.of_color()
+    if sampler.chance(0.4):
+        label, color, ids = sampler.label_of_color()
         if ids or plural_only(label):
             raise NothingToAskError
     else:
-        label = draw.absent()
-    named = draw.in_color(label, color) if color else draw.described(label)
+        label = sampler.absent()
+    named = sampler.colored_name(label, color) if color else sampler.described_name(label)
     worn = "color_worn" if is_person(label) else "color"
-    name = draw.pick(["where", "distance"] if color else ["where", "distance", worn])
-    return draw.phrase(name, fields_of(named)), f"I do not see {one(label, color)}.", polar(False)
+    name = sampler.pick(["where", "distance"] if color else ["where", "distance", worn])
+    return (
+        sampler.phrase(name, fields_of(named)),
+        f"I do not see {indefinite(label, color)}.",
+        yes_no_truth(False),
+    )
 
 
 FORMS: tuple[Form, ...] = (_cannot_tell, _presupposed)

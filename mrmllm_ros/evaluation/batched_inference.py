@@ -1,19 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answer all questions about a scene in one batch, which is faster than one by one."""
+"""Encode scenes and answer questions about them in batches."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from transformers import Cache, PreTrainedModel
 
 from mrmllm_ros.answering.generation import end_tokens
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, MrMllmEncodedImage
+from mrmllm_ros.datasets.candidate_cache import batches
+from mrmllm_ros.datasets.example import Example
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.model.processing_mrmllm import pad_left
+from mrmllm_ros.training.collator import frame_batch
 
 MAX_NEW_TOKENS = 96
+
+
+def encode_examples(
+    answerer: MrMllmAnswerer, examples: Sequence[Example]
+) -> Iterator[MrMllmEncodedImage]:
+    """Encode scenes with or without images, one batch at a time on demand."""
+    for batch in batches(examples):
+        # Without targets, which would add labels to choose from.
+        frames = frame_batch(answerer.processor, [replace(each, targets=None) for each in batch])
+        yield from answerer.encode_batch(frames, [each.perception for each in batch])
+
+
+def enrich(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> list[EnrichedDetections]:
+    """Enrich the detections of scenes with the fusion model."""
+    return [encoded.enriched for encoded in encode_examples(answerer, examples)]
 
 
 @torch.inference_mode()
@@ -54,7 +74,7 @@ def _greedy(
     ids: torch.Tensor,
     mask: torch.Tensor,
     cache: Cache,
-    most: int,
+    max_new_tokens: int,
 ) -> list[list[int]]:
     """Continue N texts.
 
@@ -63,7 +83,7 @@ def _greedy(
         ids: (N, Q) int64 tokens after the cached ones.
         mask: (N, T + Q) int64 over cached tokens and `ids`.
         cache: Keys and values of the cached tokens; extended.
-        most: Maximum number of tokens of a continuation.
+        max_new_tokens: Maximum number of tokens of a continuation.
 
     Returns:
         N continuations with their end tokens.
@@ -71,7 +91,7 @@ def _greedy(
     ends = torch.tensor(end_tokens(model), device=ids.device)
     chosen: list[torch.Tensor] = []
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
-    while len(chosen) < most and running.any():
+    while len(chosen) < max_new_tokens and running.any():
         # Position ids skip the padding between cached tokens and question.
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         logits = model(

@@ -10,8 +10,8 @@ from making import make_image, make_perception
 from mrmllm_ros.answering.answerer import Question
 from mrmllm_ros.answering.generation import Decoding, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, prompt_only
-from mrmllm_ros.evaluation import answer_runs as answering
-from mrmllm_ros.evaluation.answer_runs import answer_questions
+from mrmllm_ros.evaluation import batched_inference
+from mrmllm_ros.evaluation.batched_inference import answer_questions
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.prompt import PromptSettings, cited_ids
 
@@ -51,15 +51,15 @@ def test_they_are_the_same_token_for_token(switched_off, make_answerer):
     assert named == [each.cited for each in singly]
 
 
-def test_a_citation_of_nothing_is_kept(make_answerer, monkeypatch):
+def test_a_citation_of_no_object_is_kept(make_answerer, monkeypatch):
     answerer = make_answerer()
     ids = answerer.model.text.tokenizer("The car [1][40] is red.").input_ids
-    monkeypatch.setattr(answering, "_greedy", lambda *arguments: [ids])
+    monkeypatch.setattr(batched_inference, "_greedy", lambda *arguments: [ids])
     [replied] = answer_questions(answerer, read(answerer), ["?"], 12)
     assert cited_ids(replied) == (1, 40)
 
 
-def test_they_are_the_same_where_nothing_is_trained(tiny):
+def test_they_are_the_same_without_training(tiny):
     answerer = MrMllmAnswerer(MrMllm(prompt_only(tiny), tiny), tiny, PromptSettings())
     encoded = read(answerer)
     texts = [each.text for each in one_by_one(answerer, encoded)]
@@ -79,7 +79,7 @@ def test_one_that_ends_early_does_not_end_the_others(make_answerer, monkeypatch)
     assert len(ended[0]) < len(full[0])
 
 
-def test_the_reading_is_left_as_it_is(make_answerer):
+def test_the_encoded_image_is_not_modified(make_answerer):
     answerer = make_answerer()
     encoded = read(answerer)
     before = copy.deepcopy(encoded.prefilled().past_key_values)

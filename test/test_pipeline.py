@@ -380,7 +380,7 @@ def test_settings_that_are_wrong_are_named(source, keywords, named):
 def test_a_keyword_for_a_group_that_a_file_has_a_value_for_is_an_error(tmp_path):
     file = tmp_path / "robot.yaml"
     file.write_text("/**: {ros__parameters: {detector: 5}}")
-    with pytest.raises(SettingsError, match="detector is a group of settings, and 5 is given"):
+    with pytest.raises(SettingsError, match="detector: 5 is not a group of settings"):
         read_settings(file, {"detector": {"model": "x"}})
 
 

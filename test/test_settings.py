@@ -188,7 +188,7 @@ def test_a_list_of_texts_is_kept_as_a_tuple(names):
 
 @pytest.mark.parametrize("names", ["ab", [1], ["a", None], None, {"a": 1}])
 def test_what_is_no_list_of_texts_is_refused(names):
-    with pytest.raises(SettingsError, match=r"names: .* is not a list of texts"):
+    with pytest.raises(SettingsError, match=r"names: .* is not a list of strings"):
         Rig(names=names)
 
 

@@ -110,7 +110,7 @@ def free_memory() -> None:
     # Models contain reference cycles.
     gc.collect()
     torch.cuda.empty_cache()
-    # The GNU C library keeps freed memory until it is trimmed; other C libraries lack the function.
+    # glibc keeps freed memory until it is trimmed; other C libraries lack the function.
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 

@@ -72,7 +72,7 @@ def test_one_of_several_cuda_devices_can_be_chosen(cuda):
 @pytest.mark.parametrize(("count", "device"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2")])
 def test_cuda_that_is_not_there_is_an_error_and_not_the_processor(count, device, cuda):
     cuda(count)
-    message = f"compute.device: '{device}' is not on this machine, which has {count} CUDA devices"
+    message = f"compute.device: '{device}' does not exist; this machine has {count} CUDA devices"
     with pytest.raises(SettingsError, match=message):
         Compute.from_settings(ComputeSettings(device=device))
 

@@ -103,7 +103,7 @@ def test_without_a_home_folder_the_message_names_the_variable_to_set(monkeypatch
 @pytest.mark.usefixtures("without_account")
 @pytest.mark.parametrize("path", ["~/own.onnx", "~nobody-of-this-name/own.onnx"])
 def test_a_path_in_an_unknown_home_folder_is_named(path):
-    with pytest.raises(HomeError, match=f"^cannot expand {path}: .*; write the whole path$"):
+    with pytest.raises(HomeError, match=f"^cannot expand {path}: .*; write an absolute path$"):
         environment.expand(path)
 
 

@@ -268,7 +268,7 @@ def test_a_question_that_is_not_text_is_an_error(question, make_pipeline):
 
 def test_detections_of_another_pipeline_are_an_error(make_pipeline):
     detections = make_pipeline().detect(np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(PipelineError, match="not of this pipeline"):
+    with pytest.raises(PipelineError, match="from another pipeline"):
         make_pipeline().ask(detections)
 
 
@@ -334,7 +334,7 @@ def test_detection_alone_loads_no_model_that_answers(bus_image, monkeypatch):
     with Pipeline.load(settings, answers=False) as pipeline:
         detections = pipeline.detect(bus_image)
         assert "bus" in [detection.label for detection in detections]
-        with pytest.raises(PipelineError, match="detection alone"):
+        with pytest.raises(PipelineError, match="without models that answer"):
             pipeline.ask(detections, QUESTION)
 
 

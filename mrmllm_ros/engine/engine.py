@@ -151,7 +151,7 @@ class Engine(Generic[T]):
         try:
             pending = self._submit(request, on_text)
         except QueryError:
-            self._asked.add("refused")
+            self._asked.add("rejected")
             raise
         pending.add_done_callback(self._on_done)
         return pending
@@ -301,7 +301,7 @@ class Engine(Generic[T]):
         return QuestionStatistics(
             waiting=self._questions.waiting,
             answered=self._asked.count("answered"),
-            refused=self._asked.count("refused"),
+            rejected=self._asked.count("rejected"),
             failed=self._asked.count("failed"),
             cancelled=self._asked.count("cancelled"),
             latency=self._asked.latency("answered"),

@@ -69,7 +69,7 @@ class QuestionStatistics:
     Attributes:
         waiting: Those in the line now.
         answered: Those with an answer.
-        refused: Those that were not taken into the line.
+        rejected: Those that were not taken into the line.
         failed: Those that were, and ended with an error.
         cancelled: Those that were cancelled, by the asker or because the engine stopped.
         latency: From receiving a question to the complete answer; None before the first.
@@ -77,7 +77,7 @@ class QuestionStatistics:
 
     waiting: int
     answered: int
-    refused: int
+    rejected: int
     failed: int
     cancelled: int
     latency: Latency | None

@@ -319,7 +319,7 @@ class QuestionWorker:
         ended_s = time.monotonic()
         return SceneAnswer(
             request=request,
-            about=scene,
+            enriched_scene=scene,
             answer=answer,
             time_to_first_token_s=(pending.first_text_s or ended_s) - pending.submitted_s,
             latency_s=ended_s - pending.submitted_s,

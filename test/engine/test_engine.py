@@ -97,17 +97,17 @@ def test_an_image_gives_a_scene_and_a_question_an_answer_about_it(engine, see, a
     scene = see(engine, 7)
     assert label(scene) == "object 7"
     answer = ask(engine)
-    assert answer.about.scene is scene
+    assert answer.enriched_scene.scene is scene
     assert answer.answer.text == "0 1 2"
     assert answers.next() is answer
-    assert answerer.asked_about == [answer.about.encoded]
-    assert answer.about.encoded.enriched.fused is scene.perception.candidates
+    assert answerer.asked_about == [answer.enriched_scene.encoded]
+    assert answer.enriched_scene.encoded.enriched.fused is scene.perception.candidates
 
 
 def test_an_answer_is_about_the_newest_scene(engine, see):
     see(engine, 7)
     newest = see(engine, 8)
-    assert ask(engine).about.scene is newest
+    assert ask(engine).enriched_scene.scene is newest
 
 
 def test_the_text_is_streamed(engine, see):
@@ -129,7 +129,7 @@ def test_detections_keep_flowing_while_a_question_is_answered(engine, see, answe
     ]
     assert not pending.done()
     answerer.gate.open()
-    assert label(pending.result(PATIENCE_S).about.scene) == "object 1"
+    assert label(pending.result(PATIENCE_S).enriched_scene.scene) == "object 1"
 
 
 def test_questions_are_answered_while_the_detector_is_busy(engine, see, detector):
@@ -138,7 +138,7 @@ def test_questions_are_answered_while_the_detector_is_busy(engine, see, detector
     detector.gate.close()
     engine.offer("front", 2)
     assert detector.started.next() == 2
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
 def test_an_image_replaced_before_its_turn_is_counted_as_dropped(engine, scenes, detector):
@@ -169,7 +169,7 @@ def test_failures_are_reported_and_all_sides_go_on(
     scene = see(engine, 7)
     assert code_of(engine.ask(QuestionRequest("bad"))) is ErrorCode.INTERNAL
     assert "cannot answer 'bad'" in str(errors.next())
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
 def test_scenes_are_enriched_as_they_come(flowing, see, enriched, answerer):
@@ -200,7 +200,7 @@ def test_questions_about_an_enriched_scene_are_answered_while_the_next_pass_hang
     answerer.read_gate.close()
     see(flowing, 2)
     assert answerer.encoded.next() == 2
-    assert ask(flowing).about is known
+    assert ask(flowing).enriched_scene is known
 
 
 def test_a_failing_fusion_pass_is_reported_and_the_next_scene_is_enriched(
@@ -218,8 +218,8 @@ def test_with_rate_0_only_a_question_has_a_scene_read(engine, see, enriched, ans
     see(engine, 2)
     assert answerer.encoded.empty()
     answer = ask(engine)
-    assert label(answer.about.scene) == "object 2"
-    assert enriched.next() is answer.about
+    assert label(answer.enriched_scene.scene) == "object 2"
+    assert enriched.next() is answer.enriched_scene
     assert answerer.encoded.next() == 2
     assert answerer.read_in <= {"questions-0", "questions-1"}
 
@@ -228,12 +228,12 @@ def test_a_scene_that_has_been_read_serves_questions_until_it_is_too_old(
     engine, see, clock, answerer
 ):
     first = see(engine, make_frame(1, stamp_ns=clock()))
-    assert ask(engine).about.scene is first
+    assert ask(engine).enriched_scene.scene is first
     clock.advance(1)
     second = see(engine, make_frame(2, stamp_ns=clock()))
-    assert ask(engine).about.scene is first
-    assert ask(engine, max_age_s=0.5).about.scene is second
-    assert ask(engine).about.scene is second
+    assert ask(engine).enriched_scene.scene is first
+    assert ask(engine, max_age_s=0.5).enriched_scene.scene is second
+    assert ask(engine).enriched_scene.scene is second
     assert [answerer.encoded.next() for _ in range(2)] == [1, 2]
     assert answerer.encoded.empty()
 
@@ -245,7 +245,7 @@ def test_the_worker_and_two_questions_have_a_scene_read_once(flowing, see, enric
     pending = [flowing.ask(QuestionRequest("?")) for _ in range(2)]
     answerer.read_gate.open()
     first, second = (question.result(PATIENCE_S) for question in pending)
-    assert first.about is second.about is enriched.next()
+    assert first.enriched_scene is second.enriched_scene is enriched.next()
     assert answerer.encoded.empty()
     assert enriched.empty()
 
@@ -280,7 +280,7 @@ def test_before_the_first_image_there_is_nothing_to_ask_about(engine):
 def test_an_image_without_stamp_ages_from_its_receipt(engine, see, clock):
     scene = see(engine, make_frame(7, stamp_ns=0, received_ns=clock()))
     clock.advance(1)
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
     clock.advance(10)
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
 
@@ -290,7 +290,7 @@ def test_after_a_jump_back_in_time_only_a_new_image_will_do(engine, see, clock):
     clock.advance(-500)
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     scene = see(engine, make_frame(2, stamp_ns=clock()))
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, FLOWING], ids=["asked", "flowing"])
@@ -303,15 +303,15 @@ def test_after_a_jump_back_in_time_an_enriched_scene_gives_way_to_a_new_one(
     clock.advance(-500)
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     scene = see(engine, make_frame(2, stamp_ns=clock()))
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
 def test_each_camera_has_its_own_newest_scene(make_engine, see):
     engine = make_engine("front", "rear")
     front = see(engine, make_frame(1, "front"))
     rear = see(engine, make_frame(2, "rear"), "rear")
-    assert ask(engine, camera="front").about.scene is front
-    assert ask(engine, camera="rear").about.scene is rear
+    assert ask(engine, camera="front").enriched_scene.scene is front
+    assert ask(engine, camera="rear").enriched_scene.scene is rear
     with pytest.raises(QueryError, match="cameras: front, rear"):
         ask(engine)
 
@@ -365,7 +365,7 @@ def test_what_becomes_of_questions_is_counted(engine, see, answerer):
         answerer.started.next()
     engine.cancel(pending[0])
     questions = engine.statistics().questions
-    assert (questions.answered, questions.failed, questions.refused) == (1, 1, 3)
+    assert (questions.answered, questions.failed, questions.rejected) == (1, 1, 3)
     assert (questions.cancelled, questions.waiting) == (1, 1)
     assert questions.latency.median_s == answer.latency_s
     answerer.gate.open()
@@ -375,7 +375,7 @@ def test_a_question_to_a_disabled_engine_counts_as_refused(engine):
     engine.enabled = False
     with pytest.raises(QueryError):
         engine.ask(QuestionRequest("?"))
-    assert engine.statistics().questions.refused == 1
+    assert engine.statistics().questions.rejected == 1
 
 
 def test_the_newest_failure_is_remembered_with_its_camera(engine, see, unusable, errors, detector):
@@ -410,7 +410,7 @@ def test_a_disabled_engine_takes_no_questions(engine, see):
         engine.ask(QuestionRequest("?"))
     assert error.value.code is ErrorCode.NOT_ACTIVE
     engine.enabled = True
-    assert label(ask(engine).about.scene) == "object 1"
+    assert label(ask(engine).enriched_scene.scene) == "object 1"
 
 
 def test_changed_settings_reach_both_models_and_the_next_question(engine, see, detector, answerer):

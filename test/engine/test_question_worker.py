@@ -88,9 +88,9 @@ def test_a_question_is_answered_about_the_newest_scene(worker, answerer, scene, 
     answer = answer_of(worker.submit(QuestionRequest("how many?")))
     assert answer.answer.text == "0 1 2"
     assert answer.request == QuestionRequest("how many?")
-    assert answer.about.scene is scene
-    assert answerer.asked_about == [answer.about.encoded]
-    assert answer.about.encoded.enriched.fused is scene.perception.candidates
+    assert answer.enriched_scene.scene is scene
+    assert answerer.asked_about == [answer.enriched_scene.encoded]
+    assert answer.enriched_scene.encoded.enriched.fused is scene.perception.candidates
     assert errors.empty()
 
 
@@ -147,7 +147,7 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
     worker = make_worker(QuestionSettings(image_timeout_s=PATIENCE_S, parallel=1))
     pending = worker.submit(QuestionRequest("?"))
     memory.put(new := make_scene(stamp_ns=clock()))
-    assert answer_of(pending).about.scene is new
+    assert answer_of(pending).enriched_scene.scene is new
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,8 @@ def test_of_several_cameras_one_must_be_named(make_worker, clock):
         worker.submit(QuestionRequest("?"))
     assert error.value.code is ErrorCode.CAMERA_REQUIRED
     assert (
-        answer_of(worker.submit(QuestionRequest("?", "rear"))).about.scene.frame.camera == "rear"
+        answer_of(worker.submit(QuestionRequest("?", "rear"))).enriched_scene.scene.frame.camera
+        == "rear"
     )
 
 
@@ -496,7 +497,7 @@ def test_stopping_ends_a_question_whose_scene_is_being_read(worker, answerer, an
 def test_a_question_about_an_enriched_scene_needs_no_reading(worker, memory, answerer, enriched):
     memory.put_enriched(known := make_enriched(1))
     memory.put(make_scene(2))
-    assert answer_of(worker.submit(QuestionRequest("?"))).about is known
+    assert answer_of(worker.submit(QuestionRequest("?"))).enriched_scene is known
     assert answerer.asked_about == [known.encoded]
     assert answerer.encoded.empty()
     assert enriched.empty()
@@ -509,14 +510,14 @@ def test_where_the_enriched_scene_is_too_old_the_newest_is_read(
     clock.advance(1)
     memory.put(newest := make_scene(2, stamp_ns=clock()))
     answer = answer_of(worker.submit(QuestionRequest("?", max_age_s=0.5)))
-    assert answer.about.scene is newest
+    assert answer.enriched_scene.scene is newest
     assert answerer.encoded.next() == 2
-    assert enriched.next() is answer.about is memory.enriched("front")
+    assert enriched.next() is answer.enriched_scene is memory.enriched("front")
 
 
 def test_a_scene_is_read_once_for_all_questions_about_it(worker, answerer):
     answers = [answer_of(worker.submit(QuestionRequest(text))) for text in ("how many?", "which?")]
-    assert answers[0].about is answers[1].about
+    assert answers[0].enriched_scene is answers[1].enriched_scene
     assert answerer.encoded.next() == 100
     assert answerer.encoded.empty()
 
@@ -530,7 +531,7 @@ def test_a_scene_that_cannot_be_read_fails_its_question_only(
     assert "cannot read 100" in str(bad.exception())
     assert "cannot read 100" in str(errors.next())
     memory.put(readable := make_scene(7))
-    assert answer_of(worker.submit(QuestionRequest("good"))).about.scene is readable
+    assert answer_of(worker.submit(QuestionRequest("good"))).enriched_scene.scene is readable
     assert answerer.started.next() == "good"
 
 
@@ -592,8 +593,8 @@ def test_two_questions_that_need_the_same_scene_have_it_read_once(
     assert answerer.encoded.next() == 100
     answerer.read_gate.open()
     first, second = map(answer_of, pending)
-    assert first.about is second.about is enriched.next()
-    assert first.about.scene is scene
+    assert first.enriched_scene is second.enriched_scene is enriched.next()
+    assert first.enriched_scene.scene is scene
     assert answerer.encoded.empty()
     assert enriched.empty()
 
@@ -609,8 +610,11 @@ def test_a_question_that_has_waited_for_a_pass_takes_its_scene_if_that_is_new_en
     memory.put(newer := make_scene(7, stamp_ns=clock()))
     second = worker.submit(QuestionRequest("second"))
     answerer.read_gate.open()
-    assert answer_of(second).about is answer_of(first).about
-    assert answer_of(worker.submit(QuestionRequest("third", max_age_s=0.5))).about.scene is newer
+    assert answer_of(second).enriched_scene is answer_of(first).enriched_scene
+    assert (
+        answer_of(worker.submit(QuestionRequest("third", max_age_s=0.5))).enriched_scene.scene
+        is newer
+    )
 
 
 def test_stopping_cancels_all_that_are_under_way(make_worker, answerer, answers):

@@ -34,7 +34,7 @@ def query_from_request(request: QueryService.Request | Ask.Goal) -> Query:
 
 def answer_message(answer: SceneAnswer) -> Answer:
     """Make the message for an answer."""
-    frame, query = answer.about.scene.frame, answer.query
+    frame, query = answer.enriched_scene.scene.frame, answer.query
     cited = [i - 1 for i in answer.answer.cited]
     return Answer(
         header=header_of(frame),
@@ -46,7 +46,7 @@ def answer_message(answer: SceneAnswer) -> Answer:
         text=answer.answer.text,
         confidence=answer.answer.confidence,
         truncated=answer.answer.truncated,
-        detections=detection_messages(answer.about.encoded.enriched, cited),
+        detections=detection_messages(answer.enriched_scene.encoded.enriched, cited),
         time_to_first_token=answer.time_to_first_token_s,
         latency=answer.latency_s,
     )

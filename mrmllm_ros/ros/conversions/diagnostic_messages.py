@@ -311,7 +311,7 @@ def _question_status(window: Window[QuestionStatistics]) -> DiagnosticStatus:
     values = {
         "waiting": str(questions.waiting),
         "answered": str(questions.answered),
-        "refused": str(questions.refused),
+        "rejected": str(questions.rejected),
         "failed": str(questions.failed),
         "cancelled": str(questions.cancelled),
         **_latency_values("latency", questions.latency),
@@ -320,7 +320,7 @@ def _question_status(window: Window[QuestionStatistics]) -> DiagnosticStatus:
 
 
 def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
-    answered, refused, failed = map(window.count, ("answered", "refused", "failed"))
+    answered, rejected, failed = map(window.count, ("answered", "rejected", "failed"))
     yield Finding(_OK, f"{answered} answered {window}, {window.now.waiting} waiting")
     if failed:
         yield Finding(
@@ -328,10 +328,10 @@ def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
             f"questions that ended with an error {window}: {failed} of {failed + answered}; the "
             "responses and the node's log say why",
         )
-    if refused:
+    if rejected:
         yield Finding(
             _WARN,
-            f"questions refused {window}: {refused}; the responses and the node's log say why "
+            f"questions rejected {window}: {rejected}; the responses and the node's log say why "
             "(too many at once: ask less often, or raise question.max_waiting)",
         )
 

@@ -243,6 +243,10 @@ def make_enriched(value=100, **frame):
     )
 
 
+def explain_silence(camera):
+    return f"check the driver of {camera}"
+
+
 def engine_threads():
     """Names of the engine's threads that run."""
     names = {thread.name for thread in threading.enumerate()}

@@ -27,10 +27,8 @@ from mrmllm_ros.detection.detector import load_detector
 from mrmllm_ros.environment import expand
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
-from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
-from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.settings import SettingsError, read_parameter_file, unknown_parameters
 from mrmllm_ros.training.collator import Collator, TrainingBatch
 from mrmllm_ros.training.mixture import Batches, Source, repeat
@@ -134,11 +132,8 @@ def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
     if chosen.compute.threads:
         torch.set_num_threads(chosen.compute.threads)
     compute = Compute(device, torch.float32, chosen.compute.threads)
-    return Backbones(
-        language_model=LanguageModel.load(chosen.language_model, compute),
-        detector=load_detector(chosen.detector, compute),
-        visual_encoder=VisualEncoder.load(chosen.visual_encoder, compute),
-    )
+    detector = load_detector(chosen.detector, compute)
+    return Backbones.load(detector, chosen.language_model, chosen.visual_encoder, compute)
 
 
 def load_sources(

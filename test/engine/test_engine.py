@@ -5,7 +5,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, decode, engine_threads, make_frame, noting_answers, perceive
+from fakes import (
+    PATIENCE_S,
+    decode,
+    engine_threads,
+    explain_silence,
+    make_frame,
+    noting_answers,
+    perceive,
+)
 
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.detection.raw_objects import OUTSIDE
@@ -14,7 +22,6 @@ from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import AnswerType, QuestionRequest
-from mrmllm_ros.engine.scene import see_the_driver
 
 # Scenes are read when a question asks for it.
 SETTINGS = Settings.from_mapping(
@@ -39,7 +46,7 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
             on_enriched=enriched.put,
             on_image_error=lambda camera, error: unusable.put((camera, error)),
             on_failure=errors.put,
-            explain_silence=see_the_driver,
+            explain_silence=explain_silence,
         )
         numbers = itertools.count(1)
         trackers = {camera: Tracker(settings.tracking, numbers) for camera in cameras}
@@ -406,7 +413,7 @@ def test_a_disabled_engine_takes_no_images(engine, scenes, detector):
 def test_a_disabled_engine_takes_no_questions(engine, see):
     see(engine, 1)
     engine.enabled = False
-    with pytest.raises(QueryError, match="switched off") as error:
+    with pytest.raises(QueryError, match="perception is disabled") as error:
         engine.ask(QuestionRequest("?"))
     assert error.value.code is ErrorCode.NOT_ACTIVE
     engine.enabled = True
@@ -477,7 +484,7 @@ def test_a_vocabulary_is_refused_where_both_models_are_fixed(engine, detector, a
     answerer.refusal = FixedVocabularyError("fixed answerer")
     error = engine.set_vocabulary(LABELS).exception(PATIENCE_S)
     assert isinstance(error, FixedVocabularyError)
-    assert str(error) == "nothing can use other labels: fixed detector; and fixed answerer"
+    assert str(error) == "the vocabulary cannot change: fixed detector; and fixed answerer"
     assert (detector.labels, answerer.labels) == (("object",), ())
     assert errors.empty()
 

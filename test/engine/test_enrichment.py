@@ -4,7 +4,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Gate, Inbox, brightness, make_enriched, make_scene
+from fakes import PATIENCE_S, Gate, Inbox, brightness, explain_silence, make_enriched, make_scene
 
 from mrmllm_ros.engine import enrichment
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
@@ -15,7 +15,7 @@ CAMERAS = ("front", "rear")
 
 @pytest.fixture
 def memory(clock):
-    return SceneMemory(CAMERAS, clock)
+    return SceneMemory(CAMERAS, clock, explain_silence)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Inbox, make_enriched, make_scene, noting_answers
+from fakes import PATIENCE_S, Inbox, explain_silence, make_enriched, make_scene, noting_answers
 
 from mrmllm_ros.answering.answerer import PromptTooLongError
 from mrmllm_ros.engine import question_worker
@@ -34,7 +34,7 @@ def scene():
 @pytest.fixture
 def memory(clock, scene):
     """A memory that has just seen the scene."""
-    memory = SceneMemory(["front"], clock)
+    memory = SceneMemory(["front"], clock, explain_silence)
     memory.put(scene)
     return memory
 
@@ -138,7 +138,7 @@ def test_questions_are_answered_in_the_order_they_came(worker, answerer, answers
 
 
 def test_without_any_image_the_error_is_no_image(make_worker, clock):
-    worker = make_worker(memory=SceneMemory(["front"], clock))
+    worker = make_worker(memory=SceneMemory(["front"], clock, explain_silence))
     assert code_of(worker.submit(QuestionRequest("?"))) is ErrorCode.NO_IMAGE
 
 
@@ -153,17 +153,17 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (QuestionRequest("x" * 501), "has 501 characters; at most 500 are allowed"),
-        (QuestionRequest("what\0is there?"), r"control character U\+0000; leave it out"),
-        (QuestionRequest("\x1b[31mred"), r"control character U\+001B; leave it out"),
-        (QuestionRequest("what\x7f"), r"control character U\+007F; leave it out"),
-        (QuestionRequest("what\x85"), r"control character U\+0085; leave it out"),
+        (QuestionRequest("x" * 501), "has 501 characters; the maximum is 500"),
+        (QuestionRequest("what\0is there?"), r"control character U\+0000; remove it"),
+        (QuestionRequest("\x1b[31mred"), r"control character U\+001B; remove it"),
+        (QuestionRequest("what\x7f"), r"control character U\+007F; remove it"),
+        (QuestionRequest("what\x85"), r"control character U\+0085; remove it"),
         (QuestionRequest("?", max_age_s=float("nan")), "max_age is nan"),
         (QuestionRequest("?", max_age_s=float("inf")), "max_age is inf"),
         (QuestionRequest("?", max_age_s=-0.1), "max_age is -0.1"),
         (
             QuestionRequest("?", max_new_tokens=MAX_NEW_TOKENS + 1),
-            "max_new_tokens is 4097; at most 4096",
+            "max_new_tokens is 4097; the maximum is 4096",
         ),
         (QuestionRequest("?", max_new_tokens=2**32 - 1), "max_new_tokens is 4294967295"),
         (
@@ -228,7 +228,7 @@ def test_an_unknown_camera_is_refused_at_once(worker):
 
 
 def test_of_several_cameras_one_must_be_named(make_worker, clock):
-    memory = SceneMemory(["front", "rear"], clock)
+    memory = SceneMemory(["front", "rear"], clock, explain_silence)
     memory.put(make_scene(camera="rear"))
     worker = make_worker(memory=memory)
     with pytest.raises(QueryError, match="cameras: front, rear") as error:
@@ -354,12 +354,14 @@ def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_work
     looked = threading.Event()
 
     class Memory(SceneMemory):
-        def camera(self, name):
+        def resolve_camera(self, name):
             if threading.current_thread().name == "questions-0":
                 looked.set()
-            return super().camera(name)
+            return super().resolve_camera(name)
 
-    worker = make_worker(QuestionSettings(image_timeout_s=3600.0), memory=Memory(["front"], clock))
+    worker = make_worker(
+        QuestionSettings(image_timeout_s=3600.0), memory=Memory(["front"], clock, explain_silence)
+    )
     pending = worker.submit(QuestionRequest("?"))
     assert looked.wait(PATIENCE_S)
     worker.cancel(pending)
@@ -399,7 +401,7 @@ def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
     answerer.gate.allow()
     assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
     error = str(pending.exception())
-    assert "no answer within 60 s (question.deadline_s), the models being at work" in error
+    assert "no answer within 60 s (question.deadline_s): inference was still running" in error
     assert answerer.tokens == 2
     assert answers.empty()
 
@@ -411,7 +413,7 @@ def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, ans
     after = worker.submit(QuestionRequest("after"))
     answerer.gate.open()
     assert code_of(waiting) is ErrorCode.DEADLINE_EXCEEDED
-    assert "waited for its turn" in str(waiting.exception())
+    assert "was still waiting" in str(waiting.exception())
     assert "faster model" not in str(waiting.exception())
     answer_of(after)
     assert answerer.started.next() == "after"
@@ -419,10 +421,10 @@ def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, ans
 
 def test_waiting_for_an_image_ends_at_the_deadline(make_worker, clock):
     settings = QuestionSettings(image_timeout_s=3600.0, deadline_s=0.1)
-    worker = make_worker(settings, memory=SceneMemory(["front"], clock))
+    worker = make_worker(settings, memory=SceneMemory(["front"], clock, explain_silence))
     pending = worker.submit(QuestionRequest("?"))
     assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
-    assert "waiting for an image that is new enough" in str(pending.exception())
+    assert "no recent image has arrived" in str(pending.exception())
     assert "faster model" not in str(pending.exception())
 
 
@@ -473,7 +475,7 @@ def test_after_stopping_no_question_is_taken(worker):
 
 def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
     settings = QuestionSettings(image_timeout_s=3600.0)
-    worker = make_worker(settings, memory=SceneMemory(["front"], clock))
+    worker = make_worker(settings, memory=SceneMemory(["front"], clock, explain_silence))
     pending = worker.submit(QuestionRequest("?"))
     worker.stop()
     assert code_of(pending) is ErrorCode.CANCELLED
@@ -646,22 +648,22 @@ CANCELLED, BUSY = QueryError(ErrorCode.CANCELLED, "gone"), QueryError(ErrorCode.
 
 def test_a_question_is_settled_once(pending):
     assert not pending.done()
-    assert pending.settle(CANCELLED)
+    assert pending.complete(CANCELLED)
     assert pending.done()
-    assert not pending.settle(BUSY)
+    assert not pending.complete(BUSY)
     assert pending.exception(0) is CANCELLED
 
 
 def test_an_answer_is_a_result_and_later_errors_do_not_change_it(pending):
-    assert pending.settle(answer := object())
-    assert not pending.settle(CANCELLED)
+    assert pending.complete(answer := object())
+    assert not pending.complete(CANCELLED)
     assert pending.result(0) is answer
 
 
 def test_text_is_handed_on_until_the_question_is_settled(pending):
     pending.on_text("before ")
     first_text_s = pending.first_text_s
-    pending.settle(CANCELLED)
+    pending.complete(CANCELLED)
     pending.on_text("after ")
     assert pending.pieces == ["before "]
     assert pending.first_text_s == first_text_s is not None
@@ -681,7 +683,7 @@ def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker)
 
     pending = AnswerFuture(QuestionRequest("?"), None)
     pending.add_done_callback(on_end)
-    settling = threading.Thread(target=pending.settle, args=(CANCELLED,), daemon=True)
+    settling = threading.Thread(target=pending.complete, args=(CANCELLED,), daemon=True)
     settling.start()
     assert ended.next() is CANCELLED
 

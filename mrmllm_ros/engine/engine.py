@@ -156,7 +156,7 @@ class Engine(Generic[T]):
         future.add_done_callback(self._on_done)
         return future
 
-    def measure(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
+    def set_distances(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
         """Set the distances of tracked objects, for the following images.
 
         Args:

@@ -187,9 +187,7 @@ class SceneMemory:
             reason = self._explain_stale(scene.frame, max_age_s, failure)
             raise QueryError(ErrorCode.STALE_IMAGE, reason)
         if failure is not None:
-            reason = (
-                f"all images of camera {camera!r} were unusable, the newest because: {failure}"
-            )
+            reason = f"all images of camera {camera!r} are unusable, the newest because: {failure}"
             raise QueryError(ErrorCode.NO_IMAGE, reason)
         reason = f"no image has arrived from camera {camera!r}; {self._explain_silence(camera)}"
         raise QueryError(ErrorCode.NO_IMAGE, reason)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.answering.answerer import EncodedImage, PromptTooLongError
-from mrmllm_ros.cli import image_commands as images
 from mrmllm_ros.cli.main import main
 from mrmllm_ros.detection import images as images_module
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
 from mrmllm_ros.engine.models import Models
+from mrmllm_ros.pipeline import Detection
 
 RECORD = {
     "id",
@@ -63,7 +63,7 @@ def fusion(enriched, monkeypatch, tmp_path):
     models = Models(
         SimpleNamespace(detect=detect),
         SimpleNamespace(
-            read=lambda batch, perceptions: [EncodedImage(enriched) for _ in perceptions]
+            encode=lambda batch, perceptions: [EncodedImage(enriched) for _ in perceptions]
         ),
     )
     monkeypatch.setattr(Models, "load", lambda settings: models)
@@ -166,14 +166,14 @@ def test_no_more_images_than_the_batch_size_go_through_the_models_together(
 
 
 def test_the_records_hold_nothing_that_json_cannot(enriched):
-    assert json.loads(json.dumps(images.detections_to_json(enriched, [0, 2])))
+    assert json.loads(json.dumps([Detection.of(enriched, i).to_dict() for i in (0, 2)]))
 
 
 def test_several_images_cannot_be_saved_as_one(bus_file, zidane_file, tmp_path, capsys):
     saved = tmp_path / "annotated.png"
     arguments = ["--image", str(bus_file), str(zidane_file), "--save", str(saved)]
     assert main(["detect", *arguments]) == 2
-    assert "--save takes one image" in capsys.readouterr().err
+    assert "is a file for 2 images; name a folder" in capsys.readouterr().err
     assert not saved.exists()
 
 
@@ -266,12 +266,12 @@ def test_ask_streams_the_answer_as_text(bus_file, capsys):
     printed = capsys.readouterr().out
     assert "Q: Is there a bus?" in printed
     assert "A: " in printed
-    assert "cut here" not in printed
+    assert "truncated" not in printed
 
 
 def test_ask_says_that_an_answer_was_cut(bus_file, capsys):
     assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "4", "Is there a bus?"]) == 0
-    assert "(cut here: --max-new-tokens allows more)" in capsys.readouterr().out
+    assert "(truncated; --max-new-tokens sets the maximum)" in capsys.readouterr().out
 
 
 def test_of_several_images_an_unreadable_one_is_named_and_counted_and_the_others_go_on(
@@ -344,7 +344,7 @@ def test_a_model_that_fails_on_one_image_costs_no_other_its_result(
     assert len(printed.out.splitlines()) == 2
     first, last = printed.err.splitlines()
     assert f"inference failed on {zidane_file}: RuntimeError: too wide for this model" in first
-    assert last == "mrmllm: error: 1 of 3 images could not be looked at"
+    assert last == "mrmllm: error: 1 of 3 images could not be processed"
 
 
 @pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.png"), "caf\u00e9.png"])

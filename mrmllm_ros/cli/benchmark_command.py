@@ -175,13 +175,11 @@ def _cameras(options: argparse.Namespace) -> Figures:
 
     with interruptible():
         return cameras.run(
-            cameras.Options(
-                params_file=options.params_file,
-                cameras=options.cameras,
-                rate_hz=options.rate_hz,
-                seconds=options.seconds,
-                progress=print_progress,
-            )
+            options.params_file,
+            cameras=options.cameras,
+            rate_hz=options.rate_hz,
+            seconds=options.seconds,
+            progress=print_progress,
         )
 
 
@@ -190,9 +188,7 @@ def _lifecycle(options: argparse.Namespace) -> Figures:
     from mrmllm_ros.benchmarks import lifecycle_benchmark as lifecycle
 
     with interruptible():
-        return lifecycle.run(
-            lifecycle.Options(options.params_file, options.cycles, print_progress)
-        )
+        return lifecycle.run(options.params_file, cycles=options.cycles, progress=print_progress)
 
 
 def _answer(options: argparse.Namespace) -> Figures:

@@ -3,8 +3,8 @@
 
 Detector and tracker process 200 frames of the sample video at 10 frames per second. The reference,
 `vtest_people.json`, has the box of each person in every fifth frame; boxes in between are
-interpolated linearly. Boxes are those of the embedded detector, or drawn by hand where it has none.
-A vision-language model assigned the identities. Occluded people are included; a person who leaves
+interpolated linearly. Boxes are those of the embedded detector, missing ones are drawn by hand. A
+vision-language model assigned the identities. Occluded people are included; a person who leaves
 the image and returns counts as another person.
 """
 

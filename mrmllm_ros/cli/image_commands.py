@@ -10,10 +10,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrmllm_ros.cli.options import add_model_options, model_settings
 from mrmllm_ros.cli.output import (
@@ -77,59 +76,44 @@ class InferenceError(MrmllmError):
     """Inference failed on an image."""
 
 
-@dataclass
-class _Failures:
-    """Prints and counts the images or questions without a result.
-
-    Attributes:
-        noun: Plural of what is counted.
-        counts: Number of failures by failed action.
-    """
-
-    noun: str
-    counts: Counter[str] = field(default_factory=Counter)
+class _Failures(Counter[str]):
+    """Counts images or questions without a result, by failed action (a participle)."""
 
     def add(self, action: str, error: Exception) -> None:
-        """Print and count a failure.
-
-        Args:
-            action: Participle of the failed action, such as `read`.
-            error: Reason.
-        """
-        self.counts[action] += 1
+        """Print and count a failure."""
+        self[action] += 1
         print_error(error)
 
-    def exit_status(self, total: int) -> int:
+    def exit_status(self, total: int, noun: str) -> int:
         """Exit status for a total number of images or questions; prints the counts."""
-        if not self.counts:
+        if not self:
             return 0
         if total > 1:
-            (action, count), *others = self.counts.items()
-            line = f"{count} of {total} {self.noun} could not be {action}"
+            (action, count), *others = self.items()
+            line = f"{count} of {total} {noun} could not be {action}"
             print_error(line + "".join(f", {n} could not be {other}" for other, n in others))
-        return PARTIAL if self.counts.total() < total else FAILED
+        return PARTIAL if self.total() < total else FAILED
 
 
-@dataclass(frozen=True)
-class _Input:
-    """An image file, and the file of its annotated copy, if any."""
+class _Input(NamedTuple):
+    """An image, its file, and the file of its annotated copy, if any."""
 
     path: Path
-    save_to: Path | None = None
+    image: np.ndarray
+    target: Path | None
 
 
 def run_detect(options: argparse.Namespace) -> int:
     """Print the objects in images batch by batch; images without a result are reported."""
     settings = _settings(options)
-    failures = _Failures("images")
-    inputs = [_Input(path) for path in _image_paths(options.image, failures)]
-    total = len(inputs) + failures.counts.total()
-    if options.save:
-        inputs = _with_targets(inputs, options.save)
+    failures = _Failures()
+    paths = list(_image_paths(options.image, failures))
+    total = len(paths) + failures.total()
+    targets = _targets(paths, options.save) if options.save else [None] * len(paths)
     pipeline: Pipeline | None = None
     done = 0
-    with ProgressLine(len(inputs), "images") as progress:
-        images = _read_images(inputs, failures, progress)
+    with ProgressLine(len(paths), "images") as progress:
+        images = _read_images(zip(paths, targets, strict=True), failures, progress)
         while batch := list(islice(images, settings.compute.batch_size)):
             # The models are loaded only if an image can be read.
             pipeline = pipeline or _load(settings, answers=False)
@@ -138,7 +122,7 @@ def run_detect(options: argparse.Namespace) -> int:
             progress.show(done)
             # Free the images before the next ones are read.
             batch.clear()
-    return failures.exit_status(total)
+    return failures.exit_status(total, "images")
 
 
 def run_ask(options: argparse.Namespace) -> int:
@@ -148,7 +132,7 @@ def run_ask(options: argparse.Namespace) -> int:
     image = read_image(options.image)
     pipeline = _load(_settings(options), answers=True)
     detections = pipeline.detect(image)
-    failures = _Failures("questions")
+    failures = _Failures()
     for argument in options.questions:
         # Replace bytes that are not UTF-8.
         question = os.fsencode(argument).decode("utf-8", errors="replace")
@@ -156,7 +140,7 @@ def run_ask(options: argparse.Namespace) -> int:
             _ask(pipeline, detections, question, options.json)
         except MrmllmError as error:
             failures.add("answered", error)
-    return failures.exit_status(len(options.questions))
+    return failures.exit_status(len(options.questions), "questions")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -191,8 +175,8 @@ def _image_paths(paths: Sequence[Path], failures: _Failures) -> Iterator[Path]:
             failures.add("read", error)
 
 
-def _with_targets(inputs: Sequence[_Input], save: Path) -> list[_Input]:
-    """Add the files of the annotated images.
+def _targets(paths: Sequence[Path], save: Path) -> list[Path]:
+    """Paths of the annotated images.
 
     Raises:
         SettingsError: If `save` is a file for several images, or an image would be overwritten.
@@ -201,43 +185,43 @@ def _with_targets(inputs: Sequence[_Input], save: Path) -> list[_Input]:
     from mrmllm_ros.detection.playback import IMAGE_SUFFIXES
 
     if save.suffix and not os.path.isdir(save):
-        if len(inputs) > 1:
-            raise SettingsError(f"--save {save} is a file for {len(inputs)} images; name a folder")
+        if len(paths) > 1:
+            raise SettingsError(f"--save {save} is a file for {len(paths)} images; name a folder")
         if not os.path.isdir(save.parent):
             raise SettingsError(f"--save: the folder {save.parent} does not exist; create it")
-        return [_Input(item.path, save) for item in inputs]
+        return [save] * len(paths)
     make_folder(save)
-    originals = {os.path.realpath(item.path) for item in inputs}
-    targets: dict[Path, Path] = {}
-    for number, item in enumerate(inputs, start=1):
-        suffix = item.path.suffix
-        target = save / f"{item.path.stem}{suffix if suffix.lower() in IMAGE_SUFFIXES else '.png'}"
+    originals = set(map(os.path.realpath, paths))
+    targets: dict[Path, None] = {}
+    for number, path in enumerate(paths, start=1):
+        suffix = path.suffix if path.suffix.lower() in IMAGE_SUFFIXES else ".png"
+        target = save / f"{path.stem}{suffix}"
         # Files in several folders may have the same name.
         while target in targets:
             target = target.with_stem(f"{target.stem}_{number}")
         if os.path.realpath(target) in originals:
             raise SettingsError(f"--save {save} would overwrite {target}; name another folder")
-        targets[target] = item.path
-    return [_Input(path, target) for target, path in targets.items()]
+        targets[target] = None
+    return list(targets)
 
 
 def _read_images(
-    inputs: Iterable[_Input], failures: _Failures, progress: ProgressLine
-) -> Iterator[tuple[_Input, np.ndarray]]:
+    files: Iterable[tuple[Path, Path | None]], failures: _Failures, progress: ProgressLine
+) -> Iterator[_Input]:
     from mrmllm_ros.detection.images import ImageError, read_image
 
-    for item in inputs:
+    for path, target in files:
         try:
-            image = read_image(item.path)
+            image = read_image(path)
         except ImageError as error:
             progress.clear()
             failures.add("read", error)
             continue
-        yield item, image
+        yield _Input(path, image, target)
 
 
 def _process_batch(
-    batch: Sequence[tuple[_Input, np.ndarray]],
+    batch: Sequence[_Input],
     pipeline: Pipeline,
     as_json: bool,
     failures: _Failures,
@@ -248,7 +232,7 @@ def _process_batch(
 
     results = _detect(batch, pipeline)
     progress.clear()
-    for (item, image), detections in zip(batch, results, strict=True):
+    for item, detections in zip(batch, results, strict=True):
         if isinstance(detections, InferenceError):
             failures.add("processed", detections)
             continue
@@ -258,26 +242,23 @@ def _process_batch(
         else:
             print(f"{item.path}:")
             _print_detections(detections)
-        if item.save_to:
+        if item.target:
             try:
-                _save(item.save_to, image, detections)
+                _save(item.target, item.image, detections)
             except ImageError as error:
                 failures.add("saved", error)
 
 
-def _detect(
-    batch: Sequence[tuple[_Input, np.ndarray]], pipeline: Pipeline
-) -> list[ImageDetections | InferenceError]:
+def _detect(batch: Sequence[_Input], pipeline: Pipeline) -> list[ImageDetections | InferenceError]:
     """Detect objects in a batch; if that fails, in each image by itself."""
     try:
-        return [*pipeline.detect_batch([image for _, image in batch])]
+        return [*pipeline.detect_batch([item.image for item in batch])]
     # Libraries raise many types of exceptions.
     except Exception as error:
         if len(batch) > 1:
             return [result for item in batch for result in _detect([item], pipeline)]
-        [(item, _)] = batch
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return [InferenceError(f"inference failed on {item.path}: {reason}")]
+        return [InferenceError(f"inference failed on {batch[0].path}: {reason}")]
 
 
 def _ask(pipeline: Pipeline, detections: ImageDetections, question: str, as_json: bool) -> None:

@@ -149,7 +149,12 @@ class Engine(Generic[T]):
             QueryError: If the request is rejected.
         """
         try:
-            future = self._submit(request, on_text)
+            if not self.enabled:
+                raise QueryError(
+                    ErrorCode.NOT_ACTIVE,
+                    "perception is disabled; enable it with the service `enable`",
+                )
+            future = self._questions.submit(request, on_text)
         except QueryError:
             self._question_counter.add("rejected")
             raise
@@ -217,15 +222,6 @@ class Engine(Generic[T]):
         if len(errors) == 2:
             raise FixedVocabularyError(f"the vocabulary cannot change: {'; and '.join(errors)}")
 
-    def _submit(
-        self, request: QuestionRequest, on_text: Callable[[str], None] | None
-    ) -> AnswerFuture:
-        if not self.enabled:
-            raise QueryError(
-                ErrorCode.NOT_ACTIVE, "perception is disabled; enable it with the service `enable`"
-            )
-        return self._questions.submit(request, on_text)
-
     def _track(self, frame: Frame, perception: Perception) -> Perception:
         stamp_ns = frame.captured_ns
         tracked = self._trackers[frame.camera].update(perception, stamp_ns / 1e9)
@@ -284,15 +280,10 @@ class Engine(Generic[T]):
         return CameraStatistics(
             received=slots.received[camera],
             dropped=slots.dropped[camera],
-            unusable=counter.count("unusable"),
-            failed=counter.count("failed"),
-            processed=counter.count("processed"),
-            enriched=counter.count("enriched"),
+            **counter.counts("unusable", "failed", "processed", "enriched", "invalid", "outside"),
             latency=counter.latency("processed"),
             enriched_latency=counter.latency("enriched"),
             age_s=None if newest is None else self._memory.age_s(newest),
-            invalid=counter.count("invalid"),
-            outside=counter.count("outside"),
             last_error=self._image_errors.get(camera, ""),
             invalid_reason=self._invalid_reasons.get(camera, ""),
         )
@@ -300,9 +291,6 @@ class Engine(Generic[T]):
     def _question_statistics(self) -> QuestionStatistics:
         return QuestionStatistics(
             waiting=self._questions.waiting,
-            answered=self._question_counter.count("answered"),
-            rejected=self._question_counter.count("rejected"),
-            failed=self._question_counter.count("failed"),
-            cancelled=self._question_counter.count("cancelled"),
+            **self._question_counter.counts("answered", "rejected", "failed", "cancelled"),
             latency=self._question_counter.latency("answered"),
         )

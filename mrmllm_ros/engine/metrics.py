@@ -122,10 +122,10 @@ class Counter:
             if latency_s is not None:
                 self._latencies_s[outcome].append(latency_s)
 
-    def count(self, outcome: str) -> int:
-        """Number of times that an outcome was counted."""
+    def counts(self, *outcomes: str) -> dict[str, int]:
+        """Counts by outcome."""
         with self._lock:
-            return self._counts[outcome]
+            return {outcome: self._counts[outcome] for outcome in outcomes}
 
     def latency(self, outcome: str) -> Latency | None:
         """Newest latencies of an outcome; None if there are none."""

@@ -181,17 +181,22 @@ class AnswerStream(Iterator[str], AbstractContextManager["AnswerStream"]):
         Args:
             generate: Function that generates the answer.
         """
-        self._pieces: SimpleQueue[str | None] = SimpleQueue()
-        self._future: Future[ImageAnswer] = Future()
+        pieces: SimpleQueue[str | None] = SimpleQueue()
+        future: Future[ImageAnswer] = Future()
         stopped = Event()
-        listener = _QueueListener(self._pieces, stopped)
-        # The thread does not reference the stream, so that an unused stream is collected.
-        thread = Thread(
-            target=_generate,
-            args=(generate, listener, self._pieces, self._future),
-            name="answer",
-            daemon=True,
-        )
+
+        # Does not reference the stream, so that an unused stream is collected.
+        def run() -> None:
+            try:
+                future.set_result(generate(_QueueListener(pieces, stopped)))
+            # Raised again by the stream.
+            except Exception as error:
+                future.set_exception(error)
+            finally:
+                pieces.put(None)
+
+        thread = Thread(target=run, name="answer", daemon=True)
+        self._pieces, self._future = pieces, future
         self._stop = finalize(self, _stop, stopped, thread)
         thread.start()
 
@@ -439,21 +444,6 @@ class _QueueListener:
 
     def should_stop(self) -> bool:
         return self.stopped.is_set()
-
-
-def _generate(
-    generate: Callable[[TextListener], ImageAnswer],
-    listener: TextListener,
-    pieces: SimpleQueue[str | None],
-    future: Future[ImageAnswer],
-) -> None:
-    try:
-        future.set_result(generate(listener))
-    # Raised again by `AnswerStream`.
-    except Exception as error:
-        future.set_exception(error)
-    finally:
-        pieces.put(None)
 
 
 def _stop(stopped: Event, thread: Thread) -> None:

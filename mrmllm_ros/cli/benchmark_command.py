@@ -157,16 +157,9 @@ def _camera(options: argparse.Namespace) -> Figures:
     require_ros()
     from mrmllm_ros.benchmarks import camera_benchmark as camera
 
+    names = ("params_file", "video", "frames", "flood_s")
     with interruptible():
-        return camera.run(
-            camera.Options(
-                params_file=options.params_file,
-                video=options.video,
-                frames=options.frames,
-                flood_s=options.flood_s,
-                progress=print_progress,
-            )
-        )
+        return camera.run(camera.Options(**_arguments(options, *names)))
 
 
 def _cameras(options: argparse.Namespace) -> Figures:
@@ -174,13 +167,7 @@ def _cameras(options: argparse.Namespace) -> Figures:
     from mrmllm_ros.benchmarks import cameras_benchmark as cameras
 
     with interruptible():
-        return cameras.run(
-            options.params_file,
-            cameras=options.cameras,
-            rate_hz=options.rate_hz,
-            seconds=options.seconds,
-            progress=print_progress,
-        )
+        return cameras.run(**_arguments(options, "params_file", "cameras", "rate_hz", "seconds"))
 
 
 def _lifecycle(options: argparse.Namespace) -> Figures:
@@ -188,7 +175,7 @@ def _lifecycle(options: argparse.Namespace) -> Figures:
     from mrmllm_ros.benchmarks import lifecycle_benchmark as lifecycle
 
     with interruptible():
-        return lifecycle.run(options.params_file, cycles=options.cycles, progress=print_progress)
+        return lifecycle.run(**_arguments(options, "params_file", "cycles"))
 
 
 def _answer(options: argparse.Namespace) -> Figures:
@@ -206,13 +193,18 @@ def _enrich(options: argparse.Namespace) -> Figures:
 def _tracking(options: argparse.Namespace) -> Figures:
     from mrmllm_ros.benchmarks import tracking_benchmark as tracking
 
-    return tracking.run(options.params_file, print_progress)
+    return tracking.run(**_arguments(options, "params_file"))
+
+
+def _arguments(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Options by name, and the printer of progress."""
+    return {**{name: getattr(options, name) for name in names}, "progress": print_progress}
 
 
 def _fusion_options(options: argparse.Namespace) -> FusionOptions:
     from mrmllm_ros.benchmarks.fusion_benchmark import Options
 
-    return Options(model_settings(options), options.image, options.rounds, print_progress)
+    return Options(model_settings(options), **_arguments(options, "image", "rounds"))
 
 
 def _print(figures: Figures, indent: str = "") -> None:

@@ -68,7 +68,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the results of the suites; exit status 1 if some questions were skipped."""
-    settings = _settings(options)
+    settings = model_settings(options)
+    if settings.answerer != "mrmllm":
+        raise SettingsError(
+            f"only the fusion model can be evaluated, but answerer is {settings.answerer!r}; set "
+            "answerer to mrmllm"
+        )
     requested = options.suite or ([] if options.questions else ["all"])
     names = [name for name in SUITES if name in requested or "all" in requested]
     from mrmllm_ros.datasets.data_errors import Skipped
@@ -98,16 +103,6 @@ def run(options: argparse.Namespace) -> int:
         print_error(skipped)
         return PARTIAL
     return 0
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    settings = model_settings(options)
-    if settings.answerer != "mrmllm":
-        raise SettingsError(
-            f"only the fusion model can be evaluated, but answerer is {settings.answerer!r}; set "
-            "answerer to mrmllm"
-        )
-    return settings
 
 
 def _subject(settings: Settings) -> Subject:

@@ -250,7 +250,7 @@ def _process_batch(
 
 
 def _detect(batch: Sequence[_Input], pipeline: Pipeline) -> list[ImageDetections | InferenceError]:
-    """Detect objects in a batch; if that fails, in each image by itself."""
+    """Detect objects in a batch; if that fails, in each image separately."""
     try:
         return [*pipeline.detect_batch([item.image for item in batch])]
     # Libraries raise many types of exceptions.

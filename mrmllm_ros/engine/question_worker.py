@@ -320,7 +320,7 @@ class QuestionWorker:
         )
 
     def _deadline_error(self, reason: str) -> QueryError:
-        """Error for the deadline; of a cancelled question nobody sees it."""
+        """Error of a missed deadline; has no effect on a cancelled question."""
         return QueryError(
             ErrorCode.DEADLINE_EXCEEDED,
             f"no answer within {self.settings.deadline_s:g} s (question.deadline_s): {reason}",

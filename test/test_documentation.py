@@ -86,7 +86,7 @@ def test_the_command_prints_the_page(capsys):
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_whatever_a_real_node_declares_is_documented(name, context):
+def test_all_parameters_of_a_real_node_are_documented(name, context):
     node = NODES[name]()
     try:
         declared = set(node.list_parameters([], 0).names) - NOT_OURS

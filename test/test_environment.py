@@ -62,7 +62,7 @@ def test_telemetry_is_off_and_caches_are_in_the_packages_home(after_import, tmp_
     assert not any(tmp_path.rglob("*/*"))
 
 
-def test_what_the_user_has_set_stays(after_import, tmp_path):
+def test_variables_of_the_user_are_kept(after_import, tmp_path):
     chosen = {"ORT_DISABLE_TELEMETRY": "0", "YOLO_OFFLINE": "false", "HF_HOME": "/data/hub"}
     found = after_import(HOME=tmp_path, MRMLLM_HOME=tmp_path / "ours", **chosen)
     assert {name: found[name] for name in chosen} == chosen

@@ -133,7 +133,7 @@ def test_a_question_about_an_image_and_about_its_detections_gets_the_same_answer
     assert as_values(direct.detections) == as_values(bus)
 
 
-def test_several_questions_about_one_image_read_the_image_once(model, bus_image, monkeypatch):
+def test_several_questions_about_one_image_encode_it_once(model, bus_image, monkeypatch):
     calls = []
     detect, prefill = model._detector.detect, model._answerer.model.prefill
 
@@ -328,7 +328,7 @@ def test_a_vision_language_model_answers_too(vlm_folder, bus_image):
         assert "bus" in [detection.label for detection in stream.answer.detections]
 
 
-def test_detection_alone_loads_no_model_that_answers(bus_image, monkeypatch):
+def test_detection_only_loads_no_answering_model(bus_image, monkeypatch):
     monkeypatch.setattr(Models, "load", None)
     settings = read_settings("", {"mrmllm": {"checkpoint": ""}, "compute": {"device": "cpu"}})
     with Pipeline.load(settings, answers=False) as pipeline:

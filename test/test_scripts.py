@@ -67,7 +67,7 @@ def test_the_packages_of_every_named_workspace_are_there(run_tests, make_workspa
 
 
 @pytest.mark.parametrize("arguments", [["--workspace"], ["--workspace", "/nowhere"]])
-def test_a_workspace_that_is_not_built_is_refused_before_anything_is_set_up(run_tests, arguments):
+def test_a_workspace_that_is_not_built_is_rejected_before_anything_is_set_up(run_tests, arguments):
     ran = run_tests(*arguments)
     assert ran.returncode == 2
     assert "--workspace: " in ran.stderr

@@ -10,7 +10,7 @@ from mrmllm_ros.benchmarks import lifecycle_benchmark as lifecycle
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 
 
-def test_what_the_node_holds_is_compared_and_neither_threads_nor_topics_grow():
+def test_resources_are_compared_and_threads_and_topics_do_not_grow():
     lines = []
     figures = lifecycle.run(cycles=2, progress=lines.append)
     assert figures["cycles"] == len(lines) == 2

@@ -70,7 +70,7 @@ def test_a_picture_that_comes_after_the_answer_is_waited_for(client, publish):
     np.testing.assert_array_equal(picture, PICTURE[:HEIGHT])
 
 
-def test_a_picture_of_another_image_is_none_of_this_one(client, publish):
+def test_an_annotated_image_with_another_stamp_is_not_returned(client, publish):
     publish()
     assert client.annotated(STAMP_NS, 30.0) is not None
     assert client.annotated(STAMP_NS + 1, 0.3) is None

@@ -165,7 +165,7 @@ def test_no_more_images_than_the_batch_size_go_through_the_models_together(
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
-def test_the_records_hold_nothing_that_json_cannot(enriched):
+def test_the_records_are_serializable_as_json(enriched):
     assert json.loads(json.dumps([Detection.of(enriched, i).to_dict() for i in (0, 2)]))
 
 
@@ -198,7 +198,7 @@ def test_the_images_themselves_are_never_overwritten_by_annotated_ones(
 
 
 @pytest.mark.parametrize("place", ["nowhere/a.png", "file/a.png", "file", "file/out"])
-def test_a_place_that_cannot_be_saved_to_is_refused_before_models_are_loaded(
+def test_an_unwritable_target_is_rejected_before_models_are_loaded(
     place, bus_file, tmp_path, capsys, fusion, monkeypatch
 ):
     monkeypatch.setattr(Models, "load", None)
@@ -274,7 +274,7 @@ def test_ask_says_that_an_answer_was_cut(bus_file, capsys):
     assert "(truncated; --max-new-tokens sets the maximum)" in capsys.readouterr().out
 
 
-def test_of_several_images_an_unreadable_one_is_named_and_counted_and_the_others_go_on(
+def test_unreadable_images_are_named_and_counted_and_the_others_are_processed(
     bus_file, tmp_path, capsys, fusion
 ):
     missing, text = tmp_path / "missing.png", tmp_path / "text.png"
@@ -296,7 +296,7 @@ def test_where_no_image_can_be_read_no_model_is_loaded(tmp_path, capsys, fusion,
     assert "2 of 2 images could not be read" in capsys.readouterr().err
 
 
-def test_results_come_and_images_are_given_up_before_the_next_are_read(
+def test_results_are_printed_and_images_freed_before_the_next_are_read(
     bus_file, capsys, fusion, monkeypatch
 ):
     read, alive = images_module.read_image, []
@@ -327,7 +327,7 @@ def test_a_folder_stands_for_its_images_and_an_unusable_one_is_counted(
     assert "1 of 3 images could not be read" in printed.err
 
 
-def test_a_model_that_fails_on_one_image_costs_no_other_its_result(
+def test_a_failure_on_one_image_does_not_affect_the_others(
     bus_file, zidane_file, capsys, fusion, monkeypatch
 ):
     detect = fusion.models.detector.detect
@@ -399,7 +399,7 @@ def test_parameters_that_only_the_node_knows_are_left_to_it(bus_file, tmp_path, 
     assert main(arguments) == 0
 
 
-def test_a_checkpoint_for_an_answerer_that_takes_none_is_refused(bus_file, tmp_path, capsys):
+def test_a_checkpoint_for_an_answerer_that_takes_none_is_rejected(bus_file, tmp_path, capsys):
     file = tmp_path / "vlm.yaml"
     file.write_text("/**: {ros__parameters: {answerer: hf_vlm}}")
     options = ["--image", str(bus_file), "--params-file", str(file), "--checkpoint", "embedded"]
@@ -407,7 +407,7 @@ def test_a_checkpoint_for_an_answerer_that_takes_none_is_refused(bus_file, tmp_p
     assert "--checkpoint" in capsys.readouterr().err
 
 
-def test_a_question_that_cannot_be_answered_costs_no_other_its_answer(bus_file, capsys, fusion):
+def test_a_failed_question_does_not_affect_the_others(bus_file, capsys, fusion):
     asked = []
 
     def answer(encoded, question, listener):
@@ -422,6 +422,6 @@ def test_a_question_that_cannot_be_answered_costs_no_other_its_answer(bus_file, 
     assert asked == ["Is there a bus?", "Is caf\ufffd open?"]
 
 
-def test_no_answer_can_have_no_tokens(bus_file, capsys):
+def test_max_new_tokens_of_0_is_rejected(bus_file, capsys):
     assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "0", "Is it dark?"]) == 2
     assert "max_new_tokens: 0 is below the minimum of 1" in capsys.readouterr().err

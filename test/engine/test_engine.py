@@ -159,7 +159,7 @@ def test_an_image_replaced_before_its_turn_is_counted_as_dropped(engine, scenes,
     assert engine.statistics().cameras["front"].dropped == 2
 
 
-def test_failures_are_reported_and_all_sides_go_on(
+def test_failures_are_reported_and_all_workers_continue(
     engine, see, detector, answerer, unusable, errors
 ):
     detector.fails_on, answerer.fails_on = {6}, {"bad"}
@@ -179,14 +179,14 @@ def test_failures_are_reported_and_all_sides_go_on(
     assert ask(engine).enriched_scene.scene is scene
 
 
-def test_scenes_are_enriched_as_they_come(flowing, see, enriched, answerer):
+def test_arriving_scenes_are_enriched(flowing, see, enriched, answerer):
     for value in (1, 2):
         scene = see(flowing, value)
         assert enriched.next().scene is scene
     assert answerer.read_in == {"enrichment"}
 
 
-def test_detections_are_not_held_back_while_a_fusion_pass_hangs(flowing, see, enriched, answerer):
+def test_detections_continue_while_a_fusion_pass_hangs(flowing, see, enriched, answerer):
     answerer.read_gate.close()
     first = see(flowing, 1)
     assert answerer.encoded.next() == 1
@@ -220,7 +220,7 @@ def test_a_failing_fusion_pass_is_reported_and_the_next_scene_is_enriched(
     assert enriched.next().scene is scene
 
 
-def test_with_rate_0_only_a_question_has_a_scene_read(engine, see, enriched, answerer):
+def test_at_rate_0_only_questions_enrich_scenes(engine, see, enriched, answerer):
     see(engine, 1)
     see(engine, 2)
     assert answerer.encoded.empty()
@@ -231,9 +231,7 @@ def test_with_rate_0_only_a_question_has_a_scene_read(engine, see, enriched, ans
     assert answerer.read_in <= {"questions-0", "questions-1"}
 
 
-def test_a_scene_that_has_been_read_serves_questions_until_it_is_too_old(
-    engine, see, clock, answerer
-):
+def test_an_enriched_scene_is_used_for_questions_until_it_is_too_old(engine, see, clock, answerer):
     first = see(engine, make_frame(1, stamp_ns=clock()))
     assert ask(engine).enriched_scene.scene is first
     clock.advance(1)
@@ -245,7 +243,7 @@ def test_a_scene_that_has_been_read_serves_questions_until_it_is_too_old(
     assert answerer.encoded.empty()
 
 
-def test_the_worker_and_two_questions_have_a_scene_read_once(flowing, see, enriched, answerer):
+def test_the_worker_and_two_questions_enrich_a_scene_once(flowing, see, enriched, answerer):
     answerer.read_gate.close()
     see(flowing, 1)
     assert answerer.encoded.next() == 1
@@ -267,7 +265,7 @@ def test_two_questions_are_answered_at_the_same_time(engine, see, answerer):
     assert [question.result(PATIENCE_S).answer.tokens for question in pending] == [3, 3]
 
 
-def test_a_cancelled_question_ends_at_once_and_is_not_told(engine, see, answerer, answers):
+def test_a_cancelled_question_fails_immediately_without_an_answer(engine, see, answerer, answers):
     see(engine, 1)
     answerer.gate.close()
     pending = engine.ask(QuestionRequest("?"))
@@ -292,7 +290,7 @@ def test_an_image_without_stamp_ages_from_its_receipt(engine, see, clock):
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
 
 
-def test_after_a_jump_back_in_time_only_a_new_image_will_do(engine, see, clock):
+def test_after_a_jump_back_in_time_only_a_new_image_is_used(engine, see, clock):
     see(engine, make_frame(1, stamp_ns=clock()))
     clock.advance(-500)
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
@@ -323,7 +321,7 @@ def test_each_camera_has_its_own_newest_scene(make_engine, see):
         ask(engine)
 
 
-def test_what_becomes_of_images_is_counted_by_camera(make_engine, see, unusable, errors, detector):
+def test_images_are_counted_by_camera_and_outcome(make_engine, see, unusable, errors, detector):
     engine = make_engine("front", "rear")
     see(engine, make_frame(1, "front"))
     engine.offer("front", "a shoe")
@@ -358,7 +356,7 @@ def test_latency_and_age_are_those_of_the_newest_results(engine, see, enriched, 
     assert front.age_s == 3
 
 
-def test_what_becomes_of_questions_is_counted(engine, see, answerer):
+def test_questions_are_counted_by_outcome(engine, see, answerer):
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.NO_IMAGE
     see(engine, 1)
     answer = ask(engine)
@@ -378,7 +376,7 @@ def test_what_becomes_of_questions_is_counted(engine, see, answerer):
     answerer.gate.open()
 
 
-def test_a_question_to_a_disabled_engine_counts_as_refused(engine):
+def test_a_question_to_a_disabled_engine_counts_as_rejected(engine):
     engine.enabled = False
     with pytest.raises(QueryError):
         engine.ask(QuestionRequest("?"))
@@ -447,16 +445,14 @@ def test_live_settings_that_changed_after_the_models_were_loaded_reach_them(
 LABELS = ("forklift", "pallet")
 
 
-def test_a_vocabulary_reaches_both_models_and_not_in_the_callers_thread(
-    engine, detector, answerer
-):
+def test_a_vocabulary_is_set_in_both_models_in_another_thread(engine, detector, answerer):
     assert engine.set_vocabulary(list(LABELS)).result(PATIENCE_S) is None
     assert detector.labels == LABELS
     assert answerer.labels == LABELS
     assert detector.vocabulary_threads == {"vocabulary_0"}
 
 
-def test_setting_a_vocabulary_returns_at_once_while_the_detector_is_busy(
+def test_setting_a_vocabulary_returns_immediately_while_the_detector_is_busy(
     engine, detector, answerer
 ):
     detector.gate.close()
@@ -479,7 +475,7 @@ def test_a_model_with_a_fixed_vocabulary_leaves_it_to_the_other(engine, detector
     assert (detector.labels, answerer.labels) == (("box",), LABELS)
 
 
-def test_a_vocabulary_is_refused_where_both_models_are_fixed(engine, detector, answerer, errors):
+def test_a_vocabulary_is_rejected_if_both_models_are_fixed(engine, detector, answerer, errors):
     detector.refusal = FixedVocabularyError("fixed detector")
     answerer.refusal = FixedVocabularyError("fixed answerer")
     error = engine.set_vocabulary(LABELS).exception(PATIENCE_S)
@@ -490,7 +486,7 @@ def test_a_vocabulary_is_refused_where_both_models_are_fixed(engine, detector, a
 
 
 @pytest.mark.parametrize("labels", [[], [""], ["forklift", " "]])
-def test_a_vocabulary_without_labels_is_refused_and_reaches_neither_model(
+def test_a_vocabulary_without_labels_is_rejected_and_reaches_neither_model(
     labels, engine, detector, answerer
 ):
     error = engine.set_vocabulary(labels).exception(PATIENCE_S)
@@ -498,7 +494,7 @@ def test_a_vocabulary_without_labels_is_refused_and_reaches_neither_model(
     assert (detector.labels, answerer.labels) == (("object",), ())
 
 
-def test_labels_that_no_label_can_be_are_refused_at_once_and_reach_neither_model(
+def test_invalid_labels_are_rejected_immediately_and_reach_neither_model(
     engine, detector, answerer
 ):
     with pytest.raises(QueryError, match="control character") as error:
@@ -513,13 +509,13 @@ def test_an_answerer_that_cannot_use_a_vocabulary_says_why(engine, answerer):
     assert error is answerer.refusal
 
 
-def test_after_a_refused_vocabulary_the_next_is_taken(engine, detector):
+def test_after_a_rejected_vocabulary_the_next_is_taken(engine, detector):
     engine.set_vocabulary([]).exception(PATIENCE_S)
     assert engine.set_vocabulary(LABELS).result(PATIENCE_S) is None
     assert detector.labels == LABELS
 
 
-def test_stopping_cancels_all_questions_at_once_and_ends_every_thread(
+def test_stopping_cancels_all_questions_immediately_and_ends_every_thread(
     flowing, see, enriched, answerer
 ):
     see(flowing, 1)
@@ -545,7 +541,7 @@ def test_stopping_cancels_all_questions_at_once_and_ends_every_thread(
     assert engine_threads() == set()
 
 
-def test_after_stopping_nothing_is_taken(engine, detector):
+def test_after_stopping_images_and_questions_are_rejected(engine, detector):
     engine.stop()
     engine.offer("front", 1)
     assert detector.started.empty()
@@ -557,7 +553,7 @@ def test_after_stopping_nothing_is_taken(engine, detector):
     assert error.value.code is ErrorCode.NOT_ACTIVE
 
 
-def test_stopping_an_idle_engine_twice_does_no_harm(engine):
+def test_an_idle_engine_can_be_stopped_twice(engine):
     engine.stop()
     engine.stop()
 

@@ -9,12 +9,12 @@ def counter():
     return Counter()
 
 
-def test_what_never_happened_counts_as_none_and_has_no_latency(counter):
+def test_an_outcome_that_did_not_occur_has_count_0_and_no_latency(counter):
     assert counter.counts("processed") == {"processed": 0}
     assert counter.latency("processed") is None
 
 
-def test_each_outcome_is_counted_for_itself(counter):
+def test_each_outcome_is_counted_separately(counter):
     for outcome in ("processed", "unusable", "processed"):
         counter.add(outcome)
     assert counter.counts("processed", "unusable") == {"processed": 2, "unusable": 1}

@@ -94,7 +94,7 @@ def test_a_question_is_answered_about_the_newest_scene(worker, answerer, scene, 
     assert errors.empty()
 
 
-def test_the_text_is_handed_on_piece_by_piece_while_it_is_made(worker, answerer):
+def test_the_text_is_streamed_piece_by_piece(worker, answerer):
     pieces = Inbox()
     answerer.gate.close()
     pending = worker.submit(QuestionRequest("how many?"), pieces.put)
@@ -186,7 +186,9 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
         (QuestionRequest("?", context="a ward", about=255), "about is 255"),
     ],
 )
-def test_an_invalid_question_is_refused_at_once_with_the_reason(asked, message, worker, answerer):
+def test_an_invalid_question_is_rejected_immediately_with_the_reason(
+    asked, message, worker, answerer
+):
     with pytest.raises(QueryError, match=message) as error:
         worker.submit(asked)
     assert error.value.code is ErrorCode.INVALID_REQUEST
@@ -209,7 +211,7 @@ def test_an_invalid_question_is_refused_at_once_with_the_reason(asked, message, 
         ),
     ],
 )
-def test_what_is_not_built_yet_is_refused_at_once_as_unsupported(asked, message, worker, answerer):
+def test_unsupported_requests_are_rejected_immediately(asked, message, worker, answerer):
     with pytest.raises(QueryError, match=message) as error:
         worker.submit(asked)
     assert error.value.code is ErrorCode.UNSUPPORTED
@@ -221,7 +223,7 @@ def test_any_other_text_is_a_question(text, worker):
     assert answer_of(worker.submit(QuestionRequest(text))).request.text == text
 
 
-def test_an_unknown_camera_is_refused_at_once(worker):
+def test_an_unknown_camera_is_rejected_immediately(worker):
     with pytest.raises(QueryError, match="cameras: front") as error:
         worker.submit(QuestionRequest("?", camera="rear"))
     assert error.value.code is ErrorCode.UNKNOWN_CAMERA
@@ -249,13 +251,13 @@ def full(make_worker, answerer):
     return SimpleNamespace(worker=worker, running=running, waiting=waiting)
 
 
-def test_when_the_line_is_full_the_next_question_is_refused(full):
+def test_when_the_queue_is_full_the_next_question_is_rejected(full):
     with pytest.raises(QueryError, match="2 questions are waiting already") as error:
         full.worker.submit(QuestionRequest("fourth"))
     assert error.value.code is ErrorCode.BUSY
 
 
-def test_cancelling_a_waiting_question_frees_its_place_at_once(full, answerer, answers):
+def test_cancelling_a_waiting_question_frees_its_place_immediately(full, answerer, answers):
     full.worker.cancel(full.waiting[0])
     assert full.waiting[0].done()
     assert code_of(full.waiting[0]) is ErrorCode.CANCELLED
@@ -271,13 +273,13 @@ def test_a_changed_limit_counts_from_the_next_question_on(full):
         full.worker.submit(QuestionRequest("fifth"))
 
 
-def test_a_question_that_the_worker_takes_up_leaves_its_place(full, answerer):
+def test_a_started_question_frees_its_place_in_the_queue(full, answerer):
     answerer.gate.open()
     assert answerer.started.next() == "second"
     full.worker.submit(QuestionRequest("fourth"))
 
 
-def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_next_token(
+def test_cancelling_a_running_question_stops_generation_at_the_next_token(
     worker, answerer, answers
 ):
     pieces = Inbox()
@@ -296,7 +298,7 @@ def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_
     assert answers.empty()
 
 
-def test_a_question_cancelled_before_its_first_token_hands_on_no_text(worker, answerer, answers):
+def test_a_question_cancelled_before_its_first_token_streams_no_text(worker, answerer, answers):
     pieces = Inbox()
     answerer.gate.close()
     pending = worker.submit(QuestionRequest("running"), pieces.put)
@@ -310,7 +312,7 @@ def test_a_question_cancelled_before_its_first_token_hands_on_no_text(worker, an
     assert pieces.empty()
 
 
-def test_cancelling_a_question_whose_scene_is_being_read_ends_it_at_once(
+def test_cancelling_a_question_during_its_fusion_pass_ends_it_immediately(
     worker, answerer, answers, errors
 ):
     answerer.read_gate.close()
@@ -350,7 +352,7 @@ def test_after_a_cancelled_question_the_next_is_answered(worker, answerer):
     assert answer_of(after).request.text == "next"
 
 
-def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_worker, clock):
+def test_cancelling_a_question_that_waits_for_an_image_ends_it_immediately(make_worker, clock):
     looked = threading.Event()
 
     class Memory(SceneMemory):
@@ -389,7 +391,7 @@ def monotonic(monkeypatch):
     return offset
 
 
-def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
+def test_a_running_answer_ends_at_the_first_token_after_the_deadline(
     worker, answerer, monotonic, answers
 ):
     pieces = Inbox()
@@ -406,7 +408,7 @@ def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
     assert answers.empty()
 
 
-def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, answerer, monotonic):
+def test_a_question_still_waiting_at_its_deadline_is_not_started(worker, answerer, monotonic):
     start_one(worker, answerer)
     waiting = worker.submit(QuestionRequest("waiting"))
     monotonic.seconds += 61
@@ -447,13 +449,15 @@ def test_a_listener_that_raises_ends_its_own_question_only(worker, errors):
     answer_of(worker.submit(QuestionRequest("second")))
 
 
-def test_an_error_that_is_the_users_is_not_reported_as_a_failure(worker, clock, errors):
+def test_user_errors_are_not_reported_as_failures(worker, clock, errors):
     clock.advance(60)
     assert code_of(worker.submit(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     assert errors.empty()
 
 
-def test_stopping_cancels_every_question_at_once_and_waits_for_the_thread(full, answerer, answers):
+def test_stopping_cancels_every_question_immediately_and_waits_for_the_thread(
+    full, answerer, answers
+):
     stopping = threading.Thread(target=full.worker.stop)
     stopping.start()
     for pending in (*full.waiting, full.running):
@@ -481,7 +485,7 @@ def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
     assert code_of(pending) is ErrorCode.CANCELLED
 
 
-def test_stopping_ends_a_question_whose_scene_is_being_read(worker, answerer, answers):
+def test_stopping_ends_a_question_during_its_fusion_pass(worker, answerer, answers):
     answerer.read_gate.close()
     pending = worker.submit(QuestionRequest("?"))
     answerer.encoded.next()
@@ -496,7 +500,9 @@ def test_stopping_ends_a_question_whose_scene_is_being_read(worker, answerer, an
     assert answers.empty()
 
 
-def test_a_question_about_an_enriched_scene_needs_no_reading(worker, memory, answerer, enriched):
+def test_a_question_about_an_enriched_scene_needs_no_fusion_pass(
+    worker, memory, answerer, enriched
+):
     memory.put_enriched(known := make_enriched(1))
     memory.put(make_scene(2))
     assert answer_of(worker.submit(QuestionRequest("?"))).enriched_scene is known
@@ -505,7 +511,7 @@ def test_a_question_about_an_enriched_scene_needs_no_reading(worker, memory, ans
     assert enriched.empty()
 
 
-def test_where_the_enriched_scene_is_too_old_the_newest_is_read(
+def test_if_the_enriched_scene_is_too_old_the_newest_is_enriched(
     worker, memory, answerer, clock, enriched
 ):
     memory.put_enriched(make_enriched(1))
@@ -517,16 +523,14 @@ def test_where_the_enriched_scene_is_too_old_the_newest_is_read(
     assert enriched.next() is answer.enriched_scene is memory.enriched("front")
 
 
-def test_a_scene_is_read_once_for_all_questions_about_it(worker, answerer):
+def test_a_scene_is_enriched_once_for_all_questions_about_it(worker, answerer):
     answers = [answer_of(worker.submit(QuestionRequest(text))) for text in ("how many?", "which?")]
     assert answers[0].enriched_scene is answers[1].enriched_scene
     assert answerer.encoded.next() == 100
     assert answerer.encoded.empty()
 
 
-def test_a_scene_that_cannot_be_read_fails_its_question_only(
-    worker, memory, answerer, clock, errors
-):
+def test_a_failed_fusion_pass_fails_only_its_question(worker, memory, answerer, clock, errors):
     answerer.unreadable = {100}
     bad = worker.submit(QuestionRequest("bad"))
     assert code_of(bad) is ErrorCode.INTERNAL
@@ -537,7 +541,7 @@ def test_a_scene_that_cannot_be_read_fails_its_question_only(
     assert answerer.started.next() == "good"
 
 
-def test_with_two_threads_two_questions_are_under_way_at_the_same_time(make_worker, answerer):
+def test_two_threads_answer_two_questions_in_parallel(make_worker, answerer):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second", "third")]
@@ -570,7 +574,7 @@ def test_with_one_thread_questions_are_answered_one_after_the_other(worker, answ
     assert answerer.answered_in == {"questions-0"}
 
 
-def test_of_two_questions_under_way_each_has_its_own_text_and_end(make_worker, answerer):
+def test_parallel_questions_have_separate_texts_and_ends(make_worker, answerer):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
     texts = {"first": Inbox(), "second": Inbox()}
@@ -586,9 +590,7 @@ def test_of_two_questions_under_way_each_has_its_own_text_and_end(make_worker, a
     assert texts["first"].empty()
 
 
-def test_two_questions_that_need_the_same_scene_have_it_read_once(
-    make_worker, answerer, scene, enriched
-):
+def test_two_questions_about_the_same_scene_enrich_it_once(make_worker, answerer, scene, enriched):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.read_gate.close()
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second")]
@@ -619,7 +621,7 @@ def test_a_question_that_has_waited_for_a_pass_takes_its_scene_if_that_is_new_en
     )
 
 
-def test_stopping_cancels_all_that_are_under_way(make_worker, answerer, answers):
+def test_stopping_cancels_all_running_questions(make_worker, answerer, answers):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second", "third")]
@@ -646,7 +648,7 @@ def pending():
 CANCELLED, BUSY = QueryError(ErrorCode.CANCELLED, "gone"), QueryError(ErrorCode.BUSY, "later")
 
 
-def test_a_question_is_settled_once(pending):
+def test_a_question_is_completed_once(pending):
     assert not pending.done()
     assert pending.complete(CANCELLED)
     assert pending.done()
@@ -660,7 +662,7 @@ def test_an_answer_is_a_result_and_later_errors_do_not_change_it(pending):
     assert pending.result(0) is answer
 
 
-def test_text_is_handed_on_until_the_question_is_settled(pending):
+def test_text_is_streamed_until_the_question_is_completed(pending):
     pending.on_text("before ")
     first_text_s = pending.first_text_s
     pending.complete(CANCELLED)
@@ -669,12 +671,12 @@ def test_text_is_handed_on_until_the_question_is_settled(pending):
     assert pending.first_text_s == first_text_s is not None
 
 
-def test_nobody_cancels_a_question_through_its_future(pending):
+def test_a_question_cannot_be_cancelled_through_its_future(pending):
     assert not pending.cancel()
     assert not pending.done()
 
 
-def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker):
+def test_a_callback_of_a_completed_question_may_cancel_it(worker):
     ended = Inbox()
 
     def on_end(future):
@@ -702,14 +704,12 @@ def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker)
         {"max_length": 0},
     ],
 )
-def test_limits_that_make_no_sense_are_refused(values):
+def test_limits_that_make_no_sense_are_rejected(values):
     with pytest.raises(SettingsError):
         QuestionSettings(**values)
 
 
-def test_a_prompt_that_does_not_fit_is_the_askers_to_mend_and_no_failure(
-    worker, answerer, errors, monkeypatch
-):
+def test_a_prompt_that_is_too_long_is_a_user_error(worker, answerer, errors, monkeypatch):
     def refuse(*_):
         raise PromptTooLongError("too long by 7 tokens")
 
@@ -721,7 +721,7 @@ def test_a_prompt_that_does_not_fit_is_the_askers_to_mend_and_no_failure(
 
 
 @pytest.mark.parametrize("deadline_s", [60.0, 0.1])
-def test_an_idle_worker_keeps_nothing_of_the_frame_it_answered_about(
+def test_an_idle_worker_keeps_no_reference_to_its_last_frame(
     deadline_s, make_worker, answerer, memory
 ):
     worker = make_worker(

@@ -84,7 +84,7 @@ def test_a_frame_without_stamp_was_captured_when_it_came():
     assert make_frame(stamp_ns=0, received_ns=9 * S).captured_ns == 9 * S
 
 
-def test_the_newest_scene_of_the_camera_is_given(two_cameras):
+def test_the_newest_scene_of_the_camera_is_returned(two_cameras):
     old, new, other = make_scene(1), make_scene(2), make_scene(3, camera="rear")
     for scene in (old, new, other):
         two_cameras.put(scene)
@@ -108,7 +108,7 @@ def test_an_older_scene_is_stale(memory, clock):
     assert "'front' is 5 s old, the maximum is 2 s" in error.value.message
 
 
-def test_ages_and_limits_are_told_from_each_other_and_from_zero(memory, clock):
+def test_ages_and_limits_are_rounded_to_distinct_values(memory, clock):
     memory.put(make_scene())
     clock.advance(0.0052)
     with pytest.raises(QueryError, match=r"is 0\.0052 s old, the maximum is 0\.001 s"):
@@ -121,7 +121,7 @@ def test_ages_and_limits_are_told_from_each_other_and_from_zero(memory, clock):
         recent_now(memory, max_age_s=1.0)
 
 
-def test_an_image_that_has_just_come_with_an_old_stamp_is_a_matter_of_clocks(memory, clock):
+def test_a_new_image_with_an_old_stamp_points_to_the_clocks(memory, clock):
     memory.put(make_scene(stamp_ns=NOW_NS - 86_400 * S, received_ns=NOW_NS))
     clock.advance(0.5)
     with pytest.raises(QueryError, match=r"is 86400\.5 s before the .* use_sim_time") as error:
@@ -135,7 +135,7 @@ def test_an_image_from_the_future_is_not_called_old(memory, clock):
         recent_now(memory, max_age_s=2.0)
 
 
-def test_a_simulated_clock_that_has_no_time_is_the_reason_and_not_the_camera():
+def test_a_simulated_clock_without_time_is_named_as_the_reason():
     memory = SceneMemory(["front"], lambda: 0, explain_silence)
     memory.put(make_scene(stamp_ns=NOW_NS, received_ns=0))
     with pytest.raises(QueryError, match="nothing is published on /clock; play the bag"):
@@ -204,7 +204,7 @@ def test_the_clock_of_camera_and_node_may_differ_a_little(memory, clock):
     assert recent_now(memory, max_age_s=2.0) is scene
 
 
-def test_an_enriched_scene_comes_before_a_newer_one_that_is_not(memory):
+def test_an_enriched_scene_is_preferred_to_a_newer_scene(memory):
     memory.put_enriched(enriched := make_enriched(1))
     memory.put(make_scene(2))
     assert recent_now(memory) is enriched
@@ -250,7 +250,7 @@ def test_waiting_for_a_first_image_ends_when_it_comes(memory, waiting):
     assert waiting.results.next() is scene
 
 
-def test_waiting_for_a_newer_image_passes_over_those_that_are_too_old(memory, clock, waiting):
+def test_waiting_for_a_recent_image_ignores_old_ones(memory, clock, waiting):
     waiting.see()
     clock.advance(60)
     memory.put(make_scene(1))
@@ -260,14 +260,14 @@ def test_waiting_for_a_newer_image_passes_over_those_that_are_too_old(memory, cl
     assert waiting.results.next() is scene
 
 
-def test_waiting_ends_when_it_is_given_up(memory, waiting):
+def test_waiting_ends_when_should_stop_is_true(memory, waiting):
     waiting.see()
     waiting.given_up.set()
     memory.wake()
     assert waiting.results.next() is None
 
 
-def test_being_woken_for_nothing_does_not_end_the_waiting(memory, waiting):
+def test_a_spurious_wake_does_not_end_the_wait(memory, waiting):
     waiting.see()
     memory.wake()
     waiting.see()
@@ -282,7 +282,7 @@ def test_waiting_ends_when_the_time_is_over(memory):
     assert error.value.code is ErrorCode.NO_IMAGE
 
 
-def test_what_is_given_up_gets_no_scene_even_where_there_is_one(memory):
+def test_a_stopped_wait_returns_no_scene_even_if_there_is_one(memory):
     memory.put(make_scene())
     assert recent_now(memory, give_up=lambda: True) is None
 

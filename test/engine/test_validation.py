@@ -12,13 +12,13 @@ def test_a_question_of_any_language_may_be_asked(text):
 
 
 @pytest.mark.parametrize("character", ["\0", "\a", "\r", "\x1b", "\x7f", "\x9b"])
-def test_a_question_with_a_control_character_is_refused_with_its_name(character):
+def test_a_question_with_a_control_character_is_rejected_with_its_name(character):
     with pytest.raises(QueryError, match=f"U\\+{ord(character):04X}; remove it") as error:
         check_request(QuestionRequest(f"what{character}"), max_length=20)
     assert error.value.code is ErrorCode.INVALID_REQUEST
 
 
-def test_a_question_that_is_too_long_is_refused_with_the_parameter_that_bounds_it():
+def test_a_question_that_is_too_long_is_rejected_with_the_parameter_that_bounds_it():
     with pytest.raises(QueryError, match=r"21 characters.*20.*question\.max_length") as error:
         check_request(QuestionRequest("x" * 21), max_length=20)
     assert error.value.code is ErrorCode.INVALID_REQUEST
@@ -39,7 +39,7 @@ def test_labels_of_any_language_may_be_set(labels):
         (["box"] * 2001, "2001 labels; the maximum is 2000"),
     ],
 )
-def test_labels_that_are_no_labels_are_refused_with_the_reason(labels, reason):
+def test_invalid_labels_are_rejected_with_the_reason(labels, reason):
     with pytest.raises(QueryError, match=reason) as error:
         check_labels(labels)
     assert error.value.code is ErrorCode.INVALID_REQUEST

@@ -11,7 +11,7 @@ from fakes import (
     engine_threads,
     explain_silence,
     make_frame,
-    noting_answers,
+    collect_answers,
     perceive,
 )
 
@@ -52,12 +52,12 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
         trackers = {camera: Tracker(settings.tracking, numbers) for camera in cameras}
         engine = Engine(Models(detector, answerer), settings, trackers, clock, listener)
         engine.start()
-        engine.ask = noting_answers(engine.ask, answers)
+        engine.ask = collect_answers(engine.ask, answers)
         engines.append(engine)
         return engine
 
     yield make
-    for gate in (detector.gate, answerer.read_gate, answerer.gate):
+    for gate in (detector.gate, answerer.encode_gate, answerer.gate):
         gate.open()
     for engine in engines:
         engine.stop()
@@ -107,7 +107,7 @@ def test_an_image_gives_a_scene_and_a_question_an_answer_about_it(engine, see, a
     assert answer.enriched_scene.scene is scene
     assert answer.answer.text == "0 1 2"
     assert answers.next() is answer
-    assert answerer.asked_about == [answer.enriched_scene.encoded]
+    assert answerer.answered_images == [answer.enriched_scene.encoded]
     assert answer.enriched_scene.encoded.enriched.fused is scene.perception.candidates
 
 
@@ -168,9 +168,9 @@ def test_failures_are_reported_and_all_workers_continue(
     assert camera == "front"
     assert "a shoe" in str(error)
     engine.offer("front", 6)
-    assert "cannot look at 6" in str(errors.next())
+    assert "cannot detect in 6" in str(errors.next())
     see(engine, 5)
-    answerer.unreadable = {5}
+    answerer.fails_to_encode = {5}
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.INTERNAL
     assert "cannot read 5" in str(errors.next())
     scene = see(engine, 7)
@@ -183,17 +183,17 @@ def test_arriving_scenes_are_enriched(flowing, see, enriched, answerer):
     for value in (1, 2):
         scene = see(flowing, value)
         assert enriched.next().scene is scene
-    assert answerer.read_in == {"enrichment"}
+    assert answerer.encode_threads == {"enrichment"}
 
 
 def test_detections_continue_while_a_fusion_pass_hangs(flowing, see, enriched, answerer):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     first = see(flowing, 1)
     assert answerer.encoded.next() == 1
     assert [label(see(flowing, value)) for value in (2, 3)] == ["object 2", "object 3"]
     last = see(flowing, 4)
     assert enriched.empty()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert enriched.next().scene is first
     assert enriched.next().scene is last
 
@@ -204,7 +204,7 @@ def test_questions_about_an_enriched_scene_are_answered_while_the_next_pass_hang
     see(flowing, 1)
     known = enriched.next()
     assert answerer.encoded.next() == 1
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     see(flowing, 2)
     assert answerer.encoded.next() == 2
     assert ask(flowing).enriched_scene is known
@@ -213,9 +213,9 @@ def test_questions_about_an_enriched_scene_are_answered_while_the_next_pass_hang
 def test_a_failing_fusion_pass_is_reported_and_the_next_scene_is_enriched(
     flowing, see, enriched, answerer, errors
 ):
-    answerer.unreadable = {6}
+    answerer.fails_to_encode = {6}
     see(flowing, 6)
-    assert "cannot read 6" in str(errors.next())
+    assert "cannot encode 6" in str(errors.next())
     scene = see(flowing, 7)
     assert enriched.next().scene is scene
 
@@ -228,7 +228,7 @@ def test_at_rate_0_only_questions_enrich_scenes(engine, see, enriched, answerer)
     assert label(answer.enriched_scene.scene) == "object 2"
     assert enriched.next() is answer.enriched_scene
     assert answerer.encoded.next() == 2
-    assert answerer.read_in <= {"questions-0", "questions-1"}
+    assert answerer.encode_threads <= {"questions-0", "questions-1"}
 
 
 def test_an_enriched_scene_is_used_for_questions_until_it_is_too_old(engine, see, clock, answerer):
@@ -244,11 +244,11 @@ def test_an_enriched_scene_is_used_for_questions_until_it_is_too_old(engine, see
 
 
 def test_the_worker_and_two_questions_enrich_a_scene_once(flowing, see, enriched, answerer):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     see(flowing, 1)
     assert answerer.encoded.next() == 1
     pending = [flowing.ask(QuestionRequest("?")) for _ in range(2)]
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     first, second = (question.result(PATIENCE_S) for question in pending)
     assert first.enriched_scene is second.enriched_scene is enriched.next()
     assert answerer.encoded.empty()
@@ -392,7 +392,7 @@ def test_the_newest_failure_is_remembered_with_its_camera(engine, see, unusable,
     engine.offer("front", 6)
     errors.next()
     see(engine, 7)
-    assert "cannot look at 6" in engine.statistics().last_error
+    assert "cannot detect in 6" in engine.statistics().last_error
 
 
 def test_a_disabled_engine_takes_no_images(engine, scenes, detector):

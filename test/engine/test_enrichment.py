@@ -74,7 +74,7 @@ def make_worker(rest, enricher, answerer, errors):
         return worker
 
     yield make
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     rest.gate.open()
     for worker in workers:
         worker.stop()
@@ -121,7 +121,7 @@ def test_a_scene_is_enriched_once(enricher, answerer, enriched):
 
 def test_a_scene_is_enriched_once_for_concurrent_callers(enricher, worker, answerer, enriched):
     scene = make_scene(7)
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(scene)
     assert answerer.encoded.next() == 7
     results = Inbox()
@@ -130,13 +130,13 @@ def test_a_scene_is_enriched_once_for_concurrent_callers(enricher, worker, answe
     ]
     for thread in asking:
         thread.start()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert results.next() is results.next() is enriched.next()
     for thread in asking:
         thread.join(PATIENCE_S)
     assert answerer.encoded.empty()
     assert enriched.empty()
-    assert answerer.read_in == {"enrichment"}
+    assert answerer.encode_threads == {"enrichment"}
 
 
 def test_an_older_scene_is_returned_if_its_image_is_recent_enough(enricher, clock, answerer):
@@ -161,11 +161,11 @@ def test_without_maximum_age_no_older_scene_is_returned(enricher):
 
 
 def test_after_a_failed_pass_the_next_caller_tries_again(enricher, answerer):
-    answerer.unreadable = {7}
+    answerer.fails_to_encode = {7}
     scene = make_scene(7)
-    with pytest.raises(RuntimeError, match="cannot read 7"):
+    with pytest.raises(RuntimeError, match="cannot encode 7"):
         enricher.enrich(scene)
-    answerer.unreadable = set()
+    answerer.fails_to_encode = set()
     assert enricher.enrich(scene).scene is scene
 
 
@@ -207,33 +207,33 @@ def test_the_worker_enriches_offered_scenes_in_its_thread(worker, enriched, answ
     for value in (1, 2):
         worker.offer(make_scene(value))
         assert value_of(enriched.next()) == value
-    assert answerer.read_in == {"enrichment"}
+    assert answerer.encode_threads == {"enrichment"}
 
 
 def test_while_a_pass_hangs_offering_returns_immediately_and_only_the_newest_waits(
     worker, enriched, answerer
 ):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     assert answerer.encoded.next() == 1
     for value in (2, 3, 4):
         worker.offer(make_scene(value))
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert [value_of(enriched.next()) for _ in range(2)] == [1, 4]
     assert enriched.empty()
 
 
 def test_the_cameras_take_turns_however_many_scenes_one_has(worker, enriched, answerer):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     assert answerer.encoded.next() == 1
     for value in (2, 3):
         worker.offer(make_scene(value))
         worker.offer(make_scene(value + 10, camera="rear"))
-    answerer.read_gate.allow(1)
+    answerer.encode_gate.allow(1)
     assert answerer.encoded.next() == 13
     worker.offer(make_scene(14, camera="rear"))
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert [value_of(enriched.next()) for _ in range(4)] == [1, 13, 3, 14]
 
 
@@ -244,11 +244,11 @@ def test_the_worker_waits_for_the_rest_of_its_period(
     took_s, left_s, make_worker, rest, answerer, enriched, monotonic
 ):
     worker = make_worker(rate_hz=4.0)
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene())
     answerer.encoded.next()
     monotonic.seconds += took_s
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     enriched.next()
     assert [rest.asked_s.next() for _ in left_s] == pytest.approx(left_s)
     worker.rate_hz = 0.0
@@ -273,7 +273,7 @@ def test_while_the_worker_waits_nothing_is_enriched(worker, rest, answerer, enri
 
 
 def test_a_failed_pass_counts_for_the_rate_too(worker, rest, answerer, errors, monotonic):
-    answerer.unreadable = {6}
+    answerer.fails_to_encode = {6}
     worker.offer(make_scene(6))
     errors.next()
     assert rest.asked_s.next() == pytest.approx(0.25)
@@ -303,11 +303,11 @@ def test_a_changed_rate_counts_from_the_next_scene_on(make_worker, rest, enriche
 def test_after_a_rate_of_0_during_a_pass_the_worker_does_not_wait(
     worker, rest, answerer, enriched
 ):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     answerer.encoded.next()
     worker.rate_hz = 0.0
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert value_of(enriched.next()) == 1
     worker.stop()
     assert rest.asked_s.empty()
@@ -329,9 +329,9 @@ def test_a_rate_may_become_0_while_the_wait_is_computed(rest, enricher, enriched
 def test_a_failed_pass_is_reported_and_the_next_scene_is_enriched(
     worker, answerer, errors, enriched
 ):
-    answerer.unreadable = {6}
+    answerer.fails_to_encode = {6}
     worker.offer(make_scene(6))
-    assert "cannot read 6" in str(errors.next())
+    assert "cannot encode 6" in str(errors.next())
     worker.offer(make_scene(7))
     assert value_of(enriched.next()) == 7
     assert enriched.empty()
@@ -359,7 +359,7 @@ def test_stopping_waits_for_the_current_pass_and_starts_no_other(
 ):
     closed, close = threading.Event(), worker.slots.close
     monkeypatch.setattr(worker.slots, "close", lambda: (close(), closed.set()))
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     assert answerer.encoded.next() == 1
     worker.offer(make_scene(2))
@@ -368,7 +368,7 @@ def test_stopping_waits_for_the_current_pass_and_starts_no_other(
     stopping.start()
     assert closed.wait(PATIENCE_S)
     assert stopping.is_alive()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     stopping.join(PATIENCE_S)
 
     assert not stopping.is_alive()

@@ -108,7 +108,7 @@ def test_a_detector_that_raises_is_reported_and_the_work_continues(
 ):
     detector.fails_on = {6}
     worker.slots.put("front", 6)
-    assert "cannot look at 6" in str(errors.next())
+    assert "cannot detect in 6" in str(errors.next())
     worker.slots.put("front", 7)
     assert value_of(scenes.next()) == 7
     assert scenes.empty()
@@ -252,7 +252,7 @@ def test_a_detector_failure_does_not_affect_images_of_other_cameras(
     assert {value_of(scenes.next()) for _ in range(3)} == {100, 1, 3}
     camera, error = errors.next()
     assert camera == "left"
-    assert "cannot look at 2" in str(error)
+    assert "cannot detect in 2" in str(error)
     assert errors.empty()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Inbox, explain_silence, make_enriched, make_scene, noting_answers
+from fakes import PATIENCE_S, Inbox, explain_silence, make_enriched, make_scene, collect_answers
 
 from mrmllm_ros.answering.answerer import PromptTooLongError
 from mrmllm_ros.engine import question_worker
@@ -49,12 +49,12 @@ def make_worker(answerer, memory, enriched, answers, errors):
         worker = QuestionWorker(answerer, enricher, memory, settings, errors.put)
         worker.start()
         if answers is not None:
-            worker.submit = noting_answers(worker.submit, answers)
+            worker.submit = collect_answers(worker.submit, answers)
         workers.append(worker)
         return worker
 
     yield make
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     answerer.gate.open()
     for worker in workers:
         worker.stop()
@@ -89,7 +89,7 @@ def test_a_question_is_answered_about_the_newest_scene(worker, answerer, scene, 
     assert answer.answer.text == "0 1 2"
     assert answer.request == QuestionRequest("how many?")
     assert answer.enriched_scene.scene is scene
-    assert answerer.asked_about == [answer.enriched_scene.encoded]
+    assert answerer.answered_images == [answer.enriched_scene.encoded]
     assert answer.enriched_scene.encoded.enriched.fused is scene.perception.candidates
     assert errors.empty()
 
@@ -315,14 +315,14 @@ def test_a_question_cancelled_before_its_first_token_streams_no_text(worker, ans
 def test_cancelling_a_question_during_its_fusion_pass_ends_it_immediately(
     worker, answerer, answers, errors
 ):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     pending = worker.submit(QuestionRequest("cancelled"))
     assert answerer.encoded.next() == 100
     worker.cancel(pending)
     assert pending.done()
     assert code_of(pending) is ErrorCode.CANCELLED
     after = worker.submit(QuestionRequest("after"))
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert answer_of(after) is answers.next()
     assert answerer.started.next() == "after"
     assert answerer.started.empty()
@@ -486,14 +486,14 @@ def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
 
 
 def test_stopping_ends_a_question_during_its_fusion_pass(worker, answerer, answers):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     pending = worker.submit(QuestionRequest("?"))
     answerer.encoded.next()
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
     assert code_of(pending) is ErrorCode.CANCELLED
     assert stopping.is_alive()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     stopping.join(PATIENCE_S)
     assert not stopping.is_alive()
     assert answerer.started.empty()
@@ -506,7 +506,7 @@ def test_a_question_about_an_enriched_scene_needs_no_fusion_pass(
     memory.put_enriched(known := make_enriched(1))
     memory.put(make_scene(2))
     assert answer_of(worker.submit(QuestionRequest("?"))).enriched_scene is known
-    assert answerer.asked_about == [known.encoded]
+    assert answerer.answered_images == [known.encoded]
     assert answerer.encoded.empty()
     assert enriched.empty()
 
@@ -531,7 +531,7 @@ def test_a_scene_is_enriched_once_for_all_questions_about_it(worker, answerer):
 
 
 def test_a_failed_fusion_pass_fails_only_its_question(worker, memory, answerer, clock, errors):
-    answerer.unreadable = {100}
+    answerer.fails_to_encode = {100}
     bad = worker.submit(QuestionRequest("bad"))
     assert code_of(bad) is ErrorCode.INTERNAL
     assert "cannot read 100" in str(bad.exception())
@@ -547,14 +547,14 @@ def test_two_threads_answer_two_questions_in_parallel(make_worker, answerer):
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second", "third")]
     assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
     assert not any(question.done() for question in pending)
-    assert answerer.answered_in == {"questions-0", "questions-1"}
+    assert answerer.answer_threads == {"questions-0", "questions-1"}
     answerer.gate.open()
     assert [answer_of(question).request.text for question in pending] == [
         "first",
         "second",
         "third",
     ]
-    assert answerer.answered_in == {"questions-0", "questions-1"}
+    assert answerer.answer_threads == {"questions-0", "questions-1"}
 
 
 def test_with_one_thread_questions_are_answered_one_after_the_other(worker, answerer):
@@ -571,7 +571,7 @@ def test_with_one_thread_questions_are_answered_one_after_the_other(worker, answ
     assert not pending[1].done()
     answerer.gate.open()
     answer_of(pending[1])
-    assert answerer.answered_in == {"questions-0"}
+    assert answerer.answer_threads == {"questions-0"}
 
 
 def test_parallel_questions_have_separate_texts_and_ends(make_worker, answerer):
@@ -592,10 +592,10 @@ def test_parallel_questions_have_separate_texts_and_ends(make_worker, answerer):
 
 def test_two_questions_about_the_same_scene_enrich_it_once(make_worker, answerer, scene, enriched):
     worker = make_worker(replace(SETTINGS, parallel=2))
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second")]
     assert answerer.encoded.next() == 100
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     first, second = map(answer_of, pending)
     assert first.enriched_scene is second.enriched_scene is enriched.next()
     assert first.enriched_scene.scene is scene
@@ -607,13 +607,13 @@ def test_a_question_that_has_waited_for_a_pass_takes_its_scene_if_that_is_new_en
     make_worker, memory, answerer, clock
 ):
     worker = make_worker(replace(SETTINGS, parallel=2))
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     first = worker.submit(QuestionRequest("first"))
     assert answerer.encoded.next() == 100
     clock.advance(1)
     memory.put(newer := make_scene(7, stamp_ns=clock()))
     second = worker.submit(QuestionRequest("second"))
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert answer_of(second).enriched_scene is answer_of(first).enriched_scene
     assert (
         answer_of(worker.submit(QuestionRequest("third", max_age_s=0.5))).enriched_scene.scene
@@ -732,7 +732,7 @@ def test_an_idle_worker_keeps_no_reference_to_its_last_frame(
     answerer.gate.close()
     pending = worker.submit(QuestionRequest("?"))
     answerer.started.get(timeout=PATIENCE_S)
-    encoded = weakref.ref(answerer.asked_about.pop())
+    encoded = weakref.ref(answerer.answered_images.pop())
     gc.disable()
     try:
         if deadline_s < 1:

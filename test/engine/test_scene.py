@@ -33,44 +33,44 @@ def two_cameras(clock):
     return SceneMemory(["front", "rear"], clock, explain_silence)
 
 
-def recent_now(memory, camera="front", max_age_s=2.0, give_up=never):
+def recent_now(memory, camera="front", max_age_s=2.0, should_stop=never):
     """The scene without waiting for one."""
-    return memory.wait_for_recent(camera, max_age_s, time.monotonic(), give_up)
+    return memory.wait_for_recent(camera, max_age_s, time.monotonic(), should_stop)
 
 
 @pytest.fixture
 def waiting(memory):
-    """Waits for a scene in a thread of its own; `looked` is set whenever it has looked.
+    """Waits for a scene in a thread; `checked` is set at each check of `should_stop`.
 
-    It looks with the lock in its hands and gives it back only to wait, so whatever is put or woken
-    after `looked` finds it waiting.
+    The check holds the lock and the wait releases it, so everything after `checked` meets a
+    waiting thread.
     """
 
     class Waiting:
         results = Inbox()
-        looked = threading.Event()
-        given_up = threading.Event()
+        checked = threading.Event()
+        stopped = threading.Event()
 
-        def give_up(self):
-            self.looked.set()
-            return self.given_up.is_set()
+        def should_stop(self):
+            self.checked.set()
+            return self.stopped.is_set()
 
         def run(self):
             try:
                 until_s = time.monotonic() + PATIENCE_S
-                self.results.put(memory.wait_for_recent("front", 2.0, until_s, self.give_up))
+                self.results.put(memory.wait_for_recent("front", 2.0, until_s, self.should_stop))
             except QueryError as error:
                 self.results.put(error)
 
         def see(self):
-            assert self.looked.wait(PATIENCE_S)
-            self.looked.clear()
+            assert self.checked.wait(PATIENCE_S)
+            self.checked.clear()
 
     waiting = Waiting()
     thread = threading.Thread(target=waiting.run)
     thread.start()
     yield waiting
-    waiting.given_up.set()
+    waiting.stopped.set()
     memory.wake()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
@@ -262,7 +262,7 @@ def test_waiting_for_a_recent_image_ignores_old_ones(memory, clock, waiting):
 
 def test_waiting_ends_when_should_stop_is_true(memory, waiting):
     waiting.see()
-    waiting.given_up.set()
+    waiting.stopped.set()
     memory.wake()
     assert waiting.results.next() is None
 
@@ -284,7 +284,7 @@ def test_waiting_ends_when_the_time_is_over(memory):
 
 def test_a_stopped_wait_returns_no_scene_even_if_there_is_one(memory):
     memory.put(make_scene())
-    assert recent_now(memory, give_up=lambda: True) is None
+    assert recent_now(memory, should_stop=lambda: True) is None
 
 
 def test_the_only_camera_need_not_be_named(memory):

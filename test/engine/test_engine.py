@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from fakes import (
     PATIENCE_S,
+    collect_answers,
     decode,
     engine_threads,
     explain_silence,
     make_frame,
-    collect_answers,
     perceive,
 )
 
@@ -172,7 +172,7 @@ def test_failures_are_reported_and_all_workers_continue(
     see(engine, 5)
     answerer.fails_to_encode = {5}
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.INTERNAL
-    assert "cannot read 5" in str(errors.next())
+    assert "cannot encode 5" in str(errors.next())
     scene = see(engine, 7)
     assert code_of(engine.ask(QuestionRequest("bad"))) is ErrorCode.INTERNAL
     assert "cannot answer 'bad'" in str(errors.next())

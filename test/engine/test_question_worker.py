@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Inbox, explain_silence, make_enriched, make_scene, collect_answers
+from fakes import PATIENCE_S, Inbox, collect_answers, explain_silence, make_enriched, make_scene
 
 from mrmllm_ros.answering.answerer import PromptTooLongError
 from mrmllm_ros.engine import question_worker
@@ -534,8 +534,8 @@ def test_a_failed_fusion_pass_fails_only_its_question(worker, memory, answerer, 
     answerer.fails_to_encode = {100}
     bad = worker.submit(QuestionRequest("bad"))
     assert code_of(bad) is ErrorCode.INTERNAL
-    assert "cannot read 100" in str(bad.exception())
-    assert "cannot read 100" in str(errors.next())
+    assert "cannot encode 100" in str(bad.exception())
+    assert "cannot encode 100" in str(errors.next())
     memory.put(readable := make_scene(7))
     assert answer_of(worker.submit(QuestionRequest("good"))).enriched_scene.scene is readable
     assert answerer.started.next() == "good"

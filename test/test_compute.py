@@ -19,7 +19,7 @@ def _restored_threads():
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """Lets the machine have this many CUDA devices."""
+    """Simulate a number of CUDA devices."""
 
     def have(count):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)

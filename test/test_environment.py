@@ -16,7 +16,7 @@ IMPORT = "import json, os, mrmllm_ros; print(json.dumps(dict(os.environ)))"
 
 @pytest.fixture
 def after_import():
-    """The environment of a process that has imported the package and nothing else."""
+    """Environment variables of a process after importing only the package."""
 
     def after_import(**variables):
         kept = {n: v for n, v in os.environ.items() if n not in (*environment.VARIABLES, "HOME")}
@@ -30,7 +30,7 @@ def after_import():
 
 @pytest.fixture
 def without_account(monkeypatch):
-    """No HOME, and a user who is in no list of users."""
+    """No HOME, and a user without an account."""
 
     def nobody(_):
         raise KeyError("getpwuid(): uid not found")
@@ -55,9 +55,9 @@ def test_telemetry_is_off_and_caches_are_in_the_packages_home(after_import, tmp_
         "TRITON_HOME",
         "YOLO_CONFIG_DIR",
     }
-    # A login to the hub is found where its own commands have put it.
+    # The login token stays where the hub's commands store it.
     assert found["HF_TOKEN_PATH"] == f"{user}/.cache/huggingface/token"
-    # A node that a user starts has its logs where ROS has them.
+    # Nodes that a user starts log to the default folder of ROS.
     assert "ROS_LOG_DIR" not in found
     assert not any(tmp_path.rglob("*/*"))
 
@@ -81,7 +81,7 @@ def test_caches_are_temporary_where_the_packages_home_cannot_be_written_to(after
     cache = Path(found["TORCHINDUCTOR_CACHE_DIR"]).parent
     assert cache.parent == tmp_path
     assert not cache.exists()
-    # Models of the hub may have been put there before.
+    # Models of the hub may have been stored there before.
     assert found["HF_HOME"] == f"{read_only}/huggingface"
 
 

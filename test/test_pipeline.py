@@ -35,7 +35,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def bus(model, bus_image):
-    """What the model finds in the photograph of the bus."""
+    """Detections in the photograph of the bus."""
     return model.detect(bus_image)
 
 
@@ -46,7 +46,7 @@ def bus_jpg():
 
 
 class FakeAnswerer:
-    """Reads nothing, and answers with what `words` yields."""
+    """Encodes without changes, and answers with the words of a function."""
 
     def __init__(self, words):
         self.words = words
@@ -65,7 +65,7 @@ class FakeAnswerer:
 
 
 class FakeDetector:
-    """Finds one object, and keeps the images that it was given."""
+    """Finds one object, and records the images."""
 
     def __init__(self, detections):
         self.detections = detections
@@ -78,7 +78,7 @@ class FakeDetector:
 
 @pytest.fixture
 def make_pipeline(make_detections):
-    """Function that makes a pipeline of stand-ins."""
+    """Function that makes a pipeline with fake models."""
 
     def make(words=lambda: ["Yes", "."]):
         detector = FakeDetector(make_detections(("bus", 0.9, (0, 0, 60, 40))))
@@ -289,7 +289,7 @@ def test_closing_frees_the_models_while_detections_and_answers_stay(bus_image):
 
 @pytest.fixture
 def endless(make_pipeline):
-    """A pipeline whose answers do not end, and an event once one has ended."""
+    """Pipeline with endless answers, and an event that is set when one has ended."""
     ended = Event()
 
     def words():

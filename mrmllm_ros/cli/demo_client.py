@@ -34,7 +34,7 @@ class DemoClient(Node):
             Image, "annotated_image", self._on_annotated, QoSProfile(depth=10)
         )
 
-    def wait_for_pictures(self, while_waiting: Callable[[], None], timeout_s: float) -> bool:
+    def wait_until_ready(self, while_waiting: Callable[[], None], timeout_s: float) -> bool:
         """Wait for the query service and the first annotated image.
 
         Args:

@@ -130,7 +130,7 @@ def _play(source: Source, options: argparse.Namespace) -> list[dict[str, Any]]:
     client = DemoClient(NAMESPACE)
     try:
         with _stack(source, options) as check:
-            if not client.wait_for_pictures(check, _START_TIMEOUT_S):
+            if not client.wait_until_ready(check, _START_TIMEOUT_S):
                 raise DemoError(
                     f"no annotated image after {_START_TIMEOUT_S:.0f} s; see the logs in "
                     f"{options.output}"

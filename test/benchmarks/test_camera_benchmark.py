@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark runs and counts rightly; what it measures is no matter here."""
+"""Operation and counts of the benchmark, not its results."""
 
 import cv2
 import numpy as np

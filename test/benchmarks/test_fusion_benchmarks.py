@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks run and count rightly; what they measure is no matter here."""
+"""Operation and counts of the benchmarks, not their results."""
 
 import importlib.util
 from dataclasses import replace
@@ -37,7 +37,7 @@ def test_answers_are_measured_against_plain_generation(options):
 
 @pytest.fixture(scope="module")
 def untrained(options):
-    """With every mechanism on, whichever of them the embedded checkpoint has."""
+    """Options with every mechanism on."""
     return replace(options, settings=Settings.from_parameters({"mrmllm.checkpoint": ""}))
 
 

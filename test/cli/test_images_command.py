@@ -33,7 +33,7 @@ RECORD = {
 
 @pytest.fixture
 def enriched(make_detections):
-    """A bus [1], a person [2] that fusion leaves out, a doubtful box [3] that is a forklift."""
+    """A bus [1], a person [2] that fusion rejects, an uncertain box [3] that fusion relabels."""
     return EnrichedDetections(
         fused=make_detections(
             ("bus", 0.875, (0, 0, 600, 400)),
@@ -53,7 +53,7 @@ def enriched(make_detections):
 
 @pytest.fixture
 def fusion(enriched, monkeypatch, tmp_path):
-    """Options that choose a checkpoint, and stand-ins for the models that it would need."""
+    """Options that select a checkpoint, and fake models."""
     loaded = []
 
     def detect(batch):
@@ -84,7 +84,7 @@ def test_detect_finds_the_bus_and_at_least_three_people(bus_file, capsys):
 
 @pytest.fixture
 def untrained(tmp_path):
-    """Options that leave the fusion out."""
+    """Options without fusion."""
     file = tmp_path / "untrained.yaml"
     file.write_text('/**:\n  ros__parameters:\n    mrmllm: {checkpoint: ""}\n')
     return ["--params-file", str(file)]
@@ -101,7 +101,7 @@ def test_without_a_checkpoint_detect_says_what_the_detector_says(bus_file, capsy
         assert detection["detector_label"] == detection["label"]
         assert detection["detector_score"] == detection["score"] >= 0.3
         assert detection["novelty"] == 0.0
-    # Measured on the pixels, as a node does it.
+    # Measured on the pixels, as in the node.
     assert {"yellow", "blue"} & {d["attributes"].get("color") for d in record["detections"]}
 
 
@@ -418,7 +418,7 @@ def test_a_failed_question_does_not_affect_the_others(bus_file, capsys, fusion):
     questions = ["Is there a bus?", os.fsdecode(b"Is caf\xe9 open?")]
     assert main(["ask", "--image", str(bus_file), *fusion.options, *questions]) == 2
     assert "2 of 2 questions could not be answered" in capsys.readouterr().err
-    # Bytes that are not UTF-8 are no text for a tokenizer.
+    # Tokenizers need valid Unicode.
     assert asked == ["Is there a bus?", "Is caf\ufffd open?"]
 
 

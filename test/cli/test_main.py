@@ -45,7 +45,7 @@ def test_no_command_is_an_error():
 
 
 def run_command(*arguments, **options):
-    """A process of its own, its output buffered as in a user's shell."""
+    """Run a command in a process with buffered output."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-m", "mrmllm_ros.cli.main", *arguments]
     return subprocess.run(

@@ -36,7 +36,7 @@ def test_an_output_folder_is_made_with_those_above_it(tmp_path):
 
 
 def test_a_folder_that_may_not_be_written_to_is_rejected(tmp_path, monkeypatch):
-    # Whoever runs the tests may be allowed to write everywhere.
+    # The user of the tests may be root.
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(OutputError, match="is not writable"):
         make_folder(tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm train` with the embedded models: trains, goes on, is used; says what is wrong."""
+"""`mrmllm train` with the embedded models: training, resuming, use of checkpoints, errors."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ data:
 
 @pytest.fixture
 def train(tmp_path, bus_file):
-    """Function that runs the command with so many steps."""
+    """Function that runs the command with a number of steps."""
     file = tmp_path / "training.yaml"
 
     def run(steps, **values):
@@ -107,7 +107,7 @@ def test_time_limit_and_output_may_be_given_on_the_command_line(tmp_path, capsys
 def test_two_processes_train_together_whatever_has_a_loss(tmp_path, bus_file):
     file = tmp_path / "training.yaml"
     values = {"output": tmp_path / "run", "frames": bus_file.parent, "steps": 3}
-    # Weights of what is not trained get no gradient, for which nobody may wait.
+    # Weights without gradient must not block the processes.
     file.write_text(SETTINGS.format(**values) + "loss: {score: 0.0, label: 0.0, box: 0.0}\n")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = ["--nproc_per_node", "2", "-m", "mrmllm_ros.cli.main", "train", "--config", file]

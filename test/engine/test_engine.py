@@ -23,20 +23,20 @@ from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import AnswerType, QuestionRequest
 
-# Scenes are read when a question asks for it.
+# Only questions enrich scenes.
 SETTINGS = Settings.from_mapping(
     {
         "enrich_rate_hz": 0.0,
         "question": {"max_new_tokens": 3, "image_timeout_s": 0.0, "parallel": 2},
     }
 )
-# As fast as they come.
+# All scenes are enriched.
 FLOWING = replace(SETTINGS, enrich_rate_hz=1000.0)
 
 
 @pytest.fixture
 def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, errors):
-    """Makes a started engine, which ends with the test."""
+    """Function that makes a started engine, stopped after the test."""
     engines = []
 
     def make(*cameras, settings=SETTINGS):
@@ -70,13 +70,13 @@ def engine(make_engine):
 
 @pytest.fixture
 def flowing(make_engine):
-    """An engine that reads scenes as they come."""
+    """Engine that enriches all scenes."""
     return make_engine("front", settings=FLOWING)
 
 
 @pytest.fixture
 def see(scenes):
-    """Lets an engine perceive an image; questions may be about it from then on."""
+    """Let an engine process an image and wait for its scene."""
 
     def see(engine, image, camera="front"):
         engine.offer(camera, image)
@@ -345,7 +345,7 @@ def test_latency_and_age_are_those_of_the_newest_results(engine, see, enriched, 
     assert engine.statistics().cameras["front"].latency is None
     scene = see(engine, make_frame(1, stamp_ns=clock()))
     ask(engine)
-    # Once the next image is taken up, the first has been counted.
+    # When the next image is started, the first has been counted.
     engine.offer("front", "a shoe")
     unusable.next()
     clock.advance(3)

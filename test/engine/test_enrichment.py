@@ -24,7 +24,7 @@ def enricher(answerer, memory, enriched):
 
 
 class Rest(threading.Event):
-    """An event that is waited for as long as a test wants; the clock then says it was the timeout.
+    """Event whose wait a test controls; the clock then advances by the timeout.
 
     Attributes:
         asked_s: Gets the length of each rest.
@@ -47,7 +47,7 @@ class Rest(threading.Event):
 
 @pytest.fixture
 def monotonic(monkeypatch):
-    """The monotonic clock of the enricher and of its worker; it goes on with rests alone."""
+    """Monotonic clock of enricher and worker; only waits advance it."""
     now = SimpleNamespace(seconds=1000.0)
     fake = SimpleNamespace(monotonic=lambda: now.seconds)
     monkeypatch.setattr(enrichment, "time", fake)
@@ -56,7 +56,7 @@ def monotonic(monkeypatch):
 
 @pytest.fixture
 def rest(monkeypatch, monotonic):
-    """The worker's rest between two passes."""
+    """The worker's wait between two passes."""
     rest = Rest(monotonic)
     monkeypatch.setattr(enrichment, "Event", lambda: rest)
     return rest
@@ -64,7 +64,7 @@ def rest(monkeypatch, monotonic):
 
 @pytest.fixture
 def make_worker(rest, enricher, answerer, errors):
-    """Makes a started worker, which ends with the test."""
+    """Function that makes a started worker, stopped after the test."""
     workers = []
 
     def make(rate_hz=4.0, enricher=enricher):

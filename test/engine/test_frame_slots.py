@@ -19,7 +19,7 @@ def three():
 
 @pytest.fixture
 def taken(slots):
-    """What a consumer in a thread of its own takes, until it is told that they are closed."""
+    """Frames that a consumer thread takes until the slots are closed."""
     taken = Inbox()
 
     def consume():

@@ -15,7 +15,7 @@ CAMERAS = ("front", "left", "rear")
 
 @pytest.fixture
 def make_worker(detector, scenes, errors):
-    """Makes a started worker, which ends with the test."""
+    """Function that makes a started worker, stopped after the test."""
     workers = []
 
     def make(on_scene=scenes.put, batch_size=8, track=lambda frame, perception: perception):
@@ -45,7 +45,7 @@ def worker(make_worker):
 
 @pytest.fixture
 def put_together(detector):
-    """Has frames of several cameras wait together, behind one that is under way."""
+    """Let frames of several cameras wait behind a running one."""
 
     def put(worker, **values):
         detector.gate.close()
@@ -177,7 +177,7 @@ def test_the_vocabulary_changes_between_images_and_never_within_one(worker, dete
     assert detector.started.next() == 1
     changing = threading.Thread(target=worker.set_vocabulary, args=(["forklift"],))
     changing.start()
-    # Time enough for one that does not wait for the image.
+    # Long enough for a worker that does not wait for the image.
     changing.join(0.02)
     assert detector.labels == ("object",)
     assert changing.is_alive()
@@ -273,7 +273,7 @@ def test_each_cameras_perceptions_are_tracked_in_their_order(make_worker, put_to
     worker = make_worker(track=track)
     put_together(worker, front=1, rear=3)
     for _ in range(3):
-        # What tracking made of it is what the scene holds.
+        # The scene has the tracked perception.
         assert scenes.next().perception.reported == 0
     assert tracked == {"front": ["object 100", "object 1"], "left": [], "rear": ["object 3"]}
 

@@ -33,7 +33,7 @@ def scene():
 
 @pytest.fixture
 def memory(clock, scene):
-    """A memory that has just seen the scene."""
+    """Memory with the scene."""
     memory = SceneMemory(["front"], clock, explain_silence)
     memory.put(scene)
     return memory
@@ -41,7 +41,7 @@ def memory(clock, scene):
 
 @pytest.fixture
 def make_worker(answerer, memory, enriched, answers, errors):
-    """Makes a started worker, which ends with the test; unless told, it has one thread."""
+    """Function that makes a started worker, by default with one thread, stopped after the test."""
     workers = []
 
     def make(settings=SETTINGS, memory=memory, answers=answers, on_enriched=enriched.put):
@@ -66,7 +66,7 @@ def worker(make_worker):
 
 
 def code_of(pending):
-    """The code of the error that a question ends with."""
+    """Error code of a failed question."""
     error = pending.exception(PATIENCE_S)
     assert isinstance(error, QueryError), error
     return error.code
@@ -77,7 +77,7 @@ def answer_of(pending):
 
 
 def start_one(worker, answerer, text="running"):
-    """A question whose answer is under way, each token a step."""
+    """Start a question; each token of its answer is a step."""
     answerer.gate.close()
     pending = worker.submit(QuestionRequest(text))
     assert answerer.started.next() == text
@@ -181,7 +181,7 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
             QuestionRequest("?", json_schema="{}"),
             r"json_schema is set and answer_type is TEXT \(0\)",
         ),
-        # A wrong value is named before one that is not supported.
+        # Invalid values are reported before unsupported ones.
         (QuestionRequest("?", context="a ward", answer_type=5), "answer_type is 5"),
         (QuestionRequest("?", context="a ward", about=255), "about is 255"),
     ],
@@ -244,7 +244,7 @@ def test_of_several_cameras_one_must_be_named(make_worker, clock):
 
 @pytest.fixture
 def full(make_worker, answerer):
-    """A worker with one question under way and two waiting, which is all that may wait."""
+    """Worker with one running and two waiting questions, the maximum."""
     worker = make_worker(QuestionSettings(max_waiting=2, parallel=1))
     running = start_one(worker, answerer)
     waiting = [worker.submit(QuestionRequest(text)) for text in ("second", "third")]
@@ -326,7 +326,7 @@ def test_cancelling_a_question_during_its_fusion_pass_ends_it_immediately(
     assert answer_of(after) is answers.next()
     assert answerer.started.next() == "after"
     assert answerer.started.empty()
-    # What was read for the cancelled question is not read again for the next one.
+    # The scene of the cancelled question is not enriched again for the next one.
     assert answerer.encoded.empty()
     assert answers.empty()
     assert errors.empty()
@@ -384,7 +384,7 @@ def test_cancelling_twice_or_too_late_changes_nothing(worker, answerer):
 
 @pytest.fixture
 def monotonic(monkeypatch):
-    """The worker's monotonic clock, which can be set forward."""
+    """Monotonic clock of the worker, which tests advance."""
     offset = SimpleNamespace(seconds=0.0)
     fake = SimpleNamespace(monotonic=lambda: time.monotonic() + offset.seconds)
     monkeypatch.setattr(question_worker, "time", fake)
@@ -638,7 +638,7 @@ def test_stopping_cancels_all_running_questions(make_worker, answerer, answers):
 
 @pytest.fixture
 def pending():
-    """A question that nobody works on, and the pieces of text that reach whoever asked it."""
+    """Future of a question outside of a worker, and its streamed text."""
     pieces = []
     pending = AnswerFuture(QuestionRequest("?"), pieces.append)
     pending.pieces = pieces

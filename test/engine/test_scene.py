@@ -34,7 +34,7 @@ def two_cameras(clock):
 
 
 def recent_now(memory, camera="front", max_age_s=2.0, should_stop=never):
-    """The scene without waiting for one."""
+    """Scene without waiting."""
     return memory.wait_for_recent(camera, max_age_s, time.monotonic(), should_stop)
 
 

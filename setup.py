@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python module alone, for `pip install .` where there is no ROS.
+"""Installation of the Python module without ROS: `pip install .`.
 
-In a ROS workspace `colcon build` installs the same module together with the generated messages.
+In a ROS workspace, `colcon build` installs it with the generated messages (CMakeLists.txt).
 """
 
 import re
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent
 
 
 def requirements(name: str) -> list[str]:
-    """Names listed in requirements/<name>.txt, without comments."""
+    """Requirements in requirements/<name>.txt."""
     lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -34,7 +34,7 @@ setup(
         "mrmllm_ros.evaluation": ["labeled/*.json*"],
         "mrmllm_ros.weights": ["*.yaml"],
     },
-    # Where colcon installs them, too.
+    # The same folder as with colcon.
     data_files=[("share/mrmllm_ros/config", sorted(glob("config/*.yaml", root_dir=ROOT)))],
     python_requires=">=3.10",
     install_requires=requirements("core"),

@@ -12,39 +12,38 @@ from mrmllm_ros import environment
 if TYPE_CHECKING:
     from mrmllm_ros.pipeline import Pipeline
 
-# Run from the source tree, this folder hides the installed package that holds the generated
-# messages; with the extended path both are found.
+# In the source tree this folder hides the installed package with the generated messages; the
+# extended path finds both.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 __version__ = "0.1.0"
 
-# Here, so that it comes before every library, however the package is used.
+# Before any library is imported.
 environment.apply()
 
 
 def load(source: str | os.PathLike[str] = "", /, **settings: Any) -> Pipeline:
-    """Load a detector and a model that answers questions; needs no ROS.
+    """Load the detector and the model that answers questions; needs no ROS.
 
     Args:
-        source: Name of a profile (`embedded`, `gpu`), or path of a ROS 2 parameter file of
-            `mrmllm_node`; without it, the defaults of `mrmllm ask`.
-        settings: Settings that replace those of the file, with the names of the parameters
-            (docs/parameters.md); a group is a dictionary, such as
-            `detector={"model": "yolo.onnx", "score_threshold": 0.4}`.
+        source: Name of a profile (`embedded`, `gpu`) or path of a ROS 2 parameter file of
+            `mrmllm_node`; empty for the defaults.
+        settings: Parameters (docs/parameters.md) that override the file; a group is a
+            dictionary, such as `detector={"model": "yolo.onnx", "score_threshold": 0.4}`.
 
     Returns:
-        Finds objects and answers questions; closing it frees the models' memory.
+        Pipeline that detects objects and answers questions. Close it to free the models' memory.
 
     Raises:
-        SettingsError: If there is no such profile or file, or a setting is unknown or wrong.
-        MrmllmError: If a model cannot be loaded; the message says how to fix it.
+        SettingsError: If the profile or file does not exist, or a setting is unknown or invalid.
+        MrmllmError: If a model cannot be loaded.
 
     Example:
         >>> model = mrmllm_ros.load("embedded", compute={"device": "cpu"})
         >>> answer = model.ask("photo.jpg", "How many people are there?")
         >>> answer.text, answer.cited
     """
-    # Loads PyTorch, for which the light nodes and commands have no use.
+    # Imports PyTorch, which light nodes and commands do not need.
     from mrmllm_ros.pipeline import Pipeline, read_settings
 
     return Pipeline.load(read_settings(source, settings))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where and in which precision models run."""
+"""Device, precision and threads of the models."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComputeSettings(Validated):
-    """Device, precision and threads, shared by all models."""
+    """Device, precision and threads of all models."""
 
     device: str = setting(
         "auto",
-        "Where the models run: auto (CUDA if there is one, else cpu), cpu, cuda or cuda:N.",
+        "Device of the models: auto (cuda if available, otherwise cpu), cpu, cuda or cuda:N.",
     )
     precision: str = setting(
         "auto",
-        "Floating point type: auto takes float16 on CUDA and float32 elsewhere.",
+        "Floating point type; auto selects float16 on CUDA and float32 on the CPU.",
         choices=("auto", "float32", "float16", "bfloat16"),
     )
     threads: int = setting(
         0,
-        "Processor threads for each of PyTorch and ONNX Runtime; 0 leaves it to them.",
+        "Number of CPU threads of PyTorch and of ONNX Runtime; 0 keeps their defaults.",
         minimum=0,
         maximum=256,
     )
     batch_size: int = setting(
         8,
-        "Most images that go through the models together: those of several cameras that wait "
-        "together, or of a folder.",
+        "Maximum number of images in a batch, from several cameras or from a folder.",
         minimum=1,
         maximum=256,
     )
@@ -44,12 +43,12 @@ class ComputeSettings(Validated):
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """A device and how full its memory is, whichever process fills it.
+    """A device and its memory use by all processes.
 
     Attributes:
-        name: Such as `cpu`, or `cuda:0` and what the driver calls it.
-        used_bytes: Memory in use; None where it is not the device's own.
-        total_bytes: All of its memory, likewise.
+        name: `cpu`, or `cuda:N` and the name from the driver.
+        used_bytes: Memory in use; None for the CPU.
+        total_bytes: Size of the memory; None for the CPU.
     """
 
     name: str
@@ -58,7 +57,7 @@ class DeviceUse:
 
     @classmethod
     def of(cls, device: torch.device) -> DeviceUse:
-        """Look at a device."""
+        """Query a device."""
         import torch
 
         if device.type != "cuda":
@@ -70,12 +69,12 @@ class DeviceUse:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and a floating point type that exist on this machine.
+    """Device and floating point type, available on this machine.
 
     Attributes:
-        device: The device.
-        dtype: Type of the models' weights and activations.
-        threads: Processor threads for each library; 0 leaves it to them.
+        device: Device of the models.
+        dtype: Type of weights and activations.
+        threads: Number of CPU threads of each library; 0 keeps their defaults.
     """
 
     device: torch.device
@@ -84,11 +83,10 @@ class Compute:
 
     @classmethod
     def from_settings(cls, settings: ComputeSettings) -> Compute:
-        """Resolve `auto` and bound PyTorch's threads.
+        """Resolve `auto` and set the number of PyTorch's threads.
 
         Raises:
-            SettingsError: If the device is not known, not on this machine, or cannot compute in
-                the precision.
+            SettingsError: If the device is unknown or missing, or does not support the precision.
         """
         import torch
 
@@ -106,14 +104,13 @@ class Compute:
 
 
 def free_memory() -> None:
-    """Give back the memory of models that nobody holds any more."""
+    """Free the memory of unreferenced models."""
     import torch
 
-    # Models are held by cycles of objects.
+    # Models contain reference cycles.
     gc.collect()
     torch.cuda.empty_cache()
-    # The GNU C library keeps what was freed, a little more each time, until it is told; others
-    # have no such function.
+    # glibc keeps freed memory until it is trimmed; other C libraries lack the function.
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
@@ -133,7 +130,7 @@ def _device(name: str) -> torch.device:
         raise SettingsError(f"compute.device: {name!r} is not one of auto, cpu, cuda, cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
-            f"compute.device: {name!r} is not on this machine, which has "
-            f"{torch.cuda.device_count()} CUDA devices; use auto or cpu, or check the driver"
+            f"compute.device: {name!r} does not exist; this machine has "
+            f"{torch.cuda.device_count()} CUDA devices. Use auto or cpu, or check the driver"
         )
     return device

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environment variables of the libraries: nobody is contacted, caches are in the package's home.
+"""Environment variables of the libraries: no network contact, caches in the package's home.
 
-The package applies them when it is imported, because the libraries read them when they are loaded.
-A variable that the user has set stays as it is.
+They are set when the package is imported, because the libraries read them when they are imported.
+Variables that the user has set are kept.
 """
 
 from __future__ import annotations
@@ -14,34 +14,33 @@ from pathlib import Path
 
 from mrmllm_ros.errors import MrmllmError
 
-# Variables that keep libraries from contacting anybody.
+# Variables that disable network contact of libraries.
 NO_CONTACT = {
-    # onnxruntime: uploads of usage data, and the device id that goes with them.
+    # onnxruntime: usage data with a device id.
     "ORT_DISABLE_TELEMETRY": "1",
-    # ultralytics: usage data, crash reports, update checks, downloads; installing packages.
+    # ultralytics: usage data, crash reports, update checks, downloads; installation of packages.
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",
     # huggingface_hub and transformers: usage data.
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    # transformers: asks a service to convert pickled weights, with the user's token.
+    # transformers: requests to a service that converts pickled weights, with the user's token.
     "DISABLE_SAFETENSORS_CONVERSION": "1",
-    # transformers with the package kernels: compiled code from the hub, for a local model too.
+    # transformers with the package kernels: compiled code from the hub, even for local models.
     "USE_HUB_KERNELS": "no",
 }
 
-# Variables that name folders for what libraries write; relative to `cache_folder()`.
+# Variables with folders that libraries write to, relative to `cache_folder()`.
 _CACHES = {
-    "YOLO_CONFIG_DIR": "",  # ultralytics adds a folder of its name
+    "YOLO_CONFIG_DIR": "",  # ultralytics appends a folder
     "MPLCONFIGDIR": "matplotlib",
     "TORCH_HOME": "torch",
     "PYTORCH_KERNEL_CACHE_PATH": "torch/kernels",
     "TORCHINDUCTOR_CACHE_DIR": "torchinductor",
-    "TRITON_HOME": "",  # triton adds a folder of its name
+    "TRITON_HOME": "",  # triton appends a folder
     "CUDA_CACHE_PATH": "cuda",
 }
 
-
-# Every variable that may be set here.
+# All variables that `apply` may set.
 VARIABLES = (
     *NO_CONTACT,
     *_CACHES,
@@ -53,44 +52,44 @@ VARIABLES = (
 
 
 class HomeError(MrmllmError):
-    """No home folder is known; the message says which variable or path to set."""
+    """The home folder is unknown."""
 
 
 def expand(path: str | Path) -> Path:
     """Replace a leading `~` or `~user` by the home folder.
 
     Raises:
-        HomeError: If there is no such folder: HOME is not set and the user has no account, or
-            there is no user of that name.
+        HomeError: If HOME is not set and the user has no account, or the named user does not
+            exist.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise HomeError(
-            f"cannot expand {path}: no home folder is known for it (user id {os.getuid()}, HOME "
-            "is not set or there is no such user); write the whole path"
+            f"cannot expand {path}: the home folder is unknown (user id {os.getuid()}, HOME is "
+            "not set or the user does not exist); write an absolute path"
         ) from error
 
 
 def home() -> Path:
-    """Folder for models and caches: `$MRMLLM_HOME`, or `~/.cache/mrmllm_ros` where it is not set.
+    """Folder of models and caches: `$MRMLLM_HOME`, by default `~/.cache/mrmllm_ros`.
 
     Raises:
-        HomeError: If it is in a home folder that is not known.
+        HomeError: If the path needs a home folder that is unknown.
     """
     chosen = os.environ.get("MRMLLM_HOME") or "~/.cache/mrmllm_ros"
     try:
         return expand(chosen).absolute()
     except HomeError as error:
         raise HomeError(
-            f"no folder for models and caches: {chosen} needs a home folder, and none is known "
+            f"no folder for models and caches: {chosen} needs a home folder, which is unknown "
             f"(user id {os.getuid()}); set MRMLLM_HOME to a folder"
         ) from error
 
 
 @cache
 def cache_folder() -> Path:
-    """Folder for what libraries write: in `home()`, or a temporary one where that is read-only."""
+    """Folder for the libraries' files: in `home()`, or a temporary one if that is read-only."""
     try:
         folder = home() / "cache"
     except HomeError:
@@ -99,32 +98,32 @@ def cache_folder() -> Path:
 
 
 def apply() -> None:
-    """Set the variables of the libraries that the user has not set."""
+    """Set the libraries' variables that the user has not set."""
     _set({**NO_CONTACT, "YOLO_VERBOSE": "false"})
     _set({name: str(cache_folder() / folder) for name, folder in _CACHES.items()})
     _apply_hub_cache()
-    # Without a folder for its logs ROS does not start.
+    # ROS does not start without a writable folder for logs.
     if not (os.environ.get("HOME") and _is_writable(Path(os.environ["HOME"]) / ".ros" / "log")):
         apply_ros_log()
 
 
 def apply_ros_log() -> None:
-    """Have ROS write its logs to `cache_folder()`, unless the user has named a folder.
+    """Write the logs of ROS to `cache_folder()`, unless the user has set a folder.
 
-    For commands of the package; a node that a user starts keeps to ROS's own folder, ~/.ros/log.
+    Commands of the package call this; nodes that a user starts log to ~/.ros/log as usual.
     """
     if not os.environ.get("ROS_HOME"):
         _set({"ROS_LOG_DIR": str(cache_folder() / "ros_log")})
 
 
 def print_shell_commands() -> None:
-    """Print `NO_CONTACT` as commands of a shell that leave alone what is set."""
+    """Print `NO_CONTACT` as shell commands that keep variables that are set."""
     for name, value in NO_CONTACT.items():
         print(f'export {name}="${{{name}:-{value}}}"')
 
 
 def _apply_hub_cache() -> None:
-    """Move the cache of the Hugging Face hub; a login stays where the hub's commands put it."""
+    """Set the cache of the Hugging Face hub; the login token stays at its default path."""
     if os.environ.get("HF_HOME"):
         return
     try:
@@ -143,13 +142,13 @@ def _set(values: dict[str, str]) -> None:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be written to a folder that need not exist yet."""
+    """Whether a folder is writable, or can be created."""
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)
 
 
 def _temporary_folder() -> Path:
-    """A folder for this process and its children."""
+    """Create a folder for this process and its children, removed at exit."""
     import shutil
     import tempfile
 

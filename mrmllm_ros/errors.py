@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of the package's errors."""
+"""Base class of the package's errors, and numbers in messages; imports nothing of the package."""
 
 
 class MrmllmError(Exception):
-    """A failure that the user can mend; the message is one line that says how."""
+    """An error that the user can fix; the message is one line with the fix."""
 
 
 def rounded(value: float, digits: int = 3) -> str:
-    """Write a number for a message, with enough digits to tell it from zero.
+    """Format a number for a message, rounded but never to zero.
 
     Args:
-        value: A number, not negative.
-        digits: Significant digits; those before the decimal point are all written.
+        value: Non-negative number.
+        digits: Significant digits; digits before the decimal point are never rounded.
 
     Returns:
-        Such as `0.001`, `0.0523`, `12.3` or `31536000`, without zeros at the end.
+        Text such as `0.001`, `0.0523`, `12.3` or `31536000`, without trailing zeros.
     """
     return f"{value:.0f}" if value >= 10**digits else f"{value:.{digits}g}"

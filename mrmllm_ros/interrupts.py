@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C while modules are loaded."""
+"""Handling of Ctrl-C during imports."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Exit status of a program that SIGINT has ended.
+# Exit status of a program that SIGINT ended.
 INTERRUPTED = 130
 
 
 def end_while_importing() -> None:
-    """Have SIGINT end the process at once, with status 130 and no traceback, during an import.
+    """Install a handler that exits with status 130 if SIGINT arrives during an import.
 
-    Outside of imports SIGINT raises KeyboardInterrupt as before. During imports it cannot be
-    relied on: callbacks of the import system swallow it, and extension modules turn it into
-    ImportError. Nothing is done where SIGINT is ignored or somebody else handles it.
+    KeyboardInterrupt is unreliable during imports: callbacks of the import system swallow it, and
+    extension modules convert it to ImportError. Outside of imports the handler raises it as usual.
+    A handler other than Python's default is kept.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_interrupt)
@@ -26,7 +26,7 @@ def end_while_importing() -> None:
 
 @contextmanager
 def ending_while_importing() -> Iterator[None]:
-    """Do as `end_while_importing` for the body."""
+    """Apply `end_while_importing` during the body."""
     before = signal.getsignal(signal.SIGINT)
     end_while_importing()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects and answers from image files and arrays in Python, without ROS.
+"""Detect objects and answer questions about images in Python, without ROS.
 
 Example:
     >>> import mrmllm_ros
@@ -42,7 +42,7 @@ from mrmllm_ros.settings import SettingsError, dotted, profile_file
 
 
 class PipelineError(MrmllmError):
-    """A pipeline is closed, or is asked for something that it cannot do."""
+    """A pipeline is closed, or an argument is not valid for it."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Detection:
     """An object in an image.
 
     Attributes:
-        id: The number that answers cite.
+        id: Number of the object in its image, from 1, as cited in answers.
         label: Label after fusion.
         score: Confidence after fusion, 0 to 1.
-        xyxy: Left, top, right and bottom of its box in pixels.
-        detector_label: Label that the detector gave.
+        xyxy: Left, top, right and bottom of the box in pixels.
+        detector_label: Label from the detector.
         detector_score: Confidence of the detector, 0 to 1.
-        novelty: 0 familiar to 1 corner case.
-        attributes: What is known of it by name, such as its `color`.
+        novelty: 0 for a familiar object, 1 for a corner case.
+        attributes: Attributes by name, such as `color`.
     """
 
     id: int
@@ -71,7 +71,7 @@ class Detection:
 
     @classmethod
     def of(cls, enriched: EnrichedDetections, index: int) -> Detection:
-        """Make a detection of the candidate at a position; its id is `index + 1`."""
+        """Create the detection of the candidate at an index; its id is `index + 1`."""
         fused, detector = enriched.fused, enriched.detector
         return cls(
             id=index + 1,
@@ -84,6 +84,19 @@ class Detection:
             attributes={attribute.name: attribute for attribute in enriched.attributes[index]},
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to values for JSON, rounded; attributes have values without scores."""
+        return {
+            "id": self.id,
+            "label": self.label,
+            "score": round(self.score, 4),
+            "xyxy": [round(value, 1) for value in self.xyxy],
+            "detector_label": self.detector_label,
+            "detector_score": round(self.detector_score, 4),
+            "novelty": round(self.novelty, 4),
+            "attributes": {a.name: a.value for a in self.attributes.values()},
+        }
+
     def __str__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.xyxy)
         return f"[{self.id}] {self.label} {self.score:.2f} ({box})"
@@ -91,12 +104,12 @@ class Detection:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageDetections(Sequence[Detection]):
-    """The reported objects in one image, in ascending order of their ids.
+    """Reported objects of an image, sorted by id.
 
-    Questions about it, each to the `Pipeline` that made it, read the image once.
+    Pass it to `Pipeline.ask` instead of the image to encode the image only once.
 
     Attributes:
-        enriched: All candidates as arrays, with masks where the detector gives them.
+        enriched: All candidates as arrays, with masks if the detector predicts them.
     """
 
     enriched: EnrichedDetections
@@ -119,16 +132,16 @@ class ImageDetections(Sequence[Detection]):
 
 @dataclass(frozen=True)
 class ImageAnswer:
-    """An answer to a question about an image.
+    """Answer to a question about an image.
 
     Attributes:
         question: The question; empty asks for a description of the scene.
         text: The answer; objects are cited as `[id]`.
         confidence: Mean probability of its tokens, 0 to 1.
-        cited: The cited objects, in the order of their first citation.
+        cited: Cited objects, in the order of first citation.
         tokens: Number of generated tokens.
-        truncated: Whether the text ended at the longest length allowed.
-        detections: All objects in the image; ask the next question about them.
+        truncated: Whether the text ended at the maximum number of tokens.
+        detections: All objects in the image.
     """
 
     question: str
@@ -141,7 +154,7 @@ class ImageAnswer:
 
     @classmethod
     def of(cls, question: str, answer: Answer, detections: ImageDetections) -> ImageAnswer:
-        """Put the cited objects in the place of their ids."""
+        """Create an image answer from the answer of a model."""
         return cls(
             question=question,
             text=answer.text,
@@ -157,37 +170,42 @@ class ImageAnswer:
 
 
 class AnswerStream(Iterator[str], AbstractContextManager["AnswerStream"]):
-    """Iterator over the pieces of an answer's text, each as soon as it is generated.
+    """Iterator over the text of an answer, piece by piece during generation.
 
-    Generation ends at its next token once the stream is closed or is not used any more.
+    Generation stops at the next token after the stream is closed or garbage-collected.
     """
 
     def __init__(self, generate: Callable[[TextListener], ImageAnswer]) -> None:
-        """Start to generate in a thread.
+        """Start generation in a thread.
 
         Args:
-            generate: Makes the answer.
+            generate: Function that generates the answer.
         """
-        self._pieces: SimpleQueue[str | None] = SimpleQueue()
-        self._future: Future[ImageAnswer] = Future()
+        pieces: SimpleQueue[str | None] = SimpleQueue()
+        future: Future[ImageAnswer] = Future()
         stopped = Event()
-        listener = _QueueListener(self._pieces, stopped)
-        # The thread has no reference to the stream: a dropped stream ends it.
-        thread = Thread(
-            target=_generate,
-            args=(generate, listener, self._pieces, self._future),
-            name="answer",
-            daemon=True,
-        )
+
+        # Does not reference the stream, so that an unused stream is collected.
+        def run() -> None:
+            try:
+                future.set_result(generate(_QueueListener(pieces, stopped)))
+            # Raised again by the stream.
+            except Exception as error:
+                future.set_exception(error)
+            finally:
+                pieces.put(None)
+
+        thread = Thread(target=run, name="answer", daemon=True)
+        self._pieces, self._future = pieces, future
         self._stop = finalize(self, _stop, stopped, thread)
         thread.start()
 
     @property
     def answer(self) -> ImageAnswer:
-        """The complete answer, waiting for it; after `close` with the text so far.
+        """Wait for the complete answer; after `close` it has the text so far.
 
         Raises:
-            PromptTooLongError: If prompt and answer do not fit into the model's context.
+            PromptTooLongError: If prompt and answer exceed the model's context length.
         """
         return self._future.result()
 
@@ -200,37 +218,36 @@ class AnswerStream(Iterator[str], AbstractContextManager["AnswerStream"]):
         return piece
 
     def close(self) -> None:
-        """End generation."""
+        """Stop generation."""
         self._stop()
 
     def __exit__(self, *exception: object) -> None:
-        """End generation."""
+        """Stop generation."""
         self.close()
 
 
 class Pipeline(AbstractContextManager["Pipeline"]):
-    """A detector and a model that answers, for images one by one.
+    """Detector and answerer for single images; thread-safe.
 
-    An image is a path, an (H, W, 3) uint8 array in BGR order as of OpenCV, or an image of PIL.
-    Several threads may use a pipeline.
+    An image is a path, an (H, W, 3) uint8 array in BGR order as in OpenCV, or a PIL image.
 
     Attributes:
-        settings: What was chosen.
+        settings: Settings of the models.
     """
 
     def __init__(self, detector: Detector, answerer: Answerer | None, settings: Settings) -> None:
-        """Join loaded models; `load` loads them.
+        """Create a pipeline of loaded models; `load` loads them.
 
         Args:
-            detector: Finds objects.
-            answerer: Enriches them and answers; None for detection alone.
-            settings: Decoding of answers.
+            detector: Detects objects.
+            answerer: Enriches objects and answers questions; None for detection only.
+            settings: Settings of the models.
         """
         self.settings = settings
         self._detector: Detector | None = detector
         self._answerer = answerer
-        # Readings refer to the models; kept here and not in the detections, so that `close` frees
-        # them.
+        # Encoded images reference the models; kept here instead of in `ImageDetections`, so that
+        # `close` frees them.
         self._encoded_images: WeakKeyDictionary[ImageDetections, EncodedImage] = (
             WeakKeyDictionary()
         )
@@ -239,12 +256,12 @@ class Pipeline(AbstractContextManager["Pipeline"]):
 
     @classmethod
     def load(cls, settings: Settings, answers: bool = True) -> Pipeline:
-        """Load the models that the settings name.
+        """Load the models.
 
         Args:
             settings: Models, thresholds, device, decoding.
-            answers: Whether questions will be asked; if not, models that only answer are left
-                out.
+            answers: Whether to answer questions; if false, only the models for detection and
+                fusion are loaded.
 
         Raises:
             MrmllmError: If a model cannot be loaded; see `Models.load`.
@@ -256,20 +273,20 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         return cls(load_detector(settings.detector, compute), None, settings)
 
     def detect(self, image: Any) -> ImageDetections:
-        """Find the objects in an image.
+        """Detect the objects in an image.
 
         Raises:
-            ImageError: If the image cannot be used.
+            ImageError: If the image is unusable.
             PipelineError: If the pipeline is closed.
         """
         [detections] = self.detect_batch([image])
         return detections
 
     def detect_batch(self, images: Sequence[Any]) -> list[ImageDetections]:
-        """Find the objects in several images that go through the models together.
+        """Detect the objects in a batch of images.
 
         Raises:
-            ImageError: If an image cannot be used.
+            ImageError: If an image is unusable.
             PipelineError: If the pipeline is closed.
         """
         with self._lock:
@@ -293,17 +310,17 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         """Answer a question about an image.
 
         Args:
-            image: An image, or what `detect` returned for it: several questions about that read
-                the image once.
+            image: Image, or the result of `detect` for it, which is not encoded again.
             question: The question; empty asks for a description of the scene.
-            max_new_tokens: Longest answer; None for the setting `question.max_new_tokens`.
+            max_new_tokens: Maximum number of generated tokens; None for the setting
+                `question.max_new_tokens`.
 
         Raises:
-            ImageError: If the image cannot be used.
+            ImageError: If the image is unusable.
             SettingsError: If `max_new_tokens` is out of range.
-            PromptTooLongError: If prompt and answer do not fit into the model's context.
-            PipelineError: If the pipeline is closed, the detections are of another one, or the
-                question is not text.
+            PromptTooLongError: If prompt and answer exceed the model's context length.
+            PipelineError: If the pipeline is closed, the detections are from another pipeline, or
+                the question is not text.
         """
         generate = self._prepare(image, question, max_new_tokens)
         return generate(SilentListener())
@@ -311,24 +328,24 @@ class Pipeline(AbstractContextManager["Pipeline"]):
     def stream(
         self, image: Any, question: str = "", *, max_new_tokens: int | None = None
     ) -> AnswerStream:
-        """Answer as `ask` does, piece by piece while the text is generated.
+        """Answer like `ask`, but stream the text during generation.
 
         Returns:
-            Iterator over the pieces; its `answer` is the complete answer. An error of generation
-            is raised by both.
+            Iterator over pieces of text; its `answer` is the complete answer. Both raise errors of
+            generation.
 
         Raises:
-            ImageError: If the image cannot be used.
+            ImageError: If the image is unusable.
             SettingsError: If `max_new_tokens` is out of range.
-            PipelineError: If the pipeline is closed, the detections are of another one, or the
-                question is not text.
+            PipelineError: If the pipeline is closed, the detections are from another pipeline, or
+                the question is not text.
         """
         stream = AnswerStream(self._prepare(image, question, max_new_tokens))
         self._streams.add(stream)
         return stream
 
     def close(self) -> None:
-        """End streams and free the models' memory; detections and answers stay usable."""
+        """Stop streams and free the models' memory; detections and answers remain usable."""
         for stream in list(self._streams):
             stream.close()
         with self._lock:
@@ -348,22 +365,23 @@ class Pipeline(AbstractContextManager["Pipeline"]):
     def _prepare(
         self, image: Any, question: str, max_new_tokens: int | None
     ) -> Callable[[TextListener], ImageAnswer]:
-        """Check the arguments and detect; the function that is returned generates the answer."""
+        """Check the arguments, detect, and return the function that generates the answer."""
         self._open_detector()
         answerer = self._answerer
         if answerer is None:
-            raise PipelineError("the pipeline was loaded for detection alone")
-        asked = self.settings.question
+            raise PipelineError("the pipeline was loaded without models that answer questions")
+        settings = self.settings.question
         if max_new_tokens is not None:
-            asked = replace(asked, max_new_tokens=max_new_tokens)
+            settings = replace(settings, max_new_tokens=max_new_tokens)
+        _check_question(question)
         model_question = Question(
-            _checked(question), Decoding(asked.max_new_tokens, asked.temperature)
+            question, Decoding(settings.max_new_tokens, settings.temperature)
         )
         detections = image if isinstance(image, ImageDetections) else self.detect(image)
         encoded = self._encoded_images.get(detections)
         if encoded is None:
             raise PipelineError(
-                "the detections are not of this pipeline; call its detect on the image first"
+                "the detections are from another pipeline; call detect of this one first"
             )
 
         def generate(listener: TextListener) -> ImageAnswer:
@@ -374,16 +392,16 @@ class Pipeline(AbstractContextManager["Pipeline"]):
 
 
 def read_settings(source: str | os.PathLike[str], settings: Mapping[str, Any]) -> Settings:
-    """Read the settings that `mrmllm_ros.load` is given.
+    """Read the settings for `mrmllm_ros.load`.
 
     Args:
         source: Name of a profile, path of a parameter file, or empty for the defaults.
-        settings: Values and groups of them by name; they replace those of the file.
+        settings: Values and groups of values by name; they override the file.
 
     Raises:
-        SettingsError: If there is no such profile or file, or a setting is unknown or wrong.
+        SettingsError: If the profile or file does not exist, or a setting is unknown or invalid.
     """
-    # Unknown names are errors here and warnings in a file, which is for other nodes too.
+    # Unknown names are errors here but warnings in a file, which may configure other nodes too.
     Settings.from_mapping(settings)
     return Settings.from_parameter_file(_params_file(source), dotted(settings), _warn)
 
@@ -391,7 +409,7 @@ def read_settings(source: str | os.PathLike[str], settings: Mapping[str, Any]) -
 def _params_file(source: str | os.PathLike[str]) -> Path | None:
     if not isinstance(source, (str, os.PathLike)):
         raise SettingsError(
-            f"{source!r} is neither the name of a profile nor the path of a parameter file"
+            f"{source!r} is neither a name of a profile nor a path of a parameter file"
         )
     if not source:
         return None
@@ -401,23 +419,22 @@ def _params_file(source: str | os.PathLike[str]) -> Path | None:
 
 
 def _warn(message: str) -> None:
-    # The level of the call of `mrmllm_ros.load`.
+    # The stack level of the caller of `mrmllm_ros.load`.
     warnings.warn(message, stacklevel=5)
 
 
-def _checked(question: str) -> str:
+def _check_question(question: str) -> None:
     if not isinstance(question, str):
-        raise PipelineError(f"the question is of type {type(question).__name__}; ask with a text")
+        raise PipelineError(f"the question has type {type(question).__name__}, expected str")
     try:
         question.encode()
     except UnicodeEncodeError as error:
         raise PipelineError(f"the question {question!r} is not valid Unicode text") from error
-    return question
 
 
 @dataclass(frozen=True)
 class _QueueListener:
-    """Puts the pieces of an answer into a queue until an event is set."""
+    """Puts pieces of text into a queue, and stops generation when an event is set."""
 
     pieces: SimpleQueue[str | None]
     stopped: Event
@@ -427,21 +444,6 @@ class _QueueListener:
 
     def should_stop(self) -> bool:
         return self.stopped.is_set()
-
-
-def _generate(
-    generate: Callable[[TextListener], ImageAnswer],
-    listener: TextListener,
-    pieces: SimpleQueue[str | None],
-    future: Future[ImageAnswer],
-) -> None:
-    try:
-        future.set_result(generate(listener))
-    # Raised again in the thread that reads the stream.
-    except Exception as error:
-        future.set_exception(error)
-    finally:
-        pieces.put(None)
 
 
 def _stop(stopped: Event, thread: Thread) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings as dataclasses whose fields carry description, range and choices.
+"""Settings as dataclasses with a description, a range and choices for each field.
 
-The same declaration serves the command line, the nodes' parameter descriptors and the check of
-every value, so that a parameter is described in one place.
+One declaration of a field defines the ROS parameter with its descriptor, validation, the value on
+the command line and the documentation.
 
 Example:
     >>> @dataclass(frozen=True)
@@ -32,19 +32,19 @@ _MAIN_NODE = "mrmllm_node"
 
 
 class SettingsError(MrmllmError):
-    """A setting is unknown, of the wrong type or out of range; the message says which."""
+    """A setting is unknown, of the wrong type or out of range."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Constraint:
-    """What a setting may be.
+    """Description and allowed values of a setting.
 
     Attributes:
         description: One or two sentences for the user.
-        minimum: Least value of a number, inclusive.
-        maximum: Greatest value of a number, inclusive.
-        choices: The values that a text may have; empty for any.
-        live: Whether it can be changed while the node is active.
+        minimum: Smallest allowed number.
+        maximum: Largest allowed number.
+        choices: Allowed strings; empty allows all.
+        live: Whether the setting can change while the node is active.
     """
 
     description: str
@@ -54,10 +54,10 @@ class Constraint:
     live: bool = False
 
     def check(self, name: str, value: Any) -> None:
-        """Raise `SettingsError` if `value` breaks the constraint."""
+        """Raise `SettingsError` if `value` is not allowed."""
         if self.choices and value not in self.choices:
             raise SettingsError(f"{name}: {value!r} is not one of {', '.join(self.choices)}")
-        # Written so that NaN, which is neither above nor below, is refused.
+        # `not value >= minimum` also rejects NaN.
         if self.minimum is not None and not value >= self.minimum:
             raise SettingsError(f"{name}: {value} is below the minimum of {self.minimum}")
         if self.maximum is not None and not value <= self.maximum:
@@ -76,33 +76,33 @@ def group(cls: type[T]) -> Any:
 
 
 class Validated:
-    """Base of settings dataclasses: checks every field on construction."""
+    """Base of settings dataclasses; validates every field on construction."""
 
     def __post_init__(self) -> None:
-        """Check types and constraints.
+        """Validate types and constraints.
 
         Raises:
-            SettingsError: If a value is of the wrong type or breaks its constraint.
+            SettingsError: If a value has the wrong type or is not allowed.
         """
         for field in dataclasses.fields(self):
             constraint = field.metadata.get("constraint")
             if constraint is None:
                 continue
             value = getattr(self, field.name)
-            wanted = type(field.default)
-            if wanted is float and type(value) is int:
+            expected = type(field.default)
+            if expected is float and type(value) is int:
                 object.__setattr__(self, field.name, float(value))
-            elif wanted is tuple and _are_texts(value):
+            elif expected is tuple and _is_string_list(value):
                 object.__setattr__(self, field.name, tuple(value))
-            elif wanted is tuple:
-                raise SettingsError(f"{field.name}: {value!r} is not a list of texts")
-            elif type(value) is not wanted:
-                raise SettingsError(f"{field.name}: {value!r} is not of type {wanted.__name__}")
+            elif expected is tuple:
+                raise SettingsError(f"{field.name}: {value!r} is not a list of strings")
+            elif type(value) is not expected:
+                raise SettingsError(f"{field.name}: {value!r} is not of type {expected.__name__}")
             constraint.check(field.name, value)
 
     @classmethod
     def declared(cls, prefix: str = "") -> Iterator[tuple[str, Any, Constraint]]:
-        """Yield (dotted name, default, constraint) of every setting, groups included."""
+        """Yield dotted name, default and constraint of every setting, including groups."""
         for field in dataclasses.fields(cls):
             if inner := field.metadata.get("group"):
                 yield from inner.declared(f"{prefix}{field.name}.")
@@ -111,17 +111,17 @@ class Validated:
 
     @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
-        """Make settings from nested mappings; what is not named keeps its default.
+        """Create settings from nested mappings; missing settings have their defaults.
 
         Raises:
-            SettingsError: If a key is unknown or a value is refused.
+            SettingsError: If a key is unknown or a value is not allowed.
         """
         if not isinstance(values, Mapping):
             raise SettingsError(f"{values!r} is not a group of settings")
         known = {field.name: field for field in dataclasses.fields(cls)}
         if unknown := sorted(str(name) for name in values if name not in known):
-            meant = [near for name in unknown if (near := nearest(name, known))]
-            hint = f"; did you mean {', '.join(meant)}?" if meant else ""
+            hints = [hint for name in unknown if (hint := nearest(name, known))]
+            hint = f"; did you mean {', '.join(hints)}?" if hints else ""
             raise SettingsError(
                 f"unknown setting {', '.join(unknown)}{hint}; known: {', '.join(sorted(known))}"
             )
@@ -133,7 +133,7 @@ class Validated:
 
     @classmethod
     def from_dotted(cls: type[T], values: Mapping[str, Any]) -> T:
-        """Make settings from a flat mapping with dotted names, such as ROS parameters."""
+        """Create settings from a flat mapping with dotted names, such as ROS parameters."""
         nested: dict[str, Any] = {}
         for name, value in values.items():
             *groups, leaf = name.split(".")
@@ -141,19 +141,17 @@ class Validated:
             for key in groups:
                 level = level.setdefault(key, {})
                 if not isinstance(level, dict):
-                    raise SettingsError(
-                        f"{key} is a group of settings, and {level!r} is given for it"
-                    )
+                    raise SettingsError(f"{key}: {level!r} is not a group of settings")
             level[leaf] = value
         return cls.from_mapping(nested)
 
     @classmethod
     def from_parameters(cls: type[T], parameters: Mapping[str, Any]) -> T:
-        """Pick these settings out of a node's parameters.
+        """Create settings from the parameters of a node.
 
         Args:
-            parameters: Values by dotted name; those of which these settings know not even the
-                first part are passed over.
+            parameters: Values by dotted name; parameters of other settings, whose first part is
+                unknown here, are ignored.
         """
         own = {field.name for field in dataclasses.fields(cls)}
         return cls.from_dotted({k: v for k, v in parameters.items() if k.split(".")[0] in own})
@@ -189,14 +187,14 @@ def _inner_settings(inner: type[T], name: str, values: Any) -> T:
 
 
 def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
-    """Parameters of a node in a ROS 2 parameter file, those for every node (`/**`) included.
+    """Read the parameters of a node, including those of every node (`/**`), from a ROS 2 file.
 
     Args:
-        path: A YAML file.
-        node: The node's name, without namespace.
+        path: YAML file.
+        node: Name of the node, without namespace.
 
     Returns:
-        Values by dotted name, such as `detector.model`; later sections win.
+        Values by dotted name, such as `detector.model`; later sections override earlier ones.
 
     Raises:
         SettingsError: If the file is missing or is not a parameter file.
@@ -218,28 +216,28 @@ def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
 
 
 def sections_of(content: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Names of nodes, with their namespaces, and their parameters by dotted name.
+    """Full names of the nodes in a parameter file, and their parameters by dotted name.
 
     Args:
-        content: A parameter file's content.
+        content: Content of the file.
 
     Raises:
-        SettingsError: If the parameters of a node are not a group.
+        SettingsError: If the parameters of a node are not a mapping.
     """
     return [(name, dotted(values)) for name, values in _sections(content)]
 
 
 def profile_file(name: str) -> Path:
-    """Parameter file of a profile, one of those in `config/`.
+    """Path of the parameter file of a profile, in `config/`.
 
     Args:
-        name: Such as `embedded`.
+        name: Name of the profile, such as `embedded`.
 
     Raises:
-        SettingsError: If there is no such profile.
+        SettingsError: If the profile does not exist.
     """
     package = Path(__file__).parent
-    # Beside the package in the source tree; below the prefix where it is installed.
+    # Beside the package in the source tree, or under the prefix of an installation.
     folders = [parent / "share" / package.name / "config" for parent in package.parents]
     if package.with_name("package.xml").is_file():
         folders.insert(0, package.with_name("config"))
@@ -252,16 +250,16 @@ def profile_file(name: str) -> Path:
 
 
 def parameter_names() -> dict[str, list[str]]:
-    """Names of all parameters of every node of the package, by node; needs no ROS."""
+    """Names of the parameters of each node of the package; needs no ROS."""
     path = Path(__file__).with_name("parameter_names.yaml")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def unknown_parameters(values: Iterable[str]) -> list[str]:
-    """One line for each name that no node of the package has as a parameter.
+    """Warnings about names that are no parameter of any node of the package, one line each.
 
     Args:
-        values: Dotted names, such as those of `read_parameter_file`.
+        values: Dotted names, such as the keys of `read_parameter_file`.
     """
     every_node = ("use_sim_time", "start_type_description_service")
     known = [name for names in parameter_names().values() for name in names]
@@ -273,42 +271,42 @@ def unknown_parameters(values: Iterable[str]) -> list[str]:
     hints = [(name, nearest(name, known)) for name in unknown]
     return [
         f"parameter {name} does not exist and has no effect"
-        + (f"; did you mean {meant}?" if meant else "")
-        for name, meant in hints
+        + (f"; did you mean {hint}?" if hint else "")
+        for name, hint in hints
     ]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that was most likely meant; empty if none is alike.
+    """The known name that is most similar to a name; empty if none is similar.
 
     Args:
-        name: A dotted name.
-        known: Dotted names; of those with the last part of `name` one is preferred.
+        name: Dotted name.
+        known: Dotted names; names with the same last part as `name` are preferred.
     """
     known = list(known)
     last = name.rsplit(".", 1)[-1]
     same = [other for other in known if other.rsplit(".", 1)[-1] == last]
-    found = get_close_matches(name, same, n=1, cutoff=0.0) or get_close_matches(name, known, n=1)
-    if not found:
-        # The group is missing or another one, and the last part is misspelled.
+    matches = get_close_matches(name, same, n=1, cutoff=0.0) or get_close_matches(name, known, n=1)
+    if not matches:
+        # The group is missing or wrong, and the last part is misspelled.
         parts = {other.rsplit(".", 1)[-1]: other for other in known}
-        found = [parts[part] for part in get_close_matches(last, parts, n=1, cutoff=0.7)]
-    return found[0] if found else ""
+        matches = [parts[part] for part in get_close_matches(last, parts, n=1, cutoff=0.7)]
+    return matches[0] if matches else ""
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file in UTF-8, whatever the locale.
+    """Read a YAML file in UTF-8, independent of the locale.
 
     Raises:
-        SettingsError: If it is missing or not YAML; the message is one line that begins with the
-            path and names the line of a fault.
+        SettingsError: If the file is missing or not YAML; the message is one line with the path
+            and the line of the error.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except RecursionError as error:
-        raise SettingsError(f"{path}: its values are nested too deeply") from error
+        raise SettingsError(f"{path}: values are nested too deeply") from error
     except yaml.MarkedYAMLError as error:
         place = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise SettingsError(f"{path}{place}: {error.problem}") from error
@@ -316,12 +314,12 @@ def read_yaml(path: Path) -> Any:
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def _are_texts(value: Any) -> bool:
+def _is_string_list(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(type(item) is str for item in value)
 
 
 def _sections(content: Mapping[str, Any], namespace: str = "") -> Iterator[tuple[str, Any]]:
-    """Node names, below their namespaces, and what stands below their `ros__parameters`."""
+    """Full names of nodes and the content of their `ros__parameters`."""
     for name, entry in content.items():
         full_name = f"{namespace}/{str(name).lstrip('/')}" if namespace else str(name)
         if isinstance(entry, Mapping) and "ros__parameters" in entry:
@@ -331,17 +329,17 @@ def _sections(content: Mapping[str, Any], namespace: str = "") -> Iterator[tuple
 
 
 def dotted(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested groups of parameters; an empty group holds nothing.
+    """Flatten nested groups of parameters.
 
     Args:
-        values: Values and further groups by name.
-        prefix: Begins every name.
+        values: Values and groups by name; None is an empty group.
+        prefix: Prefix of every name.
 
     Returns:
         Values by dotted name, such as `detector.model`.
 
     Raises:
-        SettingsError: If the values are not a group.
+        SettingsError: If `values` is not a group.
     """
     if not (values is None or isinstance(values, Mapping)):
         raise SettingsError(f"{values!r} is not a group of parameters")

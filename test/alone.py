@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program that runs a command in a network of its own and writes the names that it looks up.
+"""Run a command in an isolated network namespace, and log the host names that it looks up.
 
     unshare --net --mount python alone.py NAMES_FILE COMMAND [ARGUMENT ...]
 
-The only way to a name server leads to this program, which knows no name.
+This program is the only name server, and finds no name.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ def use_name_server(address):
 
 
 def name_in(question):
-    """The name that a DNS message of one question asks for."""
+    """Host name in a DNS message with one question."""
     labels, at = [], 12
     while question[at]:
         labels.append(question[at + 1 : at + 1 + question[at]].decode())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags of camera images: recorded from any pictures, and played with the clock that they carry."""
+"""Bags of camera images: recorded from arrays, and played with their clock."""
 
 import time
 
@@ -40,13 +40,13 @@ def write_bag(path, images, *, start_ns, period_ns, frame_id):
 
 
 def read_bag(path):
-    """The image messages of a bag in the order of their recording."""
+    """Image messages of a bag in recorded order."""
     with Reader(path) as bag:
         return [deserialize_message(data, Image) for _, _, data in bag.messages()]
 
 
 class BagPlayer:
-    """Publishes images at the pace of their stamps, and these as /clock, as `ros2 bag play` does.
+    """Publishes images at the rate of their stamps, with /clock, as `ros2 bag play --clock`.
 
     Whoever plays an earlier image after a later one makes the clock jump back.
     """
@@ -58,7 +58,7 @@ class BagPlayer:
         assert client.spin_until(lambda: self._images.get_subscription_count() > 0, 200)
 
     def play(self, images):
-        """Play the images once, and let the client receive meanwhile."""
+        """Play the images once while the client receives messages."""
         started_s = time.monotonic()
         first_ns = nanoseconds(images[0].header.stamp)
         for image in images:

@@ -11,12 +11,12 @@ from mrmllm_ros import environment
 from mrmllm_ros.detection.detections import Detections
 
 environment.apply_ros_log()
-# Before transformers is imported: no test waits for a model hub.
+# Before the import of transformers: tests do not wait for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def read_asset(name):
-    """A photograph that the installed ultralytics brings, found without importing it."""
+    """Read a photograph of the installed ultralytics without importing it."""
     [folder] = importlib.util.find_spec("ultralytics").submodule_search_locations
     image = cv2.imread(str(Path(folder) / "assets" / name))
     image.flags.writeable = False
@@ -37,7 +37,7 @@ def zidane_image():
 
 @pytest.fixture(scope="session")
 def compute():
-    """The processor, whatever else this machine has: results must not depend on it."""
+    """The CPU, so that results do not depend on the machine."""
     from mrmllm_ros.compute import Compute, ComputeSettings
 
     return Compute.from_settings(ComputeSettings(device="cpu"))
@@ -61,7 +61,7 @@ def language_model(compute):
 
 @pytest.fixture(scope="session")
 def make_detections():
-    """Makes detections of (label, score, (left, top, right, bottom)) tuples."""
+    """Function that makes detections of (label, score, (left, top, right, bottom)) tuples."""
 
     def make(*objects, resolution_wh=(640, 480)):
         if not objects:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that do what a test tells them, step by step, so that no test has to sleep."""
+"""Fake models that tests control step by step, without sleeping."""
 
 import queue
 import threading
@@ -15,13 +15,13 @@ from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 
-# Only ever waited for by a test that fails.
+# Timeout of failing tests.
 PATIENCE_S = 10.0
 NOW_NS = 1_000_000_000_000
 
 
 class Gate:
-    """Lets steps through: all of them, or, once closed, as many as are allowed."""
+    """Blocks steps while closed, except for a number of allowed ones."""
 
     def __init__(self):
         self._changed = Condition()
@@ -50,34 +50,34 @@ class Gate:
 
 
 class Inbox(queue.Queue):
-    """A queue whose `next` does not wait for ever."""
+    """Queue whose `next` has a timeout."""
 
     def next(self):
         return self.get(timeout=PATIENCE_S)
 
 
-def noting_answers(ask, answers):
-    """Have what `ask` returns put its answer, if it gets one, into an inbox."""
+def collect_answers(ask, answers):
+    """Wrap `ask` to put the answers into an inbox."""
 
-    def ask_and_note(*arguments):
+    def ask_and_collect(*arguments):
         pending = ask(*arguments)
         pending.add_done_callback(lambda f: f.exception() or answers.put(f.result()))
         return pending
 
-    return ask_and_note
+    return ask_and_collect
 
 
 class FakeDetector(Detector):
     """Finds one object, named after the brightness of the image.
 
     Attributes:
-        started: Gets the brightness of each image when its turn has come.
-        batches: The brightness of the images that it got together, each time.
+        started: Receives the brightness of each image at the start of its detection.
+        batches: Brightness of the images of each batch.
         gate: Each batch is a step.
-        fails_on: Brightness of images that it raises on.
-        refusal: What it raises when it gets another vocabulary, if anything.
-        threads: Names of the threads that have had it look at an image.
-        vocabulary_threads: Names of the threads that have given it another vocabulary.
+        fails_on: Brightness of images that raise an exception.
+        refusal: Exception for a new vocabulary, or None.
+        threads: Names of the threads that called `detect`.
+        vocabulary_threads: Names of the threads that set a vocabulary.
     """
 
     name = "fake detector"
@@ -104,7 +104,7 @@ class FakeDetector(Detector):
             self.started.put(value)
         self.gate.step()
         for value in self.fails_on.intersection(values):
-            raise RuntimeError(f"cannot look at {value}")
+            raise RuntimeError(f"cannot detect in {value}")
         return [perceive(image) for image in images]
 
     def _set_vocabulary(self, labels):
@@ -114,20 +114,20 @@ class FakeDetector(Detector):
 
 
 class FakeAnswerer(Answerer):
-    """Changes nothing when it reads; counts from zero, one token after the other, to answer.
+    """Encodes without changes; answers with numbers from 0, one for each token.
 
     Attributes:
-        encoded: Gets the brightness of each image when its turn to be read has come.
-        read_gate: Each image is a step.
-        unreadable: Brightness of images that it raises on.
-        read_in: Names of the threads that have had it read.
-        started: Gets the text of each question when its turn has come.
+        encoded: Receives the brightness of each image at the start of its encoding.
+        encode_gate: Each image is a step.
+        fails_to_encode: Brightness of images that raise an exception.
+        encode_threads: Names of the threads that called `encode`.
+        started: Receives the text of each question at the start of its answer.
         gate: Each token is a step.
-        fails_on: Questions that it raises on.
-        asked_about: The reading of each question.
-        answered_in: Names of the threads that have had it answer.
-        tokens: Tokens made in all.
-        refusal: What it raises when it gets another vocabulary, if anything.
+        fails_on: Questions that raise an exception.
+        answered_images: Encoded image of each question.
+        answer_threads: Names of the threads that called `answer`.
+        tokens: Number of generated tokens.
+        refusal: Exception for a new vocabulary, or None.
         labels: The vocabulary.
     """
 
@@ -135,11 +135,11 @@ class FakeAnswerer(Answerer):
     state = "fake"
 
     def __init__(self):
-        self.encoded, self.read_gate, self.unreadable = Inbox(), Gate(), set()
-        self.read_in = set()
+        self.encoded, self.encode_gate, self.fails_to_encode = Inbox(), Gate(), set()
+        self.encode_threads = set()
         self.started, self.gate, self.fails_on = Inbox(), Gate(), set()
-        self.asked_about = []
-        self.answered_in = set()
+        self.answered_images = []
+        self.answer_threads = set()
         self.tokens = 0
         self.refusal = None
         self.labels = ()
@@ -156,16 +156,16 @@ class FakeAnswerer(Answerer):
     def encode(self, images, perceptions):
         [image], [perception] = images, perceptions
         value = brightness(image)
-        self.read_in.add(threading.current_thread().name)
+        self.encode_threads.add(threading.current_thread().name)
         self.encoded.put(value)
-        self.read_gate.step()
-        if value in self.unreadable:
-            raise RuntimeError(f"cannot read {value}")
+        self.encode_gate.step()
+        if value in self.fails_to_encode:
+            raise RuntimeError(f"cannot encode {value}")
         return [EncodedImage(EnrichedDetections.unchanged(perception))]
 
     def answer(self, encoded, question, listener):
-        self.answered_in.add(threading.current_thread().name)
-        self.asked_about.append(encoded)
+        self.answer_threads.add(threading.current_thread().name)
+        self.answered_images.append(encoded)
         self.started.put(question.text)
         words = []
         for number in range(question.decoding.max_new_tokens):
@@ -187,7 +187,7 @@ class FakeAnswerer(Answerer):
 
 
 class FakeClock:
-    """A clock that stands still until it is set."""
+    """Clock that only `advance` changes."""
 
     def __init__(self):
         self.now_ns = NOW_NS
@@ -204,7 +204,7 @@ def brightness(image):
 
 
 def perceive(image):
-    """One object that is as large as the image."""
+    """One object of the size of the image."""
     height, width = image.shape[:2]
     candidates = Detections(
         np.array([[0, 0, width, height]], np.float32),
@@ -216,13 +216,13 @@ def perceive(image):
 
 
 def make_frame(value=100, camera="front", stamp_ns=NOW_NS, received_ns=NOW_NS):
-    """A small frame of uniform brightness."""
+    """Small frame of uniform brightness."""
     image = np.full((4, 6, 3), value, np.uint8)
     return Frame(image, camera, f"{camera}_optical_frame", stamp_ns, received_ns)
 
 
 def decode(item):
-    """Makes a frame of a brightness or takes a frame as it is; nothing else is an image."""
+    """Return a frame, or make one of a brightness; anything else is an `ImageError`."""
     if isinstance(item, Frame):
         return item
     if isinstance(item, int):
@@ -231,7 +231,7 @@ def decode(item):
 
 
 def make_scene(value=100, **frame):
-    """A scene that has been perceived just now."""
+    """Scene with the current time."""
     frame = make_frame(value, **frame)
     return Scene(frame, perceive(frame.image), latency_s=0.01, perceived_s=time.monotonic())
 
@@ -243,7 +243,11 @@ def make_enriched(value=100, **frame):
     )
 
 
+def explain_silence(camera):
+    return f"check the driver of {camera}"
+
+
 def engine_threads():
-    """Names of the engine's threads that run."""
+    """Names of the running threads of the engine."""
     names = {thread.name for thread in threading.enumerate()}
     return {n for n in names if n.startswith(("perception", "enrichment", "questions", "vocab"))}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of the fusion model are made of."""
+"""Parts for tests of the fusion model."""
 
 from types import SimpleNamespace
 
@@ -25,7 +25,7 @@ PERCEPTION_WIDTH = 24
 
 
 class Recorder:
-    """Keeps the pieces of a text, and stops it when a function says so."""
+    """`TextListener` that records the pieces of text; a function stops generation."""
 
     def __init__(self, should_stop=lambda: False):
         self.pieces = []
@@ -36,7 +36,7 @@ class Recorder:
 
 
 def make_frames(processor, images, perceptions):
-    """A batch of frames with prompts, as the answerer makes it."""
+    """Batch of frames with prompts, as in the answerer."""
     attributes = [
         color_names(image, perception.detections)
         for image, perception in zip(images, perceptions, strict=True)
@@ -45,7 +45,7 @@ def make_frames(processor, images, perceptions):
 
 
 def make_perception(count, seed=0, labels=LABELS, width=PERCEPTION_WIDTH):
-    """Objects at random, the surest first; half of the scores are below the threshold."""
+    """Random objects, sorted by score; half of the scores are below the threshold."""
     random = np.random.default_rng(seed)
     corner, size = random.uniform(0, 300, (count, 2)), random.uniform(20, 180, (count, 2))
     candidates = Detections(
@@ -63,7 +63,7 @@ def make_image(seed=0):
 
 
 def detector_stub(width=PERCEPTION_WIDTH, labels=LABELS):
-    """What a model asks of a detector: its name and what it gives."""
+    """Attributes of a detector that a model uses."""
     return SimpleNamespace(name="stub", revision="1", labels=labels, feature_width=width)
 
 
@@ -81,7 +81,7 @@ def tiny_llama(vocabulary):
 
 
 def tiny_gemma2(vocabulary):
-    """Another family: other widths, sliding windows, capped logits, scaled embeddings."""
+    """Family with other widths, sliding windows, capped logits and scaled embeddings."""
     return Gemma2ForCausalLM(
         Gemma2Config(
             vocab_size=vocabulary,
@@ -102,17 +102,17 @@ TINY = {
 
 
 def tiny_granite(vocabulary):
-    """A family that divides its logits."""
+    """Family with divided logits."""
     return GraniteForCausalLM(GraniteConfig(vocab_size=vocabulary, logits_scaling=4.0, **TINY))
 
 
 def tiny_cohere(vocabulary):
-    """A family that multiplies its logits."""
+    """Family with multiplied logits."""
     return CohereForCausalLM(CohereConfig(vocab_size=vocabulary, logit_scale=0.25, **TINY))
 
 
 def open_up(model):
-    """Let outputs that start at zero take effect."""
+    """Randomize the outputs that are initialized with zeros."""
     with torch.no_grad():
         if model.head is not None:
             head = model.head

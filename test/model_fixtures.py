@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of the model and of answering."""
+"""Fixtures for tests of model and answering."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def backbones(language_model, visual_encoder):
 
 @pytest.fixture
 def tiny_backbones(language_model, visual_encoder):
-    """Function that makes backbones around a small language model at random."""
+    """Function that makes backbones with a small random language model."""
 
     def make(family=tiny_llama, width=PERCEPTION_WIDTH):
         torch.manual_seed(1)
@@ -43,7 +43,7 @@ def tiny_backbones(language_model, visual_encoder):
 
 @pytest.fixture
 def make_model():
-    """Function that makes a model whose every part takes effect, as after training."""
+    """Function that makes a model without zero-initialized parts, as after training."""
 
     def make(backbones, opened=True, **choices):
         torch.manual_seed(2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program that runs `mrmllm_node` until it has detected something in an image, over DDS.
+"""Run `mrmllm_node` until it has published detections of an image.
 
 python node_once.py IMAGE LOG_FOLDER
 """

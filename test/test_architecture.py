@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which part of the package may use which, read from the sources and seen when they are loaded."""
+"""Imports between the parts of the package, in the sources and at run time."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCES = REPOSITORY / "mrmllm_ros"
 
 BASE = {"errors", "environment", "settings", "compute", "weights"}
-# Imports point one way; docs/architecture.md has the same table.
+# Imports point one way, as in the table of docs/architecture.md.
 MAY_USE = {
     # The package itself.
     "": {"environment", "pipeline"},
@@ -38,10 +38,10 @@ MAY_USE = {
     | {"detection", "localization", "model", "answering", "datasets", "training"},
     "ros": BASE | {"interrupts", "detection", "localization", "model", "answering", "engine"},
 }
-# Commands and measurements may use everything.
+# Commands and benchmarks may use everything.
 TOP = {"cli", "benchmarks"}
 ROS_PARTS = {"ros"}
-# The generated half of our own package.
+# The generated part of the package.
 GENERATED = {"mrmllm_ros.msg", "mrmllm_ros.srv", "mrmllm_ros.action"}
 ROS_PACKAGES = {
     "action_msgs",
@@ -80,7 +80,7 @@ def module_name(path):
 
 
 def part_of(module):
-    """The second name of a module of ours: `engine` of `mrmllm_ros.engine.scene`."""
+    """Second name of a module of the package: `engine` of `mrmllm_ros.engine.scene`."""
     return [*module.split("."), ""][1]
 
 
@@ -89,7 +89,7 @@ ROS_FREE = {name: path for name, path in MODULES.items() if part_of(name) not in
 
 
 def imported(path):
-    """Full names of the modules that a source file imports anywhere, also inside of functions."""
+    """Full names of the modules that a source file imports, also within functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -157,9 +157,9 @@ def test_a_module_uses_only_the_parts_that_its_own_may_use(module):
     assert used - {own} - {part_of(name) for name in GENERATED} <= MAY_USE.get(own, set())
 
 
-# Small nodes load these and must not pay for a network.
+# Light nodes import these and must not import the models' libraries.
 LIGHT = [f"mrmllm_ros.detection.{name}" for name in ("detections", "annotation", "playback")]
-# AGPL-3.0: loaded only when it is chosen.
+# AGPL-3.0: imported only if it is selected.
 ULTRALYTICS = "mrmllm_ros.detection.ultralytics_detector"
 IMPORTABLE = [
     *LIGHT,
@@ -202,7 +202,7 @@ print(json.dumps([errors, loaded]))
 
 @pytest.fixture(scope="module")
 def import_without_ros():
-    """Errors of importing modules one after the other without ROS, and what is loaded then."""
+    """Errors of importing modules in turn without ROS, and the libraries loaded after each."""
     blocked = sorted(ROS_PACKAGES | GENERATED)
     libraries = ["torch", "torchvision", "transformers", "ultralytics"]
     result = subprocess.run(

@@ -19,7 +19,7 @@ def _restored_threads():
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """Lets the machine have this many CUDA devices."""
+    """Simulate a number of CUDA devices."""
 
     def have(count):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
@@ -59,7 +59,7 @@ def test_a_chosen_precision_is_kept(precision, device, cuda):
     assert compute.dtype is getattr(torch, precision)
 
 
-def test_half_precision_on_the_processor_is_refused():
+def test_half_precision_on_the_processor_is_rejected():
     with pytest.raises(SettingsError, match="float16 needs CUDA"):
         Compute.from_settings(ComputeSettings(device="cpu", precision="float16"))
 
@@ -72,13 +72,13 @@ def test_one_of_several_cuda_devices_can_be_chosen(cuda):
 @pytest.mark.parametrize(("count", "device"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2")])
 def test_cuda_that_is_not_there_is_an_error_and_not_the_processor(count, device, cuda):
     cuda(count)
-    message = f"compute.device: '{device}' is not on this machine, which has {count} CUDA devices"
+    message = f"compute.device: '{device}' does not exist; this machine has {count} CUDA devices"
     with pytest.raises(SettingsError, match=message):
         Compute.from_settings(ComputeSettings(device=device))
 
 
 @pytest.mark.parametrize("device", ["", "gpu", "cuda:x", "cuda:-1", "CPU"])
-def test_an_unknown_device_is_refused_with_the_known_ones(device):
+def test_an_unknown_device_is_rejected_with_the_known_ones(device):
     with pytest.raises(SettingsError, match="is not one of auto, cpu, cuda, cuda:N"):
         Compute.from_settings(ComputeSettings(device=device))
 
@@ -104,7 +104,7 @@ def test_zero_threads_leaves_pytorchs_own_number():
         {"batch_size": 257},
     ],
 )
-def test_what_makes_no_sense_is_refused(values):
+def test_invalid_values_are_rejected(values):
     with pytest.raises(SettingsError):
         ComputeSettings(**values)
 
@@ -122,7 +122,7 @@ def test_a_card_is_named_with_the_memory_that_anybody_uses(device, index, monkey
     assert DeviceUse.of(torch.device(device)) == expected
 
 
-def test_what_nobody_holds_any_more_is_let_go_with_its_cycles():
+def test_unreferenced_cycles_are_freed():
     class Model:
         def __init__(self):
             self.part = self
@@ -134,6 +134,6 @@ def test_what_nobody_holds_any_more_is_let_go_with_its_cycles():
     assert model() is None
 
 
-def test_memory_is_given_back_where_the_c_library_knows_no_way_too(monkeypatch):
+def test_memory_is_freed_without_malloc_trim(monkeypatch):
     monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: object())
     free_memory()

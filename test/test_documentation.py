@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of parameters and error codes in the documentation against the code."""
+"""Compare the documented parameters and error codes with the code."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ from mrmllm_ros.engine.query_errors import ErrorCode
 
 DOCS = Path(__file__).parents[1] / "docs"
 NODES = dict(parameters.nodes())
-# What every ROS 2 node has, whoever wrote it.
+# Parameters of every ROS 2 node.
 NOT_OURS = {"start_type_description_service"}
 TYPES = {
     ParameterType.PARAMETER_BOOL: "bool",
@@ -28,7 +28,7 @@ TYPES = {
 
 
 def documented(section):
-    """Cells of the rows of a section of the page, by name."""
+    """Cells of the rows in a section of the page, by name."""
     page = (DOCS / "parameters.md").read_text()
     text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("| `")]
@@ -86,7 +86,7 @@ def test_the_command_prints_the_page(capsys):
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_whatever_a_real_node_declares_is_documented(name, context):
+def test_all_parameters_of_a_real_node_are_documented(name, context):
     node = NODES[name]()
     try:
         declared = set(node.list_parameters([], 0).names) - NOT_OURS

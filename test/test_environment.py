@@ -16,7 +16,7 @@ IMPORT = "import json, os, mrmllm_ros; print(json.dumps(dict(os.environ)))"
 
 @pytest.fixture
 def after_import():
-    """The environment of a process that has imported the package and nothing else."""
+    """Environment variables of a process after importing only the package."""
 
     def after_import(**variables):
         kept = {n: v for n, v in os.environ.items() if n not in (*environment.VARIABLES, "HOME")}
@@ -30,7 +30,7 @@ def after_import():
 
 @pytest.fixture
 def without_account(monkeypatch):
-    """No HOME, and a user who is in no list of users."""
+    """No HOME, and a user without an account."""
 
     def nobody(_):
         raise KeyError("getpwuid(): uid not found")
@@ -55,14 +55,14 @@ def test_telemetry_is_off_and_caches_are_in_the_packages_home(after_import, tmp_
         "TRITON_HOME",
         "YOLO_CONFIG_DIR",
     }
-    # A login to the hub is found where its own commands have put it.
+    # The login token stays where the hub's commands store it.
     assert found["HF_TOKEN_PATH"] == f"{user}/.cache/huggingface/token"
-    # A node that a user starts has its logs where ROS has them.
+    # Nodes that a user starts log to the default folder of ROS.
     assert "ROS_LOG_DIR" not in found
     assert not any(tmp_path.rglob("*/*"))
 
 
-def test_what_the_user_has_set_stays(after_import, tmp_path):
+def test_variables_of_the_user_are_kept(after_import, tmp_path):
     chosen = {"ORT_DISABLE_TELEMETRY": "0", "YOLO_OFFLINE": "false", "HF_HOME": "/data/hub"}
     found = after_import(HOME=tmp_path, MRMLLM_HOME=tmp_path / "ours", **chosen)
     assert {name: found[name] for name in chosen} == chosen
@@ -81,7 +81,7 @@ def test_caches_are_temporary_where_the_packages_home_cannot_be_written_to(after
     cache = Path(found["TORCHINDUCTOR_CACHE_DIR"]).parent
     assert cache.parent == tmp_path
     assert not cache.exists()
-    # Models of the hub may have been put there before.
+    # Models of the hub may have been stored there before.
     assert found["HF_HOME"] == f"{read_only}/huggingface"
 
 
@@ -103,7 +103,7 @@ def test_without_a_home_folder_the_message_names_the_variable_to_set(monkeypatch
 @pytest.mark.usefixtures("without_account")
 @pytest.mark.parametrize("path", ["~/own.onnx", "~nobody-of-this-name/own.onnx"])
 def test_a_path_in_an_unknown_home_folder_is_named(path):
-    with pytest.raises(HomeError, match=f"^cannot expand {path}: .*; write the whole path$"):
+    with pytest.raises(HomeError, match=f"^cannot expand {path}: .*; write an absolute path$"):
         environment.expand(path)
 
 

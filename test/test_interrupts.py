@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C while a program loads its modules."""
+"""Ctrl-C during imports."""
 
 import os
 import signal

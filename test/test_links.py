@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Links between the documents lead to files and headings that there are."""
+"""Links between documents point to existing files and headings."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ CODE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 def anchors(page):
-    """What GitHub calls the headings of a page."""
+    """Anchors that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", CODE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def broken(page):
-    """Links of a page, but for those to the web, that lead nowhere."""
+    """Broken links of a page, except links to the web."""
     for link in LINK.findall(CODE.sub("", page.read_text())):
         path, _, anchor = link.partition("#")
         target = page.parent / path if path else page

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the package installs, with colcon and with pip."""
+"""Files that colcon and pip install."""
 
 import os
 import re

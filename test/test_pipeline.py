@@ -35,7 +35,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def bus(model, bus_image):
-    """What the model finds in the photograph of the bus."""
+    """Detections in the photograph of the bus."""
     return model.detect(bus_image)
 
 
@@ -46,7 +46,7 @@ def bus_jpg():
 
 
 class FakeAnswerer:
-    """Reads nothing, and answers with what `words` yields."""
+    """Encodes without changes, and answers with the words of a function."""
 
     def __init__(self, words):
         self.words = words
@@ -65,7 +65,7 @@ class FakeAnswerer:
 
 
 class FakeDetector:
-    """Finds one object, and keeps the images that it was given."""
+    """Finds one object, and records the images."""
 
     def __init__(self, detections):
         self.detections = detections
@@ -78,7 +78,7 @@ class FakeDetector:
 
 @pytest.fixture
 def make_pipeline(make_detections):
-    """Function that makes a pipeline of stand-ins."""
+    """Function that makes a pipeline with fake models."""
 
     def make(words=lambda: ["Yes", "."]):
         detector = FakeDetector(make_detections(("bus", 0.9, (0, 0, 60, 40))))
@@ -133,7 +133,7 @@ def test_a_question_about_an_image_and_about_its_detections_gets_the_same_answer
     assert as_values(direct.detections) == as_values(bus)
 
 
-def test_several_questions_about_one_image_read_the_image_once(model, bus_image, monkeypatch):
+def test_several_questions_about_one_image_encode_it_once(model, bus_image, monkeypatch):
     calls = []
     detect, prefill = model._detector.detect, model._answerer.model.prefill
 
@@ -268,7 +268,7 @@ def test_a_question_that_is_not_text_is_an_error(question, make_pipeline):
 
 def test_detections_of_another_pipeline_are_an_error(make_pipeline):
     detections = make_pipeline().detect(np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(PipelineError, match="not of this pipeline"):
+    with pytest.raises(PipelineError, match="from another pipeline"):
         make_pipeline().ask(detections)
 
 
@@ -289,7 +289,7 @@ def test_closing_frees_the_models_while_detections_and_answers_stay(bus_image):
 
 @pytest.fixture
 def endless(make_pipeline):
-    """A pipeline whose answers do not end, and an event once one has ended."""
+    """Pipeline with endless answers, and an event that is set when one has ended."""
     ended = Event()
 
     def words():
@@ -328,13 +328,13 @@ def test_a_vision_language_model_answers_too(vlm_folder, bus_image):
         assert "bus" in [detection.label for detection in stream.answer.detections]
 
 
-def test_detection_alone_loads_no_model_that_answers(bus_image, monkeypatch):
+def test_detection_only_loads_no_answering_model(bus_image, monkeypatch):
     monkeypatch.setattr(Models, "load", None)
     settings = read_settings("", {"mrmllm": {"checkpoint": ""}, "compute": {"device": "cpu"}})
     with Pipeline.load(settings, answers=False) as pipeline:
         detections = pipeline.detect(bus_image)
         assert "bus" in [detection.label for detection in detections]
-        with pytest.raises(PipelineError, match="detection alone"):
+        with pytest.raises(PipelineError, match="without models that answer"):
             pipeline.ask(detections, QUESTION)
 
 
@@ -380,7 +380,7 @@ def test_settings_that_are_wrong_are_named(source, keywords, named):
 def test_a_keyword_for_a_group_that_a_file_has_a_value_for_is_an_error(tmp_path):
     file = tmp_path / "robot.yaml"
     file.write_text("/**: {ros__parameters: {detector: 5}}")
-    with pytest.raises(SettingsError, match="detector is a group of settings, and 5 is given"):
+    with pytest.raises(SettingsError, match="detector: 5 is not a group of settings"):
         read_settings(file, {"detector": {"model": "x"}})
 
 

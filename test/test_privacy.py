@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nobody is contacted, and the home stays empty: real commands and nodes in an empty home.
+"""Real commands and nodes contact nobody and write no files into an empty home.
 
-Libraries written in C++ look names up themselves, so a network of its own is watched, and not the
-calls of Python. Where that is not allowed the files remain, such as the device id of onnxruntime.
+Host names are recorded in an isolated network, because libraries in C++ do not use Python's calls.
+Where that is not permitted, only files are checked, such as the device id of onnxruntime.
 """
 
 import importlib.util
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.timeout(600)
 
 TESTS = Path(__file__).parent
 IMAGE = str(Path(importlib.util.find_spec("ultralytics").origin).parent / "assets" / "bus.jpg")
-# Variables that say that this is a test: libraries keep quiet then.
+# Variables that identify a test; libraries do not contact the network then.
 OF_TESTS = {"CI", "GITHUB_ACTIONS", "TF_BUILD", "PYTEST_CURRENT_TEST", "HF_HUB_OFFLINE"}
 
 
 def why_not_alone():
-    """Why a process may not have a network and mounts of its own here; empty where it may."""
+    """Why isolated networks and mounts are not permitted here; empty if they are."""
     try:
         tried = subprocess.run([*unshare(), "true"], capture_output=True, text=True)
     except FileNotFoundError as error:
@@ -44,7 +44,7 @@ def files_below(folder):
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command has left behind.
+    """Files and host names after a command.
 
     Attributes:
         names: Those that it looked up, or None where a network cannot be watched.
@@ -59,7 +59,7 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Runs a command as for a user who has just logged in for the first time."""
+    """Function that runs a command with an empty home."""
 
     def run(command):
         folder = tmp_path_factory.mktemp("first-login")
@@ -93,14 +93,14 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def question(run):
-    """`mrmllm ask`, which detects too."""
+    """Result of `mrmllm ask`, which includes detection."""
     command = [sys.executable, "-m", "mrmllm_ros.cli.main", "ask", "--image", IMAGE]
     return run([*command, "How many people are there?"])
 
 
 @pytest.fixture(scope="module")
 def node(run, tmp_path_factory):
-    """`mrmllm_node` from its start to its first detections."""
+    """Result of `mrmllm_node` until its first detections."""
     pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
     logs = tmp_path_factory.mktemp("logs")
     return run([sys.executable, str(TESTS / "node_once.py"), IMAGE, str(logs)])

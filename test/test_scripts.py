@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scripts' own logic; what they set up is stood in for."""
+"""Logic of the scripts, without the setup."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ prepare() {{ say "prepared"; }}
 
 @pytest.fixture
 def run_tests(tmp_path):
-    """Runs a copy of scripts/test that sets nothing up and prints what pytest would get."""
+    """Run a copy of scripts/test without the setup that prints the arguments of pytest."""
     copy = tmp_path / "scripts"
     copy.mkdir()
     shutil.copy(SCRIPTS / "test", copy)
@@ -45,7 +45,7 @@ def make_workspace(tmp_path):
     def make(name):
         install = tmp_path / name / "install"
         install.mkdir(parents=True)
-        # Reads a variable that is not set, as the real ones do.
+        # Reads an unset variable, as the real files do.
         script = f'export WORKSPACES="$WORKSPACES {name}$NOT_SET"\n'
         (install / "local_setup.bash").write_text(script)
         return tmp_path / name
@@ -67,7 +67,7 @@ def test_the_packages_of_every_named_workspace_are_there(run_tests, make_workspa
 
 
 @pytest.mark.parametrize("arguments", [["--workspace"], ["--workspace", "/nowhere"]])
-def test_a_workspace_that_is_not_built_is_refused_before_anything_is_set_up(run_tests, arguments):
+def test_a_workspace_that_is_not_built_is_rejected_before_anything_is_set_up(run_tests, arguments):
     ran = run_tests(*arguments)
     assert ran.returncode == 2
     assert "--workspace: " in ran.stderr
@@ -76,7 +76,7 @@ def test_a_workspace_that_is_not_built_is_refused_before_anything_is_set_up(run_
 
 @pytest.fixture
 def enter(tmp_path):
-    """Prints the package's home after the set-up step has been read, without HOME.
+    """Print the package's home after sourcing the setup without HOME.
 
     The account is what `getent passwd` says of the user; without one it fails.
     """

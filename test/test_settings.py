@@ -54,7 +54,7 @@ def test_the_bounds_themselves_are_allowed(rate_hz):
         ({"transport": ["raw"]}, r"transport: \['raw'\] is not of type str"),
     ],
 )
-def test_a_refused_value_is_named_with_the_reason(values, message):
+def test_a_rejected_value_is_named_with_the_reason(values, message):
     with pytest.raises(SettingsError, match=f"^{message}$"):
         Camera(**values)
 
@@ -81,7 +81,7 @@ def test_every_setting_is_declared_with_its_dotted_name_default_and_constraint()
     assert not declared["camera.buffer"][1].live
 
 
-def test_a_mapping_sets_what_it_names_and_leaves_the_rest():
+def test_a_mapping_sets_its_names_and_keeps_the_other_defaults():
     robot = Robot.from_mapping({"camera": {"buffer": 5}})
     assert robot == Robot(camera=Camera(buffer=5))
 
@@ -140,7 +140,7 @@ def test_parameters_for_every_node_count_and_a_namespace_does_not_matter(write):
 
 
 @pytest.mark.parametrize("text", ["robot_node:\n", "robot_node:\n  ros__parameters:\n", "{}"])
-def test_a_parameter_file_may_say_nothing_of_the_node(text, write):
+def test_a_parameter_file_may_have_no_section_of_the_node(text, write):
     assert read_parameter_file(write(text), "robot_node") == {}
 
 
@@ -153,7 +153,7 @@ def test_a_parameter_file_may_say_nothing_of_the_node(text, write):
         ("a: [", "cannot read the parameter file"),
     ],
 )
-def test_what_is_no_parameter_file_is_named(text, message, write):
+def test_a_file_that_is_not_a_parameter_file_is_named(text, message, write):
     path = write(text)
     with pytest.raises(SettingsError, match=message) as error:
         read_parameter_file(path, "robot_node")
@@ -187,8 +187,8 @@ def test_a_list_of_texts_is_kept_as_a_tuple(names):
 
 
 @pytest.mark.parametrize("names", ["ab", [1], ["a", None], None, {"a": 1}])
-def test_what_is_no_list_of_texts_is_refused(names):
-    with pytest.raises(SettingsError, match=r"names: .* is not a list of texts"):
+def test_a_value_that_is_not_a_list_of_strings_is_rejected(names):
+    with pytest.raises(SettingsError, match=r"names: .* is not a list of strings"):
         Rig(names=names)
 
 
@@ -200,7 +200,7 @@ def test_what_is_no_list_of_texts_is_refused(names):
         ("zzz", ""),
     ],
 )
-def test_a_parameter_that_no_node_has_is_named_with_the_nearest(name, meant):
+def test_an_unknown_parameter_is_named_with_the_most_similar_one(name, meant):
     known = ["detector.model", "use_sim_time", "qos_overrides./image_raw.subscription.depth"]
     [message] = settings.unknown_parameters([*known, name])
     assert f"parameter {name} does not exist" in message

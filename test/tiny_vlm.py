@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny vision-language model that says anything at all."""
+"""A tiny vision-language model that answers with random words."""
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -31,7 +31,7 @@ LAYERS = {
 
 
 def make_tokenizer():
-    """Byte-level, so that it reads any text."""
+    """Byte-level tokenizer for any text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -64,14 +64,14 @@ def make_model(tokenizer):
             **ids,
         )
     )
-    # Neither special tokens nor single bytes are likely: answers are made of words.
+    # Special tokens and single bytes are unlikely, so that answers consist of words.
     words = len(SPECIAL) + 256
     model.lm_head.weight.data[:words] = 0
     return model
 
 
 def save_tiny_vlm(folder):
-    """Save model and processor as transformers loads them."""
+    """Save model and processor for transformers."""
     tokenizer = make_tokenizer()
     make_model(tokenizer).save_pretrained(folder)
     size = {"height": 32, "width": 32}

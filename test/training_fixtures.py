@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of training, data sets and evaluation."""
+"""Fixtures for tests of training, datasets and evaluation."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from mrmllm_ros.training.mixture import Batches, Source
 
 @pytest.fixture(scope="session")
 def load_tiny(language_model):
-    """Function that makes the same small language model at random."""
+    """Function that makes a small random language model, always the same."""
 
     def load():
         torch.manual_seed(1)
@@ -38,7 +38,7 @@ def tiny(load_tiny):
 
 @pytest.fixture(scope="session")
 def make_answerer(tiny):
-    """Function that makes an answerer whose every part takes effect, as after training."""
+    """Function that makes an answerer without zero-initialized parts, as after training."""
 
     def make(backbones=tiny, **choices):
         torch.manual_seed(2)
@@ -52,7 +52,7 @@ def make_answerer(tiny):
 
 @pytest.fixture
 def make_batches(load_tiny):
-    """Function that makes a small model, its collator, and the batches of made-up scenes."""
+    """Function that makes a small model, its collator, and batches of synthetic scenes."""
 
     def make(settings, **choices):
         # Its own: adapters are put into it.

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements behind `mrmllm benchmark`; each compares two things in one run."""
+"""Measurements of `mrmllm benchmark`."""

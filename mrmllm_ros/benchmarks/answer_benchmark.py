@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast an answer comes, against plain generation by the untouched language model.
+"""Speed of answers, compared with plain generation by the original language model.
 
-The same frame, objects and question go in turns through
+The measurements alternate, with the same frame, objects and question:
 
-* plain: `generate` of a language model of its own on the whole prompt;
-* warm: the fusion model, the frame's pass being done;
-* cold: the fusion model, the frame's pass being part of what is measured.
+* plain: `generate` of a separate language model on the whole prompt;
+* warm: the fusion model, after the fusion pass and the prefill of the frame;
+* cold: the fusion model, including the fusion pass and the prefill.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ QUESTION = Question("Describe the scene.", Decoding(max_new_tokens=32))
 
 @dataclass(frozen=True)
 class Timing:
-    """How one answer came.
+    """Timing of an answer.
 
     Attributes:
-        first_s: From the question to the first token.
-        latency_s: From the question to the last token.
-        tokens: Their number.
+        first_s: Seconds from the question to the first token.
+        latency_s: Seconds from the question to the last token.
+        tokens: Number of tokens.
     """
 
     first_s: float
@@ -58,7 +58,7 @@ class Timing:
 
     @property
     def tokens_per_s(self) -> float:
-        """After the first token."""
+        """Tokens per second after the first token."""
         return (self.tokens - 1) / (self.latency_s - self.first_s)
 
 
@@ -70,60 +70,60 @@ def run(options: Options, objects: int = 10) -> dict[str, object]:
         objects: Number of objects in the prompt.
 
     Raises:
-        BenchmarkError: If there are too few objects, or answers too short to measure.
+        BenchmarkError: If there are too few objects, or an answer is too short.
     """
-    options.progress("loading the untouched language model")
+    options.progress("loading the original language model")
     settings = options.settings
     compute = Compute.from_settings(settings.compute)
-    untouched = LanguageModel.load(settings.language_model, compute)
+    original = LanguageModel.load(settings.language_model, compute)
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
     perception = fusion.perception(objects)
-    stated = color_names(fusion.image, perception.detections)
-    listed = describe_objects(
-        perception.detections, settings.prompt, untouched.count_tokens, stated
+    colors = color_names(fusion.image, perception.detections)
+    object_list = describe_objects(
+        perception.detections, settings.prompt, original.count_tokens, colors
     )
     examples = fusion.answerer.model.config.prompt_examples
-    prompt = untouched.tokenize(untouched.render(chat(listed.text, QUESTION.text, examples)))
+    prompt = original.tokenize(original.render(chat(object_list.text, QUESTION.text, examples)))
     [encoded] = fusion.answerer.encode([fusion.image], [perception])
 
     def plain(listener: TextListener) -> None:
         inputs = {"input_ids": prompt[None]}
         generate_answer(
-            untouched.model, untouched.tokenizer, inputs, QUESTION.decoding, listener, objects
+            original.model, original.tokenizer, inputs, QUESTION.decoding, listener, objects
         )
 
     def warm(listener: TextListener) -> None:
         fusion.answerer.answer(encoded, QUESTION, listener)
 
     def cold(listener: TextListener) -> None:
-        [anew] = fusion.answerer.encode([fusion.image], [perception])
-        fusion.answerer.answer(anew, QUESTION, listener)
+        [encoded] = fusion.answerer.encode([fusion.image], [perception])
+        fusion.answerer.answer(encoded, QUESTION, listener)
 
-    timings = _in_turns({"plain": plain, "warm": warm, "cold": cold}, options, compute.device)
+    timings = _alternate({"plain": plain, "warm": warm, "cold": cold}, options, compute.device)
     return {
         "objects": objects,
         "prompt_tokens": len(prompt),
-        "tokens_read_of_the_frame": encoded.prefilled().attention_mask.shape[1],
+        "prefilled_tokens": encoded.prefilled().attention_mask.shape[1],
         "trained": bool(settings.trained.checkpoint),
-        **{name: _figures(of_one) for name, of_one in timings.items()},
+        **{name: _figures(values) for name, values in timings.items()},
         "ratio_to_plain": {
             name: _ratios(timings[name], timings["plain"]) for name in ("warm", "cold")
         },
         "memory_mib": {
-            "plain_weights": weights_mib(untouched.model),
-            "our_weights": weights_mib(fusion.answerer.model),
-            "one_frame_read": cache_mib(encoded.prefilled().past_key_values),
+            "plain_weights": weights_mib(original.model),
+            "fusion_weights": weights_mib(fusion.answerer.model),
+            "prefilled_frame": cache_mib(encoded.prefilled().past_key_values),
         },
     }
 
 
-def _in_turns(
-    kinds: Mapping[str, Callable[[TextListener], None]], options: Options, device: torch.device
+def _alternate(
+    answers: Mapping[str, Callable[[TextListener], None]], options: Options, device: torch.device
 ) -> dict[str, list[Timing]]:
-    timings: dict[str, list[Timing]] = {name: [] for name in kinds}
+    timings: dict[str, list[Timing]] = {name: [] for name in answers}
     for step in range(options.rounds + 1):
-        for name, answer in kinds.items():
+        for name, answer in answers.items():
             timing = _time(answer, device)
             # The first round warms up.
             if step:
@@ -139,12 +139,15 @@ def _time(answer: Callable[[TextListener], None], device: torch.device) -> Timin
     answer(stopwatch)
     arrivals = stopwatch.arrivals
     if len(arrivals) < 3:
-        raise BenchmarkError(f"an answer of {len(arrivals)} tokens is too short to measure")
+        raise BenchmarkError(
+            f"an answer has {len(arrivals)} tokens, at least 3 are needed; use another model or "
+            "image"
+        )
     return Timing(arrivals[0] - started, arrivals[-1] - started, len(arrivals))
 
 
 class _Stopwatch(SilentListener):
-    """Records when each token arrives."""
+    """Records the time of each token."""
 
     def __init__(self, device: torch.device) -> None:
         self.arrivals: list[float] = []

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node adds to its detector, and whether it keeps up with a fast camera.
+"""Latency of the node compared with its detector, and its behavior with a fast camera.
 
-Three measurements on the same frames, in one run:
+Three measurements on the same frames:
 
-* latency: the raw detector's `predict` in this process, in turn with camera topic to `detections`,
-  from publishing an image to receiving its detections, the node being another process;
-* flood: a camera faster than the detector; the age of the results, dropped images, memory;
-* questions: detections a second without and with a question being answered.
+* latency: `predict` of the raw detector in this process, alternating with the time from publishing
+  an image to receiving its detections from the node in another process;
+* flood: age of results, dropped images and memory with a camera faster than the detector;
+* questions: rate of detections without and with questions.
 """
 
 from __future__ import annotations
 
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -28,7 +30,6 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
-from mrmllm_ros.benchmarks.memory import resident_mib
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.playback import readable_frames
 from mrmllm_ros.detection.ultralytics_detector import model_path, quantization
@@ -47,23 +48,22 @@ from mrmllm_ros.srv import Query
 from mrmllm_ros.weights import locate
 
 NAMESPACE = "/mrmllm_benchmark"
-# Blocks are long enough for each side to work from warm caches, as it does when it runs alone, and
-# short enough for both to meet the same state of the machine.
+# Long enough for warm caches, short enough for both sides to see the same state of the machine.
 _BLOCK = 20
 _WARM_UP = 3
 _PAUSE_S = 0.03
 _RESULT_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 180.0
-_MOST_FRAMES, _MOST_BYTES = 200, 2**30
+_MAX_FRAMES, _MAX_BYTES = 200, 2**30
 
 
 @dataclass
 class Result:
-    """One detections message as it arrived.
+    """Received message of detections.
 
     Attributes:
-        stamp_ns: Stamp of its image.
-        received_ns: When it came, on the same clock.
+        stamp_ns: Stamp of the image.
+        received_ns: Arrival time on the same clock.
     """
 
     stamp_ns: int
@@ -71,7 +71,7 @@ class Result:
 
     @property
     def age_s(self) -> float:
-        """From publishing the image to receiving its detections."""
+        """Seconds from publishing the image to receiving its detections."""
         return (self.received_ns - self.stamp_ns) / 1e9
 
 
@@ -79,10 +79,10 @@ class Client(Node):
     """Publishes images, receives detections, asks questions."""
 
     def __init__(self, camera: str = "") -> None:
-        """Connect to the node.
+        """Create publisher, subscription and service client.
 
         Args:
-            camera: Name of the camera; empty where there is only one.
+            camera: Name of the camera; empty if there is only one.
         """
         super().__init__(f"benchmark_{camera}".rstrip("_"), namespace=NAMESPACE)
         prefix = f"{camera}/" if camera else ""
@@ -97,7 +97,7 @@ class Client(Node):
         self._executor.add_node(self)
 
     def publish(self, frame: np.ndarray) -> int:
-        """Publish an image stamped now; returns the stamp in nanoseconds."""
+        """Publish an image with the current time; returns the stamp in nanoseconds."""
         message = image_from_bgr(frame, Header(frame_id="benchmark"))
         stamp = self.get_clock().now()
         message.header.stamp = stamp.to_msg()
@@ -106,19 +106,19 @@ class Client(Node):
         return stamp.nanoseconds
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Receive until the condition holds; returns whether it does."""
+        """Receive messages until a condition is true; returns the condition."""
         until = time.monotonic() + timeout_s
         while not condition() and time.monotonic() < until:
-            # Only a message can change the condition, and waking up for nothing costs time.
+            # Only a message can change the condition.
             self.receive(until - time.monotonic())
         return condition()
 
     def receive(self, timeout_s: float) -> None:
-        """Receive what comes within a time, one message at most."""
+        """Receive at most one message within a time."""
         self._executor.spin_once(timeout_sec=timeout_s)
 
     def has_camera_listener(self) -> bool:
-        """Whether the node listens to the camera."""
+        """Whether the node subscribes to the camera."""
         return self._images.get_subscription_count() > 0
 
     def _on_detections(self, message: DetectionArray) -> None:
@@ -128,17 +128,17 @@ class Client(Node):
 
 @dataclass(frozen=True)
 class Options:
-    """How much to measure.
+    """Extent of the measurements.
 
     Attributes:
         params_file: Parameter file of the node.
-        video: Frames to use; None for the sample video.
-        frames: Frames for the latency.
-        flood_s: Length of the flood in seconds.
-        flood_rate_hz: Rate of the flooding camera.
-        question_s: Length of each half of the questions' measurement, in seconds.
-        question_rate_hz: Rate of the camera meanwhile.
-        progress: Gets a line of text for each step.
+        video: Image, folder or video; None for the sample video.
+        frames: Number of frames for the latency.
+        flood_s: Duration of the flood in seconds.
+        flood_rate_hz: Rate of the fast camera.
+        question_s: Duration without and with questions, in seconds each.
+        question_rate_hz: Rate of the camera during questions.
+        progress: Called with a line of text at each step.
     """
 
     params_file: Path | None = None
@@ -152,43 +152,59 @@ class Options:
 
 
 def run(options: Options) -> dict[str, object]:
-    """Start the node, measure, end the node.
+    """Run the node and measure.
 
     Returns:
-        The figures; times in milliseconds, ages in seconds, memory in MiB.
+        Figures: times in milliseconds, ages in seconds, memory in MiB.
 
     Raises:
         MrmllmError: If the models or the video are missing, or the node ends early.
     """
     source = options.video or locate("vtest") / "vtest.avi"
     images = _load(source, options.progress)
-    arguments = ros_arguments(params_file=options.params_file, namespace=NAMESPACE)
+    with running_node(options.params_file) as (process, log):
+        options.progress("starting the node")
+        client = Client()
+        try:
+            raw = _raw_detector(options.params_file)
+            wait_until_active(client, process, log)
+            return {
+                "frames": {"source": source.name, "size": list(images[0].shape[1::-1])},
+                "latency": _latency(client, raw, images, options),
+                "flood": _flood(client, images, process.pid, options),
+                "questions": _questions(client, images, options),
+            }
+        finally:
+            client.destroy_node()
+
+
+@contextmanager
+def running_node(
+    params_file: Path | None, **parameters: object
+) -> Iterator[tuple[Popen[bytes], Path]]:
+    """Run mrmllm_node in a process, and rclpy in this one; yields the process and its log.
+
+    Args:
+        params_file: Parameter file of the node.
+        parameters: Parameters that override the file.
+    """
+    arguments = ros_arguments(params_file=params_file, namespace=NAMESPACE, **parameters)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "mrmllm_node.log"
         rclpy.init()
-        client = Client()
         try:
             with running(node_command("mrmllm_node", arguments), log) as process:
-                options.progress("starting the node")
-                raw = _raw_detector(options.params_file)
-                wait_until_active(client, process, log)
-                return {
-                    "frames": {"source": source.name, "size": list(images[0].shape[1::-1])},
-                    "latency": _latency(client, raw, images, options),
-                    "flood": _flood(client, images, process.pid, options),
-                    "questions": _questions(client, images, options),
-                }
+                yield process, log
         finally:
-            client.destroy_node()
             rclpy.try_shutdown()
 
 
 def _load(source: Path, progress: Callable[[str], None]) -> list[np.ndarray]:
-    """The first frames, as many as are needed and fit into some memory."""
+    """Read the first frames, limited by number and memory."""
     images: list[np.ndarray] = []
     for image in readable_frames(source, lambda error: progress(f"skipped: {error}")):
         images.append(image)
-        if len(images) == _MOST_FRAMES or sum(i.nbytes for i in images) >= _MOST_BYTES:
+        if len(images) == _MAX_FRAMES or sum(i.nbytes for i in images) >= _MAX_BYTES:
             break
     if not images:
         raise BenchmarkError(f"no image in {source} can be read; name another one with --video")
@@ -196,7 +212,7 @@ def _load(source: Path, progress: Callable[[str], None]) -> list[np.ndarray]:
 
 
 def wait_until_active(client: Client, process: Popen[bytes], log: Path) -> None:
-    """Wait until the node listens to the camera.
+    """Wait until the node subscribes to the camera.
 
     Raises:
         ProcessError: If it does not in time, or has ended.
@@ -205,18 +221,27 @@ def wait_until_active(client: Client, process: Popen[bytes], log: Path) -> None:
     while not client.spin_until(client.has_camera_listener, 0.5):
         check_running(process, log)
         if time.monotonic() > until:
-            raise ProcessError(f"the node is not active; its log:\n{log.read_text()}")
+            raise ProcessError(
+                f"the node is not active after {_START_TIMEOUT_S:.0f} s; its log:\n"
+                f"{log.read_text()}"
+            )
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process in MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return round(pages * resource.getpagesize() / 2**20, 1)
 
 
 def _raw_detector(params_file: Path | None) -> Callable[[np.ndarray], object]:
-    """The node's detector as a user of ultralytics alone would run it."""
+    """The detector of the node, run with ultralytics alone."""
     import ultralytics
 
     settings = Settings.from_parameter_file(params_file)
     if settings.detector.backend != "ultralytics":
         raise BenchmarkError(
-            f"the raw detector of the backend {settings.detector.backend} is not measured; set "
-            "detector.backend to ultralytics"
+            f"the raw detector cannot be measured with detector.backend "
+            f"{settings.detector.backend}; set it to ultralytics"
         )
     detector, compute = settings.detector, Compute.from_settings(settings.compute)
     model = ultralytics.YOLO(model_path(detector.model), task="detect")
@@ -238,7 +263,7 @@ def _latency(
     options: Options,
 ) -> dict[str, object]:
     options.progress(
-        f"latency: {options.frames} frames, raw detector and node in turns of {_BLOCK}"
+        f"latency: {options.frames} frames, raw detector and node in blocks of {_BLOCK}"
     )
     raw_s: list[float] = []
     node_s: list[float] = []
@@ -303,7 +328,7 @@ def _flood(
 
 
 def _questions(client: Client, images: list[np.ndarray], options: Options) -> dict[str, object]:
-    options.progress(f"questions: {options.question_s:.0f} s without, then with")
+    options.progress(f"questions: {options.question_s:.0f} s without and with")
     without_hz = _detections_hz(client, images, options, lambda: None)
     answers = _QuestionLoop(client)
     with_hz = _detections_hz(client, images, options, answers.keep_asking)
@@ -318,7 +343,7 @@ def _questions(client: Client, images: list[np.ndarray], options: Options) -> di
 
 
 class _QuestionLoop:
-    """Asks the next question as soon as the last one is answered."""
+    """Asks a question when the last one is answered."""
 
     def __init__(self, client: Client) -> None:
         self.answered = 0
@@ -327,7 +352,7 @@ class _QuestionLoop:
         self._future = None
 
     def keep_asking(self) -> None:
-        """Look at the answer, if there is one, and ask again."""
+        """Count the answer, if it has arrived, and ask again."""
         if self._future is not None:
             if not self._future.done():
                 return
@@ -362,7 +387,7 @@ def _stream(
     while (now := time.monotonic()) < until:
         if now >= due:
             client.publish(next(source))
-            # A late image does not make the next ones come in a burst.
+            # Do not catch up on a late image with a burst.
             due = max(due + 1 / rate_hz, now)
         meanwhile()
         client.receive(max(0.0, min(due - time.monotonic(), 0.01)))

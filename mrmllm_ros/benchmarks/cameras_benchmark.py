@@ -1,87 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether one node is fair to several cameras at the same rate.
+"""Fairness of one node to several cameras of the same rate.
 
-Each camera publishes its frames; counted are those that came back with detections, their age, and
-how often one camera was served in a row.
+Measures the number of images with detections of each camera, their age, and the longest run of one
+camera.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import cycle, groupby, islice
 from pathlib import Path
 
 import numpy as np
-import rclpy
 
-from mrmllm_ros.benchmarks.camera_benchmark import NAMESPACE, Client, quantiles, wait_until_active
+from mrmllm_ros.benchmarks.camera_benchmark import (
+    Client,
+    quantiles,
+    running_node,
+    wait_until_active,
+)
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 from mrmllm_ros.detection.playback import frames
-from mrmllm_ros.ros.nodes.processes import node_command, ros_arguments, running
 from mrmllm_ros.weights import locate
 
 
-@dataclass(frozen=True)
-class Options:
-    """How much to measure.
+def run(
+    params_file: Path | None = None,
+    *,
+    cameras: int = 2,
+    rate_hz: float = 15.0,
+    seconds: float = 30.0,
+    progress: Callable[[str], None] = print,
+) -> dict[str, object]:
+    """Run the node and measure.
 
-    Attributes:
+    Args:
         params_file: Parameter file of the node.
         cameras: Number of cameras.
         rate_hz: Rate of each camera.
-        seconds: How long.
-        progress: Gets a line of text for each step.
-    """
-
-    params_file: Path | None = None
-    cameras: int = 2
-    rate_hz: float = 15.0
-    seconds: float = 30.0
-    progress: Callable[[str], None] = field(default=print)
-
-
-def run(options: Options) -> dict[str, object]:
-    """Start the node, measure, end the node.
+        seconds: Duration in seconds.
+        progress: Called with a line of text at each step.
 
     Returns:
-        By camera the images and the ages of their detections in seconds; the ratio of processed
-        images between the cameras, least to most; the longest run of one camera's detections.
+        By camera: images, and ages of their detections in seconds. In addition: ratio of minimum
+        to maximum of the cameras' processed images, and longest run of one camera's detections.
 
     Raises:
-        MrmllmError: If the models or the video are missing, the node ends early, or a
-            camera gets no detections.
+        MrmllmError: If the models or the video are missing, the node ends early, or a camera gets
+            no detections.
     """
-    names = [f"camera_{i}" for i in range(1, options.cameras + 1)]
+    names = [f"camera_{i}" for i in range(1, cameras + 1)]
     images = list(islice(frames(locate("vtest") / "vtest.avi"), 100))
-    arguments = ros_arguments(
-        params_file=options.params_file, namespace=NAMESPACE, cameras=f"[{', '.join(names)}]"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "mrmllm_node.log"
-        rclpy.init()
+    with running_node(params_file, cameras=f"[{', '.join(names)}]") as (process, log):
+        progress("starting the node")
         clients = {name: Client(name) for name in names}
         try:
-            with running(node_command("mrmllm_node", arguments), log) as process:
-                options.progress("starting the node")
-                for client in clients.values():
-                    wait_until_active(client, process, log)
-                options.progress(f"{len(names)} cameras at {options.rate_hz:g} Hz")
-                _stream(list(clients.values()), images, options)
-                return _figures(clients)
+            for client in clients.values():
+                wait_until_active(client, process, log)
+            progress(f"{cameras} cameras at {rate_hz:g} Hz")
+            _stream(list(clients.values()), images, rate_hz, seconds)
+            return _figures(clients)
         finally:
             for client in clients.values():
                 client.destroy_node()
-            rclpy.try_shutdown()
 
 
-def _stream(clients: list[Client], images: list[np.ndarray], options: Options) -> None:
-    """Publish an image of each camera in turn and receive what comes meanwhile."""
-    source, period_s = cycle(images), 1 / options.rate_hz / len(clients)
+def _stream(
+    clients: list[Client], images: list[np.ndarray], rate_hz: float, seconds: float
+) -> None:
+    """Publish an image of each camera in turn while receiving detections."""
+    source, period_s = cycle(images), 1 / rate_hz / len(clients)
     started_s = time.monotonic()
-    for number in range(round(options.seconds * options.rate_hz)):
+    for number in range(round(seconds * rate_hz)):
         for i, client in enumerate(clients):
             due_s = started_s + (number * len(clients) + i) * period_s
             client.publish(next(source))
@@ -92,7 +83,7 @@ def _stream(clients: list[Client], images: list[np.ndarray], options: Options) -
 
 def _figures(clients: dict[str, Client]) -> dict[str, object]:
     if starved := [name for name, client in clients.items() if not client.results]:
-        raise BenchmarkError(f"no detections came back for {', '.join(starved)}")
+        raise BenchmarkError(f"no detections of {', '.join(starved)}")
     processed = [len(client.results) for client in clients.values()]
     arrived = sorted(
         (result.received_ns, name) for name, client in clients.items() for result in client.results

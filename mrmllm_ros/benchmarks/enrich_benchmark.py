@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fusion pass costs by number of objects, against plain passes of the language model.
+"""Time of the fusion pass by number of objects, compared with passes of the language model.
 
-The fusion pass is all that happens to a frame after detection: visual encoder, query fusion,
-language model over the frame's tokens (after a cached system prompt), perception head.
-It is compared, in turns, with one plain forward pass of the language model over as many tokens as
-the fusion pass reads.
+The fusion pass consists of visual encoder, query fusion, language model over the tokens of the
+frame (after a cached system prompt) and perception head. The measurements alternate with plain
+forward passes of the language model over as many tokens.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ def run(options: Options, counts: Sequence[int] = (0, 1, 10, 50)) -> dict[str, o
         counts: Numbers of objects.
 
     Raises:
-        BenchmarkError: If the frame has too few objects, or the checkpoint no such pass.
+        BenchmarkError: If the frame has too few objects, or the head uses no language model.
     """
     options.progress("loading the fusion model")
     fusion = Fusion.load(options)
     if not fusion.answerer.model.config.head_needs_language_model:
         raise BenchmarkError(
-            "the perception head does not use the language model, which therefore processes "
-            "frames only for questions; set mrmllm.head_uses_language_model to true, or measure "
-            "random weights with --checkpoint ''"
+            "the perception head does not use the language model, so there is no pass to measure; "
+            "set mrmllm.head_uses_language_model to true, or measure random weights with "
+            "--checkpoint ''"
         )
     figures = {}
     for count in counts:

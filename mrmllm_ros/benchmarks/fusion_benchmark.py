@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the measurements of the fusion model have in common: the model and a real frame."""
+"""Parts that the benchmarks of the fusion model share: loaded models, a frame, statistics."""
 
 from __future__ import annotations
 
@@ -19,30 +19,28 @@ from mrmllm_ros.detection.playback import frames, readable_frames
 from mrmllm_ros.engine.models import Settings
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
-from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.weights import locate
 
-# A frame of the sample video with more than fifty candidates at the lowest threshold.
+# A frame of the sample video with more than 50 candidates at the minimum threshold.
 _SAMPLE_FRAME = 650
-_LEAST_THRESHOLD = 0.01
-_MOST_CANDIDATES = 300
+_MIN_THRESHOLD = 0.01
+_MAX_CANDIDATES = 300
 
 
 class BenchmarkError(MrmllmError):
-    """A measurement cannot be made of what was given."""
+    """A measurement failed or is not possible."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured.
+    """Options of the benchmarks of the fusion model.
 
     Attributes:
-        settings: Which models; the detector gives every candidate that it can.
+        settings: Settings of the models; the thresholds of the detector are replaced.
         image: Image file; None for a frame of the sample video.
-        rounds: How often everything is measured, in turns.
-        progress: Called with a line at each step.
+        rounds: Number of measurements.
+        progress: Called with a line of text at each step.
     """
 
     settings: Settings = field(default_factory=lambda: Settings.from_parameters({}))
@@ -51,7 +49,7 @@ class Options:
     progress: Callable[[str], None] = field(default=print)
 
     def frame(self) -> np.ndarray:
-        """(H, W, 3) uint8 in BGR order."""
+        """Read the frame: (H, W, 3) uint8 array in BGR order."""
         if self.image is not None:
             images = readable_frames(self.image, lambda e: self.progress(f"skipped: {e}"))
             if (image := next(images, None)) is None:
@@ -63,31 +61,29 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Fusion:
-    """The fusion model and a real frame for it.
+    """The fusion model and a frame.
 
-    Without a checkpoint every mechanism is on and the weights are random, which changes its words
-    and not its speed.
+    Without a checkpoint the weights are random and every mechanism is on.
     """
 
     answerer: MrMllmAnswerer
-    language_model: LanguageModel
     image: np.ndarray
     candidates: Perception
 
     @classmethod
     def load(cls, options: Options) -> Fusion:
-        """Load the models and look at the frame."""
+        """Load the models and detect the candidates in the frame."""
         settings, image = options.settings, options.frame()
         compute = Compute.from_settings(settings.compute)
-        every = replace(
+        detector_settings = replace(
             settings.detector,
-            candidate_threshold=_LEAST_THRESHOLD,
-            max_detections=_MOST_CANDIDATES,
+            candidate_threshold=_MIN_THRESHOLD,
+            max_detections=_MAX_CANDIDATES,
         )
-        detector = load_detector(every, compute)
-        language_model = LanguageModel.load(settings.language_model, compute)
-        encoder = VisualEncoder.load(settings.visual_encoder, compute)
-        backbones = Backbones(language_model, detector, encoder)
+        detector = load_detector(detector_settings, compute)
+        backbones = Backbones.load(
+            detector, settings.language_model, settings.visual_encoder, compute
+        )
         if settings.trained.checkpoint:
             answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
         else:
@@ -95,19 +91,19 @@ class Fusion:
             model = MrMllm(MrMllm.configure(backbones, prompt_examples=True), backbones)
             answerer = MrMllmAnswerer(model, backbones, settings.prompt)
         [candidates] = detector.detect([image])
-        return cls(answerer, language_model, image, candidates)
+        return cls(answerer, image, candidates)
 
     def perception(self, objects: int) -> Perception:
-        """The frame with this many objects, all of them reported.
+        """Perception of the frame with a number of objects, all reported.
 
         Raises:
-            BenchmarkError: If the detector finds fewer.
+            BenchmarkError: If the detector finds fewer candidates.
         """
-        found = len(self.candidates.candidates)
-        if found < objects:
+        candidates = len(self.candidates.candidates)
+        if candidates < objects:
             raise BenchmarkError(
-                f"the detector finds {found} candidates in the image, {objects} are needed; name "
-                "another with --image"
+                f"the image has {candidates} candidates, {objects} are needed; name another image "
+                "with --image"
             )
         features = self.candidates.features
         return Perception(
@@ -118,7 +114,7 @@ class Fusion:
 
 
 def milliseconds(seconds: list[float]) -> dict[str, float]:
-    """Median and quartiles, in milliseconds."""
+    """Median and quartiles in milliseconds."""
     low, median, high = np.percentile(np.array(seconds) * 1e3, [25, 50, 75])
     return {
         "median": round(float(median), 2),
@@ -127,24 +123,24 @@ def milliseconds(seconds: list[float]) -> dict[str, float]:
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
-    """Of the medians."""
+    """Ratio of the medians."""
     return round(float(np.median(ours) / np.median(theirs)), 3)
 
 
 def wait_for(device: torch.device) -> None:
-    """Let a GPU finish what it was given, so that a clock read now tells."""
+    """Wait for a GPU to finish all work, before time is measured."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def weights_mib(*modules: torch.nn.Module) -> float:
-    """Size of the weights, each counted once."""
+    """Size of weights in MiB; shared weights count once."""
     weights = {id(weight): weight for module in modules for weight in module.parameters()}
     return _mib(sum(weight.nbytes for weight in weights.values()))
 
 
 def cache_mib(cache: DynamicCache) -> float:
-    """Size of cached keys and values."""
+    """Size of a key-value cache in MiB."""
     return _mib(sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers))
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often people change their track id, against where they are known to walk.
+"""Identity switches of people, compared with reference tracks.
 
-The detector and the tracker go over 200 frames of the sample video at its 10 frames a second. The
-truth is `vtest_people.json`: the box of each person at every fifth frame, straight lines between
-them. Boxes are the embedded detector's where it has one and drawn by hand elsewhere; who is who
-was seen by eye, and the eye was a model's. A person behind another or behind the sign is among
-the truth; one who leaves the picture and comes back counts as another.
+Detector and tracker process 200 frames of the sample video at 10 frames per second. The reference,
+`vtest_people.json`, has the box of each person in every fifth frame; boxes in between are
+interpolated linearly. Boxes are those of the embedded detector, missing ones are drawn by hand. A
+vision-language model assigned the identities. Occluded people are included; a person who leaves
+the image and returns counts as another person.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from mrmllm_ros.weights import locate
 
 REFERENCE = Path(__file__).parent / "vtest_people.json"
 RATE_HZ = 10.0
-# As of the MOT benchmarks: two boxes are of one person from this overlap on.
-_SAME_PERSON = 0.5
+# Minimum IoU of a person and a track, as in the MOT benchmarks.
+_IOU_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Settings(Validated):
-    """The part of the node's settings that matters here."""
+    """Settings of the node that the benchmark uses."""
 
     compute: ComputeSettings = group(ComputeSettings)
     detector: DetectorSettings = group(DetectorSettings)
@@ -47,13 +47,13 @@ class Settings(Validated):
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Where people are.
+    """Reference tracks of people.
 
     Attributes:
         first: Number of the first frame.
         last: Number of the last frame.
-        people: By description, (N, 5) frame numbers, ascending, and left, top, right, bottom in
-            pixels.
+        people: By person, (N, 5) array of frame number (ascending), left, top, right and bottom
+            in pixels.
     """
 
     first: int
@@ -68,7 +68,7 @@ class Reference:
         return cls(content["first"], content["last"], people)
 
     def at(self, frame: int) -> dict[str, np.ndarray]:
-        """The (4,) box of each person who is in a frame."""
+        """The (4,) box of each person in a frame."""
         return {
             name: np.array([np.interp(frame, rows[:, 0], side) for side in rows[:, 1:].T])
             for name, rows in self.people.items()
@@ -78,16 +78,16 @@ class Reference:
 
 @dataclass
 class SwitchCounter:
-    """Counts identity switches as CLEAR MOT does (Bernardin and Stiefelhagen, 2008).
+    """Counts identity switches as in CLEAR MOT (Bernardin and Stiefelhagen, 2008).
 
-    A person stays with their track where the boxes still overlap by half; the others are paired
-    with the tracks that are left so that the most, and then the best, overlap. A switch is a
-    person paired with another track than the last one, however long ago that was.
+    A person keeps their track while the IoU is at least 0.5. The others are matched with the
+    remaining tracks, first by number of matches, then by IoU. A switch is a match with another
+    track than the person's last one.
 
     Attributes:
         switches: Number of switches by person.
-        present: Number of frames with the person in them.
-        tracked: Number of those in which the person had a track.
+        present: Number of frames with the person.
+        tracked: Number of frames in which the person has a track.
     """
 
     switches: dict[str, int] = field(default_factory=dict)
@@ -95,33 +95,34 @@ class SwitchCounter:
     tracked: dict[str, int] = field(default_factory=dict)
     _last: dict[str, str] = field(default_factory=dict)
 
-    def add(self, people: Mapping[str, np.ndarray], found: Detections) -> None:
-        """Count one frame.
+    def add(self, people: Mapping[str, np.ndarray], detections: Detections) -> None:
+        """Count a frame.
 
         Args:
-            people: The (4,) box of each person, left, top, right, bottom.
-            found: What was found; objects without track id do not count.
+            people: The (4,) box of each person: left, top, right and bottom.
+            detections: Tracked objects; objects without track id are ignored.
         """
         for name in people:
             self.present[name] = self.present.get(name, 0) + 1
             self.tracked.setdefault(name, 0)
             self.switches.setdefault(name, 0)
-        for name, track_id in self._pairs(people, found):
+        for name, track_id in self._match(people, detections):
             self.tracked[name] += 1
             self.switches[name] += self._last.get(name, track_id) != track_id
             self._last[name] = track_id
 
-    def _pairs(
-        self, people: Mapping[str, np.ndarray], found: Detections
+    def _match(
+        self, people: Mapping[str, np.ndarray], detections: Detections
     ) -> Iterator[tuple[str, str]]:
-        tracked = found.take(np.flatnonzero([bool(track_id) for track_id in found.track_ids]))
+        has_track = [bool(track_id) for track_id in detections.track_ids]
+        tracked = detections.take(np.flatnonzero(has_track))
         names = list(people)
         boxes = np.array(list(people.values())).reshape(-1, 4)
-        overlaps = box_iou(boxes, tracked.xyxy)
-        stays = [[self._last.get(name) == i for i in tracked.track_ids] for name in names]
-        # A pair that stays outweighs every pair that is new, and a pair every better overlap.
-        weights = overlaps + 1 + np.reshape(stays, overlaps.shape) * 2 * len(names)
-        weights[overlaps < _SAME_PERSON] = 0
+        ious = box_iou(boxes, tracked.xyxy)
+        kept = [[self._last.get(name) == i for i in tracked.track_ids] for name in names]
+        # A kept match outweighs all new ones, and a match outweighs every higher IoU.
+        weights = ious + 1 + np.reshape(kept, ious.shape) * 2 * len(names)
+        weights[ious < _IOU_THRESHOLD] = 0
         for row, column in zip(*linear_sum_assignment(weights, maximize=True), strict=True):
             if weights[row, column] > 0:
                 yield names[row], tracked.track_ids[column]
@@ -133,17 +134,17 @@ def run(
     """Detect, track and count.
 
     Args:
-        params_file: ROS 2 parameter file that chooses detector and tracking; None for the
-            embedded ones.
-        progress: Called with a line at each step.
+        params_file: ROS 2 parameter file with settings of detector and tracking; None for the
+            defaults.
+        progress: Called with a line of text at each step.
 
     Raises:
-        BenchmarkError: If tracking is switched off.
+        BenchmarkError: If tracking is disabled.
         MrmllmError: If the model or the video is missing.
     """
     settings = Settings.from_parameter_file(params_file)
     if not settings.tracking.enabled:
-        raise BenchmarkError("there is nothing to count: set tracking.enabled to true")
+        raise BenchmarkError("tracking is disabled; set tracking.enabled to true")
     detector = load_detector(settings.detector, Compute.from_settings(settings.compute))
     tracker = Tracker(settings.tracking, itertools.count(1))
     reference, counter = Reference.read(), SwitchCounter()
@@ -151,8 +152,8 @@ def run(
     progress(f"frames {reference.first} to {reference.last} of vtest.avi")
     for number, image in enumerate(islice(video, reference.first, reference.last + 1)):
         [perception] = detector.detect([image])
-        found = tracker.update(perception, number / RATE_HZ).detections
-        counter.add(reference.at(reference.first + number), found)
+        detections = tracker.update(perception, number / RATE_HZ).detections
+        counter.add(reference.at(reference.first + number), detections)
     return _figures(reference, counter)
 
 

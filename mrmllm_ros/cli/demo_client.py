@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's robot: asks over DDS and keeps the pictures that the answers are about."""
+"""ROS client of the demo: asks questions and receives the annotated images of the answers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_image
 from mrmllm_ros.srv import Query
 
-_KEPT_IMAGES = 300
+_MAX_IMAGES = 300
 
 
 class DemoClient(Node):
-    """Calls `query` and receives `enriched_detections` and `annotated_image`."""
+    """Client of `query`, `enriched_detections` and `annotated_image`."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__("demo_client", namespace=namespace)
@@ -34,15 +34,15 @@ class DemoClient(Node):
             Image, "annotated_image", self._on_annotated, QoSProfile(depth=10)
         )
 
-    def wait_for_pictures(self, while_waiting: Callable[[], None], timeout_s: float) -> bool:
-        """Wait until the query service and annotated images are there.
+    def wait_until_ready(self, while_waiting: Callable[[], None], timeout_s: float) -> bool:
+        """Wait for the query service and the first annotated image.
 
         Args:
-            while_waiting: Called now and then; may raise.
-            timeout_s: How long to wait.
+            while_waiting: Called repeatedly; may raise an exception.
+            timeout_s: Maximum time to wait in seconds.
 
         Returns:
-            Whether they came in time.
+            Whether they became available in time.
         """
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
@@ -53,24 +53,24 @@ class DemoClient(Node):
         return False
 
     def ask(self, question: str, timeout_s: float) -> Query.Response | None:
-        """Ask and wait for the answer, receiving images meanwhile.
+        """Ask a question and wait for the response while receiving images.
 
         Returns:
-            The response, or None if none came in time.
+            The response, or None after the timeout.
         """
         future = self._query.call_async(Query.Request(question=question))
         rclpy.spin_until_future_complete(self, future, timeout_sec=timeout_s)
         return future.result() if future.done() else None
 
     def annotated(self, stamp_ns: int, timeout_s: float) -> np.ndarray | None:
-        """The annotated picture of an image, without the caption of an earlier answer.
+        """Wait for an annotated image and remove the caption of an earlier answer.
 
         Args:
-            stamp_ns: The image's stamp in nanoseconds.
-            timeout_s: How long to wait for it: an answer may overtake the picture.
+            stamp_ns: Stamp of the image in nanoseconds.
+            timeout_s: Maximum time to wait in seconds; the answer may arrive before the image.
 
         Returns:
-            (H, W, 3) uint8 in BGR order, or None if it has not come in time.
+            (H, W, 3) uint8 array in BGR order, or None after the timeout.
         """
         until = time.monotonic() + timeout_s
         while not (stamp_ns in self._annotated and stamp_ns in self.detections):
@@ -81,13 +81,13 @@ class DemoClient(Node):
         return bgr_from_image(self._annotated[stamp_ns])[:height]
 
     def _on_detections(self, message: DetectionArray) -> None:
-        _keep(self.detections, message)
+        _store(self.detections, message)
 
     def _on_annotated(self, message: Image) -> None:
-        _keep(self._annotated, message)
+        _store(self._annotated, message)
 
 
-def _keep(kept: OrderedDict, message: DetectionArray | Image) -> None:
-    kept[nanoseconds(message.header.stamp)] = message
-    while len(kept) > _KEPT_IMAGES:
-        kept.popitem(last=False)
+def _store(messages: OrderedDict, message: DetectionArray | Image) -> None:
+    messages[nanoseconds(message.header.stamp)] = message
+    while len(messages) > _MAX_IMAGES:
+        messages.popitem(last=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm demo`: the main job on a real photograph and a real video."""
+"""`mrmllm demo`: ask questions about a photograph and a video through ROS 2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +40,12 @@ _PICTURE_TIMEOUT_S = 20.0
 
 
 class DemoError(MrmllmError):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot continue."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something to play and what to ask about it."""
+    """Photograph or video that is played as a camera, with questions about it."""
 
     name: str
     path: Path
@@ -54,30 +54,32 @@ class Source:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Register the command."""
+    """Add the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="play pictures as a camera, ask about them, save the annotated answers",
-        description="Starts camera player, model and visualizer as processes of their own, plays "
-        "a photograph and a video, asks questions through the service `query`, saves annotated "
-        "pictures and a summary, and ends everything. Needs ROS 2.",
+        help="play images as a camera, ask about them, save annotated images",
+        description="Start the nodes in processes, play a photograph and a video as a camera, ask "
+        "questions through the service `query`, and save annotated images and a summary. Needs "
+        "ROS 2.",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("demo_output"),
         metavar="FOLDER",
-        help="where pictures, logs and summary.json go (demo_output)",
+        help="folder of annotated images, logs and summary.json (demo_output)",
     )
-    parser.add_argument("--profile", default="embedded", help="name of a file in config/")
     parser.add_argument(
-        "--watch", action="store_true", help="stay up with the video until Ctrl-C, for RViz"
+        "--profile", default="embedded", help="parameter file in config/ (embedded)"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="keep playing the video until Ctrl-C, for RViz"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play every source and ask; 0 if every question was answered."""
+    """Play every source and ask its questions; exit status 0 if all are answered."""
     require_ros()
     import rclpy
 
@@ -128,9 +130,9 @@ def _play(source: Source, options: argparse.Namespace) -> list[dict[str, Any]]:
     client = DemoClient(NAMESPACE)
     try:
         with _stack(source, options) as check:
-            if not client.wait_for_pictures(check, _START_TIMEOUT_S):
+            if not client.wait_until_ready(check, _START_TIMEOUT_S):
                 raise DemoError(
-                    f"no annotated picture within {_START_TIMEOUT_S:.0f} s; see the logs in "
+                    f"no annotated image after {_START_TIMEOUT_S:.0f} s; see the logs in "
                     f"{options.output}"
                 )
             records = [
@@ -138,7 +140,7 @@ def _play(source: Source, options: argparse.Namespace) -> list[dict[str, Any]]:
                 for number, question in enumerate(source.questions, start=1)
             ]
             if options.watch and source.name == "video":
-                _watch(check)
+                _watch(check, options.profile)
             return records
     finally:
         client.destroy_node()
@@ -149,7 +151,9 @@ def _ask(
 ) -> dict[str, Any]:
     response = client.ask(question, _ANSWER_TIMEOUT_S)
     if response is None:
-        raise DemoError(f"no response to {question!r} within {_ANSWER_TIMEOUT_S:.0f} s")
+        raise DemoError(
+            f"no answer to {question!r} after {_ANSWER_TIMEOUT_S:.0f} s; see the logs in {output}"
+        )
     record = _record(source, question, response)
     print(f"Q: {question or '(describe)'}")
     if not response.success:
@@ -194,7 +198,7 @@ def _record(source: Source, question: str, response: Query.Response) -> dict[str
 
 
 def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> str | None:
-    """Save the very image that the answer is about; returns its name, None without one."""
+    """Save the image that the answer is about; returns the file's name, or None."""
     from mrmllm_ros.detection.annotation import draw_caption
     from mrmllm_ros.detection.images import ImageError, save_image
     from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
@@ -202,7 +206,7 @@ def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> s
     answer = response.answer
     image = client.annotated(nanoseconds(answer.header.stamp), _PICTURE_TIMEOUT_S)
     if image is None:
-        print("   the annotated picture of this image has not come")
+        print(f"   no annotated image after {_PICTURE_TIMEOUT_S:.0f} s")
         return None
     caption = [f"Q: {answer.question or '(describe)'}", f"A: {answer.text}"]
     try:
@@ -215,8 +219,8 @@ def _save_picture(client: DemoClient, response: Query.Response, path: Path) -> s
 
 
 @contextmanager
-def _stack(source: Source, options: argparse.Namespace) -> Iterator[Any]:
-    """Player, model and visualizer; yields a function that raises if one of them has ended."""
+def _stack(source: Source, options: argparse.Namespace) -> Iterator[Callable[[], None]]:
+    """Run the nodes; yields a function that raises an exception if one of them has ended."""
     commands = _launch_commands(source, options) or _node_commands(source, options)
     with ExitStack() as processes:
         started = []
@@ -232,7 +236,7 @@ def _stack(source: Source, options: argparse.Namespace) -> Iterator[Any]:
 
 
 def _launch_commands(source: Source, options: argparse.Namespace) -> dict[str, list[str]]:
-    """One `ros2 launch`, or nothing where there is none."""
+    """Command of `ros2 launch`; empty if it is not installed."""
     ros2 = shutil.which("ros2")
     if ros2 is None or importlib.util.find_spec("launch_ros") is None:
         return {}
@@ -245,7 +249,7 @@ def _launch_commands(source: Source, options: argparse.Namespace) -> dict[str, l
 
 
 def _node_commands(source: Source, options: argparse.Namespace) -> dict[str, list[str]]:
-    """The processes of demo.launch.py, for machines without `ros2 launch`."""
+    """Commands of the nodes in demo.launch.py, for machines without `ros2 launch`."""
     camera = ["-r", f"image_raw:={CAMERA}/image_raw", "-r", f"camera_info:={CAMERA}/camera_info"]
     player = ros_arguments(namespace=CAMERA, path=source.path, rate_hz=source.rate_hz)
     model = ros_arguments(namespace=NAMESPACE, params_file=profile_file(options.profile))
@@ -258,28 +262,22 @@ def _node_commands(source: Source, options: argparse.Namespace) -> dict[str, lis
     }
 
 
-def _config_folder() -> Path:
-    from ament_index_python.packages import get_package_share_directory
-
-    return Path(get_package_share_directory("mrmllm_ros")) / "config"
-
-
 def _package_folder(name: str) -> Path:
     """Folder of an installed package, without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise DemoError(f"the package {name} is not installed")
+        raise DemoError(f"the Python package {name} is not installed; run pip install {name}")
     return Path(spec.origin).parent
 
 
-def _watch(check: Any) -> None:
+def _watch(check: Callable[[], None], profile: str) -> None:
     print(
-        "\nWatching; Ctrl-C ends it. In a terminal with a ROS 2 distribution:\n"
-        f"  rviz2 -d {_config_folder() / 'mrmllm.rviz'}"
+        "\nPlaying until Ctrl-C. In a terminal with a ROS 2 distribution:\n"
+        f"  rviz2 -d {profile_file(profile).with_name('mrmllm.rviz')}"
     )
     try:
         while True:
             check()
             time.sleep(1)
     except KeyboardInterrupt:
-        print("ending")
+        print("stopping")

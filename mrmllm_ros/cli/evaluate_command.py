@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm evaluate`: how well the fusion model answers and perceives."""
+"""`mrmllm evaluate`: measure answers, citations and detections of the fusion model."""
 
 from __future__ import annotations
 
@@ -8,67 +8,74 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrmllm_ros.cli.arguments import positive_int
-from mrmllm_ros.cli.model_options import add_model_options, model_settings
-from mrmllm_ros.cli.output import PARTLY, print_error, print_progress
+from mrmllm_ros.cli.options import add_model_options, model_settings, positive_int
+from mrmllm_ros.cli.output import PARTIAL, print_error, print_progress
 from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
     from mrmllm_ros.engine.models import Settings
     from mrmllm_ros.evaluation.ablations import EvaluatedModels
 
-# As in `training.evaluation.suites`, which takes long to import.
+# Names in `mrmllm_ros.evaluation.suites`, which imports slowly.
 SUITES = ("synthetic", "consistency", "hallucination", "grounding", "labeled")
 
 
 def add_parser(subparsers: Any) -> None:
-    """Register the command."""
+    """Add the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="measure how well the fusion model answers and perceives",
-        description="Measures a trained model on scenes, frames and photographs that training "
-        "never shows, with 95 % confidence intervals by bootstrap over scenes.",
+        help="measure answers, citations and detections of the fusion model",
+        description="Evaluate a trained model on scenes, frames and photographs outside of the "
+        "training data, with 95 % confidence intervals by bootstrap over scenes.",
     )
     parser.add_argument(
         "--suite",
         choices=(*SUITES, "all"),
         action="append",
-        help="what to measure; may be given more than once (default: all, or nothing else where "
-        "--questions is given)",
+        help="evaluation suite; may be repeated (default: all, or none with --questions)",
     )
     parser.add_argument(
         "--questions",
         type=Path,
         metavar="FILE",
-        help="measure answers to your own questions about your own images: JSON lines as for "
-        'training, with a "truth" each',
+        help="evaluate your own questions about your own images: JSON lines as for training, each "
+        'with a "truth"',
     )
     parser.add_argument(
         "--ablate",
         action="store_true",
-        help="also with each mechanism off, and with the untrained language model; takes several "
-        "times as long",
+        help="also evaluate with each mechanism off and with the untrained language model; takes "
+        "several times as long",
     )
     add_model_options(parser)
     parser.add_argument(
-        "--scenes", type=positive_int, default=100, metavar="N", help="made-up scenes (100)"
+        "--scenes",
+        type=positive_int,
+        default=100,
+        metavar="N",
+        help="number of synthetic scenes (100)",
     )
     parser.add_argument(
         "--frame-step",
         type=positive_int,
         default=10,
         metavar="N",
-        help="suite consistency: every how many frames of the video one is taken (10)",
+        help="suite consistency: use every Nth frame of the video (10)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the figures of the suites; 1 if some of the questions could not be measured."""
-    settings = _settings(options)
-    asked = options.suite or ([] if options.questions else ["all"])
-    names = [name for name in SUITES if name in asked or "all" in asked]
+    """Print the results of the suites; exit status 1 if some questions were skipped."""
+    settings = model_settings(options)
+    if settings.answerer != "mrmllm":
+        raise SettingsError(
+            f"only the fusion model can be evaluated, but answerer is {settings.answerer!r}; set "
+            "answerer to mrmllm"
+        )
+    requested = options.suite or ([] if options.questions else ["all"])
+    names = [name for name in SUITES if name in requested or "all" in requested]
     from mrmllm_ros.datasets.data_errors import Skipped
     from mrmllm_ros.evaluation.ablations import Ablation
     from mrmllm_ros.evaluation.report import evaluate, to_json, to_text
@@ -82,10 +89,10 @@ def run(options: argparse.Namespace) -> int:
     )
     print_progress("loading the models")
     subject = _subject(settings)
-    chosen = Suites(subject.backbones, options.scenes, options.frame_step, print_progress)
-    suites = chosen.of(names)
+    backbones = subject.backbones
+    suites = Suites(backbones, options.scenes, options.frame_step, print_progress).of(names)
     if questions:
-        suites.append(QuestionFileSuite(questions, subject.backbones, print_progress, skipped))
+        suites.append(QuestionFileSuite(questions, backbones, print_progress, skipped))
     reports = evaluate(suites, Ablation(subject), options.ablate, print_progress)
     if options.json:
         checkpoint = settings.trained.checkpoint
@@ -94,18 +101,8 @@ def run(options: argparse.Namespace) -> int:
         print(to_text(reports))
     if skipped.count:
         print_error(skipped)
-        return PARTLY
+        return PARTIAL
     return 0
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    settings = model_settings(options)
-    if settings.answerer != "mrmllm":
-        raise SettingsError(
-            f"answerer is {settings.answerer!r}, and only the fusion model is evaluated; set it "
-            "to mrmllm"
-        )
-    return settings
 
 
 def _subject(settings: Settings) -> EvaluatedModels:

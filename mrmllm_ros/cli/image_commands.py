@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm detect` and `mrmllm ask`: image files, no ROS."""
+"""`mrmllm detect` and `mrmllm ask`: detect objects in image files and ask about them; no ROS."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mrmllm_ros.cli.model_options import add_model_options, model_settings
+from mrmllm_ros.cli.options import add_model_options, model_settings
 from mrmllm_ros.cli.output import (
     FAILED,
-    PARTLY,
+    PARTIAL,
     ProgressLine,
     make_folder,
     print_error,
@@ -30,14 +29,17 @@ from mrmllm_ros.settings import SettingsError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mrmllm_ros.detection.enriched_detections import EnrichedDetections
     from mrmllm_ros.engine.models import Settings
     from mrmllm_ros.pipeline import Detection, ImageDetections, Pipeline
 
 
 def add_parser(subparsers: Any) -> None:
-    """Register both commands."""
-    detect = subparsers.add_parser("detect", help="find the objects in images")
+    """Add both commands."""
+    detect = subparsers.add_parser(
+        "detect",
+        help="detect objects in images",
+        description="Detect objects in images; with trained weights, after fusion.",
+    )
     detect.add_argument(
         "--image",
         required=True,
@@ -51,124 +53,99 @@ def add_parser(subparsers: Any) -> None:
         "--save",
         type=Path,
         metavar="PATH",
-        help="save the annotated image as this file; of several images, into this folder",
+        help="file of the annotated image, or folder of several annotated images",
     )
     detect.set_defaults(run=run_detect, max_new_tokens=None)
-    ask = subparsers.add_parser("ask", help="ask questions about an image")
+    ask = subparsers.add_parser(
+        "ask",
+        help="ask questions about an image",
+        description="Answer questions about an image; answers are printed during generation.",
+    )
     ask.add_argument("--image", required=True, type=Path, metavar="FILE", help="image file")
     _add_options(ask)
     ask.add_argument(
         "questions", nargs="+", metavar="QUESTION", help='"" asks for a description of the scene'
     )
-    ask.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer in tokens")
+    ask.add_argument(
+        "--max-new-tokens", type=int, metavar="N", help="maximum number of tokens of an answer"
+    )
     ask.set_defaults(run=run_ask)
 
 
-class DetectionError(MrmllmError):
-    """Inference fails on an image; the message names the image and the reason."""
+class InferenceError(MrmllmError):
+    """Inference failed on an image."""
 
 
-@dataclass
-class _Failures:
-    """Images or questions without a result: each is named at once, all are counted.
+class _Failures(Counter[str]):
+    """Counts images or questions without a result, by failed action (a participle)."""
 
-    Attributes:
-        noun: Name of what is counted, in the plural.
-        counts: Number of failures by what could not be done.
-    """
-
-    noun: str
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, done: str, error: Exception) -> None:
-        """Count a failure and print its reason.
-
-        Args:
-            done: What could not be done, such as `read`.
-            error: Why not.
-        """
-        self.counts[done] += 1
+    def add(self, action: str, error: Exception) -> None:
+        """Print and count a failure."""
+        self[action] += 1
         print_error(error)
 
-    def close(self, total: int) -> int:
-        """Print a closing line, if there is more to it than one failure of one; exit status."""
-        if not self.counts:
+    def exit_status(self, total: int, noun: str) -> int:
+        """Exit status for a total number of images or questions; prints the counts."""
+        if not self:
             return 0
         if total > 1:
-            (done, count), *others = self.counts.items()
-            line = f"{count} of {total} {self.noun} could not be {done}"
-            print_error(line + "".join(f", {n} could not be {done}" for done, n in others))
-        return PARTLY if self.counts.total() < total else FAILED
+            (action, count), *others = self.items()
+            line = f"{count} of {total} {noun} could not be {action}"
+            print_error(line + "".join(f", {n} could not be {other}" for other, n in others))
+        return PARTIAL if self.total() < total else FAILED
 
 
-@dataclass(frozen=True)
-class _Input:
-    """An image file, and where its annotated copy goes, if anywhere."""
+class _Input(NamedTuple):
+    """An image, its file, and the file of its annotated copy, if any."""
 
     path: Path
-    save_to: Path | None = None
+    image: np.ndarray
+    target: Path | None
 
 
 def run_detect(options: argparse.Namespace) -> int:
-    """Print the objects in images: after fusion where there is a checkpoint.
-
-    Images are read, looked at and reported batch by batch. One that gives no result is named, and
-    the others go on.
-    """
+    """Print the objects in images batch by batch; images without a result are reported."""
     settings = _settings(options)
-    failures = _Failures("images")
-    inputs = [_Input(path) for path in _image_paths(options.image, failures)]
-    total = len(inputs) + failures.counts.total()
-    if options.save:
-        inputs = _with_targets(inputs, options.save)
+    failures = _Failures()
+    paths = list(_image_paths(options.image, failures))
+    total = len(paths) + failures.total()
+    targets = _targets(paths, options.save) if options.save else [None] * len(paths)
     pipeline: Pipeline | None = None
     done = 0
-    with ProgressLine(len(inputs), "images") as progress:
-        images = _readable(inputs, failures, progress)
+    with ProgressLine(len(paths), "images") as progress:
+        images = _read_images(zip(paths, targets, strict=True), failures, progress)
         while batch := list(islice(images, settings.compute.batch_size)):
-            # Not before: where no image can be read, nobody waits for the models.
+            # The models are loaded only if an image can be read.
             pipeline = pipeline or _load(settings, answers=False)
-            _run_batch(batch, pipeline, options.json, failures, progress)
+            _process_batch(batch, pipeline, options.json, failures, progress)
             done += len(batch)
             progress.show(done)
-            # Given up before the next images are read.
+            # Free the images before the next ones are read.
             batch.clear()
-    return failures.close(total)
+    return failures.exit_status(total, "images")
 
 
 def run_ask(options: argparse.Namespace) -> int:
-    """Print the answer to each question about an image, while it is generated."""
+    """Print the answer to each question about an image during its generation."""
     from mrmllm_ros.detection.images import read_image
 
     image = read_image(options.image)
     pipeline = _load(_settings(options), answers=True)
     detections = pipeline.detect(image)
-    failures = _Failures("questions")
-    for question in map(_as_unicode, options.questions):
+    failures = _Failures()
+    for argument in options.questions:
+        # Replace bytes that are not UTF-8.
+        question = os.fsencode(argument).decode("utf-8", errors="replace")
         try:
             _ask(pipeline, detections, question, options.json)
         except MrmllmError as error:
             failures.add("answered", error)
-    return failures.close(len(options.questions))
-
-
-def detections_to_json(
-    detections: EnrichedDetections, indices: Iterable[int]
-) -> list[dict[str, Any]]:
-    """The objects at these positions as they stand in the commands' JSON.
-
-    Returns:
-        `id`, `label`, `score`, `xyxy` in pixels, `detector_label`, `detector_score`, `novelty`,
-        `attributes` by name.
-    """
-    from mrmllm_ros.pipeline import Detection
-
-    return [_record(Detection.of(detections, index)) for index in indices]
+    return failures.exit_status(len(options.questions), "questions")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -177,32 +154,14 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _load(settings: Settings, answers: bool) -> Pipeline:
-    # Here, so that an unusable image is named before PyTorch is loaded.
+    # Imports PyTorch, which unusable images need not wait for.
     from mrmllm_ros.pipeline import Pipeline
 
     return Pipeline.load(settings, answers)
 
 
-def _record(detection: Detection) -> dict[str, Any]:
-    return {
-        "id": detection.id,
-        "label": detection.label,
-        "score": round(detection.score, 4),
-        "xyxy": [round(value, 1) for value in detection.xyxy],
-        "detector_label": detection.detector_label,
-        "detector_score": round(detection.detector_score, 4),
-        "novelty": round(detection.novelty, 4),
-        "attributes": {a.name: a.value for a in detection.attributes.values()},
-    }
-
-
-def _as_unicode(argument: str) -> str:
-    """An argument of the command line as text; bytes in it that are not UTF-8 become U+FFFD."""
-    return os.fsencode(argument).decode("utf-8", errors="replace")
-
-
 def _image_paths(paths: Sequence[Path], failures: _Failures) -> Iterator[Path]:
-    """The files among paths, and those in the folders among them."""
+    """Files among the paths, and the images in folders among them."""
     from mrmllm_ros.detection.images import ImageError
     from mrmllm_ros.detection.playback import image_files
 
@@ -216,101 +175,90 @@ def _image_paths(paths: Sequence[Path], failures: _Failures) -> Iterator[Path]:
             failures.add("read", error)
 
 
-def _with_targets(inputs: Sequence[_Input], save: Path) -> list[_Input]:
-    """Inputs with the file that each annotated image goes to.
+def _targets(paths: Sequence[Path], save: Path) -> list[Path]:
+    """Paths of the annotated images.
 
     Raises:
         SettingsError: If `save` is a file for several images, or an image would be overwritten.
-        OutputError: If the folder cannot be written to.
+        OutputError: If the folder is not writable.
     """
     from mrmllm_ros.detection.playback import IMAGE_SUFFIXES
 
     if save.suffix and not os.path.isdir(save):
-        if len(inputs) > 1:
-            raise SettingsError(
-                f"--save takes one image as the file {save}, and there are {len(inputs)}; name a "
-                "folder"
-            )
+        if len(paths) > 1:
+            raise SettingsError(f"--save {save} is a file for {len(paths)} images; name a folder")
         if not os.path.isdir(save.parent):
-            raise SettingsError(f"--save: there is no folder {save.parent}; make it first")
-        return [_Input(each.path, save) for each in inputs]
+            raise SettingsError(f"--save: the folder {save.parent} does not exist; create it")
+        return [save] * len(paths)
     make_folder(save)
-    originals = {os.path.realpath(each.path) for each in inputs}
-    targets: dict[Path, Path] = {}
-    for number, each in enumerate(inputs, start=1):
-        suffix = each.path.suffix
-        target = save / f"{each.path.stem}{suffix if suffix.lower() in IMAGE_SUFFIXES else '.png'}"
-        # Of one name in several folders, or given twice.
+    originals = set(map(os.path.realpath, paths))
+    targets: dict[Path, None] = {}
+    for number, path in enumerate(paths, start=1):
+        suffix = path.suffix if path.suffix.lower() in IMAGE_SUFFIXES else ".png"
+        target = save / f"{path.stem}{suffix}"
+        # Files in several folders may have the same name.
         while target in targets:
             target = target.with_stem(f"{target.stem}_{number}")
         if os.path.realpath(target) in originals:
             raise SettingsError(f"--save {save} would overwrite {target}; name another folder")
-        targets[target] = each.path
-    return [_Input(path, target) for target, path in targets.items()]
+        targets[target] = None
+    return list(targets)
 
 
-def _readable(
-    inputs: Iterable[_Input], failures: _Failures, progress: ProgressLine
-) -> Iterator[tuple[_Input, np.ndarray]]:
+def _read_images(
+    files: Iterable[tuple[Path, Path | None]], failures: _Failures, progress: ProgressLine
+) -> Iterator[_Input]:
     from mrmllm_ros.detection.images import ImageError, read_image
 
-    for each in inputs:
+    for path, target in files:
         try:
-            image = read_image(each.path)
+            image = read_image(path)
         except ImageError as error:
             progress.clear()
             failures.add("read", error)
             continue
-        yield each, image
+        yield _Input(path, image, target)
 
 
-def _run_batch(
-    batch: Sequence[tuple[_Input, np.ndarray]],
+def _process_batch(
+    batch: Sequence[_Input],
     pipeline: Pipeline,
     as_json: bool,
     failures: _Failures,
     progress: ProgressLine,
 ) -> None:
-    """Detect, print and save."""
+    """Detect objects, print them and save annotated images."""
     from mrmllm_ros.detection.images import ImageError
 
-    results = _detected(batch, pipeline)
+    results = _detect(batch, pipeline)
     progress.clear()
-    for (each, image), detections in zip(batch, results, strict=True):
-        if isinstance(detections, MrmllmError):
-            failures.add("looked at", detections)
+    for item, detections in zip(batch, results, strict=True):
+        if isinstance(detections, InferenceError):
+            failures.add("processed", detections)
             continue
-        _report(each.path, detections, as_json)
-        if each.save_to:
+        if as_json:
+            record = {"image": str(item.path), "detections": [d.to_dict() for d in detections]}
+            print(json.dumps(record), flush=True)
+        else:
+            print(f"{item.path}:")
+            _print_detections(detections)
+        if item.target:
             try:
-                _save(each.save_to, image, detections)
+                _save(item.target, item.image, detections)
             except ImageError as error:
                 failures.add("saved", error)
 
 
-def _detected(
-    batch: Sequence[tuple[_Input, np.ndarray]], pipeline: Pipeline
-) -> list[ImageDetections | DetectionError]:
-    """The objects in each image, or why there is no result."""
+def _detect(batch: Sequence[_Input], pipeline: Pipeline) -> list[ImageDetections | InferenceError]:
+    """Detect objects in a batch; if that fails, in each image separately."""
     try:
-        return [*pipeline.detect_batch([image for _, image in batch])]
-    # Libraries raise all kinds of errors, and one image must not cost the others their results.
+        return [*pipeline.detect_batch([item.image for item in batch])]
+    # Libraries raise many types of exceptions.
     except Exception as error:
         if len(batch) > 1:
-            return [found for each in batch for found in _detected([each], pipeline)]
-        [(each, _)] = batch
+            return [result for item in batch for result in _detect([item], pipeline)]
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return [DetectionError(f"inference failed on {each.path}: {reason}")]
-
-
-def _report(path: Path, detections: ImageDetections, as_json: bool) -> None:
-    records = [_record(detection) for detection in detections]
-    if as_json:
-        print(json.dumps({"image": str(path), "detections": records}), flush=True)
-    else:
-        print(f"{path}:")
-        _print_detections(records)
-        sys.stdout.flush()
+        return [InferenceError(f"inference failed on {batch[0].path}: {reason}")]
 
 
 def _ask(pipeline: Pipeline, detections: ImageDetections, question: str, as_json: bool) -> None:
@@ -325,10 +273,7 @@ def _ask(pipeline: Pipeline, detections: ImageDetections, question: str, as_json
                 print(text, end="", flush=True)
         answer = stream.answer
     ended = time.monotonic()
-    times = {
-        "time_to_first_token_s": round((first or ended) - started, 3),
-        "latency_s": round(ended - started, 3),
-    }
+    latency_s = round(ended - started, 3)
     if as_json:
         record = {
             "question": question,
@@ -337,23 +282,24 @@ def _ask(pipeline: Pipeline, detections: ImageDetections, question: str, as_json
             "confidence": round(answer.confidence, 4),
             "tokens": answer.tokens,
             "truncated": answer.truncated,
-            "detections": [_record(detection) for detection in detections],
-            **times,
+            "detections": [detection.to_dict() for detection in detections],
+            "time_to_first_token_s": round((first or ended) - started, 3),
+            "latency_s": latency_s,
         }
         print(json.dumps(record), flush=True)
         return
     if answer.truncated:
-        print("\n   (cut here: --max-new-tokens allows more)", end="")
-    print(f"\n   {times['latency_s']:.2f} s, confidence {answer.confidence:.2f}, rests on:")
-    _print_detections([_record(detection) for detection in answer.cited])
+        print("\n   (truncated; --max-new-tokens sets the maximum)", end="")
+    print(f"\n   {latency_s:.2f} s, confidence {answer.confidence:.2f}, rests on:")
+    _print_detections(answer.cited)
 
 
-def _print_detections(records: list[dict[str, Any]]) -> None:
-    for record in records:
-        box = ", ".join(f"{value:.0f}" for value in record["xyxy"])
-        print(f"   [{record['id']}] {record['label']} {record['score']:.2f} ({box})")
-    if not records:
+def _print_detections(detections: Sequence[Detection]) -> None:
+    for detection in detections:
+        print(f"   {detection}")
+    if not detections:
         print("   nothing")
+    sys.stdout.flush()
 
 
 def _save(path: Path, image: np.ndarray, detections: ImageDetections) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry of the command `mrmllm`."""
+"""Entry point of the command `mrmllm`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mrmllm_ros.interrupts import INTERRUPTED, ending_while_importing
 if TYPE_CHECKING:
     import argparse
 
-# As a shell reports a program that SIGPIPE has ended.
-_READER_GONE = 141
+# Exit status of a program that SIGPIPE ended.
+_BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command.
+    """Run a subcommand.
 
     Args:
-        arguments: Those of the command line, without the program's name.
+        arguments: Arguments without the program's name; None for the command line's.
 
     Returns:
-        0 on success, 1 where part of the input gave no result, 2 for what the user can fix, 130
-        when interrupted, 141 when nobody reads the output any more.
+        Exit status: 0 for success, 1 if part of the input gave no result, 2 for an error that the
+        user can fix, 130 if interrupted, 141 if the reader of the output closed the pipe.
     """
     output.escape_unencodable()
     try:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             output.flush()
     except BrokenPipeError:
-        return _READER_GONE
+        return _BROKEN_PIPE
     except OSError as error:
         output.print_error(_reason(error))
         return output.FAILED
@@ -54,7 +54,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Here, where Ctrl-C is looked after: loading the commands takes a while.
+    # Imported here, where Ctrl-C is handled, because the imports take a while.
     import argparse
 
     from mrmllm_ros.cli import benchmark_command as benchmark

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm models`: fetch the embedded models and samples, and list what is there."""
+"""`mrmllm models`: fetch and list the embedded models and samples."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from dataclasses import asdict
+from typing import Any
 
 from mrmllm_ros.cli.output import print_progress
 from mrmllm_ros.weights import store
@@ -13,37 +14,32 @@ from mrmllm_ros.weights.catalog import CATALOG, PROFILES
 from mrmllm_ros.weights.sources import megabytes
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `mrmllm models`.
-
-    Args:
-        subparsers: What `ArgumentParser.add_subparsers` of the main parser returned.
-    """
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
     parser = subparsers.add_parser("models", help="fetch and list models and samples")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    fetching = commands.add_parser(
+    fetch = commands.add_parser(
         "fetch",
-        help="bring models or samples into the cache",
-        description="Bring models or samples into the cache, $MRMLLM_HOME or ~/.cache/mrmllm_ros. "
-        "What is there and intact is left alone; without arguments: the profile `embedded`.",
+        help="download models or samples into the cache",
+        description="Download models or samples into the cache ($MRMLLM_HOME, by default "
+        "~/.cache/mrmllm_ros) and convert them. Intact ones in the cache are kept. Without "
+        "arguments, the profile `embedded` is fetched.",
     )
-    fetching.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(CATALOG)}"
-    )
+    fetch.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(CATALOG)}")
     profiles = "; ".join(f"{profile}: {', '.join(names)}" for profile, names in PROFILES.items())
-    fetching.add_argument(
+    fetch.add_argument(
         "--profile",
         choices=PROFILES,
         action="append",
         default=[],
-        help=f"a group of them; may be given more than once ({profiles})",
+        help=f"group of models or samples; may be repeated ({profiles})",
     )
-    fetching.set_defaults(run=_fetch)
+    fetch.set_defaults(run=_fetch)
 
-    listing = commands.add_parser("list", help="say what is there, every file checked")
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    listing.set_defaults(run=_list)
+    list_ = commands.add_parser("list", help="list models and samples, and check their files")
+    list_.add_argument("--json", action="store_true", help="print JSON")
+    list_.set_defaults(run=_list)
 
 
 def _fetch(args: argparse.Namespace) -> int:

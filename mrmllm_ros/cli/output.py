@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output of the commands: results on standard output, all else on standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pathlib import Path
 
 from mrmllm_ros.errors import MrmllmError
 
-PARTLY = 1
-"""Exit status where part of the input gave no result."""
+PARTIAL = 1
+"""Exit status if part of the input gave no result."""
 FAILED = 2
-"""Exit status where nothing could be done, for a reason that the user can fix."""
+"""Exit status if there is no result, for a reason that the user can fix."""
 
 _CLEAR_LINE = "\r\x1b[K"
 
 
 class OutputError(MrmllmError):
-    """An output folder cannot be used; the message names it and the reason."""
+    """An output folder cannot be created or written to."""
 
 
 def escape_unencodable() -> None:
-    """Write characters that an output's encoding lacks as escape sequences.
+    """Print characters that an output's encoding lacks as escape sequences.
 
-    A file name that is not UTF-8, or any name where the encoding is ASCII, would raise otherwise.
+    Otherwise names of files that are not UTF-8, or all names in ASCII, raise an exception.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -34,19 +34,19 @@ def escape_unencodable() -> None:
 
 
 def flush() -> None:
-    """Flush standard output; where that fails, discard what is left of it.
+    """Flush standard output; if that fails, discard its buffer.
 
     Raises:
-        OSError: If it cannot be written. The interpreter would fail again at its end, with a
-            traceback, if the rest were kept.
+        OSError: If standard output is not writable. Without the discard, the interpreter would
+            fail again at exit, with a traceback.
     """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
         raise
 
 
@@ -55,51 +55,56 @@ def print_progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def print_warning(warning: object) -> None:
+    """Print a warning as one line on standard error."""
+    print_progress(f"mrmllm: warning: {warning}")
+
+
 def print_error(error: object) -> None:
-    """Print an error on standard error, as one line of the command's own."""
-    print(f"mrmllm: error: {error}", file=sys.stderr, flush=True)
+    """Print an error as one line on standard error."""
+    print_progress(f"mrmllm: error: {error}")
 
 
 def make_folder(path: Path) -> None:
-    """Make an output folder and those above it, where they are missing.
+    """Create an output folder and its parents.
 
     Raises:
-        OutputError: If it cannot be made or written to.
+        OutputError: If the folder cannot be created or is not writable.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise OutputError(f"the output {path} is a file; name a folder") from error
     except OSError as error:
-        raise OutputError(f"cannot make the folder {path}: {error.strerror}") from error
+        raise OutputError(f"cannot create the folder {path}: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {path} may not be written to; name another one")
+        raise OutputError(f"the folder {path} is not writable; name another folder")
 
 
 class ProgressLine(AbstractContextManager["ProgressLine"]):
-    """A count on standard error that is rewritten in place; shown on a terminal only."""
+    """Counter on standard error that is rewritten in place; only in terminals."""
 
     def __init__(self, total: int, noun: str) -> None:
-        """Prepare; nothing is shown yet.
+        """Create the counter; it is not shown yet.
 
         Args:
-            total: How many there are.
-            noun: Name of what is counted, in the plural.
+            total: Final count.
+            noun: Plural of what is counted.
         """
         self._total = total
         self._noun = noun
         self._shown = total > 1 and sys.stderr is not None and sys.stderr.isatty()
 
     def show(self, done: int) -> None:
-        """Show how many are done."""
+        """Show a count."""
         self._write(f"{_CLEAR_LINE}{done} of {self._total} {self._noun}")
 
     def clear(self) -> None:
-        """Take the line away, for other output to take its place."""
+        """Clear the line before other output."""
         self._write(_CLEAR_LINE)
 
     def __exit__(self, *exception: object) -> None:
-        """Take the line away."""
+        """Clear the line."""
         self.clear()
 
     def _write(self, text: str) -> None:

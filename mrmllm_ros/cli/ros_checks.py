@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What commands that need ROS 2 check first."""
+"""Check of ROS 2 for commands that need it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mrmllm_ros.errors import MrmllmError
 
 
 class RosMissingError(MrmllmError):
-    """ROS 2 or the package's messages are not in reach; the message says what to do."""
+    """ROS 2 or the package's messages cannot be imported."""
 
 
 def require_ros() -> None:
-    """Check that rclpy and the package's own messages can be imported.
+    """Check that rclpy and the package's messages can be imported.
 
-    ROS's logs of the command and the processes that it starts go to the package's home.
+    The logs of ROS, of the command and its child processes, go to the package's home.
 
     Raises:
-        RosMissingError: If they cannot.
+        RosMissingError: If an import fails.
     """
     try:
         import rclpy  # noqa: F401

@@ -25,13 +25,13 @@ class Skipped:
 
     Attributes:
         noun: Name of the entries, in the plural.
-        report: Called with a line for each skipped entry and with the total; None for no report.
+        progress: Called with a line for each skipped entry and with the total; None for no lines.
         count: Number of skipped entries.
         total: Number of all entries, once it is known.
     """
 
     noun: str
-    report: Callable[[str], None] | None = None
+    progress: Callable[[str], None] | None = None
     count: int = field(default=0, init=False)
     total: int = field(default=0, init=False)
     _first: object = field(default=None, init=False)
@@ -40,7 +40,7 @@ class Skipped:
         """Skip one or several entries for one reason."""
         self._first = self._first or reason
         self.count += count
-        self._report(f"skipped: {reason}")
+        self._print(f"skipped: {reason}")
 
     def close(self, total: int) -> None:
         """Report the number of skipped entries, if any.
@@ -50,7 +50,7 @@ class Skipped:
         """
         self.check_majority(total)
         if self.count:
-            self._report(f"{self} and are skipped")
+            self._print(f"{self} and are skipped")
 
     def check_majority(self, total: int) -> None:
         """Check that at least half of all entries can be used.
@@ -65,9 +65,9 @@ class Skipped:
     def __str__(self) -> str:
         return f"{self.count} of {self.total} {self.noun} cannot be used"
 
-    def _report(self, line: str) -> None:
-        if self.report is not None:
-            self.report(line)
+    def _print(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress(line)
 
 
 def parse_json(text: str) -> Any:

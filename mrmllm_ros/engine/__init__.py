@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames in, scenes and answers out, on threads of their own. ROS-free."""
+"""Worker threads, frame slots and scene memory; ROS-free."""

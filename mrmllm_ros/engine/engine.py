@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perception, fusion and questions side by side: perception waits for neither."""
+"""Perception, enrichment and questions in parallel threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.question_worker import AnswerFuture, QuestionWorker, SceneAnswer
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
-from mrmllm_ros.engine.text_check import check_labels
+from mrmllm_ros.engine.validation import check_labels
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.localization.distances import Distances
 
@@ -33,10 +33,10 @@ T = TypeVar("T")
 
 
 class EngineListener(Protocol[T]):
-    """Converts the engine's images and receives its results, in the engine's threads."""
+    """Decodes images and receives results, in the engine's threads."""
 
     def decode(self, image: T) -> Frame:
-        """Decode an image that was given to `Engine.offer`.
+        """Decode an image from `Engine.offer`.
 
         Raises:
             ImageError: If the image cannot be decoded.
@@ -49,20 +49,20 @@ class EngineListener(Protocol[T]):
         """Receive an enriched scene."""
 
     def on_image_error(self, camera: str, error: ImageError) -> None:
-        """Receive the reason why an image of a camera cannot be decoded."""
+        """Receive the error of an image that cannot be decoded."""
 
     def on_failure(self, error: Exception) -> None:
-        """Receive a failure of a model or of this listener; the engine continues."""
+        """Receive an exception of a model or of this listener; the engine continues."""
 
     def explain_silence(self, camera: str) -> str:
         """Explain why a camera sends no images, and name the fix."""
 
 
 class Engine(Generic[T]):
-    """Images and questions in, scenes and answers out.
+    """Turns images into scenes, and answers questions about them.
 
     Attributes:
-        enabled: Whether images and questions are taken; may be changed at any time.
+        enabled: Whether images and questions are accepted; may change at any time.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Engine(Generic[T]):
         now_ns: Callable[[], int],
         listener: EngineListener[T],
     ) -> None:
-        """Prepare the engine; `start` starts it.
+        """Create the engine; `start` starts its threads.
 
         Args:
             models: Detector and answerer.
             settings: Limits and rates.
-            trackers: What follows the objects of each camera, by the cameras' names.
-            now_ns: The clock of the images' stamps, in nanoseconds.
-            listener: Receives the results.
+            trackers: Tracker of each camera, by name of the camera.
+            now_ns: Clock of the images' stamps, in nanoseconds.
+            listener: Decodes images and receives results.
         """
         self.enabled = True
         self._models = models
@@ -89,8 +89,8 @@ class Engine(Generic[T]):
         self._distances = Distances(settings.distance_max_age_s)
         cameras = tuple(trackers)
         self._memory = SceneMemory(cameras, now_ns, listener.explain_silence)
-        self._images = {camera: Counter() for camera in cameras}
-        self._asked = Counter()
+        self._image_counters = {camera: Counter() for camera in cameras}
+        self._question_counter = Counter()
         self._last_error = ""
         self._invalid_reasons: dict[str, str] = {}
         self._image_errors: dict[str, str] = {}
@@ -115,7 +115,7 @@ class Engine(Generic[T]):
             self._on_error,
         )
         self._vocabulary = ThreadPoolExecutor(1, "vocabulary")
-        # Live settings may have changed since the models were loaded.
+        # Live settings may have changed after the models were loaded.
         self.configure(settings)
 
     def start(self) -> None:
@@ -125,63 +125,68 @@ class Engine(Generic[T]):
         self._questions.start()
 
     def stop(self) -> None:
-        """Cancel all questions, end all workers."""
+        """Cancel all questions and stop all workers."""
         self._questions.stop()
         self._enrichment.stop()
         self._perception.stop()
         self._vocabulary.shutdown()
 
     def offer(self, camera: str, image: T) -> None:
-        """Take an image if it is its camera's newest when its turn comes; returns at once."""
+        """Put an image into the slot of its camera; returns immediately."""
         if self.enabled:
             self._perception.slots.put(camera, image)
 
     def ask(
         self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
     ) -> AnswerFuture:
-        """Put a question in the line; returns at once.
+        """Queue a question; returns immediately.
 
         Args:
             request: The question.
             on_text: Called with each piece of the answer's text.
 
         Raises:
-            QueryError: If the question cannot be taken.
+            QueryError: If the request is rejected.
         """
         try:
-            pending = self._submit(request, on_text)
+            if not self.enabled:
+                raise QueryError(
+                    ErrorCode.NOT_ACTIVE,
+                    "perception is disabled; enable it with the service `enable`",
+                )
+            future = self._questions.submit(request, on_text)
         except QueryError:
-            self._asked.add("refused")
+            self._question_counter.add("rejected")
             raise
-        pending.add_done_callback(self._on_done)
-        return pending
+        future.add_done_callback(self._on_done)
+        return future
 
-    def measure(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
-        """Take over how far objects were in an earlier image, for the images to come.
+    def set_distances(self, camera: str, stamp_ns: int, distances_m: Mapping[str, float]) -> None:
+        """Set the distances of tracked objects, for the following images.
 
         Args:
             camera: Name of the camera.
-            stamp_ns: Stamp of that image in nanoseconds.
-            distances_m: Meters by track id.
+            stamp_ns: Stamp of the image that they were measured in, in nanoseconds.
+            distances_m: Distances in meters by track id.
         """
         self._distances.update(camera, stamp_ns, distances_m)
 
-    def cancel(self, pending: AnswerFuture) -> None:
-        """End a question: its future gets the error at once."""
-        self._questions.cancel(pending)
+    def cancel(self, future: AnswerFuture) -> None:
+        """Cancel a question; its future fails immediately."""
+        self._questions.cancel(future)
 
     def set_vocabulary(self, labels: Sequence[str]) -> Future[None]:
-        """Look for, and choose among, these labels from now on; returns at once.
+        """Set the labels of detector and answerer; returns immediately.
 
         Args:
-            labels: At least one text.
+            labels: At least one label.
 
         Returns:
-            Gets None, or a `MrmllmError` that says what cannot use them.
+            Future that raises a `MrmllmError` if the models cannot use the labels.
 
         Raises:
-            QueryError: If a label is too long or holds control characters, there are too many, or
-                the engine has stopped.
+            QueryError: If a label is too long or contains control characters, there are too many,
+                or the engine has stopped.
         """
         check_labels(labels)
         try:
@@ -190,7 +195,7 @@ class Engine(Generic[T]):
             raise QueryError(ErrorCode.NOT_ACTIVE, "the node is being deactivated") from error
 
     def configure(self, settings: Settings) -> None:
-        """Take over the settings that can change at run time."""
+        """Apply the live settings."""
         self._models.detector.configure(settings.detector)
         self._models.answerer.configure(settings.prompt)
         self._questions.settings = settings.question
@@ -200,78 +205,69 @@ class Engine(Generic[T]):
             tracker.configure(settings.tracking)
 
     def statistics(self) -> EngineStatistics:
-        """What has become of images and questions since the start."""
+        """Statistics of images and questions since the start."""
         return EngineStatistics(
-            cameras={camera: self._camera_statistics(camera) for camera in self._images},
+            cameras={camera: self._camera_statistics(camera) for camera in self._image_counters},
             questions=self._question_statistics(),
             last_error=self._last_error,
         )
 
     def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
-        refusals = []
-        for use in (self._perception.set_vocabulary, self._models.answerer.set_vocabulary):
+        errors = []
+        for set_labels in (self._perception.set_vocabulary, self._models.answerer.set_vocabulary):
             try:
-                use(labels)
+                set_labels(labels)
             except FixedVocabularyError as error:
-                refusals.append(str(error))
-        if len(refusals) == 2:
-            raise FixedVocabularyError(f"nothing can use other labels: {'; and '.join(refusals)}")
-
-    def _submit(
-        self, request: QuestionRequest, on_text: Callable[[str], None] | None
-    ) -> AnswerFuture:
-        if not self.enabled:
-            raise QueryError(
-                ErrorCode.NOT_ACTIVE,
-                "perception is switched off; switch it on with the service `enable`",
-            )
-        return self._questions.submit(request, on_text)
+                errors.append(str(error))
+        if len(errors) == 2:
+            raise FixedVocabularyError(f"the vocabulary cannot change: {'; and '.join(errors)}")
 
     def _track(self, frame: Frame, perception: Perception) -> Perception:
         stamp_ns = frame.captured_ns
         tracked = self._trackers[frame.camera].update(perception, stamp_ns / 1e9)
-        stated = self._distances.with_distances(tracked.candidates, frame.camera, stamp_ns)
-        return replace(tracked, candidates=stated)
+        candidates = self._distances.with_distances(tracked.candidates, frame.camera, stamp_ns)
+        return replace(tracked, candidates=candidates)
 
     def _on_scene(self, scene: Scene) -> None:
         self._memory.put(scene)
         self._count_dropped(scene)
         self._listener.on_scene(scene)
-        self._images[scene.frame.camera].add("processed", scene.latency_s)
-        # Last, so that its thread does not compete with what is done with the scene.
+        self._image_counters[scene.frame.camera].add("processed", scene.latency_s)
+        # Last, so that the fusion pass does not compete with the listener.
         self._enrichment.offer(scene)
 
     def _count_dropped(self, scene: Scene) -> None:
         camera, perception = scene.frame.camera, scene.perception
-        images = self._images[camera]
-        images.add("invalid", count=perception.invalid)
-        images.add("outside", count=perception.dropped.get(OUTSIDE, 0))
+        counter = self._image_counters[camera]
+        counter.add("invalid", count=perception.invalid)
+        counter.add("outside", count=perception.dropped.get(OUTSIDE, 0))
         if perception.invalid:
             reasons = describe_dropped(perception.dropped)
             self._invalid_reasons[camera] = reasons
             self._last_error = f"invalid objects in an image of camera {camera}: {reasons}"
 
     def _on_enriched(self, enriched: EnrichedScene) -> None:
-        self._images[enriched.scene.frame.camera].add("enriched", enriched.latency_s)
+        self._image_counters[enriched.scene.frame.camera].add("enriched", enriched.latency_s)
         self._listener.on_enriched(enriched)
 
     def _on_done(self, future: Future[SceneAnswer]) -> None:
         error = future.exception()
         if error is None:
-            self._asked.add("answered", future.result().latency_s)
+            self._question_counter.add("answered", future.result().latency_s)
         else:
-            self._asked.add("cancelled" if error.code is ErrorCode.CANCELLED else "failed")
+            cancelled = error.code is ErrorCode.CANCELLED
+            self._question_counter.add("cancelled" if cancelled else "failed")
 
     def _on_image_error(self, camera: str, error: Exception) -> None:
         reason = str(error) if isinstance(error, MrmllmError) else repr(error)
-        self._memory.fail(camera, reason)
+        self._memory.put_failure(camera, reason)
         self._image_errors[camera] = reason
         if isinstance(error, ImageError):
-            self._images[camera].add("unusable")
+            self._image_counters[camera].add("unusable")
             self._last_error = f"unusable image of camera {camera}: {error}"
             self._listener.on_image_error(camera, error)
         else:
-            self._images[camera].add("failed")
+            self._image_counters[camera].add("failed")
             self._on_error(error)
 
     def _on_error(self, error: Exception) -> None:
@@ -279,20 +275,15 @@ class Engine(Generic[T]):
         self._listener.on_failure(error)
 
     def _camera_statistics(self, camera: str) -> CameraStatistics:
-        slots, tally = self._perception.slots, self._images[camera]
+        slots, counter = self._perception.slots, self._image_counters[camera]
         newest = self._memory.scene(camera)
         return CameraStatistics(
             received=slots.received[camera],
             dropped=slots.dropped[camera],
-            unusable=tally.count("unusable"),
-            failed=tally.count("failed"),
-            processed=tally.count("processed"),
-            enriched=tally.count("enriched"),
-            latency=tally.latency("processed"),
-            enriched_latency=tally.latency("enriched"),
+            **counter.counts("unusable", "failed", "processed", "enriched", "invalid", "outside"),
+            latency=counter.latency("processed"),
+            enriched_latency=counter.latency("enriched"),
             age_s=None if newest is None else self._memory.age_s(newest),
-            invalid=tally.count("invalid"),
-            outside=tally.count("outside"),
             last_error=self._image_errors.get(camera, ""),
             invalid_reason=self._invalid_reasons.get(camera, ""),
         )
@@ -300,9 +291,6 @@ class Engine(Generic[T]):
     def _question_statistics(self) -> QuestionStatistics:
         return QuestionStatistics(
             waiting=self._questions.waiting,
-            answered=self._asked.count("answered"),
-            refused=self._asked.count("refused"),
-            failed=self._asked.count("failed"),
-            cancelled=self._asked.count("cancelled"),
-            latency=self._asked.latency("answered"),
+            **self._question_counter.counts("answered", "rejected", "failed", "cancelled"),
+            latency=self._question_counter.latency("answered"),
         )

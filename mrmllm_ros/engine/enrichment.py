@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fusion pass over scenes: at a rate of its own, or when a question asks for one."""
+"""Enrichment of scenes by the fusion pass: at a bounded rate, and on demand for questions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mrmllm_ros.answering.answerer import Answerer
 from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
 
-# So that a rate that is changed takes effect soon.
-_LOOKS_AT_RATE_S = 0.5
+# A changed rate takes effect within this time.
+_RATE_CHECK_PERIOD_S = 0.5
 
 
 class Enricher:
-    """Has the answering model read scenes, each one once, whoever asks."""
+    """Enriches each scene at most once, for the worker and for questions."""
 
     def __init__(
         self,
@@ -24,12 +24,12 @@ class Enricher:
         memory: SceneMemory,
         on_enriched: Callable[[EnrichedScene], None],
     ) -> None:
-        """Prepare the enricher.
+        """Create the enricher.
 
         Args:
-            answerer: Reads in whichever thread asks, one scene at a time.
-            memory: Where enriched scenes are kept.
-            on_enriched: Called with each of them.
+            answerer: Encodes one scene at a time, in the thread of the caller.
+            memory: Stores the enriched scenes.
+            on_enriched: Called with each enriched scene.
         """
         self._answerer = answerer
         self._memory = memory
@@ -37,26 +37,26 @@ class Enricher:
         self._lock = Lock()
 
     def enrich(self, scene: Scene, max_age_s: float | None = None) -> EnrichedScene:
-        """Read a scene.
+        """Enrich a scene.
 
         Args:
             scene: The scene.
-            max_age_s: One whose image is at most so old will do as well: who asks while a pass
-                is under way need not wait for another. None for no older one than the scene.
+            max_age_s: Maximum age of the image, if an older enriched scene is sufficient, so that
+                a caller during a pass need not wait for another one. None accepts no older scene.
 
         Returns:
-            The enriched scene, or another of the same camera that has been read meanwhile.
+            The enriched scene, or one of the same camera that was enriched in the meantime.
         """
-        asked_s = time.monotonic()
+        started_s = time.monotonic()
         with self._lock:
-            known = self._memory.enriched(scene.frame.camera)
-            if known is not None and known.scene.perceived_s >= scene.perceived_s:
-                return known
-            if known is not None and max_age_s is not None:
-                # What grew old while a pass was waited for was new enough when it was asked for.
-                waited_s = time.monotonic() - asked_s
-                if self._memory.age_s(known.scene) - waited_s <= max_age_s:
-                    return known
+            newest = self._memory.enriched(scene.frame.camera)
+            if newest is not None and newest.scene.perceived_s >= scene.perceived_s:
+                return newest
+            if newest is not None and max_age_s is not None:
+                # The age counts from the call, not from the end of another pass.
+                waited_s = time.monotonic() - started_s
+                if self._memory.age_s(newest.scene) - waited_s <= max_age_s:
+                    return newest
             [encoded] = self._answerer.encode([scene.frame.image], [scene.perception])
             latency_s = scene.latency_s + time.monotonic() - scene.perceived_s
             enriched = EnrichedScene(scene, encoded, latency_s)
@@ -66,13 +66,11 @@ class Enricher:
 
 
 class EnrichmentWorker:
-    """The thread that has the newest scenes enriched, over and over, at a bounded rate.
-
-    The cameras take turns.
+    """Thread that enriches the newest scenes of the cameras in turn, at a bounded rate.
 
     Attributes:
-        slots: Take scenes.
-        rate_hz: Most passes a second, those of all cameras together; may be changed at any time.
+        slots: Waiting scenes.
+        rate_hz: Maximum rate of passes over all cameras; may change at any time.
     """
 
     def __init__(
@@ -82,13 +80,13 @@ class EnrichmentWorker:
         rate_hz: float,
         on_error: Callable[[Exception], None],
     ) -> None:
-        """Prepare the worker; `start` starts it.
+        """Create the worker; `start` starts its thread.
 
         Args:
-            enricher: Reads the scenes.
+            enricher: Enriches the scenes.
             cameras: Names of the cameras.
-            rate_hz: Most passes a second; 0 for none.
-            on_error: Called in the worker's thread with each failure.
+            rate_hz: Maximum rate of passes; 0 for none.
+            on_error: Called with each exception, in the worker's thread.
         """
         self.slots: FrameSlots[Scene] = FrameSlots(cameras)
         self.rate_hz = rate_hz
@@ -98,17 +96,17 @@ class EnrichmentWorker:
         self._thread = Thread(target=self._run, name="enrichment", daemon=True)
 
     def start(self) -> None:
-        """Start taking scenes."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more scenes and wait for the one under way."""
+        """Finish the current pass and join the thread."""
         self._stopping.set()
         self.slots.close()
         self._thread.join()
 
     def offer(self, scene: Scene) -> None:
-        """Take a scene if it is its camera's newest when its turn comes; returns at once."""
+        """Put a scene into the slot of its camera, unless the rate is 0; returns immediately."""
         if self.rate_hz > 0:
             self.slots.put(scene.frame.camera, scene)
 
@@ -120,13 +118,13 @@ class EnrichmentWorker:
                 self._enricher.enrich(scene)
             except Exception as error:
                 self._on_error(error)
-            self._rest(started_s)
+            self._wait_for_period(started_s)
 
-    def _rest(self, since_s: float) -> None:
-        while not self._stopping.is_set() and (rest_s := self._left(since_s)) > 0:
-            self._stopping.wait(min(rest_s, _LOOKS_AT_RATE_S))
+    def _wait_for_period(self, started_s: float) -> None:
+        while not self._stopping.is_set() and (left_s := self._time_left(started_s)) > 0:
+            self._stopping.wait(min(left_s, _RATE_CHECK_PERIOD_S))
 
-    def _left(self, since_s: float) -> float:
-        # Read once: it may become 0 at any time.
+    def _time_left(self, started_s: float) -> float:
+        # Read once, because another thread may set it to 0.
         rate_hz = self.rate_hz
-        return since_s + 1 / rate_hz - time.monotonic() if rate_hz > 0 else 0.0
+        return started_s + 1 / rate_hz - time.monotonic() if rate_hz > 0 else 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Places for the newest frame of each camera, before a consumer that may be slower than they."""
+"""Slots for the newest frame of each camera, for a consumer slower than the cameras."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 class FrameSlots(Generic[T]):
-    """Hold one frame of each camera; a newer one replaces it and the older is counted as dropped.
+    """One slot for each camera; a newer frame replaces a waiting one, which counts as dropped.
 
-    The cameras take turns: the one that was served longest ago comes first. Safe for several
-    producers and one consumer thread.
+    The least recently served camera comes first. Safe for several producer threads and one
+    consumer thread.
 
     Attributes:
-        received: Number of frames that each camera has offered.
-        dropped: How many of them were replaced before their turn.
+        received: Number of received frames by camera.
+        dropped: Number of dropped frames by camera.
     """
 
     def __init__(self, cameras: Sequence[str]) -> None:
-        """Start empty.
+        """Create empty slots.
 
         Args:
             cameras: Names of the cameras.
@@ -35,7 +35,7 @@ class FrameSlots(Generic[T]):
         self._closed = False
 
     def put(self, camera: str, frame: T) -> None:
-        """Offer a frame; returns at once. Once closed, nothing is taken."""
+        """Put a frame into the slot of its camera; ignored after `close`."""
         with self._condition:
             if self._closed:
                 return
@@ -44,23 +44,23 @@ class FrameSlots(Generic[T]):
             self._frames[camera] = frame
             self._condition.notify()
 
-    def take(self, most: int = 1) -> dict[str, T]:
-        """Wait for a frame and take it out, and with it those of other cameras that wait too.
+    def take(self, max_frames: int = 1) -> dict[str, T]:
+        """Wait for a frame and take it, with the waiting frames of other cameras.
 
         Args:
-            most: How many to take at most.
+            max_frames: Maximum number of frames.
 
         Returns:
-            Frames by camera, the one that was served longest ago first; none once closed.
+            Frames by camera, the least recently served camera first; empty after `close`.
         """
         with self._condition:
             self._condition.wait_for(lambda: self._closed or self._frames)
-            served = [camera for camera in self._turns if camera in self._frames][:most]
+            served = [camera for camera in self._turns if camera in self._frames][:max_frames]
             self._turns = [camera for camera in self._turns if camera not in served] + served
             return {camera: self._frames.pop(camera) for camera in served}
 
     def close(self) -> None:
-        """Drop what is held and wake the consumer."""
+        """Discard all frames and wake the consumer."""
         with self._condition:
             self._closed = True
             self._frames.clear()

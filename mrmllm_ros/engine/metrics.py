@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has become of images and questions, in numbers."""
+"""Counts and latencies of images and questions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from threading import Lock
 
 import numpy as np
 
-# Ten seconds of a camera at 30 Hz.
+# 10 s of a camera at 30 Hz.
 _WINDOW = 300
 
 
 @dataclass(frozen=True)
 class Latency:
-    """The newest latencies of one kind, at most 300.
+    """Percentiles of the newest 300 latencies.
 
     Attributes:
-        median_s: Their median in seconds.
-        p95_s: Their 95th percentile in seconds.
+        median_s: Median in seconds.
+        p95_s: 95th percentile in seconds.
     """
 
     median_s: float
@@ -29,22 +29,23 @@ class Latency:
 
 @dataclass(frozen=True)
 class CameraStatistics:
-    """What has become of a camera's images since the start.
+    """Statistics of a camera since the start.
 
     Attributes:
-        received: Images that came.
-        dropped: Those that a newer one replaced before their turn.
-        unusable: Those that could not be decoded.
-        failed: Those that the detector failed on, or whoever got its detections.
-        processed: Those whose detections were given out.
-        enriched: Those that the answering model has read.
-        latency: From taking up an image to its detections; None before the first.
-        enriched_latency: From taking up an image to the end of its fusion pass, likewise.
-        age_s: Age of the newest detections' image in seconds; None before the first.
-        invalid: Objects that the detector gave with an unusable box, score or class.
-        outside: Objects that it gave outside the image.
-        last_error: Newest reason why an image gave no detections; empty where there was none.
-        invalid_reason: Newest reasons why objects were invalid; empty where there were none.
+        received: Received images.
+        dropped: Images that were replaced by a newer one before they were processed.
+        unusable: Images that could not be decoded.
+        failed: Images with an exception in the detector, the tracker or the listener.
+        processed: Images whose scene was passed to the listener.
+        enriched: Images after the fusion pass.
+        latency: From the start of decoding to the scene; None before the first.
+        enriched_latency: From the start of decoding to the end of the fusion pass; None before
+            the first.
+        age_s: Age of the newest scene's image in seconds; None before the first.
+        invalid: Objects of the detector with an invalid box, score or class.
+        outside: Objects of the detector outside the image.
+        last_error: Newest error of an image; empty if there was none.
+        invalid_reason: Newest reasons of invalid objects; empty if there were none.
     """
 
     received: int
@@ -64,20 +65,20 @@ class CameraStatistics:
 
 @dataclass(frozen=True)
 class QuestionStatistics:
-    """What has become of questions since the start.
+    """Statistics of questions since the start.
 
     Attributes:
-        waiting: Those in the line now.
-        answered: Those with an answer.
-        refused: Those that were not taken into the line.
-        failed: Those that were, and ended with an error.
-        cancelled: Those that were cancelled, by the asker or because the engine stopped.
-        latency: From receiving a question to the complete answer; None before the first.
+        waiting: Questions in the queue now.
+        answered: Questions with an answer.
+        rejected: Questions that were not queued.
+        failed: Queued questions that ended with an error.
+        cancelled: Questions that were cancelled by the client, or because the engine stopped.
+        latency: From the request to the complete answer; None before the first.
     """
 
     waiting: int
     answered: int
-    refused: int
+    rejected: int
     failed: int
     cancelled: int
     latency: Latency | None
@@ -85,12 +86,12 @@ class QuestionStatistics:
 
 @dataclass(frozen=True)
 class EngineStatistics:
-    """Everything at one moment.
+    """Statistics of the engine.
 
     Attributes:
-        cameras: By name of the camera.
-        questions: All questions together.
-        last_error: The newest failure of an image or a model; empty where there was none.
+        cameras: Statistics by name of the camera.
+        questions: Statistics of all questions.
+        last_error: Newest error of an image or a model; empty if there was none.
     """
 
     cameras: Mapping[str, CameraStatistics]
@@ -99,7 +100,7 @@ class EngineStatistics:
 
 
 class Counter:
-    """Counts outcomes by name and keeps their newest latencies; safe between threads."""
+    """Counts outcomes by name, with their newest latencies; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -109,25 +110,25 @@ class Counter:
         )
 
     def add(self, outcome: str, latency_s: float | None = None, count: int = 1) -> None:
-        """Count one more, or several.
+        """Count an outcome.
 
         Args:
-            outcome: What has happened.
-            latency_s: How long it took in seconds, where that is of interest.
-            count: How often it has happened.
+            outcome: Name of the outcome.
+            latency_s: Latency in seconds, if known.
+            count: Number to add.
         """
         with self._lock:
             self._counts[outcome] += count
             if latency_s is not None:
                 self._latencies_s[outcome].append(latency_s)
 
-    def count(self, outcome: str) -> int:
-        """How often it has happened."""
+    def counts(self, *outcomes: str) -> dict[str, int]:
+        """Counts by outcome."""
         with self._lock:
-            return self._counts[outcome]
+            return {outcome: self._counts[outcome] for outcome in outcomes}
 
     def latency(self, outcome: str) -> Latency | None:
-        """How long it took lately; None where nobody has said."""
+        """Newest latencies of an outcome; None if there are none."""
         with self._lock:
             latencies_s = list(self._latencies_s[outcome])
         if not latencies_s:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that work together, and the settings that choose them."""
+"""Settings of mrmllm_node, and the models that they select."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from mrmllm_ros.detection.tracker import TrackingSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings, read_config
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.language_model import LanguageModelSettings
 from mrmllm_ros.model.prompt import PromptSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
 from mrmllm_ros.settings import Validated, group, setting
 
 
 @dataclass(frozen=True)
 class Settings(Validated):
-    """Everything that a user can choose about models and questions."""
+    """Settings of models and questions."""
 
     answerer: str = setting(
         "mrmllm",
-        "What answers: mrmllm, or hf_vlm for an image-text-to-text model of transformers with the "
-        "same perception-embedded prompt.",
+        "Model that answers: mrmllm (the fusion model), or hf_vlm for an image-text-to-text model "
+        "of transformers with the same perception-embedded prompt.",
         choices=("mrmllm", "hf_vlm"),
     )
     enrich_rate_hz: float = setting(
         10.0,
-        "Most frames enriched a second, of all cameras together; 0 leaves them to questions. With "
-        "a perception head that needs the language model a processor of two cores does about two.",
+        "Maximum rate of fusion passes over all cameras, in frames per second; 0 enriches only "
+        "frames that questions are about. If the perception head needs the language model, two "
+        "CPU cores reach about two frames per second.",
         minimum=0.0,
         maximum=1000.0,
         live=True,
     )
     distance_max_age_s: float = setting(
         1.0,
-        "Seconds, by the images' stamps, for which the distance of a tracked object holds; it "
-        "comes from object_distances of a localizer.",
+        "Maximum age of the distance of a tracked object in seconds, by the images' stamps; "
+        "distances come from object_distances of a localizer.",
         minimum=0.0,
         maximum=60.0,
         live=True,
@@ -58,7 +59,7 @@ class Settings(Validated):
 
     @property
     def trained(self) -> MrMllmSettings:
-        """Which trained weights go with the models that are chosen; `auto` is resolved."""
+        """Settings of the trained weights; `auto` is resolved for the selected models."""
         return self.mrmllm.resolve(
             self.language_model.model, self.detector.model, self.visual_encoder.model
         )
@@ -66,21 +67,21 @@ class Settings(Validated):
 
 @dataclass(frozen=True)
 class Models:
-    """A detector, and an answerer that reads what it finds."""
+    """Loaded detector and answerer."""
 
     detector: Detector
     answerer: Answerer
 
     @classmethod
     def load(cls, settings: Settings) -> Models:
-        """Load both onto the device that the settings name.
+        """Load the models onto the selected device.
 
         Raises:
-            SettingsError: If the device is not on this machine.
+            SettingsError: If the device does not exist.
             DetectorError: If the detector cannot be loaded.
             LanguageModelError: If the language model cannot be loaded.
             VisualEncoderError: If the visual encoder is needed and cannot be loaded.
-            CheckpointError: If the trained weights cannot be read or are for other models.
+            CheckpointError: If the trained weights cannot be read or fit other models.
             VlmError: If the image-text-to-text model cannot be loaded.
             WeightsError: If an embedded model is missing or damaged.
         """
@@ -97,7 +98,7 @@ def _load_answerer(settings: Settings, compute: Compute, detector: Detector) -> 
 
 
 def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> Backbones:
-    """Load what the fusion model joins, the visual encoder only where trained weights use it.
+    """Load the backbones, with the visual encoder only if the trained weights need it.
 
     Raises:
         LanguageModelError: If the language model cannot be loaded.
@@ -106,9 +107,6 @@ def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> 
         WeightsError: If an embedded model is missing or damaged.
     """
     trained = settings.trained
-    sees = trained.checkpoint and read_config(trained.source).needs_image
-    return Backbones(
-        language_model=LanguageModel.load(settings.language_model, compute),
-        detector=detector,
-        visual_encoder=VisualEncoder.load(settings.visual_encoder, compute) if sees else None,
-    )
+    needs_image = trained.checkpoint and read_config(trained.source).needs_image
+    visual_encoder = settings.visual_encoder if needs_image else None
+    return Backbones.load(detector, settings.language_model, visual_encoder, compute)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that turns frames into scenes."""
+"""Thread that turns images into scenes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class PerceptionWorker(Generic[T]):
-    """Takes the newest images, decodes them and runs detector and tracking, over and over.
+    """Thread that decodes the newest images and runs detection and tracking.
 
-    Images of several cameras that wait together go through the detector as one batch. An image
-    that cannot be decoded, or that the detector fails on, is reported; the others go on.
+    Waiting images of several cameras form one batch. An image that cannot be decoded, or on which
+    the detector fails, is reported and does not affect the others.
 
     Attributes:
-        slots: Take images.
+        slots: Waiting images.
     """
 
     def __init__(
@@ -38,21 +38,21 @@ class PerceptionWorker(Generic[T]):
         on_scene: Callable[[Scene], None],
         on_error: Callable[[str, Exception], None],
     ) -> None:
-        """Prepare the worker; `start` starts it.
+        """Create the worker; `start` starts its thread.
 
         Args:
-            detector: Finds objects in the worker's thread only.
+            detector: Detects objects, in the worker's thread only.
             cameras: Names of the cameras.
-            batch_size: Most images that go through the detector together.
-            decode: Decodes an image that was put into `slots`; raises `ImageError`.
+            batch_size: Maximum number of images in a batch.
+            decode: Decodes an image; raises `ImageError`.
             track: Assigns track ids to the objects of a frame.
-            on_scene: Receives each scene.
-            on_error: Receives the camera and the error of each image that fails.
+            on_scene: Called with each scene.
+            on_error: Called with camera and exception of each image that fails.
         """
         self.slots: FrameSlots[T] = FrameSlots(cameras)
         self._detector = detector
         self._batch_size = batch_size
-        self._decode_image = decode
+        self._decode = decode
         self._track = track
         self._on_scene = on_scene
         self._on_error = on_error
@@ -60,50 +60,50 @@ class PerceptionWorker(Generic[T]):
         self._thread = Thread(target=self._run, name="perception", daemon=True)
 
     def start(self) -> None:
-        """Start taking images."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more images and wait for those under way."""
+        """Finish the current batch and join the thread."""
         self.slots.close()
         self._thread.join()
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
-        """Look for objects of these labels from the next image on.
+        """Set the labels that the detector detects, from the next batch on.
 
         Raises:
-            VocabularyError: If the detector cannot.
+            VocabularyError: If the detector cannot detect them.
         """
         with self._detecting:
             self._detector.set_vocabulary(labels)
 
     def _run(self) -> None:
         while images := self.slots.take(self._batch_size):
-            taken_s = time.monotonic()
-            if frames := self._decode(images):
-                self._perceive(frames, taken_s)
+            started_s = time.monotonic()
+            if frames := self._decode_all(images):
+                self._perceive(frames, started_s)
 
-    def _decode(self, images: Mapping[str, T]) -> dict[str, Frame]:
-        """Frames of those images that are usable."""
+    def _decode_all(self, images: Mapping[str, T]) -> dict[str, Frame]:
+        """Decode images; errors are reported."""
         frames = {}
         for camera, image in images.items():
             try:
-                frames[camera] = self._decode_image(image)
+                frames[camera] = self._decode(image)
             except Exception as error:
                 self._on_error(camera, error)
         return frames
 
-    def _perceive(self, frames: Mapping[str, Frame], taken_s: float) -> None:
+    def _perceive(self, frames: Mapping[str, Frame], started_s: float) -> None:
         try:
             perceptions = self._detect([frame.image for frame in frames.values()])
         except Exception as error:
-            self._on_failed_batch(frames, taken_s, error)
+            self._on_failed_batch(frames, started_s, error)
             return
         for (camera, frame), perception in zip(frames.items(), perceptions, strict=True):
             try:
                 tracked = self._track(frame, perception)
                 perceived_s = time.monotonic()
-                self._on_scene(Scene(frame, tracked, perceived_s - taken_s, perceived_s))
+                self._on_scene(Scene(frame, tracked, perceived_s - started_s, perceived_s))
             except Exception as error:
                 self._on_error(camera, error)
 
@@ -112,12 +112,12 @@ class PerceptionWorker(Generic[T]):
             return self._detector.detect(images)
 
     def _on_failed_batch(
-        self, frames: Mapping[str, Frame], taken_s: float, error: Exception
+        self, frames: Mapping[str, Frame], started_s: float, error: Exception
     ) -> None:
-        """Tell whose image it was: one camera's must not take the others' with it."""
+        """Report the camera of a failed image; retry the images of a batch one by one."""
         if len(frames) == 1:
             [camera] = frames
             self._on_error(camera, error)
             return
         for camera, frame in frames.items():
-            self._perceive({camera: frame}, taken_s)
+            self._perceive({camera: frame}, started_s)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a question got no answer."""
+"""Errors of question requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class ErrorCode(IntEnum):
-    """The constants of srv/Query; a test keeps the two equal."""
+    """Error codes of srv/Query; a test compares them."""
 
     NONE = 0
     NO_IMAGE = 1
@@ -24,11 +24,11 @@ class ErrorCode(IntEnum):
 
 
 class QueryError(Exception):
-    """A question cannot be answered.
+    """A request gets no answer.
 
     Attributes:
-        code: The kind of error.
-        message: What went wrong and what to do about it.
+        code: Kind of error.
+        message: What failed and how to fix it.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:

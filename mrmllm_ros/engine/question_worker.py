@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The threads that answer questions, and the line that waits for them."""
+"""Threads that answer questions, and their queue."""
 
 from __future__ import annotations
 
@@ -14,76 +14,81 @@ from mrmllm_ros.answering.answerer import Answerer, PromptTooLongError, Question
 from mrmllm_ros.answering.generation import Answer, Decoding
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_request import QuestionRequest, check_answer_type
+from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
-from mrmllm_ros.engine.text_check import check_question
+from mrmllm_ros.engine.validation import MAX_NEW_TOKENS, check_request
 from mrmllm_ros.settings import Validated, setting
-
-MAX_NEW_TOKENS = 4096
-_SLOW = "the models being at work; ask for fewer tokens, or use a faster model or device"
 
 
 @dataclass(frozen=True)
 class QuestionSettings(Validated):
-    """How questions are received and answered."""
+    """Limits of questions and decoding of answers."""
 
     max_new_tokens: int = setting(
-        128, "Longest answer in tokens.", minimum=1, maximum=MAX_NEW_TOKENS, live=True
+        128,
+        "Maximum number of generated tokens of an answer.",
+        minimum=1,
+        maximum=MAX_NEW_TOKENS,
+        live=True,
     )
     temperature: float = setting(
         0.0,
-        "0 takes the likeliest token each time, so that the same question about the same image "
-        "gets the same answer; above it, tokens are drawn.",
+        "Sampling temperature. 0 decodes greedily: the same question about the same image gets "
+        "the same answer.",
         minimum=0.0,
         maximum=2.0,
         live=True,
     )
     max_age_s: float = setting(
         2.0,
-        "An answer is about an image not older than this, in seconds.",
+        "Maximum age of the image that an answer is about, in seconds.",
         minimum=0.01,
         maximum=3600.0,
         live=True,
     )
     image_timeout_s: float = setting(
         3.0,
-        "How long to wait for an image that is new enough, in seconds.",
+        "Maximum time to wait for a recent image, in seconds.",
         minimum=0.0,
         maximum=3600.0,
         live=True,
     )
     deadline_s: float = setting(
         60.0,
-        "A question not answered within this many seconds of its receipt gets an error.",
+        "Maximum time from request to answer, in seconds; later, the request fails.",
         minimum=0.1,
         maximum=3600.0,
         live=True,
     )
     parallel: int = setting(
-        2, "How many questions are answered at the same time.", minimum=1, maximum=64
+        2, "Number of questions that are answered in parallel.", minimum=1, maximum=64
     )
     max_waiting: int = setting(
-        8, "Most questions that wait for their turn.", minimum=1, maximum=1000, live=True
+        8, "Maximum number of waiting questions.", minimum=1, maximum=1000, live=True
     )
     max_length: int = setting(
-        500, "Longest question in characters.", minimum=1, maximum=100_000, live=True
+        500,
+        "Maximum length of a question in characters.",
+        minimum=1,
+        maximum=100_000,
+        live=True,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class SceneAnswer:
-    """An answer with the scene that it is about.
+    """Answer about a scene.
 
     Attributes:
         request: The request.
-        about: The enriched scene.
+        enriched_scene: Scene that the answer is about.
         answer: Answer of the model.
         time_to_first_token_s: Seconds from the request to the first piece of text.
         latency_s: Seconds from the request to the complete answer.
     """
 
     request: QuestionRequest
-    about: EnrichedScene
+    enriched_scene: EnrichedScene
     answer: Answer
     time_to_first_token_s: float
     latency_s: float
@@ -92,7 +97,7 @@ class SceneAnswer:
 class AnswerFuture(Future[SceneAnswer]):
     """Future answer to a request; raises `QueryError` if the request fails.
 
-    It follows the generation of its answer as a `TextListener`. Use `Engine.cancel` to cancel it.
+    It is the `TextListener` of its generation. Use `Engine.cancel` to cancel it.
 
     Attributes:
         request: The request.
@@ -105,7 +110,7 @@ class AnswerFuture(Future[SceneAnswer]):
         self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
     ) -> None:
         super().__init__()
-        # The worker cancels requests, because `Future.cancel` cannot stop a running one.
+        # `Future.cancel` cannot stop a running request; `QuestionWorker.cancel` can.
         self.set_running_or_notify_cancel()
         self.request = request
         self.submitted_s = time.monotonic()
@@ -113,8 +118,8 @@ class AnswerFuture(Future[SceneAnswer]):
         self.first_text_s: float | None = None
         self._on_text = on_text
 
-    def settle(self, outcome: SceneAnswer | QueryError) -> bool:
-        """Set the answer or error, unless there is one.
+    def complete(self, outcome: SceneAnswer | QueryError) -> bool:
+        """Set the answer or error, unless one is set.
 
         Returns:
             Whether it was set.
@@ -129,7 +134,7 @@ class AnswerFuture(Future[SceneAnswer]):
         return True
 
     def on_text(self, text: str) -> None:
-        """See `TextListener.on_text`; ignored once there is an answer or error."""
+        """Forward a piece of text, unless the answer or an error is set."""
         if self.done():
             return
         if self.first_text_s is None:
@@ -138,12 +143,12 @@ class AnswerFuture(Future[SceneAnswer]):
             self._on_text(text)
 
     def should_stop(self) -> bool:
-        """See `TextListener.should_stop`."""
+        """Whether the answer or an error is set, or the deadline has passed."""
         return self.done() or time.monotonic() > self.deadline_s
 
 
 class QuestionWorker:
-    """Answers questions in the order they came, several at a time."""
+    """Answers questions in the order of arrival, several in parallel."""
 
     def __init__(
         self,
@@ -153,14 +158,14 @@ class QuestionWorker:
         settings: QuestionSettings,
         on_error: Callable[[Exception], None],
     ) -> None:
-        """Prepare the worker; `start` starts it.
+        """Create the worker; `start` starts its threads.
 
         Args:
-            answerer: Runs in the worker's threads.
-            enricher: Reads scenes that nobody has read yet.
-            memory: Where the scenes are.
-            settings: May be replaced at any time; the number of threads stays.
-            on_error: Called with each failure of a model, in one of the worker's threads.
+            answerer: Answers questions, in the worker's threads.
+            enricher: Enriches scenes that are not enriched yet.
+            memory: Provides the scenes.
+            settings: Limits; may be replaced at any time, except the number of threads.
+            on_error: Called with each exception of a model, in a thread of the worker.
         """
         self.settings = settings
         self._answerer = answerer
@@ -168,7 +173,7 @@ class QuestionWorker:
         self._memory = memory
         self._on_error = on_error
         self._waiting: deque[AnswerFuture] = deque()
-        self._current: set[AnswerFuture] = set()
+        self._running: set[AnswerFuture] = set()
         self._changed = Condition()
         self._stopping = False
         self._threads = [
@@ -178,40 +183,41 @@ class QuestionWorker:
 
     @property
     def waiting(self) -> int:
-        """Number of questions in the line."""
+        """Number of waiting questions."""
         with self._changed:
             return len(self._waiting)
 
     def start(self) -> None:
-        """Start answering."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Cancel every question and wait for those under way to end at their next token."""
+        """Cancel all questions and join the threads; running ones stop at the next token."""
         with self._changed:
             self._stopping = True
-            pending = [*self._waiting, *self._current]
+            futures = [*self._waiting, *self._running]
             self._changed.notify_all()
-        for question in pending:
-            self.cancel(question)
+        for future in futures:
+            self.cancel(future)
         for thread in self._threads:
             thread.join()
 
     def submit(
         self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
     ) -> AnswerFuture:
-        """Put a question in the line; returns at once.
+        """Queue a question; returns immediately.
 
         Args:
             request: The question.
-            on_text: Called in a thread of the worker with each piece of the answer's text.
+            on_text: Called with each piece of the answer's text, in a thread of the worker.
 
         Raises:
-            QueryError: If the question is not valid, or too many are waiting.
+            QueryError: If the request is invalid, or too many questions are waiting.
         """
-        self._check(request)
-        pending = AnswerFuture(request, on_text)
+        check_request(request, self.settings.max_length)
+        self._memory.resolve_camera(request.camera)
+        future = AnswerFuture(request, on_text)
         with self._changed:
             if self._stopping:
                 raise QueryError(ErrorCode.NOT_ACTIVE, "the node is being deactivated")
@@ -221,113 +227,101 @@ class QuestionWorker:
                     f"{len(self._waiting)} questions are waiting already; ask again later, or "
                     "raise question.max_waiting",
                 )
-            self._waiting.append(pending)
+            self._waiting.append(future)
             self._changed.notify()
-        return pending
+        return future
 
-    def cancel(self, pending: AnswerFuture) -> None:
-        """End a question at once; a model that is at work on it stops at its next token."""
+    def cancel(self, future: AnswerFuture) -> None:
+        """Cancel a question; its generation stops at the next token."""
         with self._changed:
-            if pending in self._waiting:
-                self._waiting.remove(pending)
-        pending.settle(QueryError(ErrorCode.CANCELLED, "the question was cancelled"))
+            if future in self._waiting:
+                self._waiting.remove(future)
+        future.complete(QueryError(ErrorCode.CANCELLED, "the question was cancelled"))
         self._memory.wake()
 
-    def _check(self, request: QuestionRequest) -> None:
-        check_question(request.text, self.settings.max_length)
-        invalid = None
-        if not 0 <= request.max_age_s < float("inf"):
-            invalid = f"max_age is {request.max_age_s}; it must be 0 (default) or more seconds"
-        elif request.max_new_tokens > MAX_NEW_TOKENS:
-            invalid = f"max_new_tokens is {request.max_new_tokens}; at most {MAX_NEW_TOKENS}"
-        if invalid:
-            raise QueryError(ErrorCode.INVALID_REQUEST, invalid)
-        check_answer_type(request)
-        self._memory.camera(request.camera)
-
     def _run(self) -> None:
-        while (pending := self._next()) is not None:
-            self._work_on(pending)
-            # Else an idle thread would keep the frame that it answered about.
-            del pending
-
-    def _work_on(self, pending: AnswerFuture) -> None:
-        try:
-            self._settle(pending)
-        except Exception as error:
-            self._on_error(error)
-        with self._changed:
-            self._current.discard(pending)
+        while (future := self._next()) is not None:
+            try:
+                self._process(future)
+            except Exception as error:
+                self._on_error(error)
+            with self._changed:
+                self._running.discard(future)
+            # An idle thread must not keep the frame of its last answer.
+            del future
 
     def _next(self) -> AnswerFuture | None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._waiting)
             if self._stopping:
                 return None
-            pending = self._waiting.popleft()
-            self._current.add(pending)
-            return pending
+            future = self._waiting.popleft()
+            self._running.add(future)
+            return future
 
-    def _settle(self, pending: AnswerFuture) -> None:
+    def _process(self, future: AnswerFuture) -> None:
         try:
-            answer = self._answer(pending)
+            answer = self._answer(future)
         except QueryError as error:
-            # The traceback would hold the frame, and the question the error.
-            pending.settle(error.with_traceback(None))
-            return
+            # The traceback references the frame.
+            future.complete(error.with_traceback(None))
         except PromptTooLongError as error:
-            pending.settle(QueryError(ErrorCode.INVALID_REQUEST, str(error)))
-            return
+            future.complete(QueryError(ErrorCode.INVALID_REQUEST, str(error)))
         except Exception as error:
-            pending.settle(QueryError(ErrorCode.INTERNAL, f"the answer failed: {error!r}"))
+            future.complete(QueryError(ErrorCode.INTERNAL, f"inference failed: {error!r}"))
             raise
-        pending.settle(answer)
+        else:
+            future.complete(answer)
 
-    def _answer(self, pending: AnswerFuture) -> SceneAnswer:
-        request, settings = pending.request, self.settings
-        pending.deadline_s = pending.submitted_s + settings.deadline_s
-        if pending.should_stop():
-            raise self._too_late(
-                "all of which it waited for its turn; ask less often, or raise question.parallel"
+    def _answer(self, future: AnswerFuture) -> SceneAnswer:
+        request, settings = future.request, self.settings
+        future.deadline_s = future.submitted_s + settings.deadline_s
+        if future.should_stop():
+            raise self._deadline_error(
+                "the question was still waiting; ask less often, or raise question.parallel"
             )
         max_age_s = request.max_age_s or settings.max_age_s
-        scene = self._memory.fresh(
-            self._memory.camera(request.camera),
+        scene = self._memory.wait_for_recent(
+            self._memory.resolve_camera(request.camera),
             max_age_s,
-            min(time.monotonic() + settings.image_timeout_s, pending.deadline_s),
-            pending.should_stop,
+            min(time.monotonic() + settings.image_timeout_s, future.deadline_s),
+            future.should_stop,
         )
         if scene is None:
-            raise self._too_late(
-                "waiting for an image that is new enough; check the camera, or ask with a larger "
-                "max_age"
+            raise self._deadline_error(
+                "no recent image has arrived; check the camera, or ask with a larger max_age"
             )
         if isinstance(scene, Scene):
             scene = self._enricher.enrich(scene, max_age_s)
-        if pending.should_stop():
-            raise self._too_late(_SLOW)
+        if future.should_stop():
+            raise self._inference_deadline_error()
         answer = self._answerer.answer(
             scene.encoded,
             Question(
                 request.text,
                 Decoding(request.max_new_tokens or settings.max_new_tokens, settings.temperature),
             ),
-            pending,
+            future,
         )
-        if pending.should_stop():
-            raise self._too_late(_SLOW)
+        if future.should_stop():
+            raise self._inference_deadline_error()
         ended_s = time.monotonic()
         return SceneAnswer(
             request=request,
-            about=scene,
+            enriched_scene=scene,
             answer=answer,
-            time_to_first_token_s=(pending.first_text_s or ended_s) - pending.submitted_s,
-            latency_s=ended_s - pending.submitted_s,
+            time_to_first_token_s=(future.first_text_s or ended_s) - future.submitted_s,
+            latency_s=ended_s - future.submitted_s,
         )
 
-    def _too_late(self, reason: str) -> QueryError:
-        """For the deadline; who has cancelled has an answer already and does not see this."""
+    def _inference_deadline_error(self) -> QueryError:
+        return self._deadline_error(
+            "inference was still running; ask for fewer tokens, or use a faster model or device"
+        )
+
+    def _deadline_error(self, reason: str) -> QueryError:
+        """Error of a missed deadline; has no effect on a cancelled question."""
         return QueryError(
             ErrorCode.DEADLINE_EXCEEDED,
-            f"no answer within {self.settings.deadline_s:g} s (question.deadline_s), {reason}",
+            f"no answer within {self.settings.deadline_s:g} s (question.deadline_s): {reason}",
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was seen last, and how old it is."""
+"""Frames, scenes, and the memory of the newest ones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.errors import rounded
 
 if TYPE_CHECKING:
-    # What shows or converts scenes need not load the models' libraries.
+    # Nodes without models do not import the models' libraries.
     from mrmllm_ros.answering.answerer import EncodedImage
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image of a camera.
+    """Image of a camera.
 
     Attributes:
-        image: (H, W, 3) uint8 in BGR order.
+        image: (H, W, 3) uint8 array in BGR order.
         camera: Name of the camera.
         frame_id: Coordinate frame of the camera, from the image's header.
-        stamp_ns: Stamp of the image's header in nanoseconds; 0 where the driver sets none.
-        received_ns: When the image came, in nanoseconds of the same clock.
+        stamp_ns: Stamp of the image's header in nanoseconds; 0 if the driver sets none.
+        received_ns: Arrival time of the image on the same clock, in nanoseconds.
     """
 
     image: np.ndarray
@@ -41,19 +41,19 @@ class Frame:
 
     @property
     def captured_ns(self) -> int:
-        """The stamp, or the time of receipt where there is no stamp."""
+        """The stamp, or the arrival time without a stamp."""
         return self.stamp_ns or self.received_ns
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A frame and what was perceived in it.
+    """Frame with its perception.
 
     Attributes:
         frame: The frame.
-        perception: What the detector found.
-        latency_s: From taking up the frame to the end of perception.
-        perceived_s: End of perception on the monotonic clock.
+        perception: Tracked detections.
+        latency_s: Seconds from the start of decoding to the end of tracking.
+        perceived_s: Time of the end of tracking on the monotonic clock.
     """
 
     frame: Frame
@@ -64,12 +64,12 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class EnrichedScene:
-    """A scene and what the answering model has made of it.
+    """Scene after the fusion pass.
 
     Attributes:
         scene: The scene.
-        encoded: What every question about it starts from.
-        latency_s: From taking up the frame to the end of the fusion pass.
+        encoded: State of the answerer, from which every question about the scene continues.
+        latency_s: Seconds from the start of decoding to the end of the fusion pass.
     """
 
     scene: Scene
@@ -77,165 +77,155 @@ class EnrichedScene:
     latency_s: float
 
 
-def see_the_driver(_: str) -> str:
-    """Explain nothing about a camera without a new image."""
-    return "see its driver"
-
-
 class SceneMemory:
-    """The newest scene of each camera, and the newest that has been enriched."""
+    """Newest scene and newest enriched scene of each camera; thread-safe."""
 
     def __init__(
         self,
         cameras: Sequence[str],
         now_ns: Callable[[], int],
-        explain: Callable[[str], str] = see_the_driver,
+        explain_silence: Callable[[str], str],
     ) -> None:
-        """Start with nothing seen.
+        """Create an empty memory.
 
         Args:
             cameras: Names of the cameras.
-            now_ns: The clock of the images' stamps, in nanoseconds.
-            explain: Says of a camera without a new image where its images should come from, and
-                what to do.
+            now_ns: Clock of the images' stamps, in nanoseconds.
+            explain_silence: See `EngineListener.explain_silence`.
         """
         self._cameras = tuple(cameras)
         self._now_ns = now_ns
-        self._explain = explain
+        self._explain_silence = explain_silence
         self._scenes: dict[str, Scene] = {}
         self._enriched: dict[str, EnrichedScene] = {}
         self._failures: dict[str, str] = {}
         self._changed = Condition()
 
     def put(self, scene: Scene) -> None:
-        """Replace the camera's scene."""
+        """Store the newest scene of a camera."""
         with self._changed:
             self._scenes[scene.frame.camera] = scene
             self._failures.pop(scene.frame.camera, None)
             self._changed.notify_all()
 
-    def fail(self, camera: str, reason: str) -> None:
-        """Remember why the camera's newest image has given no scene."""
+    def put_failure(self, camera: str, reason: str) -> None:
+        """Store why the newest image of a camera has no scene."""
         with self._changed:
             self._failures[camera] = reason
 
     def put_enriched(self, enriched: EnrichedScene) -> None:
-        """Replace the camera's enriched scene."""
+        """Store the newest enriched scene of a camera."""
         with self._changed:
             self._enriched[enriched.scene.frame.camera] = enriched
             self._changed.notify_all()
 
     def scene(self, camera: str) -> Scene | None:
-        """The camera's newest scene, however old."""
+        """The newest scene of a camera, of any age."""
         with self._changed:
             return self._scenes.get(camera)
 
     def enriched(self, camera: str) -> EnrichedScene | None:
-        """The camera's newest enriched scene, however old."""
+        """The newest enriched scene of a camera, of any age."""
         with self._changed:
             return self._enriched.get(camera)
 
     def wake(self) -> None:
-        """Let every waiting caller look at its `give_up` again."""
+        """Let `wait_for_recent` check `should_stop` again."""
         with self._changed:
             self._changed.notify_all()
 
-    def camera(self, name: str) -> str:
-        """The camera that a query means.
+    def resolve_camera(self, name: str) -> str:
+        """Name of the camera of a request.
 
         Args:
-            name: Name of a camera; empty where there is only one.
+            name: Name of a camera; may be empty if there is only one.
 
         Raises:
-            QueryError: If there is no such camera, or none is named and there are several.
+            QueryError: If the camera is unknown, or the name is empty and there are several.
         """
         known = f"cameras: {', '.join(self._cameras)}"
         if name in self._cameras:
             return name
         if name:
             raise QueryError(
-                ErrorCode.UNKNOWN_CAMERA, f"there is no camera {reprlib.repr(name)}; {known}"
+                ErrorCode.UNKNOWN_CAMERA, f"unknown camera {reprlib.repr(name)}; {known}"
             )
         if len(self._cameras) > 1:
-            raise QueryError(ErrorCode.CAMERA_REQUIRED, f"name one of several {known}")
+            raise QueryError(ErrorCode.CAMERA_REQUIRED, f"the request names no camera; {known}")
         return self._cameras[0]
 
-    def fresh(
-        self, camera: str, max_age_s: float, until_s: float, give_up: Callable[[], bool]
+    def wait_for_recent(
+        self, camera: str, max_age_s: float, until_s: float, should_stop: Callable[[], bool]
     ) -> Scene | EnrichedScene | None:
-        """A scene of the camera that is not too old, waiting for one.
+        """Wait for a scene that is not too old.
 
-        An enriched scene comes before a newer one that is not: questions about it are answered
-        sooner.
+        An enriched scene is preferred to a newer one, because it is answered about sooner.
 
         Args:
             camera: Name of the camera.
-            max_age_s: Greatest age of the image in seconds.
-            until_s: When to stop waiting, on the monotonic clock.
-            give_up: Looked at whenever something changes; true ends the wait.
+            max_age_s: Maximum age of the image in seconds.
+            until_s: End of the wait on the monotonic clock.
+            should_stop: Ends the wait if true; checked at every change.
 
         Returns:
-            The scene, or None if `give_up` ended the wait.
+            The scene, or None if `should_stop` ended the wait.
 
         Raises:
-            QueryError: If no image has come at all, or none that is new enough.
+            QueryError: If there is no image, or none that is recent enough.
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: give_up() or self._newest(camera, max_age_s) is not None,
+                lambda: should_stop() or self._recent(camera, max_age_s) is not None,
                 timeout=max(0.0, until_s - time.monotonic()),
             )
-            if give_up():
+            if should_stop():
                 return None
-            if (newest := self._newest(camera, max_age_s)) is not None:
-                return newest
+            if (recent := self._recent(camera, max_age_s)) is not None:
+                return recent
             scene, failure = self._scenes.get(camera), self._failures.get(camera)
-        if scene is None:
-            raise QueryError(
-                ErrorCode.NO_IMAGE,
-                f"no image has come from camera {camera!r}; {self._explain(camera)}"
-                if failure is None
-                else f"no image of camera {camera!r} could be used, the newest because: {failure}",
-            )
-        raise QueryError(ErrorCode.STALE_IMAGE, self._why_stale(scene.frame, max_age_s, failure))
+        if scene is not None:
+            reason = self._explain_stale(scene.frame, max_age_s, failure)
+            raise QueryError(ErrorCode.STALE_IMAGE, reason)
+        if failure is not None:
+            reason = f"all images of camera {camera!r} are unusable, the newest because: {failure}"
+            raise QueryError(ErrorCode.NO_IMAGE, reason)
+        reason = f"no image has arrived from camera {camera!r}; {self._explain_silence(camera)}"
+        raise QueryError(ErrorCode.NO_IMAGE, reason)
 
-    def _why_stale(self, frame: Frame, max_age_s: float, failure: str | None) -> str:
-        now_ns, camera = self._now_ns(), frame.camera
-        away_s = (now_ns - frame.captured_ns) / 1e9
-        received_s = (now_ns - frame.received_ns) / 1e9
-        # Six digits, for the age may be hardly more than what is asked for.
-        age = f"{rounded(abs(away_s), 6)} s"
+    def _explain_stale(self, frame: Frame, max_age_s: float, failure: str | None) -> str:
+        now_ns = self._now_ns()
+        age_s = (now_ns - frame.captured_ns) / 1e9
+        since_arrival_s = (now_ns - frame.received_ns) / 1e9
+        # Six digits, because the age may be close to the maximum.
+        age, maximum = f"{rounded(abs(age_s), 6)} s", f"{rounded(max_age_s, 6)} s"
+        image = f"the newest image of camera {frame.camera!r}"
         if now_ns == 0:
             return (
-                "the node's clock stands at 0: use_sim_time is true and no time has come on "
-                "/clock; play the bag with --clock, start the simulator, or set use_sim_time to "
-                "false"
+                "the node's clock is 0: use_sim_time is true and nothing is published on /clock; "
+                "play the bag with --clock, start the simulator, or set use_sim_time to false"
             )
         if failure is not None:
             return (
-                f"the newest image of camera {camera!r} that could be used is {age} old; later "
-                f"ones could not, the last because: {failure}"
+                f"the newest usable image of camera {frame.camera!r} is {age} old; later images "
+                f"are unusable, the newest because: {failure}"
             )
-        if away_s < 0 or 0 <= received_s <= max_age_s:
+        if age_s < 0 or 0 <= since_arrival_s <= max_age_s:
             return (
-                f"the newest image of camera {camera!r} is stamped {age} "
-                f"{'before' if away_s > 0 else 'after'} the time of the node's clock, and at most "
-                f"{rounded(max_age_s, 6)} s is asked for; synchronize the clocks, or set "
-                "use_sim_time where a bag or a simulator gives the time"
+                f"the stamp of {image} is {age} {'before' if age_s > 0 else 'after'} the node's "
+                f"clock, the maximum is {maximum}; synchronize the clocks, or set use_sim_time if "
+                "a bag or simulator provides the time"
             )
         return (
-            f"the newest image of camera {camera!r} is {age} old and at most "
-            f"{rounded(max_age_s, 6)} s is asked for; ask with a larger max_age, or check the "
-            f"camera: {self._explain(camera)}"
+            f"{image} is {age} old, the maximum is {maximum}; ask with a larger max_age, or check "
+            f"the camera: {self._explain_silence(frame.camera)}"
         )
 
     def age_s(self, scene: Scene) -> float:
-        """Age of a scene's image in seconds."""
-        # After a simulated clock has jumped back, a scene from the future is as useless as an
-        # old one.
+        """Absolute difference of a scene's stamp and the clock in seconds."""
+        # A simulated clock may have jumped back.
         return abs(self._now_ns() - scene.frame.captured_ns) / 1e9
 
-    def _newest(self, camera: str, max_age_s: float) -> Scene | EnrichedScene | None:
+    def _recent(self, camera: str, max_age_s: float) -> Scene | EnrichedScene | None:
         enriched, scene = self._enriched.get(camera), self._scenes.get(camera)
         if enriched is not None and self.age_s(enriched.scene) <= max_age_s:
             return enriched

@@ -27,14 +27,12 @@ from mrmllm_ros.detection.detector import load_detector
 from mrmllm_ros.environment import expand
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
-from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
-from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.settings import SettingsError
 from mrmllm_ros.training.collator import Collator, TrainingBatch
 from mrmllm_ros.training.mixture import Batches, Source, repeat
-from mrmllm_ros.training.trainer import Report, Trainer, TrainingError
+from mrmllm_ros.training.trainer import Progress, Trainer, TrainingError
 from mrmllm_ros.training.training_settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.store import locate
@@ -42,13 +40,13 @@ from mrmllm_ros.weights.store import locate
 _FIRST_OF_EVALUATION = 10**9  # far from the scenes that evaluation suites use
 
 
-def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) -> Path:
+def train(settings: TrainingSettings, accelerator: Accelerator, progress: Progress) -> Path:
     """Train a model, or resume an interrupted run.
 
     Args:
         settings: All settings.
         accelerator: Devices and processes.
-        report: Called with each line of progress.
+        progress: Called with each line of progress.
 
     Returns:
         Folder of the checkpoint.
@@ -64,10 +62,10 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
         config = MrMllm.configure(backbones, perception_outputs=outputs, **vars(settings.model))
     except StrictDataclassError as error:
         raise SettingsError(f"model: {error.__cause__ or error}") from error
-    sources = load_sources(settings, backbones, report)
+    sources = load_sources(settings, backbones, progress)
     model = MrMllm(config, backbones)
     if settings.checkpoint:
-        start_from(model, settings.checkpoint, report)
+        start_from(model, settings.checkpoint, progress)
     collate = Collator(
         MrMllmProcessor(config, backbones, chosen.prompt),
         backbones.language_model,
@@ -85,28 +83,28 @@ def train(settings: TrainingSettings, accelerator: Accelerator, report: Report) 
         process=accelerator.process_index,
     )
     trained = sum(weight.numel() for weight in model.trained_state().values())
-    report(
+    progress(
         f"{trained} trainable parameters on {accelerator.device}, precision "
         f"{accelerator.mixed_precision}"
     )
     evaluation = evaluation_batches(settings, collate)
-    return Trainer(model, batches, evaluation, settings, accelerator, report).run()
+    return Trainer(model, batches, evaluation, settings, accelerator, progress).run()
 
 
-def start_from(model: MrMllm, checkpoint: str, report: Report) -> None:
+def start_from(model: MrMllm, checkpoint: str, progress: Progress) -> None:
     """Initialize a model from a checkpoint.
 
     Args:
         model: The model.
         checkpoint: Setting `checkpoint` of `TrainingSettings`.
-        report: Called with a line that names the missing parts.
+        progress: Called with a line that names the missing parts.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read or is for another model.
     """
     missing = model.start_from(MrMllmSettings(checkpoint).source)
     parts = sorted({name.split(".")[0] for name in missing})
-    report(f"starting from {checkpoint}" + (f", without its {', '.join(parts)}" * bool(parts)))
+    progress(f"starting from {checkpoint}" + (f", without its {', '.join(parts)}" * bool(parts)))
 
 
 def _reject(message: str) -> None:
@@ -135,15 +133,12 @@ def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
     if chosen.compute.threads:
         torch.set_num_threads(chosen.compute.threads)
     compute = Compute(device, torch.float32, chosen.compute.threads)
-    return Backbones(
-        language_model=LanguageModel.load(chosen.language_model, compute),
-        detector=load_detector(chosen.detector, compute),
-        visual_encoder=VisualEncoder.load(chosen.visual_encoder, compute),
-    )
+    detector = load_detector(chosen.detector, compute)
+    return Backbones.load(detector, chosen.language_model, chosen.visual_encoder, compute)
 
 
 def load_sources(
-    settings: TrainingSettings, backbones: Backbones, report: Report
+    settings: TrainingSettings, backbones: Backbones, progress: Progress
 ) -> dict[str, Source]:
     """Load the examples of every source with a share above 0.
 
@@ -165,15 +160,15 @@ def load_sources(
             encoder,
             data.frames.views,
             settings.seed,
-            _prefixed(report, "frames"),
+            _prefixed(progress, "frames"),
         )
-        examples = _collected("frames", found, report)
+        examples = _collected("frames", found, progress)
         count = data.frames.questions
         ask = partial(with_questions, vocabulary=detector.labels, count=count)
         sources["frames"] = Source(data.frames.share, repeat(examples, ask))
     if data.coco.share:
         dataset = read_coco(
-            expand(data.coco.images), expand(data.coco.annotations), _prefixed(report, "coco")
+            expand(data.coco.images), expand(data.coco.annotations), _prefixed(progress, "coco")
         )
         found = coco_examples(
             dataset,
@@ -181,22 +176,22 @@ def load_sources(
             encoder,
             views=data.coco.views,
             seed=settings.seed,
-            progress=_prefixed(report, "coco"),
+            progress=_prefixed(progress, "coco"),
         )
-        examples = _collected("coco", found, report)
+        examples = _collected("coco", found, progress)
         ask = partial(with_questions, vocabulary=dataset.labels)
         sources["coco"] = Source(data.coco.share, repeat(examples, ask))
     if data.questions.share:
         file = expand(data.questions.file)
-        skipped = Skipped(f"questions of {file}", _prefixed(report, "questions"))
+        skipped = Skipped(f"questions of {file}", _prefixed(progress, "questions"))
         found = question_examples(
             read_questions(file, skipped),
             detector,
             encoder,
-            progress=lambda line: report(f"{file}: {line}"),
+            progress=lambda line: progress(f"{file}: {line}"),
             skipped=skipped,
         )
-        examples = _collected("questions", found, report)
+        examples = _collected("questions", found, progress)
         sources["questions"] = Source(data.questions.share, repeat(examples), has_targets=False)
     if not sources:
         raise TrainingError(
@@ -247,17 +242,17 @@ def _synthetic(settings: TrainingSettings, number: int) -> Example:
     return synthetic_example(number % (synthetic.scenes or 2**31), "train", synthetic.questions)
 
 
-def _prefixed(report: Report, source: str) -> Report:
-    return lambda line: report(f"{source}: {line}")
+def _prefixed(progress: Progress, source: str) -> Progress:
+    return lambda line: progress(f"{source}: {line}")
 
 
-def _collected(name: str, examples: Iterable[Example], report: Report) -> list[Example]:
+def _collected(name: str, examples: Iterable[Example], progress: Progress) -> list[Example]:
     made: list[Example] = []
     for example in examples:
         made.append(example)
         if len(made) % 50 == 0:
-            report(f"{name}: {len(made)} examples read")
+            progress(f"{name}: {len(made)} examples read")
     if not made:
         raise DataError(f"data.{name}: no usable examples; check its files")
-    report(f"{name}: {len(made)} examples")
+    progress(f"{name}: {len(made)} examples")
     return made

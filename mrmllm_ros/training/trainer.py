@@ -26,7 +26,7 @@ from mrmllm_ros.training.losses import losses, total
 from mrmllm_ros.training.mixture import Batches, dropped_switches
 from mrmllm_ros.training.training_settings import WITHOUT_LANGUAGE_MODEL, TrainingSettings
 
-Report = Callable[[str], None]
+Progress = Callable[[str], None]
 
 CHECKPOINT = "checkpoint"
 _STATE = "state.pt"
@@ -38,7 +38,7 @@ class TrainingError(MrmllmError):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Progress of a run.
 
     Attributes:
@@ -65,7 +65,7 @@ class Trainer:
         evaluation: Sequence[TrainingBatch],
         settings: TrainingSettings,
         accelerator: Accelerator,
-        report: Report,
+        progress: Progress,
     ) -> None:
         """Prepare a run, or resume an interrupted one.
 
@@ -75,14 +75,14 @@ class Trainer:
             evaluation: Held-out batches.
             settings: All settings.
             accelerator: Devices and processes.
-            report: Called with each line of progress.
+            progress: Called with each line of progress.
 
         Raises:
             TrainingError: If the folder holds the state of another run.
         """
         self._settings = settings
         self._accelerator = accelerator
-        self._report = report
+        self._print_progress = progress
         self._output = expand(settings.output)
         self._training = training
         self._evaluation = [batch.to(accelerator.device) for batch in evaluation]
@@ -91,7 +91,7 @@ class Trainer:
         optimizer = torch.optim.AdamW(
             trained, settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self._finite = torch.ones(1, dtype=torch.bool, device=accelerator.device)
         self._optimizer = optimizer
         self._resume()
@@ -122,7 +122,9 @@ class Trainer:
             progress.elapsed_s = self._longest(time.monotonic() - started)
             if progress.step % settings.log_every == 0:
                 self._require_finite()
-                self._report(self._line({name: float(part) for name, part in parts.items()}))
+                self._print_progress(
+                    self._line({name: float(part) for name, part in parts.items()})
+                )
             if progress.step % settings.evaluate_every == 0:
                 self.evaluate()
             if progress.step % settings.save_every == 0:
@@ -143,7 +145,7 @@ class Trainer:
             values = {name: float(loss) for name, loss in parts.items()}
             found.append(values | {"exact_answers": exact_answers(output, batch)})
         means = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
-        self._report(f"evaluation after {self.progress.step} steps: {_listed(means)}")
+        self._print_progress(f"evaluation after {self.progress.step} steps: {_listed(means)}")
         return means
 
     def _step(
@@ -253,7 +255,7 @@ class Trainer:
                     f"{file} is not the state of this run: {reason}. Set output to another "
                     "folder, or delete the file to start from the beginning"
                 ) from error
-            self._report(f"resuming after step {self.progress.step} from {file}")
+            self._print_progress(f"resuming after step {self.progress.step} from {file}")
         own = torch.tensor([self.progress.step], device=self._accelerator.device)
         steps = self._accelerator.gather(own)
         if steps.min() != steps.max():
@@ -270,7 +272,7 @@ class Trainer:
             raise ValueError(f"it was trained with {', '.join(values)}")
         self._model.load_state_dict(state["weights"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainingProgress(**state["progress"])
 
     def _run_identity(self) -> dict[str, Any]:
         """Settings that a state must share with the run that resumes it."""
@@ -308,7 +310,7 @@ class Trainer:
                 "folder and the free disk space, then run the same command again: it resumes from "
                 "the last state"
             ) from error
-        self._report(f"saved {folder}, after step {self.progress.step}")
+        self._print_progress(f"saved {folder}, after step {self.progress.step}")
         return folder
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark runs and counts rightly; what it measures is no matter here."""
+"""Operation and counts of the benchmark, not its results."""
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ def test_of_a_folder_the_readable_images_are_taken_as_far_as_memory_allows(tmp_p
     told = []
     assert len(camera._load(tmp_path, told.append)) == 3
     assert len(told) == 1
-    monkeypatch.setattr(camera, "_MOST_BYTES", 600)
+    monkeypatch.setattr(camera, "_MAX_BYTES", 600)
     assert len(camera._load(tmp_path, told.append)) == 2
 
 

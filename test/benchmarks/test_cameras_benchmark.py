@@ -12,9 +12,7 @@ from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 
 
 def test_every_camera_gets_detections_and_is_counted():
-    figures = cameras.run(
-        cameras.Options(cameras=2, rate_hz=4.0, seconds=5.0, progress=lambda line: None)
-    )
+    figures = cameras.run(cameras=2, rate_hz=4.0, seconds=5.0, progress=lambda line: None)
     assert list(figures["cameras"]) == ["camera_1", "camera_2"]
     for camera in figures["cameras"].values():
         assert camera["published"] == 20
@@ -26,5 +24,5 @@ def test_every_camera_gets_detections_and_is_counted():
 
 def test_a_camera_that_gets_nothing_is_named():
     idle = SimpleNamespace(results=[], published=3)
-    with pytest.raises(BenchmarkError, match="no detections came back for rear"):
+    with pytest.raises(BenchmarkError, match="no detections of rear"):
         cameras._figures({"rear": idle})

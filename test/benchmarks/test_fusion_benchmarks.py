@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks run and count rightly; what they measure is no matter here."""
+"""Operation and counts of the benchmarks, not their results."""
 
 import importlib.util
 from dataclasses import replace
@@ -31,13 +31,13 @@ def test_answers_are_measured_against_plain_generation(options):
     plain, warm = (figures[kind]["tokens_per_s"] for kind in ("plain", "warm"))
     assert ratios["tokens_per_s"] == pytest.approx(warm / plain, rel=0.01)
     memory = figures["memory_mib"]
-    assert memory["our_weights"] > memory["plain_weights"] > 500
-    assert memory["one_frame_read"] > 0
+    assert memory["fusion_weights"] > memory["plain_weights"] > 500
+    assert memory["prefilled_frame"] > 0
 
 
 @pytest.fixture(scope="module")
 def untrained(options):
-    """With every mechanism on, whichever of them the embedded checkpoint has."""
+    """Options with every mechanism on."""
     return replace(options, settings=Settings.from_parameters({"mrmllm.checkpoint": ""}))
 
 
@@ -56,7 +56,9 @@ def test_a_frame_with_too_few_objects_is_an_error(untrained):
         enrich.run(untrained, counts=(301,))
 
 
-def test_a_checkpoint_whose_head_does_not_read_has_no_fusion_pass(untrained, monkeypatch):
+def test_a_checkpoint_whose_head_does_not_use_the_language_model_is_an_error(
+    untrained, monkeypatch
+):
     load = Fusion.load
 
     def not_reading(options):
@@ -65,5 +67,5 @@ def test_a_checkpoint_whose_head_does_not_read_has_no_fusion_pass(untrained, mon
         return fusion
 
     monkeypatch.setattr(Fusion, "load", not_reading)
-    with pytest.raises(BenchmarkError, match="no perception head"):
+    with pytest.raises(BenchmarkError, match="does not use the language model"):
         enrich.run(untrained, counts=(1,))

@@ -10,9 +10,9 @@ from mrmllm_ros.benchmarks import lifecycle_benchmark as lifecycle
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 
 
-def test_what_the_node_holds_is_compared_and_neither_threads_nor_topics_grow():
+def test_resources_are_compared_and_threads_and_topics_do_not_grow():
     lines = []
-    figures = lifecycle.run(lifecycle.Options(cycles=2, progress=lines.append))
+    figures = lifecycle.run(cycles=2, progress=lines.append)
     assert figures["cycles"] == len(lines) == 2
     early, end = figures["early"], figures["end"]
     assert end["resident_mib"] > 100
@@ -26,6 +26,5 @@ def test_what_the_node_holds_is_compared_and_neither_threads_nor_topics_grow():
 def test_a_transition_that_fails_ends_the_measurement_with_the_log(tmp_path):
     parameters = tmp_path / "parameters.yaml"
     parameters.write_text("/**:\n  ros__parameters:\n    detector: {model: /nowhere.onnx}\n")
-    options = lifecycle.Options(parameters, cycles=1, progress=lambda line: None)
     with pytest.raises(BenchmarkError, match=r"/nowhere\.onnx"):
-        lifecycle.run(options)
+        lifecycle.run(parameters, cycles=1, progress=lambda line: None)

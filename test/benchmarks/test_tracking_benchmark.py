@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Switches are counted as CLEAR MOT counts them, and the reference is what it says it is."""
+"""Counting of identity switches as in CLEAR MOT, and validity of the reference."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ ANN, BOB = np.array([0, 0, 40, 100]), np.array([100, 0, 140, 100])
 
 @pytest.fixture
 def count(make_detections):
-    """Counts frames given as a mapping of people and one of boxes by track id."""
+    """Function that counts frames of (boxes by person, boxes by track id)."""
 
     def count(*images):
         counter = SwitchCounter()

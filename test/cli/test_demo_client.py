@@ -21,7 +21,7 @@ from mrmllm_ros.ros.conversions.image_messages import image_from_bgr
 HEADER = Header(stamp=Time(sec=7), frame_id="camera")
 STAMP_NS = 7_000_000_000
 HEIGHT = 48
-# With the caption of an earlier answer below.
+# With the caption of an earlier answer at the bottom.
 PICTURE = np.full((HEIGHT + 20, 64, 3), 90, np.uint8)
 
 
@@ -36,7 +36,7 @@ def client():
 
 @pytest.fixture
 def publish(client):
-    """Function that publishes what is drawn into an image and the picture, from another thread."""
+    """Function that publishes detections and an annotated image from another thread."""
     node = rclpy.create_node("visualizer", namespace="/demo_client_test")
     publishers = (
         (
@@ -70,7 +70,7 @@ def test_a_picture_that_comes_after_the_answer_is_waited_for(client, publish):
     np.testing.assert_array_equal(picture, PICTURE[:HEIGHT])
 
 
-def test_a_picture_of_another_image_is_none_of_this_one(client, publish):
+def test_an_annotated_image_with_another_stamp_is_not_returned(client, publish):
     publish()
     assert client.annotated(STAMP_NS, 30.0) is not None
     assert client.annotated(STAMP_NS + 1, 0.3) is None

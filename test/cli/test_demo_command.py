@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo as its user runs it."""
+"""The demo as a user runs it."""
 
 import contextlib
 import json
@@ -26,10 +26,10 @@ def processes_in_domain(domain):
     return found
 
 
-# Once in five runs a picture was missing: the visualizer drops images that it has no time for.
+# The visualizer drops images under load, so that an annotated image may be missing.
 @pytest.mark.flaky(reruns=1)
 def test_the_demo_answers_saves_pictures_and_leaves_no_process_behind(tmp_path):
-    # A domain of its own, for its topics have fixed names.
+    # A separate domain, because the names of the topics are fixed.
     domain = str(int(os.environ["ROS_DOMAIN_ID"]) + 100)
     environment = {**os.environ, "ROS_DOMAIN_ID": domain}
     output = tmp_path / "out"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm evaluate`: what is asked for is run, and what is missing is named."""
+"""`mrmllm evaluate`: selection of suites, and errors."""
 
 import json
 
@@ -25,7 +25,7 @@ REPORT = SuiteReport(
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Stands in for models and suites; says what was asked for."""
+    """Replaces models and suites; records the requests."""
     asked = {}
 
     class Suites:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.answering.answerer import EncodedImage, PromptTooLongError
-from mrmllm_ros.cli import image_commands as images
 from mrmllm_ros.cli.main import main
 from mrmllm_ros.detection import images as images_module
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
 from mrmllm_ros.engine.models import Models
+from mrmllm_ros.pipeline import Detection
 
 RECORD = {
     "id",
@@ -33,7 +33,7 @@ RECORD = {
 
 @pytest.fixture
 def enriched(make_detections):
-    """A bus [1], a person [2] that fusion leaves out, a doubtful box [3] that is a forklift."""
+    """A bus [1], a person [2] that fusion rejects, an uncertain box [3] that fusion relabels."""
     return EnrichedDetections(
         fused=make_detections(
             ("bus", 0.875, (0, 0, 600, 400)),
@@ -53,7 +53,7 @@ def enriched(make_detections):
 
 @pytest.fixture
 def fusion(enriched, monkeypatch, tmp_path):
-    """Options that choose a checkpoint, and stand-ins for the models that it would need."""
+    """Options that select a checkpoint, and fake models."""
     loaded = []
 
     def detect(batch):
@@ -63,7 +63,7 @@ def fusion(enriched, monkeypatch, tmp_path):
     models = Models(
         SimpleNamespace(detect=detect),
         SimpleNamespace(
-            read=lambda batch, perceptions: [EncodedImage(enriched) for _ in perceptions]
+            encode=lambda batch, perceptions: [EncodedImage(enriched) for _ in perceptions]
         ),
     )
     monkeypatch.setattr(Models, "load", lambda settings: models)
@@ -84,7 +84,7 @@ def test_detect_finds_the_bus_and_at_least_three_people(bus_file, capsys):
 
 @pytest.fixture
 def untrained(tmp_path):
-    """Options that leave the fusion out."""
+    """Options without fusion."""
     file = tmp_path / "untrained.yaml"
     file.write_text('/**:\n  ros__parameters:\n    mrmllm: {checkpoint: ""}\n')
     return ["--params-file", str(file)]
@@ -101,7 +101,7 @@ def test_without_a_checkpoint_detect_says_what_the_detector_says(bus_file, capsy
         assert detection["detector_label"] == detection["label"]
         assert detection["detector_score"] == detection["score"] >= 0.3
         assert detection["novelty"] == 0.0
-    # Measured on the pixels, as a node does it.
+    # Measured on the pixels, as in the node.
     assert {"yellow", "blue"} & {d["attributes"].get("color") for d in record["detections"]}
 
 
@@ -165,15 +165,15 @@ def test_no_more_images_than_the_batch_size_go_through_the_models_together(
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
-def test_the_records_hold_nothing_that_json_cannot(enriched):
-    assert json.loads(json.dumps(images.detections_to_json(enriched, [0, 2])))
+def test_the_records_are_serializable_as_json(enriched):
+    assert json.loads(json.dumps([Detection.of(enriched, i).to_dict() for i in (0, 2)]))
 
 
 def test_several_images_cannot_be_saved_as_one(bus_file, zidane_file, tmp_path, capsys):
     saved = tmp_path / "annotated.png"
     arguments = ["--image", str(bus_file), str(zidane_file), "--save", str(saved)]
     assert main(["detect", *arguments]) == 2
-    assert "--save takes one image" in capsys.readouterr().err
+    assert "is a file for 2 images; name a folder" in capsys.readouterr().err
     assert not saved.exists()
 
 
@@ -198,7 +198,7 @@ def test_the_images_themselves_are_never_overwritten_by_annotated_ones(
 
 
 @pytest.mark.parametrize("place", ["nowhere/a.png", "file/a.png", "file", "file/out"])
-def test_a_place_that_cannot_be_saved_to_is_refused_before_models_are_loaded(
+def test_an_unwritable_target_is_rejected_before_models_are_loaded(
     place, bus_file, tmp_path, capsys, fusion, monkeypatch
 ):
     monkeypatch.setattr(Models, "load", None)
@@ -266,15 +266,15 @@ def test_ask_streams_the_answer_as_text(bus_file, capsys):
     printed = capsys.readouterr().out
     assert "Q: Is there a bus?" in printed
     assert "A: " in printed
-    assert "cut here" not in printed
+    assert "truncated" not in printed
 
 
 def test_ask_says_that_an_answer_was_cut(bus_file, capsys):
     assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "4", "Is there a bus?"]) == 0
-    assert "(cut here: --max-new-tokens allows more)" in capsys.readouterr().out
+    assert "(truncated; --max-new-tokens sets the maximum)" in capsys.readouterr().out
 
 
-def test_of_several_images_an_unreadable_one_is_named_and_counted_and_the_others_go_on(
+def test_unreadable_images_are_named_and_counted_and_the_others_are_processed(
     bus_file, tmp_path, capsys, fusion
 ):
     missing, text = tmp_path / "missing.png", tmp_path / "text.png"
@@ -296,7 +296,7 @@ def test_where_no_image_can_be_read_no_model_is_loaded(tmp_path, capsys, fusion,
     assert "2 of 2 images could not be read" in capsys.readouterr().err
 
 
-def test_results_come_and_images_are_given_up_before_the_next_are_read(
+def test_results_are_printed_and_images_freed_before_the_next_are_read(
     bus_file, capsys, fusion, monkeypatch
 ):
     read, alive = images_module.read_image, []
@@ -327,7 +327,7 @@ def test_a_folder_stands_for_its_images_and_an_unusable_one_is_counted(
     assert "1 of 3 images could not be read" in printed.err
 
 
-def test_a_model_that_fails_on_one_image_costs_no_other_its_result(
+def test_a_failure_on_one_image_does_not_affect_the_others(
     bus_file, zidane_file, capsys, fusion, monkeypatch
 ):
     detect = fusion.models.detector.detect
@@ -344,7 +344,7 @@ def test_a_model_that_fails_on_one_image_costs_no_other_its_result(
     assert len(printed.out.splitlines()) == 2
     first, last = printed.err.splitlines()
     assert f"inference failed on {zidane_file}: RuntimeError: too wide for this model" in first
-    assert last == "mrmllm: error: 1 of 3 images could not be looked at"
+    assert last == "mrmllm: error: 1 of 3 images could not be processed"
 
 
 @pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.png"), "caf\u00e9.png"])
@@ -399,7 +399,7 @@ def test_parameters_that_only_the_node_knows_are_left_to_it(bus_file, tmp_path, 
     assert main(arguments) == 0
 
 
-def test_a_checkpoint_for_an_answerer_that_takes_none_is_refused(bus_file, tmp_path, capsys):
+def test_a_checkpoint_for_an_answerer_that_takes_none_is_rejected(bus_file, tmp_path, capsys):
     file = tmp_path / "vlm.yaml"
     file.write_text("/**: {ros__parameters: {answerer: hf_vlm}}")
     options = ["--image", str(bus_file), "--params-file", str(file), "--checkpoint", "embedded"]
@@ -407,7 +407,7 @@ def test_a_checkpoint_for_an_answerer_that_takes_none_is_refused(bus_file, tmp_p
     assert "--checkpoint" in capsys.readouterr().err
 
 
-def test_a_question_that_cannot_be_answered_costs_no_other_its_answer(bus_file, capsys, fusion):
+def test_a_failed_question_does_not_affect_the_others(bus_file, capsys, fusion):
     asked = []
 
     def answer(encoded, question, listener):
@@ -418,10 +418,10 @@ def test_a_question_that_cannot_be_answered_costs_no_other_its_answer(bus_file, 
     questions = ["Is there a bus?", os.fsdecode(b"Is caf\xe9 open?")]
     assert main(["ask", "--image", str(bus_file), *fusion.options, *questions]) == 2
     assert "2 of 2 questions could not be answered" in capsys.readouterr().err
-    # Bytes that are not UTF-8 are no text for a tokenizer.
+    # Tokenizers need valid Unicode.
     assert asked == ["Is there a bus?", "Is caf\ufffd open?"]
 
 
-def test_no_answer_can_have_no_tokens(bus_file, capsys):
+def test_max_new_tokens_of_0_is_rejected(bus_file, capsys):
     assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "0", "Is it dark?"]) == 2
     assert "max_new_tokens: 0 is below the minimum of 1" in capsys.readouterr().err

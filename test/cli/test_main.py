@@ -45,7 +45,7 @@ def test_no_command_is_an_error():
 
 
 def run_command(*arguments, **options):
-    """A process of its own, its output buffered as in a user's shell."""
+    """Run a command in a process with buffered output."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-m", "mrmllm_ros.cli.main", *arguments]
     return subprocess.run(
@@ -53,7 +53,7 @@ def run_command(*arguments, **options):
     )
 
 
-def test_output_that_nobody_reads_ends_a_command_in_silence():
+def test_a_closed_pipe_ends_a_command_silently():
     reader, writer = os.pipe()
     os.close(reader)
     ended = run_command("--help", stdout=writer)
@@ -69,7 +69,7 @@ def test_output_that_cannot_be_written_is_one_line():
     assert line == "mrmllm: error: cannot read or write: No space left on device"
 
 
-def test_results_that_nobody_reads_any_more_end_a_command(monkeypatch):
+def test_a_pipe_closed_during_output_ends_a_command(monkeypatch):
     def run(arguments):
         print("a result", flush=True)
 
@@ -99,7 +99,7 @@ def test_any_file_name_can_be_named_in_an_error(locale, tmp_path):
     assert b"/caf\\udce9 " in line
 
 
-def test_what_the_system_refuses_is_one_line(monkeypatch, tmp_path, capsys):
+def test_an_error_of_the_system_is_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(entry, "_run", lambda arguments: (tmp_path / "none").read_text())
     assert main([]) == 2
     expected = f"mrmllm: error: cannot use {tmp_path / 'none'}: No such file or directory\n"

@@ -11,7 +11,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_is_shown_in_place_and_taken_away(monkeypatch):
+def test_progress_is_shown_in_place_and_cleared(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     with ProgressLine(20, "images") as progress:
@@ -35,10 +35,10 @@ def test_an_output_folder_is_made_with_those_above_it(tmp_path):
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
-    # Whoever runs the tests may be allowed to write everywhere.
+def test_a_folder_that_may_not_be_written_to_is_rejected(tmp_path, monkeypatch):
+    # The user of the tests may be root.
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(OutputError, match="may not be written to"):
+    with pytest.raises(OutputError, match="is not writable"):
         make_folder(tmp_path)
 
 

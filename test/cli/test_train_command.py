@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm train` with the embedded models: trains, goes on, is used; says what is wrong."""
+"""`mrmllm train` with the embedded models: training, resuming, use of checkpoints, errors."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ data:
 
 @pytest.fixture
 def train(tmp_path, bus_file):
-    """Function that runs the command with so many steps."""
+    """Function that runs the command with a number of steps."""
     file = tmp_path / "training.yaml"
 
     def run(steps, **values):
@@ -38,9 +38,7 @@ def train(tmp_path, bus_file):
     return run
 
 
-def test_a_run_goes_on_where_it_was_cut_and_ask_uses_its_checkpoint(
-    train, tmp_path, bus_file, capsys
-):
+def test_an_interrupted_run_resumes_and_ask_uses_its_checkpoint(train, tmp_path, bus_file, capsys):
     assert train(1) == 0
     capsys.readouterr()
     assert train(2) == 0
@@ -56,25 +54,25 @@ def test_a_run_goes_on_where_it_was_cut_and_ask_uses_its_checkpoint(
     assert record["detections"]
 
 
-def test_an_empty_folder_is_refused(train, tmp_path, capsys):
+def test_an_empty_folder_is_rejected(train, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert train(1, frames=tmp_path / "empty") == 2
     assert f"the folder {tmp_path / 'empty'} holds no images" in capsys.readouterr().err
 
 
-def test_a_missing_video_is_refused(train, capsys):
+def test_a_missing_video_is_rejected(train, capsys):
     assert train(1, frames="/nowhere.mp4") == 2
     assert "no file, folder or sample /nowhere.mp4" in capsys.readouterr().err
 
 
-def test_a_wrong_key_is_refused_before_models_are_loaded(tmp_path, capsys):
+def test_a_wrong_key_is_rejected_before_models_are_loaded(tmp_path, capsys):
     file = tmp_path / "training.yaml"
     file.write_text("stepps: 3\n")
     assert main(["train", "--config", str(file)]) == 2
     assert "unknown setting stepps" in capsys.readouterr().err
 
 
-def test_a_missing_configuration_is_refused(capsys):
+def test_a_missing_configuration_is_rejected(capsys):
     assert main(["train", "--config", "/nowhere.yaml"]) == 2
     assert "/nowhere.yaml" in capsys.readouterr().err
 
@@ -91,7 +89,7 @@ def test_a_missing_configuration_is_refused(capsys):
         ("{frames: {share: 1.0}}", "no usable examples"),
     ],
 )
-def test_data_that_are_not_there_are_refused(data, named, tmp_path, capsys):
+def test_data_that_are_not_there_are_rejected(data, named, tmp_path, capsys):
     file = tmp_path / "training.yaml"
     file.write_text(f"output: {tmp_path / 'run'}\ndevice: cpu\ndata: {data}\n")
     assert main(["train", "--config", str(file)]) == 2
@@ -109,7 +107,7 @@ def test_time_limit_and_output_may_be_given_on_the_command_line(tmp_path, capsys
 def test_two_processes_train_together_whatever_has_a_loss(tmp_path, bus_file):
     file = tmp_path / "training.yaml"
     values = {"output": tmp_path / "run", "frames": bus_file.parent, "steps": 3}
-    # Weights of what is not trained get no gradient, for which nobody may wait.
+    # Weights without gradient must not block the processes.
     file.write_text(SETTINGS.format(**values) + "loss: {score: 0.0, label: 0.0, box: 0.0}\n")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = ["--nproc_per_node", "2", "-m", "mrmllm_ros.cli.main", "train", "--config", file]
@@ -119,7 +117,7 @@ def test_two_processes_train_together_whatever_has_a_loss(tmp_path, bus_file):
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").is_file()
 
 
-def test_an_output_that_is_a_file_is_refused_before_models_are_loaded(tmp_path, capsys):
+def test_an_output_that_is_a_file_is_rejected_before_models_are_loaded(tmp_path, capsys):
     (tmp_path / "training.yaml").write_text("steps: 3\n")
     (tmp_path / "file").touch()
     for output in (tmp_path / "file", tmp_path / "file" / "inner"):

@@ -11,7 +11,7 @@ def clock():
 
 @pytest.fixture
 def detector():
-    """In place of the real detector of the other tests."""
+    """Replaces the real detector of other tests."""
     return fakes.FakeDetector()
 
 
@@ -22,31 +22,31 @@ def answerer():
 
 @pytest.fixture
 def errors():
-    """What is told to `on_error`."""
+    """Arguments of `on_error`."""
     return fakes.Inbox()
 
 
 @pytest.fixture
 def unusable():
-    """What is told to `on_unusable`."""
+    """Arguments of `on_unusable`."""
     return fakes.Inbox()
 
 
 @pytest.fixture
 def scenes():
-    """What is told to `on_scene`."""
+    """Arguments of `on_scene`."""
     return fakes.Inbox()
 
 
 @pytest.fixture
 def enriched():
-    """What is told to `on_enriched`."""
+    """Arguments of `on_enriched`."""
     return fakes.Inbox()
 
 
 @pytest.fixture
 def answers():
-    """The answers that futures get, in their order."""
+    """Answers of futures, in order."""
     return fakes.Inbox()
 
 

@@ -5,7 +5,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, decode, engine_threads, make_frame, noting_answers, perceive
+from fakes import (
+    PATIENCE_S,
+    collect_answers,
+    decode,
+    engine_threads,
+    explain_silence,
+    make_frame,
+    perceive,
+)
 
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.detection.raw_objects import OUTSIDE
@@ -14,22 +22,21 @@ from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.models import Models, Settings
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import AnswerType, QuestionRequest
-from mrmllm_ros.engine.scene import see_the_driver
 
-# Scenes are read when a question asks for it.
+# Only questions enrich scenes.
 SETTINGS = Settings.from_mapping(
     {
         "enrich_rate_hz": 0.0,
         "question": {"max_new_tokens": 3, "image_timeout_s": 0.0, "parallel": 2},
     }
 )
-# As fast as they come.
+# All scenes are enriched.
 FLOWING = replace(SETTINGS, enrich_rate_hz=1000.0)
 
 
 @pytest.fixture
 def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, errors):
-    """Makes a started engine, which ends with the test."""
+    """Function that makes a started engine, stopped after the test."""
     engines = []
 
     def make(*cameras, settings=SETTINGS):
@@ -39,18 +46,18 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
             on_enriched=enriched.put,
             on_image_error=lambda camera, error: unusable.put((camera, error)),
             on_failure=errors.put,
-            explain_silence=see_the_driver,
+            explain_silence=explain_silence,
         )
         numbers = itertools.count(1)
         trackers = {camera: Tracker(settings.tracking, numbers) for camera in cameras}
         engine = Engine(Models(detector, answerer), settings, trackers, clock, listener)
         engine.start()
-        engine.ask = noting_answers(engine.ask, answers)
+        engine.ask = collect_answers(engine.ask, answers)
         engines.append(engine)
         return engine
 
     yield make
-    for gate in (detector.gate, answerer.read_gate, answerer.gate):
+    for gate in (detector.gate, answerer.encode_gate, answerer.gate):
         gate.open()
     for engine in engines:
         engine.stop()
@@ -63,13 +70,13 @@ def engine(make_engine):
 
 @pytest.fixture
 def flowing(make_engine):
-    """An engine that reads scenes as they come."""
+    """Engine that enriches all scenes."""
     return make_engine("front", settings=FLOWING)
 
 
 @pytest.fixture
 def see(scenes):
-    """Lets an engine perceive an image; questions may be about it from then on."""
+    """Let an engine process an image and wait for its scene."""
 
     def see(engine, image, camera="front"):
         engine.offer(camera, image)
@@ -97,17 +104,17 @@ def test_an_image_gives_a_scene_and_a_question_an_answer_about_it(engine, see, a
     scene = see(engine, 7)
     assert label(scene) == "object 7"
     answer = ask(engine)
-    assert answer.about.scene is scene
+    assert answer.enriched_scene.scene is scene
     assert answer.answer.text == "0 1 2"
     assert answers.next() is answer
-    assert answerer.asked_about == [answer.about.encoded]
-    assert answer.about.encoded.enriched.fused is scene.perception.candidates
+    assert answerer.answered_images == [answer.enriched_scene.encoded]
+    assert answer.enriched_scene.encoded.enriched.fused is scene.perception.candidates
 
 
 def test_an_answer_is_about_the_newest_scene(engine, see):
     see(engine, 7)
     newest = see(engine, 8)
-    assert ask(engine).about.scene is newest
+    assert ask(engine).enriched_scene.scene is newest
 
 
 def test_the_text_is_streamed(engine, see):
@@ -129,7 +136,7 @@ def test_detections_keep_flowing_while_a_question_is_answered(engine, see, answe
     ]
     assert not pending.done()
     answerer.gate.open()
-    assert label(pending.result(PATIENCE_S).about.scene) == "object 1"
+    assert label(pending.result(PATIENCE_S).enriched_scene.scene) == "object 1"
 
 
 def test_questions_are_answered_while_the_detector_is_busy(engine, see, detector):
@@ -138,7 +145,7 @@ def test_questions_are_answered_while_the_detector_is_busy(engine, see, detector
     detector.gate.close()
     engine.offer("front", 2)
     assert detector.started.next() == 2
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
 def test_an_image_replaced_before_its_turn_is_counted_as_dropped(engine, scenes, detector):
@@ -152,7 +159,7 @@ def test_an_image_replaced_before_its_turn_is_counted_as_dropped(engine, scenes,
     assert engine.statistics().cameras["front"].dropped == 2
 
 
-def test_failures_are_reported_and_all_sides_go_on(
+def test_failures_are_reported_and_all_workers_continue(
     engine, see, detector, answerer, unusable, errors
 ):
     detector.fails_on, answerer.fails_on = {6}, {"bad"}
@@ -161,32 +168,32 @@ def test_failures_are_reported_and_all_sides_go_on(
     assert camera == "front"
     assert "a shoe" in str(error)
     engine.offer("front", 6)
-    assert "cannot look at 6" in str(errors.next())
+    assert "cannot detect in 6" in str(errors.next())
     see(engine, 5)
-    answerer.unreadable = {5}
+    answerer.fails_to_encode = {5}
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.INTERNAL
-    assert "cannot read 5" in str(errors.next())
+    assert "cannot encode 5" in str(errors.next())
     scene = see(engine, 7)
     assert code_of(engine.ask(QuestionRequest("bad"))) is ErrorCode.INTERNAL
     assert "cannot answer 'bad'" in str(errors.next())
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
-def test_scenes_are_enriched_as_they_come(flowing, see, enriched, answerer):
+def test_arriving_scenes_are_enriched(flowing, see, enriched, answerer):
     for value in (1, 2):
         scene = see(flowing, value)
         assert enriched.next().scene is scene
-    assert answerer.read_in == {"enrichment"}
+    assert answerer.encode_threads == {"enrichment"}
 
 
-def test_detections_are_not_held_back_while_a_fusion_pass_hangs(flowing, see, enriched, answerer):
-    answerer.read_gate.close()
+def test_detections_continue_while_a_fusion_pass_hangs(flowing, see, enriched, answerer):
+    answerer.encode_gate.close()
     first = see(flowing, 1)
     assert answerer.encoded.next() == 1
     assert [label(see(flowing, value)) for value in (2, 3)] == ["object 2", "object 3"]
     last = see(flowing, 4)
     assert enriched.empty()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert enriched.next().scene is first
     assert enriched.next().scene is last
 
@@ -197,55 +204,53 @@ def test_questions_about_an_enriched_scene_are_answered_while_the_next_pass_hang
     see(flowing, 1)
     known = enriched.next()
     assert answerer.encoded.next() == 1
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     see(flowing, 2)
     assert answerer.encoded.next() == 2
-    assert ask(flowing).about is known
+    assert ask(flowing).enriched_scene is known
 
 
 def test_a_failing_fusion_pass_is_reported_and_the_next_scene_is_enriched(
     flowing, see, enriched, answerer, errors
 ):
-    answerer.unreadable = {6}
+    answerer.fails_to_encode = {6}
     see(flowing, 6)
-    assert "cannot read 6" in str(errors.next())
+    assert "cannot encode 6" in str(errors.next())
     scene = see(flowing, 7)
     assert enriched.next().scene is scene
 
 
-def test_with_rate_0_only_a_question_has_a_scene_read(engine, see, enriched, answerer):
+def test_at_rate_0_only_questions_enrich_scenes(engine, see, enriched, answerer):
     see(engine, 1)
     see(engine, 2)
     assert answerer.encoded.empty()
     answer = ask(engine)
-    assert label(answer.about.scene) == "object 2"
-    assert enriched.next() is answer.about
+    assert label(answer.enriched_scene.scene) == "object 2"
+    assert enriched.next() is answer.enriched_scene
     assert answerer.encoded.next() == 2
-    assert answerer.read_in <= {"questions-0", "questions-1"}
+    assert answerer.encode_threads <= {"questions-0", "questions-1"}
 
 
-def test_a_scene_that_has_been_read_serves_questions_until_it_is_too_old(
-    engine, see, clock, answerer
-):
+def test_an_enriched_scene_is_used_for_questions_until_it_is_too_old(engine, see, clock, answerer):
     first = see(engine, make_frame(1, stamp_ns=clock()))
-    assert ask(engine).about.scene is first
+    assert ask(engine).enriched_scene.scene is first
     clock.advance(1)
     second = see(engine, make_frame(2, stamp_ns=clock()))
-    assert ask(engine).about.scene is first
-    assert ask(engine, max_age_s=0.5).about.scene is second
-    assert ask(engine).about.scene is second
+    assert ask(engine).enriched_scene.scene is first
+    assert ask(engine, max_age_s=0.5).enriched_scene.scene is second
+    assert ask(engine).enriched_scene.scene is second
     assert [answerer.encoded.next() for _ in range(2)] == [1, 2]
     assert answerer.encoded.empty()
 
 
-def test_the_worker_and_two_questions_have_a_scene_read_once(flowing, see, enriched, answerer):
-    answerer.read_gate.close()
+def test_the_worker_and_two_questions_enrich_a_scene_once(flowing, see, enriched, answerer):
+    answerer.encode_gate.close()
     see(flowing, 1)
     assert answerer.encoded.next() == 1
     pending = [flowing.ask(QuestionRequest("?")) for _ in range(2)]
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     first, second = (question.result(PATIENCE_S) for question in pending)
-    assert first.about is second.about is enriched.next()
+    assert first.enriched_scene is second.enriched_scene is enriched.next()
     assert answerer.encoded.empty()
     assert enriched.empty()
 
@@ -260,7 +265,7 @@ def test_two_questions_are_answered_at_the_same_time(engine, see, answerer):
     assert [question.result(PATIENCE_S).answer.tokens for question in pending] == [3, 3]
 
 
-def test_a_cancelled_question_ends_at_once_and_is_not_told(engine, see, answerer, answers):
+def test_a_cancelled_question_fails_immediately_without_an_answer(engine, see, answerer, answers):
     see(engine, 1)
     answerer.gate.close()
     pending = engine.ask(QuestionRequest("?"))
@@ -280,17 +285,17 @@ def test_before_the_first_image_there_is_nothing_to_ask_about(engine):
 def test_an_image_without_stamp_ages_from_its_receipt(engine, see, clock):
     scene = see(engine, make_frame(7, stamp_ns=0, received_ns=clock()))
     clock.advance(1)
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
     clock.advance(10)
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
 
 
-def test_after_a_jump_back_in_time_only_a_new_image_will_do(engine, see, clock):
+def test_after_a_jump_back_in_time_only_a_new_image_is_used(engine, see, clock):
     see(engine, make_frame(1, stamp_ns=clock()))
     clock.advance(-500)
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     scene = see(engine, make_frame(2, stamp_ns=clock()))
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, FLOWING], ids=["asked", "flowing"])
@@ -303,20 +308,20 @@ def test_after_a_jump_back_in_time_an_enriched_scene_gives_way_to_a_new_one(
     clock.advance(-500)
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     scene = see(engine, make_frame(2, stamp_ns=clock()))
-    assert ask(engine).about.scene is scene
+    assert ask(engine).enriched_scene.scene is scene
 
 
 def test_each_camera_has_its_own_newest_scene(make_engine, see):
     engine = make_engine("front", "rear")
     front = see(engine, make_frame(1, "front"))
     rear = see(engine, make_frame(2, "rear"), "rear")
-    assert ask(engine, camera="front").about.scene is front
-    assert ask(engine, camera="rear").about.scene is rear
+    assert ask(engine, camera="front").enriched_scene.scene is front
+    assert ask(engine, camera="rear").enriched_scene.scene is rear
     with pytest.raises(QueryError, match="cameras: front, rear"):
         ask(engine)
 
 
-def test_what_becomes_of_images_is_counted_by_camera(make_engine, see, unusable, errors, detector):
+def test_images_are_counted_by_camera_and_outcome(make_engine, see, unusable, errors, detector):
     engine = make_engine("front", "rear")
     see(engine, make_frame(1, "front"))
     engine.offer("front", "a shoe")
@@ -340,7 +345,7 @@ def test_latency_and_age_are_those_of_the_newest_results(engine, see, enriched, 
     assert engine.statistics().cameras["front"].latency is None
     scene = see(engine, make_frame(1, stamp_ns=clock()))
     ask(engine)
-    # Once the next image is taken up, the first has been counted.
+    # When the next image is started, the first has been counted.
     engine.offer("front", "a shoe")
     unusable.next()
     clock.advance(3)
@@ -351,7 +356,7 @@ def test_latency_and_age_are_those_of_the_newest_results(engine, see, enriched, 
     assert front.age_s == 3
 
 
-def test_what_becomes_of_questions_is_counted(engine, see, answerer):
+def test_questions_are_counted_by_outcome(engine, see, answerer):
     assert code_of(engine.ask(QuestionRequest("?"))) is ErrorCode.NO_IMAGE
     see(engine, 1)
     answer = ask(engine)
@@ -365,17 +370,17 @@ def test_what_becomes_of_questions_is_counted(engine, see, answerer):
         answerer.started.next()
     engine.cancel(pending[0])
     questions = engine.statistics().questions
-    assert (questions.answered, questions.failed, questions.refused) == (1, 1, 3)
+    assert (questions.answered, questions.failed, questions.rejected) == (1, 1, 3)
     assert (questions.cancelled, questions.waiting) == (1, 1)
     assert questions.latency.median_s == answer.latency_s
     answerer.gate.open()
 
 
-def test_a_question_to_a_disabled_engine_counts_as_refused(engine):
+def test_a_question_to_a_disabled_engine_counts_as_rejected(engine):
     engine.enabled = False
     with pytest.raises(QueryError):
         engine.ask(QuestionRequest("?"))
-    assert engine.statistics().questions.refused == 1
+    assert engine.statistics().questions.rejected == 1
 
 
 def test_the_newest_failure_is_remembered_with_its_camera(engine, see, unusable, errors, detector):
@@ -387,7 +392,7 @@ def test_the_newest_failure_is_remembered_with_its_camera(engine, see, unusable,
     engine.offer("front", 6)
     errors.next()
     see(engine, 7)
-    assert "cannot look at 6" in engine.statistics().last_error
+    assert "cannot detect in 6" in engine.statistics().last_error
 
 
 def test_a_disabled_engine_takes_no_images(engine, scenes, detector):
@@ -406,11 +411,11 @@ def test_a_disabled_engine_takes_no_images(engine, scenes, detector):
 def test_a_disabled_engine_takes_no_questions(engine, see):
     see(engine, 1)
     engine.enabled = False
-    with pytest.raises(QueryError, match="switched off") as error:
+    with pytest.raises(QueryError, match="perception is disabled") as error:
         engine.ask(QuestionRequest("?"))
     assert error.value.code is ErrorCode.NOT_ACTIVE
     engine.enabled = True
-    assert label(ask(engine).about.scene) == "object 1"
+    assert label(ask(engine).enriched_scene.scene) == "object 1"
 
 
 def test_changed_settings_reach_both_models_and_the_next_question(engine, see, detector, answerer):
@@ -440,16 +445,14 @@ def test_live_settings_that_changed_after_the_models_were_loaded_reach_them(
 LABELS = ("forklift", "pallet")
 
 
-def test_a_vocabulary_reaches_both_models_and_not_in_the_callers_thread(
-    engine, detector, answerer
-):
+def test_a_vocabulary_is_set_in_both_models_in_another_thread(engine, detector, answerer):
     assert engine.set_vocabulary(list(LABELS)).result(PATIENCE_S) is None
     assert detector.labels == LABELS
     assert answerer.labels == LABELS
     assert detector.vocabulary_threads == {"vocabulary_0"}
 
 
-def test_setting_a_vocabulary_returns_at_once_while_the_detector_is_busy(
+def test_setting_a_vocabulary_returns_immediately_while_the_detector_is_busy(
     engine, detector, answerer
 ):
     detector.gate.close()
@@ -472,18 +475,18 @@ def test_a_model_with_a_fixed_vocabulary_leaves_it_to_the_other(engine, detector
     assert (detector.labels, answerer.labels) == (("box",), LABELS)
 
 
-def test_a_vocabulary_is_refused_where_both_models_are_fixed(engine, detector, answerer, errors):
+def test_a_vocabulary_is_rejected_if_both_models_are_fixed(engine, detector, answerer, errors):
     detector.refusal = FixedVocabularyError("fixed detector")
     answerer.refusal = FixedVocabularyError("fixed answerer")
     error = engine.set_vocabulary(LABELS).exception(PATIENCE_S)
     assert isinstance(error, FixedVocabularyError)
-    assert str(error) == "nothing can use other labels: fixed detector; and fixed answerer"
+    assert str(error) == "the vocabulary cannot change: fixed detector; and fixed answerer"
     assert (detector.labels, answerer.labels) == (("object",), ())
     assert errors.empty()
 
 
 @pytest.mark.parametrize("labels", [[], [""], ["forklift", " "]])
-def test_a_vocabulary_without_labels_is_refused_and_reaches_neither_model(
+def test_a_vocabulary_without_labels_is_rejected_and_reaches_neither_model(
     labels, engine, detector, answerer
 ):
     error = engine.set_vocabulary(labels).exception(PATIENCE_S)
@@ -491,7 +494,7 @@ def test_a_vocabulary_without_labels_is_refused_and_reaches_neither_model(
     assert (detector.labels, answerer.labels) == (("object",), ())
 
 
-def test_labels_that_no_label_can_be_are_refused_at_once_and_reach_neither_model(
+def test_invalid_labels_are_rejected_immediately_and_reach_neither_model(
     engine, detector, answerer
 ):
     with pytest.raises(QueryError, match="control character") as error:
@@ -506,13 +509,13 @@ def test_an_answerer_that_cannot_use_a_vocabulary_says_why(engine, answerer):
     assert error is answerer.refusal
 
 
-def test_after_a_refused_vocabulary_the_next_is_taken(engine, detector):
+def test_after_a_rejected_vocabulary_the_next_is_taken(engine, detector):
     engine.set_vocabulary([]).exception(PATIENCE_S)
     assert engine.set_vocabulary(LABELS).result(PATIENCE_S) is None
     assert detector.labels == LABELS
 
 
-def test_stopping_cancels_all_questions_at_once_and_ends_every_thread(
+def test_stopping_cancels_all_questions_immediately_and_ends_every_thread(
     flowing, see, enriched, answerer
 ):
     see(flowing, 1)
@@ -538,7 +541,7 @@ def test_stopping_cancels_all_questions_at_once_and_ends_every_thread(
     assert engine_threads() == set()
 
 
-def test_after_stopping_nothing_is_taken(engine, detector):
+def test_after_stopping_images_and_questions_are_rejected(engine, detector):
     engine.stop()
     engine.offer("front", 1)
     assert detector.started.empty()
@@ -550,7 +553,7 @@ def test_after_stopping_nothing_is_taken(engine, detector):
     assert error.value.code is ErrorCode.NOT_ACTIVE
 
 
-def test_stopping_an_idle_engine_twice_does_no_harm(engine):
+def test_an_idle_engine_can_be_stopped_twice(engine):
     engine.stop()
     engine.stop()
 

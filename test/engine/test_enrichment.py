@@ -4,7 +4,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Gate, Inbox, brightness, make_enriched, make_scene
+from fakes import PATIENCE_S, Gate, Inbox, brightness, explain_silence, make_enriched, make_scene
 
 from mrmllm_ros.engine import enrichment
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
@@ -15,7 +15,7 @@ CAMERAS = ("front", "rear")
 
 @pytest.fixture
 def memory(clock):
-    return SceneMemory(CAMERAS, clock)
+    return SceneMemory(CAMERAS, clock, explain_silence)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def enricher(answerer, memory, enriched):
 
 
 class Rest(threading.Event):
-    """An event that is waited for as long as a test wants; the clock then says it was the timeout.
+    """Event whose wait a test controls; the clock then advances by the timeout.
 
     Attributes:
         asked_s: Gets the length of each rest.
@@ -47,7 +47,7 @@ class Rest(threading.Event):
 
 @pytest.fixture
 def monotonic(monkeypatch):
-    """The monotonic clock of the enricher and of its worker; it goes on with rests alone."""
+    """Monotonic clock of enricher and worker; only waits advance it."""
     now = SimpleNamespace(seconds=1000.0)
     fake = SimpleNamespace(monotonic=lambda: now.seconds)
     monkeypatch.setattr(enrichment, "time", fake)
@@ -56,7 +56,7 @@ def monotonic(monkeypatch):
 
 @pytest.fixture
 def rest(monkeypatch, monotonic):
-    """The worker's rest between two passes."""
+    """The worker's wait between two passes."""
     rest = Rest(monotonic)
     monkeypatch.setattr(enrichment, "Event", lambda: rest)
     return rest
@@ -64,7 +64,7 @@ def rest(monkeypatch, monotonic):
 
 @pytest.fixture
 def make_worker(rest, enricher, answerer, errors):
-    """Makes a started worker, which ends with the test."""
+    """Function that makes a started worker, stopped after the test."""
     workers = []
 
     def make(rate_hz=4.0, enricher=enricher):
@@ -74,7 +74,7 @@ def make_worker(rest, enricher, answerer, errors):
         return worker
 
     yield make
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     rest.gate.open()
     for worker in workers:
         worker.stop()
@@ -89,7 +89,7 @@ def value_of(enriched_scene):
     return brightness(enriched_scene.scene.frame.image)
 
 
-def test_an_enriched_scene_is_told_and_remembered(enricher, memory, enriched, answerer):
+def test_an_enriched_scene_is_reported_and_stored(enricher, memory, enriched, answerer):
     result = enricher.enrich(scene := make_scene(7))
     assert result.scene is scene
     assert result.encoded.enriched.fused is scene.perception.candidates
@@ -97,7 +97,7 @@ def test_an_enriched_scene_is_told_and_remembered(enricher, memory, enriched, an
     assert answerer.encoded.next() == 7
 
 
-def test_its_latency_counts_from_taking_up_the_frame_to_the_end_of_the_pass(
+def test_its_latency_is_from_decoding_to_the_end_of_the_pass(
     enricher, answerer, monotonic, monkeypatch
 ):
     scene = make_scene()
@@ -111,7 +111,7 @@ def test_its_latency_counts_from_taking_up_the_frame_to_the_end_of_the_pass(
     assert enricher.enrich(scene).latency_s == pytest.approx(scene.latency_s + 5)
 
 
-def test_a_scene_is_read_once(enricher, answerer, enriched):
+def test_a_scene_is_enriched_once(enricher, answerer, enriched):
     first = enricher.enrich(scene := make_scene(7))
     assert enricher.enrich(scene) is first is enriched.next()
     assert answerer.encoded.next() == 7
@@ -119,11 +119,9 @@ def test_a_scene_is_read_once(enricher, answerer, enriched):
     assert enriched.empty()
 
 
-def test_a_scene_is_read_once_though_several_ask_for_it_at_the_same_time(
-    enricher, worker, answerer, enriched
-):
+def test_a_scene_is_enriched_once_for_concurrent_callers(enricher, worker, answerer, enriched):
     scene = make_scene(7)
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(scene)
     assert answerer.encoded.next() == 7
     results = Inbox()
@@ -132,16 +130,16 @@ def test_a_scene_is_read_once_though_several_ask_for_it_at_the_same_time(
     ]
     for thread in asking:
         thread.start()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert results.next() is results.next() is enriched.next()
     for thread in asking:
         thread.join(PATIENCE_S)
     assert answerer.encoded.empty()
     assert enriched.empty()
-    assert answerer.read_in == {"enrichment"}
+    assert answerer.encode_threads == {"enrichment"}
 
 
-def test_an_older_scene_will_do_where_its_image_is_new_enough(enricher, clock, answerer):
+def test_an_older_scene_is_returned_if_its_image_is_recent_enough(enricher, clock, answerer):
     known = enricher.enrich(make_scene(1, stamp_ns=clock()))
     clock.advance(2)
     newer = make_scene(2, stamp_ns=clock())
@@ -150,24 +148,24 @@ def test_an_older_scene_will_do_where_its_image_is_new_enough(enricher, clock, a
     assert [answerer.encoded.next() for _ in range(2)] == [1, 2]
 
 
-def test_an_older_scene_from_the_future_will_not_do(enricher, clock):
+def test_an_older_scene_from_the_future_is_not_returned(enricher, clock):
     enricher.enrich(make_scene(1, stamp_ns=clock()))
     clock.advance(-500)
     newer = make_scene(2, stamp_ns=clock())
     assert enricher.enrich(newer, max_age_s=2.0).scene is newer
 
 
-def test_unless_asked_for_no_older_scene_will_do(enricher):
+def test_without_maximum_age_no_older_scene_is_returned(enricher):
     enricher.enrich(make_scene(1))
     assert enricher.enrich(newer := make_scene(2)).scene is newer
 
 
-def test_where_a_reading_fails_the_next_who_asks_tries_again(enricher, answerer):
-    answerer.unreadable = {7}
+def test_after_a_failed_pass_the_next_caller_tries_again(enricher, answerer):
+    answerer.fails_to_encode = {7}
     scene = make_scene(7)
-    with pytest.raises(RuntimeError, match="cannot read 7"):
+    with pytest.raises(RuntimeError, match="cannot encode 7"):
         enricher.enrich(scene)
-    answerer.unreadable = set()
+    answerer.fails_to_encode = set()
     assert enricher.enrich(scene).scene is scene
 
 
@@ -205,52 +203,52 @@ def test_a_newer_scene_of_another_camera_changes_nothing(enricher, memory):
     assert [memory.enriched(camera).scene for camera in ("front", "rear")] == [front, rear]
 
 
-def test_the_worker_enriches_what_it_is_offered_in_its_own_thread(worker, enriched, answerer):
+def test_the_worker_enriches_offered_scenes_in_its_thread(worker, enriched, answerer):
     for value in (1, 2):
         worker.offer(make_scene(value))
         assert value_of(enriched.next()) == value
-    assert answerer.read_in == {"enrichment"}
+    assert answerer.encode_threads == {"enrichment"}
 
 
-def test_while_a_pass_hangs_offering_returns_at_once_and_only_the_newest_waits(
+def test_while_a_pass_hangs_offering_returns_immediately_and_only_the_newest_waits(
     worker, enriched, answerer
 ):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     assert answerer.encoded.next() == 1
     for value in (2, 3, 4):
         worker.offer(make_scene(value))
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert [value_of(enriched.next()) for _ in range(2)] == [1, 4]
     assert enriched.empty()
 
 
 def test_the_cameras_take_turns_however_many_scenes_one_has(worker, enriched, answerer):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     assert answerer.encoded.next() == 1
     for value in (2, 3):
         worker.offer(make_scene(value))
         worker.offer(make_scene(value + 10, camera="rear"))
-    answerer.read_gate.allow(1)
+    answerer.encode_gate.allow(1)
     assert answerer.encoded.next() == 13
     worker.offer(make_scene(14, camera="rear"))
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert [value_of(enriched.next()) for _ in range(4)] == [1, 13, 3, 14]
 
 
 @pytest.mark.parametrize(
     ("took_s", "left_s"), [(0.0, [0.25]), (0.1, [0.15]), (0.25, []), (7.0, [])]
 )
-def test_the_worker_rests_for_what_is_left_of_its_period(
+def test_the_worker_waits_for_the_rest_of_its_period(
     took_s, left_s, make_worker, rest, answerer, enriched, monotonic
 ):
     worker = make_worker(rate_hz=4.0)
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene())
     answerer.encoded.next()
     monotonic.seconds += took_s
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     enriched.next()
     assert [rest.asked_s.next() for _ in left_s] == pytest.approx(left_s)
     worker.rate_hz = 0.0
@@ -258,7 +256,7 @@ def test_the_worker_rests_for_what_is_left_of_its_period(
     assert rest.asked_s.empty()
 
 
-def test_while_the_worker_rests_nothing_is_read(worker, rest, answerer, enriched):
+def test_while_the_worker_waits_nothing_is_enriched(worker, rest, answerer, enriched):
     rest.gate.close()
     worker.offer(make_scene(1))
     assert value_of(enriched.next()) == 1
@@ -275,7 +273,7 @@ def test_while_the_worker_rests_nothing_is_read(worker, rest, answerer, enriched
 
 
 def test_a_failed_pass_counts_for_the_rate_too(worker, rest, answerer, errors, monotonic):
-    answerer.unreadable = {6}
+    answerer.fails_to_encode = {6}
     worker.offer(make_scene(6))
     errors.next()
     assert rest.asked_s.next() == pytest.approx(0.25)
@@ -302,20 +300,20 @@ def test_a_changed_rate_counts_from_the_next_scene_on(make_worker, rest, enriche
     assert rest.asked_s.next() == pytest.approx(0.5)
 
 
-def test_a_rate_that_becomes_0_during_a_pass_needs_no_rest(worker, rest, answerer, enriched):
-    answerer.read_gate.close()
+def test_after_a_rate_of_0_during_a_pass_the_worker_does_not_wait(
+    worker, rest, answerer, enriched
+):
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     answerer.encoded.next()
     worker.rate_hz = 0.0
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert value_of(enriched.next()) == 1
     worker.stop()
     assert rest.asked_s.empty()
 
 
-def test_a_rate_that_becomes_0_while_the_rest_is_reckoned_does_no_harm(
-    rest, enricher, enriched, errors
-):
+def test_a_rate_may_become_0_while_the_wait_is_computed(rest, enricher, enriched, errors):
     class Changing(EnrichmentWorker):
         rates = itertools.chain([4.0, 0.0], itertools.repeat(4.0))
         rate_hz = property(lambda self: next(self.rates), lambda self, rate_hz: None)
@@ -328,18 +326,18 @@ def test_a_rate_that_becomes_0_while_the_rest_is_reckoned_does_no_harm(
     worker.stop()
 
 
-def test_a_scene_that_cannot_be_read_is_reported_and_the_next_is_enriched(
+def test_a_failed_pass_is_reported_and_the_next_scene_is_enriched(
     worker, answerer, errors, enriched
 ):
-    answerer.unreadable = {6}
+    answerer.fails_to_encode = {6}
     worker.offer(make_scene(6))
-    assert "cannot read 6" in str(errors.next())
+    assert "cannot encode 6" in str(errors.next())
     worker.offer(make_scene(7))
     assert value_of(enriched.next()) == 7
     assert enriched.empty()
 
 
-def test_a_handler_that_raises_is_reported_and_the_work_goes_on(
+def test_a_handler_that_raises_is_reported_and_the_work_continues(
     make_worker, answerer, memory, errors
 ):
     seen = Inbox()
@@ -356,12 +354,12 @@ def test_a_handler_that_raises_is_reported_and_the_work_goes_on(
     assert [seen.next(), seen.next()] == [6, 7]
 
 
-def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
+def test_stopping_waits_for_the_current_pass_and_starts_no_other(
     worker, rest, answerer, enriched, monkeypatch
 ):
     closed, close = threading.Event(), worker.slots.close
     monkeypatch.setattr(worker.slots, "close", lambda: (close(), closed.set()))
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     worker.offer(make_scene(1))
     assert answerer.encoded.next() == 1
     worker.offer(make_scene(2))
@@ -370,7 +368,7 @@ def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
     stopping.start()
     assert closed.wait(PATIENCE_S)
     assert stopping.is_alive()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     stopping.join(PATIENCE_S)
 
     assert not stopping.is_alive()
@@ -379,7 +377,7 @@ def test_stopping_waits_for_the_pass_under_way_and_begins_no_other(
     assert answerer.encoded.empty()
 
 
-def test_stopping_ends_a_rest(enricher, enriched, errors):
+def test_stopping_ends_the_wait(enricher, enriched, errors):
     worker = EnrichmentWorker(enricher, CAMERAS, 1e-6, errors.put)
     worker.start()
     worker.offer(make_scene())
@@ -406,9 +404,7 @@ def test_a_low_rate_is_kept(make_worker, monotonic, enriched):
     assert monotonic.seconds - started_s >= 99.9
 
 
-def test_a_rate_that_is_raised_during_a_rest_takes_effect_soon(
-    make_worker, rest, monotonic, enriched
-):
+def test_a_higher_rate_takes_effect_during_the_wait(make_worker, rest, monotonic, enriched):
     worker = make_worker(rate_hz=1e-10)
     started_s = monotonic.seconds
     rest.gate.close()

@@ -19,7 +19,7 @@ def three():
 
 @pytest.fixture
 def taken(slots):
-    """What a consumer in a thread of its own takes, until it is told that they are closed."""
+    """Frames that a consumer thread takes until the slots are closed."""
     taken = Inbox()
 
     def consume():
@@ -79,7 +79,7 @@ def test_closed_slots_hold_nothing_and_take_nothing(slots):
     assert slots.received == {"front": 1}
 
 
-def test_closing_twice_is_closing_once(slots):
+def test_slots_can_be_closed_twice(slots):
     slots.close()
     slots.close()
     assert slots.take() == {}

@@ -15,7 +15,7 @@ CAMERAS = ("front", "left", "rear")
 
 @pytest.fixture
 def make_worker(detector, scenes, errors):
-    """Makes a started worker, which ends with the test."""
+    """Function that makes a started worker, stopped after the test."""
     workers = []
 
     def make(on_scene=scenes.put, batch_size=8, track=lambda frame, perception: perception):
@@ -45,7 +45,7 @@ def worker(make_worker):
 
 @pytest.fixture
 def put_together(detector):
-    """Has frames of several cameras wait together, behind one that is under way."""
+    """Let frames of several cameras wait behind a running one."""
 
     def put(worker, **values):
         detector.gate.close()
@@ -63,7 +63,7 @@ def value_of(scene):
 
 
 @pytest.mark.parametrize("value", [7, 0])
-def test_an_image_becomes_a_scene_of_its_frame_and_what_is_in_it(value, worker, scenes, errors):
+def test_an_image_becomes_a_scene_with_frame_and_perception(value, worker, scenes, errors):
     before_s = time.monotonic()
     worker.slots.put("front", value)
     scene = scenes.next()
@@ -103,16 +103,18 @@ def test_a_bad_image_is_reported_and_the_next_good_one_works(worker, scenes, err
     assert scenes.empty()
 
 
-def test_a_detector_that_raises_is_reported_and_the_work_goes_on(worker, detector, scenes, errors):
+def test_a_detector_that_raises_is_reported_and_the_work_continues(
+    worker, detector, scenes, errors
+):
     detector.fails_on = {6}
     worker.slots.put("front", 6)
-    assert "cannot look at 6" in str(errors.next())
+    assert "cannot detect in 6" in str(errors.next())
     worker.slots.put("front", 7)
     assert value_of(scenes.next()) == 7
     assert scenes.empty()
 
 
-def test_a_handler_that_raises_is_reported_and_the_work_goes_on(make_worker, errors):
+def test_a_handler_that_raises_is_reported_and_the_work_continues(make_worker, errors):
     seen = Inbox()
 
     def on_scene(scene):
@@ -127,7 +129,7 @@ def test_a_handler_that_raises_is_reported_and_the_work_goes_on(make_worker, err
     assert [seen.next(), seen.next()] == [6, 7]
 
 
-def test_stopping_waits_for_the_image_under_way_and_takes_no_other(
+def test_stopping_waits_for_the_current_image_and_takes_no_other(
     worker, detector, scenes, monkeypatch
 ):
     closed, close = threading.Event(), worker.slots.close
@@ -161,7 +163,7 @@ def test_the_vocabulary_reaches_the_detector(worker, detector):
     assert detector.labels == ("forklift", "pallet")
 
 
-def test_a_detector_that_refuses_a_vocabulary_goes_on_as_before(worker, detector, scenes):
+def test_a_detector_that_rejects_a_vocabulary_continues_as_before(worker, detector, scenes):
     detector.refusal = FixedVocabularyError("knows its own")
     with pytest.raises(FixedVocabularyError, match="knows its own"):
         worker.set_vocabulary(["forklift"])
@@ -175,7 +177,7 @@ def test_the_vocabulary_changes_between_images_and_never_within_one(worker, dete
     assert detector.started.next() == 1
     changing = threading.Thread(target=worker.set_vocabulary, args=(["forklift"],))
     changing.start()
-    # Time enough for one that does not wait for the image.
+    # Long enough for a worker that does not wait for the image.
     changing.join(0.02)
     assert detector.labels == ("object",)
     assert changing.is_alive()
@@ -204,7 +206,7 @@ def test_a_batch_is_never_larger_than_allowed(make_worker, put_together, detecto
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_of_cameras_faster_than_the_detector_none_waits_longer_than_one_pass_for_another(
+def test_cameras_faster_than_the_detector_wait_at_most_one_pass(
     batch_size, make_worker, detector, scenes, monkeypatch
 ):
     passes = 20
@@ -227,7 +229,7 @@ def test_of_cameras_faster_than_the_detector_none_waits_longer_than_one_pass_for
     assert set(turns[1::2]) == {"front"}
 
 
-def test_an_image_that_cannot_be_decoded_leaves_those_of_other_cameras_alone(
+def test_an_undecodable_image_does_not_affect_other_cameras(
     worker, put_together, detector, scenes, errors
 ):
     detector.gate.close()
@@ -242,7 +244,7 @@ def test_an_image_that_cannot_be_decoded_leaves_those_of_other_cameras_alone(
     assert isinstance(error, ImageError)
 
 
-def test_an_image_that_the_detector_fails_on_leaves_those_of_other_cameras_alone(
+def test_a_detector_failure_does_not_affect_images_of_other_cameras(
     worker, put_together, detector, scenes, errors
 ):
     detector.fails_on = {2}
@@ -250,7 +252,7 @@ def test_an_image_that_the_detector_fails_on_leaves_those_of_other_cameras_alone
     assert {value_of(scenes.next()) for _ in range(3)} == {100, 1, 3}
     camera, error = errors.next()
     assert camera == "left"
-    assert "cannot look at 2" in str(error)
+    assert "cannot detect in 2" in str(error)
     assert errors.empty()
 
 
@@ -271,12 +273,12 @@ def test_each_cameras_perceptions_are_tracked_in_their_order(make_worker, put_to
     worker = make_worker(track=track)
     put_together(worker, front=1, rear=3)
     for _ in range(3):
-        # What tracking made of it is what the scene holds.
+        # The scene has the tracked perception.
         assert scenes.next().perception.reported == 0
     assert tracked == {"front": ["object 100", "object 1"], "left": [], "rear": ["object 3"]}
 
 
-def test_tracking_that_fails_is_reported_and_the_other_cameras_go_on(
+def test_a_tracking_failure_is_reported_and_other_cameras_continue(
     make_worker, put_together, scenes, errors
 ):
     def track(frame, perception):

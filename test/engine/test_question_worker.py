@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import PATIENCE_S, Inbox, make_enriched, make_scene, noting_answers
+from fakes import PATIENCE_S, Inbox, collect_answers, explain_silence, make_enriched, make_scene
 
 from mrmllm_ros.answering.answerer import PromptTooLongError
 from mrmllm_ros.engine import question_worker
@@ -33,15 +33,15 @@ def scene():
 
 @pytest.fixture
 def memory(clock, scene):
-    """A memory that has just seen the scene."""
-    memory = SceneMemory(["front"], clock)
+    """Memory with the scene."""
+    memory = SceneMemory(["front"], clock, explain_silence)
     memory.put(scene)
     return memory
 
 
 @pytest.fixture
 def make_worker(answerer, memory, enriched, answers, errors):
-    """Makes a started worker, which ends with the test; unless told, it has one thread."""
+    """Function that makes a started worker, by default with one thread, stopped after the test."""
     workers = []
 
     def make(settings=SETTINGS, memory=memory, answers=answers, on_enriched=enriched.put):
@@ -49,12 +49,12 @@ def make_worker(answerer, memory, enriched, answers, errors):
         worker = QuestionWorker(answerer, enricher, memory, settings, errors.put)
         worker.start()
         if answers is not None:
-            worker.submit = noting_answers(worker.submit, answers)
+            worker.submit = collect_answers(worker.submit, answers)
         workers.append(worker)
         return worker
 
     yield make
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     answerer.gate.open()
     for worker in workers:
         worker.stop()
@@ -66,7 +66,7 @@ def worker(make_worker):
 
 
 def code_of(pending):
-    """The code of the error that a question ends with."""
+    """Error code of a failed question."""
     error = pending.exception(PATIENCE_S)
     assert isinstance(error, QueryError), error
     return error.code
@@ -77,7 +77,7 @@ def answer_of(pending):
 
 
 def start_one(worker, answerer, text="running"):
-    """A question whose answer is under way, each token a step."""
+    """Start a question; each token of its answer is a step."""
     answerer.gate.close()
     pending = worker.submit(QuestionRequest(text))
     assert answerer.started.next() == text
@@ -88,13 +88,13 @@ def test_a_question_is_answered_about_the_newest_scene(worker, answerer, scene, 
     answer = answer_of(worker.submit(QuestionRequest("how many?")))
     assert answer.answer.text == "0 1 2"
     assert answer.request == QuestionRequest("how many?")
-    assert answer.about.scene is scene
-    assert answerer.asked_about == [answer.about.encoded]
-    assert answer.about.encoded.enriched.fused is scene.perception.candidates
+    assert answer.enriched_scene.scene is scene
+    assert answerer.answered_images == [answer.enriched_scene.encoded]
+    assert answer.enriched_scene.encoded.enriched.fused is scene.perception.candidates
     assert errors.empty()
 
 
-def test_the_text_is_handed_on_piece_by_piece_while_it_is_made(worker, answerer):
+def test_the_text_is_streamed_piece_by_piece(worker, answerer):
     pieces = Inbox()
     answerer.gate.close()
     pending = worker.submit(QuestionRequest("how many?"), pieces.put)
@@ -138,7 +138,7 @@ def test_questions_are_answered_in_the_order_they_came(worker, answerer, answers
 
 
 def test_without_any_image_the_error_is_no_image(make_worker, clock):
-    worker = make_worker(memory=SceneMemory(["front"], clock))
+    worker = make_worker(memory=SceneMemory(["front"], clock, explain_silence))
     assert code_of(worker.submit(QuestionRequest("?"))) is ErrorCode.NO_IMAGE
 
 
@@ -147,23 +147,23 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
     worker = make_worker(QuestionSettings(image_timeout_s=PATIENCE_S, parallel=1))
     pending = worker.submit(QuestionRequest("?"))
     memory.put(new := make_scene(stamp_ns=clock()))
-    assert answer_of(pending).about.scene is new
+    assert answer_of(pending).enriched_scene.scene is new
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (QuestionRequest("x" * 501), "has 501 characters; at most 500 are allowed"),
-        (QuestionRequest("what\0is there?"), r"control character U\+0000; leave it out"),
-        (QuestionRequest("\x1b[31mred"), r"control character U\+001B; leave it out"),
-        (QuestionRequest("what\x7f"), r"control character U\+007F; leave it out"),
-        (QuestionRequest("what\x85"), r"control character U\+0085; leave it out"),
+        (QuestionRequest("x" * 501), "has 501 characters; the maximum is 500"),
+        (QuestionRequest("what\0is there?"), r"control character U\+0000; remove it"),
+        (QuestionRequest("\x1b[31mred"), r"control character U\+001B; remove it"),
+        (QuestionRequest("what\x7f"), r"control character U\+007F; remove it"),
+        (QuestionRequest("what\x85"), r"control character U\+0085; remove it"),
         (QuestionRequest("?", max_age_s=float("nan")), "max_age is nan"),
         (QuestionRequest("?", max_age_s=float("inf")), "max_age is inf"),
         (QuestionRequest("?", max_age_s=-0.1), "max_age is -0.1"),
         (
             QuestionRequest("?", max_new_tokens=MAX_NEW_TOKENS + 1),
-            "max_new_tokens is 4097; at most 4096",
+            "max_new_tokens is 4097; the maximum is 4096",
         ),
         (QuestionRequest("?", max_new_tokens=2**32 - 1), "max_new_tokens is 4294967295"),
         (
@@ -181,12 +181,14 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
             QuestionRequest("?", json_schema="{}"),
             r"json_schema is set and answer_type is TEXT \(0\)",
         ),
-        # A wrong value is named before one that is not supported.
+        # Invalid values are reported before unsupported ones.
         (QuestionRequest("?", context="a ward", answer_type=5), "answer_type is 5"),
         (QuestionRequest("?", context="a ward", about=255), "about is 255"),
     ],
 )
-def test_an_invalid_question_is_refused_at_once_with_the_reason(asked, message, worker, answerer):
+def test_an_invalid_question_is_rejected_immediately_with_the_reason(
+    asked, message, worker, answerer
+):
     with pytest.raises(QueryError, match=message) as error:
         worker.submit(asked)
     assert error.value.code is ErrorCode.INVALID_REQUEST
@@ -209,7 +211,7 @@ def test_an_invalid_question_is_refused_at_once_with_the_reason(asked, message, 
         ),
     ],
 )
-def test_what_is_not_built_yet_is_refused_at_once_as_unsupported(asked, message, worker, answerer):
+def test_unsupported_requests_are_rejected_immediately(asked, message, worker, answerer):
     with pytest.raises(QueryError, match=message) as error:
         worker.submit(asked)
     assert error.value.code is ErrorCode.UNSUPPORTED
@@ -221,40 +223,41 @@ def test_any_other_text_is_a_question(text, worker):
     assert answer_of(worker.submit(QuestionRequest(text))).request.text == text
 
 
-def test_an_unknown_camera_is_refused_at_once(worker):
+def test_an_unknown_camera_is_rejected_immediately(worker):
     with pytest.raises(QueryError, match="cameras: front") as error:
         worker.submit(QuestionRequest("?", camera="rear"))
     assert error.value.code is ErrorCode.UNKNOWN_CAMERA
 
 
 def test_of_several_cameras_one_must_be_named(make_worker, clock):
-    memory = SceneMemory(["front", "rear"], clock)
+    memory = SceneMemory(["front", "rear"], clock, explain_silence)
     memory.put(make_scene(camera="rear"))
     worker = make_worker(memory=memory)
     with pytest.raises(QueryError, match="cameras: front, rear") as error:
         worker.submit(QuestionRequest("?"))
     assert error.value.code is ErrorCode.CAMERA_REQUIRED
     assert (
-        answer_of(worker.submit(QuestionRequest("?", "rear"))).about.scene.frame.camera == "rear"
+        answer_of(worker.submit(QuestionRequest("?", "rear"))).enriched_scene.scene.frame.camera
+        == "rear"
     )
 
 
 @pytest.fixture
 def full(make_worker, answerer):
-    """A worker with one question under way and two waiting, which is all that may wait."""
+    """Worker with one running and two waiting questions, the maximum."""
     worker = make_worker(QuestionSettings(max_waiting=2, parallel=1))
     running = start_one(worker, answerer)
     waiting = [worker.submit(QuestionRequest(text)) for text in ("second", "third")]
     return SimpleNamespace(worker=worker, running=running, waiting=waiting)
 
 
-def test_when_the_line_is_full_the_next_question_is_refused(full):
+def test_when_the_queue_is_full_the_next_question_is_rejected(full):
     with pytest.raises(QueryError, match="2 questions are waiting already") as error:
         full.worker.submit(QuestionRequest("fourth"))
     assert error.value.code is ErrorCode.BUSY
 
 
-def test_cancelling_a_waiting_question_frees_its_place_at_once(full, answerer, answers):
+def test_cancelling_a_waiting_question_frees_its_place_immediately(full, answerer, answers):
     full.worker.cancel(full.waiting[0])
     assert full.waiting[0].done()
     assert code_of(full.waiting[0]) is ErrorCode.CANCELLED
@@ -270,13 +273,13 @@ def test_a_changed_limit_counts_from_the_next_question_on(full):
         full.worker.submit(QuestionRequest("fifth"))
 
 
-def test_a_question_that_the_worker_takes_up_leaves_its_place(full, answerer):
+def test_a_started_question_frees_its_place_in_the_queue(full, answerer):
     answerer.gate.open()
     assert answerer.started.next() == "second"
     full.worker.submit(QuestionRequest("fourth"))
 
 
-def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_next_token(
+def test_cancelling_a_running_question_stops_generation_at_the_next_token(
     worker, answerer, answers
 ):
     pieces = Inbox()
@@ -295,7 +298,7 @@ def test_cancelling_the_question_under_way_ends_it_at_once_and_the_model_at_the_
     assert answers.empty()
 
 
-def test_a_question_cancelled_before_its_first_token_hands_on_no_text(worker, answerer, answers):
+def test_a_question_cancelled_before_its_first_token_streams_no_text(worker, answerer, answers):
     pieces = Inbox()
     answerer.gate.close()
     pending = worker.submit(QuestionRequest("running"), pieces.put)
@@ -309,21 +312,21 @@ def test_a_question_cancelled_before_its_first_token_hands_on_no_text(worker, an
     assert pieces.empty()
 
 
-def test_cancelling_a_question_whose_scene_is_being_read_ends_it_at_once(
+def test_cancelling_a_question_during_its_fusion_pass_ends_it_immediately(
     worker, answerer, answers, errors
 ):
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     pending = worker.submit(QuestionRequest("cancelled"))
     assert answerer.encoded.next() == 100
     worker.cancel(pending)
     assert pending.done()
     assert code_of(pending) is ErrorCode.CANCELLED
     after = worker.submit(QuestionRequest("after"))
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     assert answer_of(after) is answers.next()
     assert answerer.started.next() == "after"
     assert answerer.started.empty()
-    # What was read for the cancelled question is not read again for the next one.
+    # The scene of the cancelled question is not enriched again for the next one.
     assert answerer.encoded.empty()
     assert answers.empty()
     assert errors.empty()
@@ -349,16 +352,18 @@ def test_after_a_cancelled_question_the_next_is_answered(worker, answerer):
     assert answer_of(after).request.text == "next"
 
 
-def test_cancelling_a_question_that_waits_for_an_image_ends_it_at_once(make_worker, clock):
+def test_cancelling_a_question_that_waits_for_an_image_ends_it_immediately(make_worker, clock):
     looked = threading.Event()
 
     class Memory(SceneMemory):
-        def camera(self, name):
+        def resolve_camera(self, name):
             if threading.current_thread().name == "questions-0":
                 looked.set()
-            return super().camera(name)
+            return super().resolve_camera(name)
 
-    worker = make_worker(QuestionSettings(image_timeout_s=3600.0), memory=Memory(["front"], clock))
+    worker = make_worker(
+        QuestionSettings(image_timeout_s=3600.0), memory=Memory(["front"], clock, explain_silence)
+    )
     pending = worker.submit(QuestionRequest("?"))
     assert looked.wait(PATIENCE_S)
     worker.cancel(pending)
@@ -379,14 +384,14 @@ def test_cancelling_twice_or_too_late_changes_nothing(worker, answerer):
 
 @pytest.fixture
 def monotonic(monkeypatch):
-    """The worker's monotonic clock, which can be set forward."""
+    """Monotonic clock of the worker, which tests advance."""
     offset = SimpleNamespace(seconds=0.0)
     fake = SimpleNamespace(monotonic=lambda: time.monotonic() + offset.seconds)
     monkeypatch.setattr(question_worker, "time", fake)
     return offset
 
 
-def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
+def test_a_running_answer_ends_at_the_first_token_after_the_deadline(
     worker, answerer, monotonic, answers
 ):
     pieces = Inbox()
@@ -398,19 +403,19 @@ def test_an_answer_under_way_ends_at_the_first_token_after_the_deadline(
     answerer.gate.allow()
     assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
     error = str(pending.exception())
-    assert "no answer within 60 s (question.deadline_s), the models being at work" in error
+    assert "no answer within 60 s (question.deadline_s): inference was still running" in error
     assert answerer.tokens == 2
     assert answers.empty()
 
 
-def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, answerer, monotonic):
+def test_a_question_still_waiting_at_its_deadline_is_not_started(worker, answerer, monotonic):
     start_one(worker, answerer)
     waiting = worker.submit(QuestionRequest("waiting"))
     monotonic.seconds += 61
     after = worker.submit(QuestionRequest("after"))
     answerer.gate.open()
     assert code_of(waiting) is ErrorCode.DEADLINE_EXCEEDED
-    assert "waited for its turn" in str(waiting.exception())
+    assert "was still waiting" in str(waiting.exception())
     assert "faster model" not in str(waiting.exception())
     answer_of(after)
     assert answerer.started.next() == "after"
@@ -418,10 +423,10 @@ def test_a_question_whose_turn_comes_after_its_deadline_is_not_begun(worker, ans
 
 def test_waiting_for_an_image_ends_at_the_deadline(make_worker, clock):
     settings = QuestionSettings(image_timeout_s=3600.0, deadline_s=0.1)
-    worker = make_worker(settings, memory=SceneMemory(["front"], clock))
+    worker = make_worker(settings, memory=SceneMemory(["front"], clock, explain_silence))
     pending = worker.submit(QuestionRequest("?"))
     assert code_of(pending) is ErrorCode.DEADLINE_EXCEEDED
-    assert "waiting for an image that is new enough" in str(pending.exception())
+    assert "no recent image has arrived" in str(pending.exception())
     assert "faster model" not in str(pending.exception())
 
 
@@ -444,13 +449,15 @@ def test_a_listener_that_raises_ends_its_own_question_only(worker, errors):
     answer_of(worker.submit(QuestionRequest("second")))
 
 
-def test_an_error_that_is_the_users_is_not_reported_as_a_failure(worker, clock, errors):
+def test_user_errors_are_not_reported_as_failures(worker, clock, errors):
     clock.advance(60)
     assert code_of(worker.submit(QuestionRequest("?"))) is ErrorCode.STALE_IMAGE
     assert errors.empty()
 
 
-def test_stopping_cancels_every_question_at_once_and_waits_for_the_thread(full, answerer, answers):
+def test_stopping_cancels_every_question_immediately_and_waits_for_the_thread(
+    full, answerer, answers
+):
     stopping = threading.Thread(target=full.worker.stop)
     stopping.start()
     for pending in (*full.waiting, full.running):
@@ -472,82 +479,82 @@ def test_after_stopping_no_question_is_taken(worker):
 
 def test_stopping_ends_a_question_that_waits_for_an_image(make_worker, clock):
     settings = QuestionSettings(image_timeout_s=3600.0)
-    worker = make_worker(settings, memory=SceneMemory(["front"], clock))
+    worker = make_worker(settings, memory=SceneMemory(["front"], clock, explain_silence))
     pending = worker.submit(QuestionRequest("?"))
     worker.stop()
     assert code_of(pending) is ErrorCode.CANCELLED
 
 
-def test_stopping_ends_a_question_whose_scene_is_being_read(worker, answerer, answers):
-    answerer.read_gate.close()
+def test_stopping_ends_a_question_during_its_fusion_pass(worker, answerer, answers):
+    answerer.encode_gate.close()
     pending = worker.submit(QuestionRequest("?"))
     answerer.encoded.next()
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
     assert code_of(pending) is ErrorCode.CANCELLED
     assert stopping.is_alive()
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     stopping.join(PATIENCE_S)
     assert not stopping.is_alive()
     assert answerer.started.empty()
     assert answers.empty()
 
 
-def test_a_question_about_an_enriched_scene_needs_no_reading(worker, memory, answerer, enriched):
+def test_a_question_about_an_enriched_scene_needs_no_fusion_pass(
+    worker, memory, answerer, enriched
+):
     memory.put_enriched(known := make_enriched(1))
     memory.put(make_scene(2))
-    assert answer_of(worker.submit(QuestionRequest("?"))).about is known
-    assert answerer.asked_about == [known.encoded]
+    assert answer_of(worker.submit(QuestionRequest("?"))).enriched_scene is known
+    assert answerer.answered_images == [known.encoded]
     assert answerer.encoded.empty()
     assert enriched.empty()
 
 
-def test_where_the_enriched_scene_is_too_old_the_newest_is_read(
+def test_if_the_enriched_scene_is_too_old_the_newest_is_enriched(
     worker, memory, answerer, clock, enriched
 ):
     memory.put_enriched(make_enriched(1))
     clock.advance(1)
     memory.put(newest := make_scene(2, stamp_ns=clock()))
     answer = answer_of(worker.submit(QuestionRequest("?", max_age_s=0.5)))
-    assert answer.about.scene is newest
+    assert answer.enriched_scene.scene is newest
     assert answerer.encoded.next() == 2
-    assert enriched.next() is answer.about is memory.enriched("front")
+    assert enriched.next() is answer.enriched_scene is memory.enriched("front")
 
 
-def test_a_scene_is_read_once_for_all_questions_about_it(worker, answerer):
+def test_a_scene_is_enriched_once_for_all_questions_about_it(worker, answerer):
     answers = [answer_of(worker.submit(QuestionRequest(text))) for text in ("how many?", "which?")]
-    assert answers[0].about is answers[1].about
+    assert answers[0].enriched_scene is answers[1].enriched_scene
     assert answerer.encoded.next() == 100
     assert answerer.encoded.empty()
 
 
-def test_a_scene_that_cannot_be_read_fails_its_question_only(
-    worker, memory, answerer, clock, errors
-):
-    answerer.unreadable = {100}
+def test_a_failed_fusion_pass_fails_only_its_question(worker, memory, answerer, clock, errors):
+    answerer.fails_to_encode = {100}
     bad = worker.submit(QuestionRequest("bad"))
     assert code_of(bad) is ErrorCode.INTERNAL
-    assert "cannot read 100" in str(bad.exception())
-    assert "cannot read 100" in str(errors.next())
+    assert "cannot encode 100" in str(bad.exception())
+    assert "cannot encode 100" in str(errors.next())
     memory.put(readable := make_scene(7))
-    assert answer_of(worker.submit(QuestionRequest("good"))).about.scene is readable
+    assert answer_of(worker.submit(QuestionRequest("good"))).enriched_scene.scene is readable
     assert answerer.started.next() == "good"
 
 
-def test_with_two_threads_two_questions_are_under_way_at_the_same_time(make_worker, answerer):
+def test_two_threads_answer_two_questions_in_parallel(make_worker, answerer):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second", "third")]
     assert {answerer.started.next(), answerer.started.next()} == {"first", "second"}
     assert not any(question.done() for question in pending)
-    assert answerer.answered_in == {"questions-0", "questions-1"}
+    assert answerer.answer_threads == {"questions-0", "questions-1"}
     answerer.gate.open()
     assert [answer_of(question).request.text for question in pending] == [
         "first",
         "second",
         "third",
     ]
-    assert answerer.answered_in == {"questions-0", "questions-1"}
+    assert answerer.answer_threads == {"questions-0", "questions-1"}
 
 
 def test_with_one_thread_questions_are_answered_one_after_the_other(worker, answerer):
@@ -564,10 +571,10 @@ def test_with_one_thread_questions_are_answered_one_after_the_other(worker, answ
     assert not pending[1].done()
     answerer.gate.open()
     answer_of(pending[1])
-    assert answerer.answered_in == {"questions-0"}
+    assert answerer.answer_threads == {"questions-0"}
 
 
-def test_of_two_questions_under_way_each_has_its_own_text_and_end(make_worker, answerer):
+def test_parallel_questions_have_separate_texts_and_ends(make_worker, answerer):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
     texts = {"first": Inbox(), "second": Inbox()}
@@ -583,17 +590,15 @@ def test_of_two_questions_under_way_each_has_its_own_text_and_end(make_worker, a
     assert texts["first"].empty()
 
 
-def test_two_questions_that_need_the_same_scene_have_it_read_once(
-    make_worker, answerer, scene, enriched
-):
+def test_two_questions_about_the_same_scene_enrich_it_once(make_worker, answerer, scene, enriched):
     worker = make_worker(replace(SETTINGS, parallel=2))
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second")]
     assert answerer.encoded.next() == 100
-    answerer.read_gate.open()
+    answerer.encode_gate.open()
     first, second = map(answer_of, pending)
-    assert first.about is second.about is enriched.next()
-    assert first.about.scene is scene
+    assert first.enriched_scene is second.enriched_scene is enriched.next()
+    assert first.enriched_scene.scene is scene
     assert answerer.encoded.empty()
     assert enriched.empty()
 
@@ -602,18 +607,21 @@ def test_a_question_that_has_waited_for_a_pass_takes_its_scene_if_that_is_new_en
     make_worker, memory, answerer, clock
 ):
     worker = make_worker(replace(SETTINGS, parallel=2))
-    answerer.read_gate.close()
+    answerer.encode_gate.close()
     first = worker.submit(QuestionRequest("first"))
     assert answerer.encoded.next() == 100
     clock.advance(1)
     memory.put(newer := make_scene(7, stamp_ns=clock()))
     second = worker.submit(QuestionRequest("second"))
-    answerer.read_gate.open()
-    assert answer_of(second).about is answer_of(first).about
-    assert answer_of(worker.submit(QuestionRequest("third", max_age_s=0.5))).about.scene is newer
+    answerer.encode_gate.open()
+    assert answer_of(second).enriched_scene is answer_of(first).enriched_scene
+    assert (
+        answer_of(worker.submit(QuestionRequest("third", max_age_s=0.5))).enriched_scene.scene
+        is newer
+    )
 
 
-def test_stopping_cancels_all_that_are_under_way(make_worker, answerer, answers):
+def test_stopping_cancels_all_running_questions(make_worker, answerer, answers):
     worker = make_worker(replace(SETTINGS, parallel=2))
     answerer.gate.close()
     pending = [worker.submit(QuestionRequest(text)) for text in ("first", "second", "third")]
@@ -630,7 +638,7 @@ def test_stopping_cancels_all_that_are_under_way(make_worker, answerer, answers)
 
 @pytest.fixture
 def pending():
-    """A question that nobody works on, and the pieces of text that reach whoever asked it."""
+    """Future of a question outside of a worker, and its streamed text."""
     pieces = []
     pending = AnswerFuture(QuestionRequest("?"), pieces.append)
     pending.pieces = pieces
@@ -640,35 +648,35 @@ def pending():
 CANCELLED, BUSY = QueryError(ErrorCode.CANCELLED, "gone"), QueryError(ErrorCode.BUSY, "later")
 
 
-def test_a_question_is_settled_once(pending):
+def test_a_question_is_completed_once(pending):
     assert not pending.done()
-    assert pending.settle(CANCELLED)
+    assert pending.complete(CANCELLED)
     assert pending.done()
-    assert not pending.settle(BUSY)
+    assert not pending.complete(BUSY)
     assert pending.exception(0) is CANCELLED
 
 
 def test_an_answer_is_a_result_and_later_errors_do_not_change_it(pending):
-    assert pending.settle(answer := object())
-    assert not pending.settle(CANCELLED)
+    assert pending.complete(answer := object())
+    assert not pending.complete(CANCELLED)
     assert pending.result(0) is answer
 
 
-def test_text_is_handed_on_until_the_question_is_settled(pending):
+def test_text_is_streamed_until_the_question_is_completed(pending):
     pending.on_text("before ")
     first_text_s = pending.first_text_s
-    pending.settle(CANCELLED)
+    pending.complete(CANCELLED)
     pending.on_text("after ")
     assert pending.pieces == ["before "]
     assert pending.first_text_s == first_text_s is not None
 
 
-def test_nobody_cancels_a_question_through_its_future(pending):
+def test_a_question_cannot_be_cancelled_through_its_future(pending):
     assert not pending.cancel()
     assert not pending.done()
 
 
-def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker):
+def test_a_callback_of_a_completed_question_may_cancel_it(worker):
     ended = Inbox()
 
     def on_end(future):
@@ -677,7 +685,7 @@ def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker)
 
     pending = AnswerFuture(QuestionRequest("?"), None)
     pending.add_done_callback(on_end)
-    settling = threading.Thread(target=pending.settle, args=(CANCELLED,), daemon=True)
+    settling = threading.Thread(target=pending.complete, args=(CANCELLED,), daemon=True)
     settling.start()
     assert ended.next() is CANCELLED
 
@@ -696,14 +704,12 @@ def test_whoever_learns_of_the_end_of_a_question_may_cancel_it_once_more(worker)
         {"max_length": 0},
     ],
 )
-def test_limits_that_make_no_sense_are_refused(values):
+def test_limits_that_make_no_sense_are_rejected(values):
     with pytest.raises(SettingsError):
         QuestionSettings(**values)
 
 
-def test_a_prompt_that_does_not_fit_is_the_askers_to_mend_and_no_failure(
-    worker, answerer, errors, monkeypatch
-):
+def test_a_prompt_that_is_too_long_is_a_user_error(worker, answerer, errors, monkeypatch):
     def refuse(*_):
         raise PromptTooLongError("too long by 7 tokens")
 
@@ -715,7 +721,7 @@ def test_a_prompt_that_does_not_fit_is_the_askers_to_mend_and_no_failure(
 
 
 @pytest.mark.parametrize("deadline_s", [60.0, 0.1])
-def test_an_idle_worker_keeps_nothing_of_the_frame_it_answered_about(
+def test_an_idle_worker_keeps_no_reference_to_its_last_frame(
     deadline_s, make_worker, answerer, memory
 ):
     worker = make_worker(
@@ -726,7 +732,7 @@ def test_an_idle_worker_keeps_nothing_of_the_frame_it_answered_about(
     answerer.gate.close()
     pending = worker.submit(QuestionRequest("?"))
     answerer.started.get(timeout=PATIENCE_S)
-    encoded = weakref.ref(answerer.asked_about.pop())
+    encoded = weakref.ref(answerer.answered_images.pop())
     gc.disable()
     try:
         if deadline_s < 1:

@@ -3,7 +3,15 @@ import threading
 import time
 
 import pytest
-from fakes import NOW_NS, PATIENCE_S, Inbox, make_enriched, make_frame, make_scene
+from fakes import (
+    NOW_NS,
+    PATIENCE_S,
+    Inbox,
+    explain_silence,
+    make_enriched,
+    make_frame,
+    make_scene,
+)
 
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.scene import SceneMemory
@@ -17,52 +25,52 @@ def never():
 
 @pytest.fixture
 def memory(clock):
-    return SceneMemory(["front"], clock)
+    return SceneMemory(["front"], clock, explain_silence)
 
 
 @pytest.fixture
 def two_cameras(clock):
-    return SceneMemory(["front", "rear"], clock)
+    return SceneMemory(["front", "rear"], clock, explain_silence)
 
 
-def fresh_now(memory, camera="front", max_age_s=2.0, give_up=never):
-    """The scene without waiting for one."""
-    return memory.fresh(camera, max_age_s, time.monotonic(), give_up)
+def recent_now(memory, camera="front", max_age_s=2.0, should_stop=never):
+    """Scene without waiting."""
+    return memory.wait_for_recent(camera, max_age_s, time.monotonic(), should_stop)
 
 
 @pytest.fixture
 def waiting(memory):
-    """Waits for a scene in a thread of its own; `looked` is set whenever it has looked.
+    """Waits for a scene in a thread; `checked` is set at each check of `should_stop`.
 
-    It looks with the lock in its hands and gives it back only to wait, so whatever is put or woken
-    after `looked` finds it waiting.
+    The check holds the lock and the wait releases it, so everything after `checked` meets a
+    waiting thread.
     """
 
     class Waiting:
         results = Inbox()
-        looked = threading.Event()
-        given_up = threading.Event()
+        checked = threading.Event()
+        stopped = threading.Event()
 
-        def give_up(self):
-            self.looked.set()
-            return self.given_up.is_set()
+        def should_stop(self):
+            self.checked.set()
+            return self.stopped.is_set()
 
         def run(self):
             try:
                 until_s = time.monotonic() + PATIENCE_S
-                self.results.put(memory.fresh("front", 2.0, until_s, self.give_up))
+                self.results.put(memory.wait_for_recent("front", 2.0, until_s, self.should_stop))
             except QueryError as error:
                 self.results.put(error)
 
         def see(self):
-            assert self.looked.wait(PATIENCE_S)
-            self.looked.clear()
+            assert self.checked.wait(PATIENCE_S)
+            self.checked.clear()
 
     waiting = Waiting()
     thread = threading.Thread(target=waiting.run)
     thread.start()
     yield waiting
-    waiting.given_up.set()
+    waiting.stopped.set()
     memory.wake()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
@@ -76,109 +84,107 @@ def test_a_frame_without_stamp_was_captured_when_it_came():
     assert make_frame(stamp_ns=0, received_ns=9 * S).captured_ns == 9 * S
 
 
-def test_the_newest_scene_of_the_camera_is_given(two_cameras):
+def test_the_newest_scene_of_the_camera_is_returned(two_cameras):
     old, new, other = make_scene(1), make_scene(2), make_scene(3, camera="rear")
     for scene in (old, new, other):
         two_cameras.put(scene)
-    assert fresh_now(two_cameras, "front") is new
-    assert fresh_now(two_cameras, "rear") is other
+    assert recent_now(two_cameras, "front") is new
+    assert recent_now(two_cameras, "rear") is other
 
 
 @pytest.mark.parametrize("age_s", [0.0, 1.0, 2.0])
 def test_a_scene_may_be_as_old_as_allowed(age_s, memory, clock):
     memory.put(scene := make_scene())
     clock.advance(age_s)
-    assert fresh_now(memory, max_age_s=2.0) is scene
+    assert recent_now(memory, max_age_s=2.0) is scene
 
 
 def test_an_older_scene_is_stale(memory, clock):
     memory.put(make_scene())
     clock.advance(5)
     with pytest.raises(QueryError) as error:
-        fresh_now(memory, max_age_s=2.0)
+        recent_now(memory, max_age_s=2.0)
     assert error.value.code is ErrorCode.STALE_IMAGE
-    assert "'front' is 5 s old and at most 2 s is asked for" in error.value.message
+    assert "'front' is 5 s old, the maximum is 2 s" in error.value.message
 
 
-def test_ages_and_limits_are_told_from_each_other_and_from_zero(memory, clock):
+def test_ages_and_limits_are_rounded_to_distinct_values(memory, clock):
     memory.put(make_scene())
     clock.advance(0.0052)
-    with pytest.raises(QueryError, match=r"is 0\.0052 s old and at most 0\.001 s is asked for"):
-        fresh_now(memory, max_age_s=0.001)
+    with pytest.raises(QueryError, match=r"is 0\.0052 s old, the maximum is 0\.001 s"):
+        recent_now(memory, max_age_s=0.001)
     clock.advance(0.9952)
-    with pytest.raises(QueryError, match=r"is 1\.0004 s old and at most 1 s is asked for"):
-        fresh_now(memory, max_age_s=1.0)
+    with pytest.raises(QueryError, match=r"is 1\.0004 s old, the maximum is 1 s"):
+        recent_now(memory, max_age_s=1.0)
     clock.advance(31_536_000)
     with pytest.raises(QueryError, match=r"is 31536001 s old"):
-        fresh_now(memory, max_age_s=1.0)
+        recent_now(memory, max_age_s=1.0)
 
 
-def test_an_image_that_has_just_come_with_an_old_stamp_is_a_matter_of_clocks(memory, clock):
+def test_a_new_image_with_an_old_stamp_points_to_the_clocks(memory, clock):
     memory.put(make_scene(stamp_ns=NOW_NS - 86_400 * S, received_ns=NOW_NS))
     clock.advance(0.5)
-    with pytest.raises(
-        QueryError, match=r"is stamped 86400\.5 s before the .* use_sim_time"
-    ) as error:
-        fresh_now(memory, max_age_s=2.0)
+    with pytest.raises(QueryError, match=r"is 86400\.5 s before the .* use_sim_time") as error:
+        recent_now(memory, max_age_s=2.0)
     assert error.value.code is ErrorCode.STALE_IMAGE
 
 
 def test_an_image_from_the_future_is_not_called_old(memory, clock):
     memory.put(make_scene(stamp_ns=NOW_NS + 100 * S, received_ns=NOW_NS))
-    with pytest.raises(QueryError, match=r"is stamped 100 s after .* synchronize the clocks"):
-        fresh_now(memory, max_age_s=2.0)
+    with pytest.raises(QueryError, match=r"is 100 s after .* synchronize the clocks"):
+        recent_now(memory, max_age_s=2.0)
 
 
-def test_a_simulated_clock_that_has_no_time_is_the_reason_and_not_the_camera():
-    memory = SceneMemory(["front"], lambda: 0)
+def test_a_simulated_clock_without_time_is_named_as_the_reason():
+    memory = SceneMemory(["front"], lambda: 0, explain_silence)
     memory.put(make_scene(stamp_ns=NOW_NS, received_ns=0))
-    with pytest.raises(QueryError, match="use_sim_time is true and no time has come on /clock"):
-        fresh_now(memory, max_age_s=2.0)
+    with pytest.raises(QueryError, match="nothing is published on /clock; play the bag"):
+        recent_now(memory, max_age_s=2.0)
 
 
 def test_errors_say_where_the_images_should_come_from(clock):
     memory = SceneMemory(["front"], clock, lambda camera: f"/{camera}/image has no publisher")
     with pytest.raises(QueryError, match=r"camera 'front'; /front/image has no publisher$"):
-        fresh_now(memory)
+        recent_now(memory)
     memory.put(make_scene())
     clock.advance(5)
     with pytest.raises(
         QueryError, match=r"larger max_age, or check the camera: /front/image has no publisher$"
     ):
-        fresh_now(memory)
+        recent_now(memory)
 
 
 def test_a_scene_without_stamp_ages_from_its_receipt(memory, clock):
     memory.put(scene := make_scene(stamp_ns=0, received_ns=NOW_NS))
     clock.advance(1)
-    assert fresh_now(memory, max_age_s=2.0) is scene
+    assert recent_now(memory, max_age_s=2.0) is scene
     clock.advance(2)
     with pytest.raises(QueryError, match=r"is 3 s old"):
-        fresh_now(memory, max_age_s=2.0)
+        recent_now(memory, max_age_s=2.0)
 
 
 def test_without_any_image_the_error_says_so(two_cameras):
     two_cameras.put(make_scene(camera="rear"))
-    with pytest.raises(QueryError, match="no image has come from camera 'front'") as error:
-        fresh_now(two_cameras, "front")
+    with pytest.raises(QueryError, match="no image has arrived from camera 'front'") as error:
+        recent_now(two_cameras, "front")
     assert error.value.code is ErrorCode.NO_IMAGE
 
 
 def test_where_no_image_could_be_used_the_error_says_why(memory):
-    memory.fail("front", "unknown encoding")
-    with pytest.raises(QueryError, match=r"could be used, .* unknown encoding$") as error:
-        fresh_now(memory)
+    memory.put_failure("front", "unknown encoding")
+    with pytest.raises(QueryError, match=r"are unusable, .* unknown encoding$") as error:
+        recent_now(memory)
     assert error.value.code is ErrorCode.NO_IMAGE
     memory.put(scene := make_scene())
-    assert fresh_now(memory) is scene
+    assert recent_now(memory) is scene
 
 
 def test_where_later_images_could_not_be_used_the_error_says_why(memory, clock):
     memory.put(make_scene())
-    memory.fail("front", "unknown encoding")
+    memory.put_failure("front", "unknown encoding")
     clock.advance(5)
-    with pytest.raises(QueryError, match=r"5 s old; later ones .* unknown encoding$") as error:
-        fresh_now(memory, max_age_s=2.0)
+    with pytest.raises(QueryError, match=r"5 s old; later images .* unknown encoding$") as error:
+        recent_now(memory, max_age_s=2.0)
     assert error.value.code is ErrorCode.STALE_IMAGE
 
 
@@ -186,22 +192,22 @@ def test_after_the_clock_has_jumped_back_the_scene_from_the_future_is_stale(memo
     memory.put(make_scene())
     clock.advance(-100)
     with pytest.raises(QueryError) as error:
-        fresh_now(memory, max_age_s=2.0)
+        recent_now(memory, max_age_s=2.0)
     assert error.value.code is ErrorCode.STALE_IMAGE
     memory.put(scene := make_scene(stamp_ns=clock()))
-    assert fresh_now(memory, max_age_s=2.0) is scene
+    assert recent_now(memory, max_age_s=2.0) is scene
 
 
 def test_the_clock_of_camera_and_node_may_differ_a_little(memory, clock):
     memory.put(scene := make_scene())
     clock.advance(-0.01)
-    assert fresh_now(memory, max_age_s=2.0) is scene
+    assert recent_now(memory, max_age_s=2.0) is scene
 
 
-def test_an_enriched_scene_comes_before_a_newer_one_that_is_not(memory):
+def test_an_enriched_scene_is_preferred_to_a_newer_scene(memory):
     memory.put_enriched(enriched := make_enriched(1))
     memory.put(make_scene(2))
-    assert fresh_now(memory) is enriched
+    assert recent_now(memory) is enriched
 
 
 def test_an_enriched_scene_that_is_too_old_gives_way_to_a_newer_one_that_is_not_enriched(
@@ -210,15 +216,15 @@ def test_an_enriched_scene_that_is_too_old_gives_way_to_a_newer_one_that_is_not_
     memory.put_enriched(enriched := make_enriched(1))
     clock.advance(3)
     memory.put(scene := make_scene(2, stamp_ns=clock()))
-    assert fresh_now(memory, max_age_s=2.0) is scene
-    assert fresh_now(memory, max_age_s=3.0) is enriched
+    assert recent_now(memory, max_age_s=2.0) is scene
+    assert recent_now(memory, max_age_s=3.0) is enriched
 
 
 def test_an_enriched_scene_from_the_future_gives_way_to_a_present_one(memory, clock):
     memory.put_enriched(make_enriched(1))
     clock.advance(-100)
     memory.put(scene := make_scene(2, stamp_ns=clock()))
-    assert fresh_now(memory) is scene
+    assert recent_now(memory) is scene
 
 
 def test_each_camera_has_its_own_enriched_scene_however_old(two_cameras, clock):
@@ -244,7 +250,7 @@ def test_waiting_for_a_first_image_ends_when_it_comes(memory, waiting):
     assert waiting.results.next() is scene
 
 
-def test_waiting_for_a_newer_image_passes_over_those_that_are_too_old(memory, clock, waiting):
+def test_waiting_for_a_recent_image_ignores_old_ones(memory, clock, waiting):
     waiting.see()
     clock.advance(60)
     memory.put(make_scene(1))
@@ -254,14 +260,14 @@ def test_waiting_for_a_newer_image_passes_over_those_that_are_too_old(memory, cl
     assert waiting.results.next() is scene
 
 
-def test_waiting_ends_when_it_is_given_up(memory, waiting):
+def test_waiting_ends_when_should_stop_is_true(memory, waiting):
     waiting.see()
-    waiting.given_up.set()
+    waiting.stopped.set()
     memory.wake()
     assert waiting.results.next() is None
 
 
-def test_being_woken_for_nothing_does_not_end_the_waiting(memory, waiting):
+def test_a_spurious_wake_does_not_end_the_wait(memory, waiting):
     waiting.see()
     memory.wake()
     waiting.see()
@@ -272,31 +278,29 @@ def test_being_woken_for_nothing_does_not_end_the_waiting(memory, waiting):
 
 def test_waiting_ends_when_the_time_is_over(memory):
     with pytest.raises(QueryError) as error:
-        memory.fresh("front", 2.0, time.monotonic() + 0.02, never)
+        memory.wait_for_recent("front", 2.0, time.monotonic() + 0.02, never)
     assert error.value.code is ErrorCode.NO_IMAGE
 
 
-def test_what_is_given_up_gets_no_scene_even_where_there_is_one(memory):
+def test_a_stopped_wait_returns_no_scene_even_if_there_is_one(memory):
     memory.put(make_scene())
-    assert fresh_now(memory, give_up=lambda: True) is None
+    assert recent_now(memory, should_stop=lambda: True) is None
 
 
 def test_the_only_camera_need_not_be_named(memory):
-    assert memory.camera("") == "front"
-    assert memory.camera("front") == "front"
+    assert memory.resolve_camera("") == "front"
+    assert memory.resolve_camera("front") == "front"
 
 
 def test_an_unknown_camera_is_answered_with_the_known_ones(two_cameras):
-    with pytest.raises(
-        QueryError, match="there is no camera 'top'; cameras: front, rear"
-    ) as error:
-        two_cameras.camera("top")
+    with pytest.raises(QueryError, match="unknown camera 'top'; cameras: front, rear") as error:
+        two_cameras.resolve_camera("top")
     assert error.value.code is ErrorCode.UNKNOWN_CAMERA
 
 
 def test_an_unknown_cameras_name_is_cut_short_and_its_control_characters_are_spelt_out(memory):
     with pytest.raises(QueryError) as error:
-        memory.camera("\x1b[31m" + "x" * 1000)
+        memory.resolve_camera("\x1b[31m" + "x" * 1000)
     assert len(error.value.message) < 100
     assert "\x1b" not in error.value.message
 
@@ -310,7 +314,7 @@ def test_each_cameras_newest_scene_is_known_however_old(two_cameras, clock):
 
 
 def test_of_several_cameras_one_must_be_named_and_all_are_listed(two_cameras):
-    assert two_cameras.camera("rear") == "rear"
+    assert two_cameras.resolve_camera("rear") == "rear"
     with pytest.raises(QueryError, match="cameras: front, rear") as error:
-        two_cameras.camera("")
+        two_cameras.resolve_camera("")
     assert error.value.code is ErrorCode.CAMERA_REQUIRED

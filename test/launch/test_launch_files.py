@@ -179,7 +179,7 @@ def test_an_argument_that_cannot_be_used_is_rejected_with_its_name(arguments, re
     ("content", "reason"),
     [
         ("/**:\n  ros__parameters:\n    cameras: front\n", "cameras: 'front' is not a list"),
-        ("/**:\n  ros__parameters:\n    cameras: [1, 2]\n", "is not a list of texts"),
+        ("/**:\n  ros__parameters:\n    cameras: [1, 2]\n", "is not a list of strings"),
         ("/**:\n  ros__parameters:\n    cameras: []\n", r"cameras: \[\]"),
         ("/**:\n  ros__parameters:\n    cameras: [a-b]\n", r"cameras: \['a-b'\]"),
         ("cameras: [front]\n", "no ros__parameters"),

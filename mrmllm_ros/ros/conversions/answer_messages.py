@@ -33,7 +33,7 @@ def request_from_message(message: Query.Request | Ask.Goal) -> QuestionRequest:
 
 def answer_message(answer: SceneAnswer) -> Answer:
     """Convert an answer to a message."""
-    frame, request = answer.about.scene.frame, answer.request
+    frame, request = answer.enriched_scene.scene.frame, answer.request
     cited = [i - 1 for i in answer.answer.cited]
     return Answer(
         header=header_of(frame),
@@ -45,7 +45,7 @@ def answer_message(answer: SceneAnswer) -> Answer:
         text=answer.answer.text,
         confidence=answer.answer.confidence,
         truncated=answer.answer.truncated,
-        detections=detection_messages(answer.about.encoded.enriched, cited),
+        detections=detection_messages(answer.enriched_scene.encoded.enriched, cited),
         time_to_first_token=answer.time_to_first_token_s,
         latency=answer.latency_s,
     )

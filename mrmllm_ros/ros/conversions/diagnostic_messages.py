@@ -296,7 +296,7 @@ def _question_status(window: Window[QuestionStatistics]) -> DiagnosticStatus:
     values = {
         "waiting": str(questions.waiting),
         "answered": str(questions.answered),
-        "refused": str(questions.refused),
+        "rejected": str(questions.rejected),
         "failed": str(questions.failed),
         "cancelled": str(questions.cancelled),
         **_latency_values("latency", questions.latency),
@@ -305,7 +305,7 @@ def _question_status(window: Window[QuestionStatistics]) -> DiagnosticStatus:
 
 
 def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
-    answered, refused, failed = map(window.count, ("answered", "refused", "failed"))
+    answered, rejected, failed = map(window.count, ("answered", "rejected", "failed"))
     yield Finding(_OK, f"{answered} answered {window}, {window.now.waiting} waiting")
     if failed:
         yield Finding(
@@ -313,11 +313,11 @@ def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
             f"{failed} of {failed + answered} questions failed {window}; see the responses and "
             "the node's log",
         )
-    if refused:
+    if rejected:
         yield Finding(
             _WARN,
-            f"{refused} questions rejected {window}; see the responses and the node's log (if too "
-            "many wait: ask less often, or raise question.max_waiting)",
+            f"{rejected} questions rejected {window}; see the responses and the node's log (if "
+            "too many wait: ask less often, or raise question.max_waiting)",
         )
 
 

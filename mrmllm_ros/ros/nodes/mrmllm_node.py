@@ -323,7 +323,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
                 throttle_duration_sec=LOG_PERIOD_S,
             )
             return
-        self._engine.measure(camera, nanoseconds(message.header.stamp), distances_m)
+        self._engine.set_distances(camera, nanoseconds(message.header.stamp), distances_m)
 
     def decode(self, received: ReceivedImage) -> Frame:
         """See `EngineListener.decode`."""

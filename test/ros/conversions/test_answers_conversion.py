@@ -33,7 +33,7 @@ def make_answer(enriched_scene):
     def make(*cited):
         return SceneAnswer(
             request=QuestionRequest("what is there?", "front"),
-            about=enriched_scene,
+            enriched_scene=enriched_scene,
             answer=Answer(
                 "Things.", confidence=0.75, cited=cited, token_ids=(1, 2, 3), truncated=True
             ),
@@ -57,7 +57,7 @@ def test_an_answer_that_cites_nothing_has_no_objects(make_answer):
 def test_an_answer_has_the_header_of_its_image_and_all_that_was_said(make_answer):
     answer = make_answer(2)
     message = answer_message(answer)
-    assert message.header == header_of(answer.about.scene.frame)
+    assert message.header == header_of(answer.enriched_scene.scene.frame)
     assert message.header.stamp.nanosec == 123_456_789
     assert message.camera == "front"
     assert message.question == "what is there?"

@@ -263,8 +263,8 @@ def test_a_camera_that_is_switched_off_is_ok_and_says_so():
         ({"cancelled": 3}, OK, "0 answered"),
         ({"answered": 3, "failed": 1}, WARN, "1 of 4 questions failed"),
         ({"failed": 2}, ERROR, "2 of 2 questions failed"),
-        ({"answered": 3, "refused": 1}, WARN, "question.max_waiting"),
-        ({"refused": 1}, WARN, "1 questions rejected in the last 5 s;"),
+        ({"answered": 3, "rejected": 1}, WARN, "question.max_waiting"),
+        ({"rejected": 1}, WARN, "1 questions rejected in the last 5 s;"),
     ],
 )
 def test_the_level_of_questions(counts, level, says):
@@ -280,7 +280,7 @@ def test_the_values_of_questions():
     assert values(message) == {
         "waiting": "1",
         "answered": "2",
-        "refused": "3",
+        "rejected": "3",
         "failed": "4",
         "cancelled": "5",
         "latency, median (s)": "0.5",

@@ -140,7 +140,7 @@ def test_service_and_action_refuse_the_same_requests_with_the_same_words(asker):
 
 def test_distances_of_a_localizer_are_taken_and_wrong_ones_left_out(asker, node, monkeypatch):
     taken = fakes.Inbox()
-    monkeypatch.setattr(node._engine, "measure", lambda *measured: taken.put(measured))
+    monkeypatch.setattr(node._engine, "set_distances", lambda *measured: taken.put(measured))
     client = asker.client
     distances = client.node.create_publisher(ObjectDistances, "object_distances", 10)
     assert client.spin_until(lambda: distances.get_subscription_count() > 0)

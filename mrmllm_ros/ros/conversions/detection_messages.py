@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,11 +15,15 @@ from std_msgs.msg import Header
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.masks import Mask
+from mrmllm_ros.detection.raw_objects import BAD_SCORE, INVERTED, NOT_FINITE
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 from mrmllm_ros.msg import Attribute as AttributeMessage
 from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
 
 _NS_PER_S = 1_000_000_000
+
+_BAD_MASK = "mask does not fit its rectangle or the image"
+_DUPLICATE_TRACK_ID = "track id is not unique"
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -103,6 +108,48 @@ def detections_from_message(message: DetectionArray) -> Detections:
         masks=_masks(message),
         track_ids=tuple(d.track_id for d in message.detections),
     )
+
+
+def drop_invalid(message: DetectionArray) -> Counter[str]:
+    """Remove detections that `detections_from_message` cannot read, which may come from others.
+
+    Args:
+        message: The message; its detections are replaced.
+
+    Returns:
+        Number of removed detections by reason.
+    """
+    resolution_wh = (message.image_width, message.image_height)
+    dropped: Counter[str] = Counter()
+    valid: list[Detection] = []
+    track_ids: set[str] = set()
+    for detection in message.detections:
+        if fault := _fault(detection, resolution_wh):
+            dropped[fault] += 1
+        elif detection.track_id in track_ids:
+            dropped[_DUPLICATE_TRACK_ID] += 1
+        else:
+            valid.append(detection)
+            track_ids |= {detection.track_id} - {""}
+    if dropped:
+        message.detections = valid
+    return dropped
+
+
+def _fault(detection: Detection, resolution_wh: tuple[int, int]) -> str:
+    """Reason why a detection cannot be used; empty if it can."""
+    box = detection.bbox
+    if not np.isfinite([box.center_x, box.center_y, box.size_x, box.size_y]).all():
+        return NOT_FINITE
+    if min(box.size_x, box.size_y) < 0:
+        return INVERTED
+    if not 0 <= detection.score <= 1:
+        return BAD_SCORE
+    try:
+        mask_from_message(detection, resolution_wh)
+    except ValueError:
+        return _BAD_MASK
+    return ""
 
 
 def mask_from_message(detection: Detection, resolution_wh: tuple[int, int]) -> Mask:

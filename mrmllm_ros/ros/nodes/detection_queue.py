@@ -6,9 +6,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from rclpy.node import Node
+
+from mrmllm_ros.detection.raw_objects import describe_dropped
 from mrmllm_ros.detection.stamps import jumps_back
 from mrmllm_ros.msg import DetectionArray
-from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import drop_invalid, nanoseconds
+from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S
 
 
 class DetectionQueue:
@@ -40,3 +44,13 @@ class DetectionQueue:
         has_arrived = newest_ns is not None and newest_ns >= stamp_ns
         has_jumped_back = jumps_back(nanoseconds(self._messages[-1].header.stamp), stamp_ns)
         return has_arrived or has_jumped_back or len(self._messages) > capacity
+
+
+def drop_invalid_detections(node: Node, message: DetectionArray) -> None:
+    """Remove invalid detections of other publishers from a message, and log a warning."""
+    if dropped := drop_invalid(message):
+        node.get_logger().warning(
+            f"dropped invalid detections in a message of {message.camera!r}: "
+            f"{describe_dropped(dropped)}; check its publisher",
+            throttle_duration_sec=LOG_PERIOD_S,
+        )

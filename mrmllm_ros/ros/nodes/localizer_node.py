@@ -23,7 +23,10 @@ from mrmllm_ros.localization.localizer import Location, localize
 from mrmllm_ros.localization.stamped_buffer import StampedBuffer
 from mrmllm_ros.msg import DetectionArray, ObjectDistances
 from mrmllm_ros.ros.conversions.camera_info import CameraInfoError, camera_matrix
-from mrmllm_ros.ros.conversions.detection_messages import detections_from_message, nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import (
+    detections_from_message,
+    nanoseconds,
+)
 from mrmllm_ros.ros.conversions.image_messages import depth_from_image
 from mrmllm_ros.ros.conversions.location_messages import distances_message, set_location
 from mrmllm_ros.ros.conversions.point_clouds import (
@@ -32,7 +35,7 @@ from mrmllm_ros.ros.conversions.point_clouds import (
     points_from_cloud,
 )
 from mrmllm_ros.ros.nodes.detection_output import DetectionOutput, vision_msgs_setting
-from mrmllm_ros.ros.nodes.detection_queue import DetectionQueue
+from mrmllm_ros.ros.nodes.detection_queue import DetectionQueue, drop_invalid_detections
 from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting
 from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S, ManagedNode, spin
 from mrmllm_ros.ros.nodes.transforms import TransformError, Transforms
@@ -179,6 +182,7 @@ class LocalizerNode(ManagedNode[LocalizerSettings]):
         self._publish_due()
 
     def _on_detections(self, message: DetectionArray) -> None:
+        drop_invalid_detections(self, message)
         self._waiting.put(message)
         self._publish_due()
 

@@ -18,7 +18,10 @@ from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.localization.stamped_buffer import StampedBuffer
 from mrmllm_ros.msg import Answer, DetectionArray
 from mrmllm_ros.ros.conversions.camera_info import CameraInfoError, is_calibrated
-from mrmllm_ros.ros.conversions.detection_messages import detections_from_message, nanoseconds
+from mrmllm_ros.ros.conversions.detection_messages import (
+    detections_from_message,
+    nanoseconds,
+)
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message, image_from_bgr
 from mrmllm_ros.ros.conversions.markers import (
     MarkerUpdates,
@@ -29,7 +32,7 @@ from mrmllm_ros.ros.conversions.markers import (
     image_plane_markers,
     is_novel,
 )
-from mrmllm_ros.ros.nodes.detection_queue import DetectionQueue
+from mrmllm_ros.ros.nodes.detection_queue import DetectionQueue, drop_invalid_detections
 from mrmllm_ros.ros.nodes.image_input import image_transport_setting, subscribe_to_images
 from mrmllm_ros.ros.nodes.input_watch import InputWatch, input_timeout_setting
 from mrmllm_ros.ros.nodes.lifecycle import LOG_PERIOD_S, ManagedNode, spin
@@ -175,11 +178,13 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
                 self._show(self._answer_updates, message, [marker], lifetime_s)
 
     def _on_detections_3d(self, message: DetectionArray) -> None:
+        drop_invalid_detections(self, message)
         if self._markers.get_subscription_count():
             markers = box_markers(message, self.settings.novelty_threshold)
             self._show(self._box_updates, message, markers, self.settings.marker_lifetime_s)
 
     def _on_detections(self, message: DetectionArray) -> None:
+        drop_invalid_detections(self, message)
         if self._has_image_plane():
             with self._reporting_camera_info():
                 self._outline(message)

@@ -20,6 +20,7 @@ from mrmllm_ros.ros.conversions.detection_messages import (
     detection_array_from_scene,
     detection_messages,
     detections_from_message,
+    drop_invalid,
     header_of,
     mask_from_message,
     nanoseconds,
@@ -300,6 +301,42 @@ def test_runs_without_a_rectangle_are_rejected(make_scene):
     message.detections[1].mask = [0, 6]
     with pytest.raises(ValueError, match="mask of 0 x 0 pixels at 0, 0 is not inside"):
         detections_from_message(message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("bbox.size_x", -1.0, "box is inverted"),
+        ("bbox.center_y", float("nan"), "box edge is NaN or infinite"),
+        ("bbox.size_y", float("inf"), "box edge is NaN or infinite"),
+        ("score", 1.5, "score is not between 0 and 1"),
+        ("score", float("nan"), "score is not between 0 and 1"),
+        ("mask", [0, 6], "mask does not fit its rectangle or the image"),
+        ("track_id", "7", "track id is not unique"),
+    ],
+)
+def test_one_invalid_detection_of_a_message_is_dropped_and_the_others_stay(
+    path, value, reason, make_scene
+):
+    message = detection_array_from_scene(make_scene(*OBJECTS), "")
+    message.detections[0].track_id = "7"
+    owner = message.detections[1]
+    *parents, field = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    setattr(owner, field, value)
+    labels = [d.label for d in message.detections]
+    assert drop_invalid(message) == {reason: 1}
+    assert [d.label for d in message.detections] == [labels[0], *labels[2:]]
+    assert detections_from_message(message).labels == (labels[0], *labels[2:])
+
+
+def test_nothing_is_dropped_from_a_valid_or_an_empty_message(make_scene, masked_scene):
+    for scene in (make_scene(*OBJECTS), masked_scene, make_scene()):
+        message = detection_array_from_scene(scene, "")
+        count = len(message.detections)
+        assert not drop_invalid(message)
+        assert len(message.detections) == count
 
 
 def test_the_array_of_a_fusion_pass_has_masks_too(masked_scene):

@@ -2,7 +2,6 @@
 """The trained weights that come with the package, on real photographs."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +10,6 @@ from mrmllm_ros.answering.answerer import Question
 from mrmllm_ros.answering.generation import Decoding, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.corruptions import corrupt
-from mrmllm_ros.datasets.example import Truth
-from mrmllm_ros.detection.detector import Perception
-from mrmllm_ros.evaluation.scoring import is_right, mentions, polarity
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import AUTO, EMBEDDED_CHECKPOINT, MrMllmSettings
@@ -184,78 +180,3 @@ def test_what_a_damaged_photograph_shows_is_novel_and_what_a_clear_one_shows_is_
     # The default from which the visualizer calls an object novel.
     assert novel.novelty[novel.reported].min() >= 0.7
 
-
-DISTANCES = [
-    {"bus": 6.0, "person": (4.0, 5.2, 3.1, 7.4)},
-    {"bus": 2.5, "person": (3.4, 2.9, 8.1, 5.5)},
-]
-
-
-def meters_of(distances, labels):
-    people = iter(distances["person"])
-    return np.float32(
-        [next(people) if label == "person" else distances["bus"] for label in labels]
-    )
-
-
-@pytest.fixture(scope="module", params=DISTANCES, ids=["bus behind people", "bus first"])
-def ranged(request, answerer, detector, bus_image):
-    """Function that asks about the bus and four people at known distances; and the distances."""
-    [perception] = detector.detect([bus_image])
-    chosen = [i for i, x in enumerate(perception.candidates.labels) if x in ("bus", "person")]
-    candidates = perception.candidates.take(np.array(chosen))
-    assert candidates.labels.count("person") >= 4
-    first = [i for i, x in enumerate(candidates.labels) if x == "bus"][:1]
-    first += [i for i, x in enumerate(candidates.labels) if x == "person"][:4]
-    candidates = candidates.take(np.array(sorted(first)))
-    meters = meters_of(request.param, candidates.labels)
-    candidates = replace(candidates, distances_m=meters)
-    features = None
-    if perception.features is not None:
-        features = perception.features[np.array(chosen)[sorted(first)]]
-    [encoded] = answerer.encode([bus_image], [Perception(candidates, 0.0, features)])
-
-    def ask(question):
-        return answerer.answer(encoded, Question(question, Decoding(96)), SilentListener())
-
-    return ask, request.param
-
-
-def is_stated(meters):
-    return Truth(mentions=frozenset([f"{meters:.1f} m"]), among=ALL_METERS)
-
-
-ALL_METERS = frozenset(
-    f"{m:.1f} m" for distances in DISTANCES for m in (distances["bus"], *distances["person"])
-)
-
-
-@pytest.mark.parametrize(
-    "question", ["How far away is the nearest person?", "How far is the nearest person?"]
-)
-def test_the_distance_of_the_nearest_person_is_stated(question, ranged):
-    ask, distances = ranged
-    answer = ask(question)
-    assert is_right(answer.text, is_stated(min(distances["person"])), answer.cited), answer.text
-
-
-def test_the_distances_of_all_people_are_stated(ranged):
-    ask, distances = ranged
-    answer = ask("How far is the person?")
-    stated = mentions(answer.text, ALL_METERS)
-    assert sorted(stated) == sorted(f"{m:.1f} m" for m in distances["person"]), answer.text
-
-
-def test_two_distances_are_compared(ranged):
-    ask, distances = ranged
-    answer = ask("Is the bus closer than the person?")
-    closer = distances["bus"] < min(distances["person"])
-    assert polarity(answer.text) is closer, answer.text
-
-
-@pytest.mark.parametrize("limit", ["2.8 metres", "3.2 metres", "3 meters", "10 m"])
-def test_distances_are_compared_with_a_limit(limit, ranged):
-    ask, distances = ranged
-    answer = ask(f"Are there people within {limit}?")
-    near = min(distances["person"]) <= float(limit.split()[0])
-    assert polarity(answer.text) is near, answer.text

@@ -181,7 +181,7 @@ def ranged_yard():
         ("How far is the person?", "The people are [2] 4.0 m, [4] 6.0 m away."),
         (
             "Is the door closer than the dog?",
-            "The door [5] is 8.0 m away and the dog [3] is 2.1 m away: the door is farther away, "
+            "The dog [3] is 2.1 m away and the door [5] is 8.0 m away: the door is farther away, "
             "so no.",
         ),
         (
@@ -191,7 +191,7 @@ def ranged_yard():
         ),
         (
             "Is the door farther away than the car?",
-            "The door [5] is 8.0 m away and the cars are [1] 5.0 m, [6] 9.0 m away: the door is "
+            "The cars are [1] 5.0 m, [6] 9.0 m away and the door [5] is 8.0 m away: the door is "
             "farther away, so yes.",
         ),
         (

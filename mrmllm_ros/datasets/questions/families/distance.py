@@ -112,9 +112,12 @@ def _closer(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 
 def _both_stated(sampler: SceneSampler, ids: Sequence[int], others: Sequence[int]) -> str:
-    """`The bus [1] is 6.0 m away and the dogs are [2] 4.0 m, [3] 2.1 m away`."""
-    second = _all_stated(sampler, others)
-    return f"{_all_stated(sampler, ids)} and {second[0].lower()}{second[1:]}"
+    """`The dogs are [3] 2.1 m, [2] 4.0 m away and the bus [1] is 6.0 m away`, nearer first."""
+    nearer, farther = sorted(
+        (ids, others), key=lambda group: min(sampler.meters[i - 1] for i in group)
+    )
+    second = _all_stated(sampler, farther)
+    return f"{_all_stated(sampler, nearer)} and {second[0].lower()}{second[1:]}"
 
 
 def _heights_stated(sampler: SceneSampler, a: int, b: int) -> str:
@@ -255,10 +258,15 @@ def _stated(sampler: SceneSampler, i: int) -> str:
 
 
 def _all_stated(sampler: SceneSampler, ids: Sequence[int]) -> str:
-    """`The dogs are [2] 4.0 m, [3] 2.1 m away`, or `The dog [3] is 2.1 m away`."""
+    """`The dogs are [3] 2.1 m, [2] 4.0 m away`, nearest first, or `The dog [3] is 2.1 m away`.
+
+    The prompt has this order in its line `nearest first`; a small language model copies an order
+    more reliably than it compares numbers.
+    """
     if len(ids) == 1:
         return _stated(sampler, ids[0])
-    each = ", ".join(f"{cite([i])} {_meters(sampler, i)}" for i in ids)
+    nearest_first = sorted(ids, key=lambda i: sampler.meters[i - 1])
+    each = ", ".join(f"{cite([i])} {_meters(sampler, i)}" for i in nearest_first)
     return f"The {plural(sampler.label(ids[0]))} are {each} away"
 
 

@@ -62,7 +62,7 @@ def test_an_empty_folder_is_rejected(train, tmp_path, capsys):
 
 def test_a_missing_video_is_rejected(train, capsys):
     assert train(1, frames="/nowhere.mp4") == 2
-    assert "no file, folder or sample /nowhere.mp4" in capsys.readouterr().err
+    assert "/nowhere.mp4 is no file, folder or sample" in capsys.readouterr().err
 
 
 def test_a_wrong_key_is_rejected_before_models_are_loaded(tmp_path, capsys):

@@ -48,7 +48,7 @@ def test_sources_are_a_list_of_files_with_ranges(tmp_path):
         ("loss: {langauge: 1}", "langauge"),
         (
             "loss: {language: 0, score: 0, label: 0, box: 0, attribute: 0, novelty: 0}",
-            "nothing to train",
+            "every loss has weight 0",
         ),
         ("data: {frames: {sources: [{file: a.mp4}]}}", "unknown setting file"),
         ("data: {frames: {sources: a.mp4}}", "not a list"),

@@ -35,7 +35,8 @@ from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detector import Detector, load_detector
 from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
 from mrmllm_ros.detection.images import to_bgr
-from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.models import Models
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import SettingsError, dotted, profile_file

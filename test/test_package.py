@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import mrmllm_ros
-from mrmllm_ros.engine.models import Settings
+from mrmllm_ros.engine.engine_settings import Settings
 
 ROOT = Path(__file__).parents[1]
 

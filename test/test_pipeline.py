@@ -19,7 +19,8 @@ from mrmllm_ros.answering.answerer import Answer, EncodedImage, PromptTooLongErr
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import ImageError
-from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.models import Models
 from mrmllm_ros.pipeline import Pipeline, PipelineError, read_settings
 from mrmllm_ros.settings import SettingsError
 

@@ -18,7 +18,7 @@ from transformers import (
     TextStreamer,
 )
 
-from mrmllm_ros.model.prompt import cited_ids
+from mrmllm_ros.model.citations import cited_ids
 
 
 class TextListener(Protocol):

@@ -33,7 +33,7 @@ from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.playback import readable_frames
 from mrmllm_ros.detection.ultralytics_detector import model_path, quantization
-from mrmllm_ros.engine.models import Settings
+from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.msg import DetectionArray
 from mrmllm_ros.ros.conversions.detection_messages import nanoseconds
 from mrmllm_ros.ros.conversions.image_messages import image_from_bgr

@@ -13,7 +13,7 @@ from mrmllm_ros.cli.output import PARTIAL, print_error, print_progress
 from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
-    from mrmllm_ros.engine.models import Settings
+    from mrmllm_ros.engine.engine_settings import Settings
     from mrmllm_ros.evaluation.ablations import EvaluatedModels
 
 # Names in `mrmllm_ros.evaluation.suites`, which imports slowly.

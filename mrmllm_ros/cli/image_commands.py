@@ -29,7 +29,7 @@ from mrmllm_ros.settings import SettingsError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mrmllm_ros.engine.models import Settings
+    from mrmllm_ros.engine.engine_settings import Settings
     from mrmllm_ros.pipeline import Detection, ImageDetections, Pipeline
 
 

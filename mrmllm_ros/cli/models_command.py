@@ -11,7 +11,7 @@ from typing import Any
 from mrmllm_ros.cli.output import print_progress
 from mrmllm_ros.weights import store
 from mrmllm_ros.weights.catalog import CATALOG, PROFILES
-from mrmllm_ros.weights.sources import megabytes
+from mrmllm_ros.weights.download import megabytes
 
 
 def add_parser(subparsers: Any) -> None:

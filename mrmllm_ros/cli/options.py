@@ -12,7 +12,7 @@ from mrmllm_ros.cli.output import print_warning
 from mrmllm_ros.settings import SettingsError
 
 if TYPE_CHECKING:
-    from mrmllm_ros.engine.models import Settings
+    from mrmllm_ros.engine.engine_settings import Settings
 
 
 def positive_int(text: str) -> int:
@@ -63,7 +63,7 @@ def model_settings(
         SettingsError: If the file cannot be read, a value is invalid, or a checkpoint is set for
             another answerer.
     """
-    from mrmllm_ros.engine.models import Settings
+    from mrmllm_ros.engine.engine_settings import Settings
 
     values: dict[str, Any] = {}
     if options.device:

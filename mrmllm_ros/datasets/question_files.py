@@ -41,7 +41,7 @@ from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.detection.images import ImageError, read_image
-from mrmllm_ros.model.prompt import CITATION
+from mrmllm_ros.model.citations import CITATION
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 FAMILY = "user"

@@ -12,6 +12,8 @@ from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.detection.raw_objects import OUTSIDE, describe_dropped
 from mrmllm_ros.detection.tracker import Tracker
+from mrmllm_ros.engine.answer_future import AnswerFuture, SceneAnswer
+from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
 from mrmllm_ros.engine.metrics import (
     CameraStatistics,
@@ -19,13 +21,13 @@ from mrmllm_ros.engine.metrics import (
     EngineStatistics,
     QuestionStatistics,
 )
-from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.models import Models
 from mrmllm_ros.engine.perception_worker import PerceptionWorker
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import QuestionRequest
-from mrmllm_ros.engine.question_worker import AnswerFuture, QuestionWorker, SceneAnswer
+from mrmllm_ros.engine.question_worker import QuestionWorker
+from mrmllm_ros.engine.request_validation import check_labels
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
-from mrmllm_ros.engine.validation import check_labels
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.localization.distances import Distances
 

@@ -11,7 +11,7 @@ from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import plural
 from mrmllm_ros.datasets.questions.vocabulary import other_words
 from mrmllm_ros.detection.colors import COLORS
-from mrmllm_ros.model.prompt import CITATION
+from mrmllm_ros.model.citations import CITATION
 
 _NUMBERS = {
     word: number

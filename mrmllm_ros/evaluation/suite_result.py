@@ -15,7 +15,7 @@ from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.evaluation.batched_inference import answer_questions, encode_examples
 from mrmllm_ros.evaluation.scoring import is_right
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
-from mrmllm_ros.model.prompt import cited_ids
+from mrmllm_ros.model.citations import cited_ids
 
 Progress = Callable[[str], None]
 

@@ -14,7 +14,6 @@ the same detections.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +56,6 @@ EXAMPLES = (
 # Brackets are reserved for the numbers of objects.
 _NO_CITATION = str.maketrans("[]", "()")
 _NAMELESS = "object"
-CITATION = re.compile(r"\[(\d{1,6}(?:,\s*\d{1,6})*)\]")
 
 
 @dataclass(frozen=True)
@@ -203,17 +201,6 @@ def chat(objects: str | None, question: str, examples: bool = True) -> list[dict
         turns += [("user", _ask(example_objects, asked)), ("assistant", answered)]
     turns += [("user", _ask(objects, question.strip() or DESCRIBE))]
     return [{"role": role, "content": content} for role, content in turns]
-
-
-def cited_ids(text: str, count: int | None = None) -> tuple[int, ...]:
-    """Parse the ids of the objects that an answer cites, in the order of first citation.
-
-    Args:
-        text: The answer.
-        count: Number of objects; ids beyond it are dropped. None keeps every id.
-    """
-    ids = (int(number) for numbers in CITATION.findall(text) for number in numbers.split(","))
-    return tuple(dict.fromkeys(i for i in ids if count is None or 1 <= i <= count))
 
 
 def _ask(objects: str | None, question: str) -> str:

@@ -13,11 +13,12 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Targets
+from mrmllm_ros.model.citations import cited_ids
 from mrmllm_ros.model.configuration_mrmllm import COLORS
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import MAX_EDGE_SHIFT
 from mrmllm_ros.model.processing_mrmllm import ChatFormat, FrameBatch, MrMllmProcessor, TextBatch
-from mrmllm_ros.model.prompt import cited_ids, distances
+from mrmllm_ros.model.prompt import distances
 
 T = TypeVar("T")
 

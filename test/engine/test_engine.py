@@ -19,7 +19,8 @@ from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.detection.raw_objects import OUTSIDE
 from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.engine import Engine
-from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.models import Models
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import AnswerType, QuestionRequest
 

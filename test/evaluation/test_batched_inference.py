@@ -12,8 +12,9 @@ from mrmllm_ros.answering.generation import Decoding, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, prompt_only
 from mrmllm_ros.evaluation import batched_inference
 from mrmllm_ros.evaluation.batched_inference import answer_questions
+from mrmllm_ros.model.citations import cited_ids
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
-from mrmllm_ros.model.prompt import PromptSettings, cited_ids
+from mrmllm_ros.model.prompt import PromptSettings
 
 QUESTIONS = (
     "How many people are there?",

@@ -13,7 +13,8 @@ from mrmllm_ros.evaluation.scoring import (
     number,
     polarity,
 )
-from mrmllm_ros.model.prompt import SIDES, cited_ids
+from mrmllm_ros.model.citations import cited_ids
+from mrmllm_ros.model.prompt import SIDES
 
 YES, NO = Truth(polarity=True), Truth(polarity=False)
 COLORED = frozenset(["red", "orange", "gray"])

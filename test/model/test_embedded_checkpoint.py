@@ -179,4 +179,3 @@ def test_what_a_damaged_photograph_shows_is_novel_and_what_a_clear_one_shows_is_
     assert clear.novelty[clear.reported].max() < 0.5
     # The default from which the visualizer calls an object novel.
     assert novel.novelty[novel.reported].min() >= 0.7
-

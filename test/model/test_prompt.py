@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mrmllm_ros.model.citations import cited_ids
 from mrmllm_ros.model.prompt import (
     DESCRIBE,
     EXAMPLES,
@@ -12,7 +13,6 @@ from mrmllm_ros.model.prompt import (
     TRAINED_INSTRUCTION,
     PromptSettings,
     chat,
-    cited_ids,
     describe_objects,
 )
 from mrmllm_ros.settings import SettingsError

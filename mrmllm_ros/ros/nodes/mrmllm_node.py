@@ -24,8 +24,9 @@ from mrmllm_ros.detection.raw_objects import describe_dropped
 from mrmllm_ros.detection.stamps import StampSequence
 from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.engine import Engine
+from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.metrics import EngineStatistics
-from mrmllm_ros.engine.models import Models, Settings
+from mrmllm_ros.engine.models import Models
 from mrmllm_ros.engine.query_errors import QueryError
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 from mrmllm_ros.errors import MrmllmError

@@ -17,9 +17,9 @@ from rclpy.qos import QoSProfile
 from rclpy.task import Future as RclpyFuture
 
 from mrmllm_ros.action import Ask
+from mrmllm_ros.engine.answer_future import AnswerFuture
 from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
-from mrmllm_ros.engine.question_worker import AnswerFuture
 from mrmllm_ros.msg import Answer
 from mrmllm_ros.ros.conversions.answer_messages import (
     answer_message,

@@ -14,7 +14,8 @@ from mrmllm_ros.datasets.questions.scene_sampler import Scene
 from mrmllm_ros.datasets.questions.vocabulary import TRAIN_NOUNS
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.evaluation.scoring import is_right
-from mrmllm_ros.model.prompt import PromptSettings, cited_ids, describe_objects
+from mrmllm_ros.model.citations import cited_ids
+from mrmllm_ros.model.prompt import PromptSettings, describe_objects
 
 OFTEN = [name for name, family in FAMILIES.items() for _ in range(family.extra)]
 EMPTY = Scene(labels=(), boxes=np.zeros((0, 4)), attributes=())

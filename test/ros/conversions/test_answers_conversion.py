@@ -10,9 +10,9 @@ from mrmllm_ros.msg import Answer as AnswerMessage
 from mrmllm_ros.srv import Query
 
 from mrmllm_ros.answering.answerer import Answer
+from mrmllm_ros.engine.answer_future import SceneAnswer
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import About, AnswerType, QuestionRequest
-from mrmllm_ros.engine.question_worker import SceneAnswer
 from mrmllm_ros.ros.conversions.answer_messages import (
     answer_message,
     answer_response,

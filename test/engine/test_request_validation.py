@@ -3,7 +3,7 @@ import pytest
 
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import QuestionRequest
-from mrmllm_ros.engine.validation import check_labels, check_request
+from mrmllm_ros.engine.request_validation import check_labels, check_request
 
 
 @pytest.mark.parametrize("text", ["", "x" * 20, "two\nlines\tand a tab", "¿Dónde está? 猫 👩‍🚒"])

@@ -32,7 +32,7 @@ _ERROR_LINES = 8
 _CHUNK = 1 << 20
 
 
-def download(package: Package, directory: Path, progress: Progress) -> dict[str, Path]:
+def download_package(package: Package, directory: Path, progress: Progress) -> dict[str, Path]:
     """Download a package and extract its members.
 
     Args:

@@ -450,7 +450,7 @@ def test_a_label_longer_than_the_text_encoder_takes_is_cut(detectors, image):
 
 
 def test_a_model_with_fixed_labels_says_so(closed):
-    with pytest.raises(FixedVocabularyError, match=r"has 3 fixed labels .* detector\.model"):
+    with pytest.raises(FixedVocabularyError, match=r"has 3 fixed labels; .* detector\.model"):
         closed.set_vocabulary(["crate"])
     assert closed.labels == ("cup", "bus", "door")
 
@@ -609,7 +609,7 @@ def test_fewer_names_than_classes_are_an_error_with_both_counts(
 ):
     folder = shutil.copytree(folders[name], tmp_path / "renamed")
     rename(folder, id2label)
-    with pytest.raises(DetectorError, match="has 3 classes, but names for 2;"):
+    with pytest.raises(DetectorError, match="has 3 classes, but names for 2"):
         load_detector(settings_for(folder), compute)
 
 

@@ -93,7 +93,7 @@ def test_files_may_be_read_by_everyone_who_shares_the_cache(tiny, home, lines, m
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("name", ["model.bin", "config.json"])
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("corrupt", "message"),
     [
         (lambda path: path.unlink(), "is missing"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is damaged: .* bytes, expected"),
@@ -226,7 +226,7 @@ def test_an_unreadable_file_is_named(tiny, lines, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(store, "digest", refuse)
+    monkeypatch.setattr(sources, "digest", refuse)
     with pytest.raises(WeightsError, match=r"cannot read tiny: .*Permission denied.*config\.json"):
         store.locate("tiny")
 

@@ -22,6 +22,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     other_words,
     overlap,
 )
+from mrmllm_ros.detection.boxes import box_areas
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.configuration_mrmllm import COLORS
@@ -171,7 +172,7 @@ class SceneSampler:
     @cached_property
     def areas(self) -> np.ndarray:
         """(N,) areas of the boxes as shares of the image."""
-        return np.prod(self.scene.boxes[:, 2:] - self.scene.boxes[:, :2], axis=1)
+        return box_areas(self.scene.boxes)
 
     def groups_of(self, minimum: int, maximum: int) -> list[Group]:
         """Groups with a number of objects in this range."""

@@ -42,7 +42,7 @@ class Transforms:
             return np.eye(4)
         if self._listener is None:
             raise TransformError(
-                f"a transform from {source!r} to {target!r} needs tf2; install it "
+                f"no transform from {source!r} to {target!r} without tf2; install it "
                 f"(sudo apt install {debian_package('tf2_ros_py')}), or publish in {target!r}"
             )
         try:

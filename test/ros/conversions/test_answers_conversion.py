@@ -128,8 +128,8 @@ def test_a_text_answer_says_so_and_leaves_the_typed_fields_empty(make_answer):
 
 def test_an_answer_carries_what_was_requested(make_answer):
     answer = make_answer(2)
-    query = replace(answer.query, answer_type=AnswerType.COUNT, context="a ward", about=1)
-    message = answer_message(replace(answer, query=query))
+    request = replace(answer.request, answer_type=AnswerType.COUNT, context="a ward", about=1)
+    message = answer_message(replace(answer, request=request))
     assert (message.answer_type, message.context) == (AnswerMessage.COUNT, "a ward")
     assert message.about == AnswerMessage.MEMORY
 

@@ -192,7 +192,7 @@ def test_an_unknown_encoding_is_named(encoding, picture):
 @pytest.mark.parametrize(("encoding", "dtype"), [("16UC1", np.uint16), ("32FC1", np.float32)])
 def test_depth_is_no_picture_and_is_not_squeezed_into_eight_bits(encoding, dtype):
     depth = np.full((HEIGHT, WIDTH), 1500, dtype)
-    with pytest.raises(ImageError, match=f"'{encoding}' has no colors"):
+    with pytest.raises(ImageError, match=f"'{encoding}' is for measurements"):
         bgr_from_message(message(depth, encoding))
 
 

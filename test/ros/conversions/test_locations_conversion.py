@@ -67,7 +67,7 @@ def test_distances_are_those_of_tracked_objects_whose_pose_is_known():
         (["7"], [], "1 track_ids but 0 distances"),
         ([], [1.0], "0 track_ids but 1 distances"),
         (["7", "7"], [1.0, 2.0], r"\['7', '7'\] contain an empty or duplicate"),
-        (["7", ""], [1.0, 2.0], "or one is empty"),
+        (["7", ""], [1.0, 2.0], "contain an empty or duplicate"),
         (["7", "8"], [1.0, -2.0], "distance of track '8' is -2.0"),
         (["7"], [float("nan")], "is nan, expected meters"),
         (["7"], [float("inf")], "is inf, expected meters"),

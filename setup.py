@@ -31,7 +31,7 @@ setup(
         "mrmllm_ros": ["checkpoints/*/*", "parameter_names.yaml"],
         "mrmllm_ros.benchmarks": ["*.json"],
         "mrmllm_ros.datasets.questions": ["*.yaml"],
-        "mrmllm_ros.evaluation": ["labeled/*.json*"],
+        "mrmllm_ros.evaluation": ["labeled/*.json*", "photographs/*.json*"],
         "mrmllm_ros.weights": ["*.yaml"],
     },
     # The same folder as with colcon.

@@ -59,8 +59,9 @@ def test_pip_builds_a_wheel_with_the_command_and_without_tests(tmp_path):
     assert "mrmllm_ros/model/prompt.py" in names
     profiles = [Path(n).name for n in names if "/data/share/mrmllm_ros/config/" in n]
     assert sorted(profiles) == ["embedded.yaml", "gpu.yaml"]
-    for file in ("instances.json", "questions.jsonl"):
-        assert f"mrmllm_ros/evaluation/labeled/{file}" in names
+    for folder in ("labeled", "photographs"):
+        for file in ("instances.json", "questions.jsonl"):
+            assert f"mrmllm_ros/evaluation/{folder}/{file}" in names
     assert not [n for n in names if n.startswith("test")]
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labeled frames and photographs with questions, none of them used in training.
 
-`labeled/instances.json` is in COCO's format, each image with its `source` and `frame`;
-`labeled/questions.jsonl` has one question a line. The images come from the sample videos and the
-installed ultralytics; they are not part of the package.
+Two sets: `labeled` (frames of the sample videos, photographs of the installed ultralytics) and
+`photographs` (sample photographs, half for tuning and half for evaluation). In each folder,
+`instances.json` is in COCO's format, each image with its `source`, and `questions.jsonl` has one
+question a line. The images are not part of the package.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.weights import locate
 
 FOLDER = Path(__file__).parent / "labeled"
+PHOTOGRAPHS = Path(__file__).parent / "photographs"
+ULTRALYTICS = "ultralytics"
 VIDEOS = {"vtest": "vtest.avi", "bikes": "bikes.mp4"}
 
 
@@ -40,7 +43,7 @@ class Annotations:
     """Annotations of the images.
 
     Attributes:
-        images: COCO entries of C images, with `source` and `frame`.
+        images: COCO entries of C images, with `source`, and `frame` for videos.
         truth: Objects of each image.
         questions: Questions about each image.
         labels: All annotated labels.
@@ -52,11 +55,12 @@ class Annotations:
     labels: tuple[str, ...]
 
     @classmethod
-    def read(cls, folder: Path = FOLDER) -> Annotations:
+    def read(cls, folder: Path = FOLDER, split: str | None = None) -> Annotations:
         """Read the annotations.
 
         Args:
             folder: Folder of `instances.json` and `questions.jsonl`.
+            split: Keep only images of this split, `tuning` or `evaluation`; None keeps all.
 
         Raises:
             EvaluationError: If a file is missing or wrong.
@@ -75,10 +79,11 @@ class Annotations:
                     f"{record.where}: instances.json has no image {record.image.name!r}"
                 )
             by_image[record.image].append(_question(record, dataset.labels))
+        images = [x for x in dataset.images if split is None or x.entry.get("split") == split]
         return cls(
-            images=tuple(image.entry for image in dataset.images),
-            truth=tuple(TrueObjects(image.objects, image.crowd) for image in dataset.images),
-            questions=tuple(map(tuple, by_image.values())),
+            images=tuple(image.entry for image in images),
+            truth=tuple(TrueObjects(image.objects, image.crowd) for image in images),
+            questions=tuple(tuple(by_image[folder / image.name]) for image in images),
             labels=dataset.labels,
         )
 
@@ -95,17 +100,19 @@ class LabeledImages:
     Attributes:
         annotations: Annotations of the images.
         backbones: Detector and visual encoder.
+        name: Name of the set, for the names of its suites.
     """
 
     annotations: Annotations
     backbones: Backbones
+    name: str = "labeled"
 
     @cached_property
     def examples(self) -> Sequence[Example]:
         """Each image with its questions.
 
         Raises:
-            WeightsError: If a sample video is missing; names the command that fetches it.
+            WeightsError: If a sample is missing; names the command that fetches it.
             ImageError: If an image cannot be read.
             EvaluationError: If a video has too few frames, or ultralytics is not installed.
         """
@@ -140,13 +147,13 @@ def load_images(images: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
     """Read annotated images.
 
     Args:
-        images: COCO entries with `source` and `frame`.
+        images: COCO entries with `source`, and `frame` for videos.
 
     Returns:
         (H, W, 3) uint8 arrays in BGR order, in the same order.
 
     Raises:
-        WeightsError: If a sample video is missing.
+        WeightsError: If a sample is missing.
         ImageError: If an image cannot be read.
         EvaluationError: See `LabeledImages.examples`.
     """
@@ -154,21 +161,25 @@ def load_images(images: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
     for source in VIDEOS:
         indices = {each["frame"] for each in images if each["source"] == source}
         video_frames |= {(source, i): frame for i, frame in _frames(source, indices).items()}
+    sources = {each["source"] for each in images} - set(VIDEOS)
+    folders = {
+        source: _assets() if source == ULTRALYTICS else locate(source) for source in sources
+    }
     return [
         video_frames[each["source"], each["frame"]]
         if each["source"] in VIDEOS
-        else read_image(_assets() / each["file_name"])
+        else read_image(folders[each["source"]] / each["file_name"])
         for each in images
     ]
 
 
-def require_videos() -> None:
-    """Check that the sample videos are available.
+def require_samples_of(annotations: Annotations) -> None:
+    """Check that the sample videos and photographs of annotations are available.
 
     Raises:
         WeightsError: If one is missing or damaged; names the command that fetches it.
     """
-    for source in VIDEOS:
+    for source in sorted({each["source"] for each in annotations.images} - {ULTRALYTICS}):
         locate(source)
 
 

@@ -17,11 +17,11 @@ from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult, eva
 class LabeledDetectionsSuite(Suite):
     """Average precision of detections."""
 
-    name = "labeled detections"
     title = "detections in labeled frames and photographs"
     variants = DETECTION_VARIANTS
 
     def __init__(self, images: LabeledImages) -> None:
+        self.name = f"{images.name} detections"
         self._images = images
 
     def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
@@ -39,11 +39,12 @@ class LabeledDetectionsSuite(Suite):
 class LabeledAnswersSuite(Suite):
     """Accuracy by question family."""
 
-    name = "labeled answers"
     title = "answers about labeled frames and photographs"
     variants = ANSWER_VARIANTS
+    suffix = "answers"
 
     def __init__(self, images: LabeledImages) -> None:
+        self.name = f"{images.name} {self.suffix}"
         self._images = images
 
     def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
@@ -58,7 +59,7 @@ class LabeledAnswersSuite(Suite):
 class TrueBoxesSuite(LabeledAnswersSuite):
     """Accuracy with labeled boxes in place of detections, without errors of the detector."""
 
-    name = "labeled answers, true boxes"
+    suffix = "answers, true boxes"
     title = "the same questions, with the labeled boxes in place of the detector's"
 
     @property

@@ -12,10 +12,11 @@ from mrmllm_ros.evaluation.average_precision import load_library
 from mrmllm_ros.evaluation.consistency import FRAME_STEP, ConsistencySuite, CorruptedFrames
 from mrmllm_ros.evaluation.hallucination import HallucinationSuite
 from mrmllm_ros.evaluation.labeled_images import (
+    PHOTOGRAPHS,
     VIDEOS,
     Annotations,
     LabeledImages,
-    require_videos,
+    require_samples_of,
 )
 from mrmllm_ros.evaluation.labeled_suites import (
     LabeledAnswersSuite,
@@ -32,7 +33,7 @@ from mrmllm_ros.evaluation.synthetic_suite import (
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.weights import WeightsError, locate
 
-NAMES = ("synthetic", "consistency", "hallucination", "grounding", "labeled")
+NAMES = ("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs")
 
 
 def require_samples(names: Sequence[str]) -> None:
@@ -42,16 +43,17 @@ def require_samples(names: Sequence[str]) -> None:
         names: Suites, from `NAMES`.
 
     Raises:
-        WeightsError: If a sample video is missing; names the command that fetches it.
+        WeightsError: If a sample is missing; names the command that fetches it.
         EvaluationError: If the annotations cannot be read, or a library is missing.
     """
-    if {"consistency", "labeled"} & set(names):
+    if {"consistency", "labeled", "photographs"} & set(names):
         load_library()
     if "consistency" in names:
         locate("bikes")
     if "labeled" in names:
-        require_videos()
-        Annotations.read()
+        require_samples_of(Annotations.read())
+    if "photographs" in names:
+        require_samples_of(_photographs())
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class Suites:
             names: Suites, from `NAMES`.
 
         Raises:
-            WeightsError: If a sample video is missing; names the command that fetches it.
+            WeightsError: If a sample is missing; names the command that fetches it.
             EvaluationError: If the annotations cannot be read.
         """
         return [suite for name in names for suite in self._create(name)]
@@ -91,9 +93,10 @@ class Suites:
             video = locate("bikes") / VIDEOS["bikes"]
             return [ConsistencySuite(CorruptedFrames(video, self.backbones, self.frame_step))]
         if name == "labeled":
-            images = self._images
-            kinds = (LabeledDetectionsSuite, LabeledAnswersSuite, TrueBoxesSuite)
-            return [kind(images) for kind in kinds]
+            return _labeled_suites(self._images)
+        if name == "photographs":
+            images = LabeledImages(_photographs(), self.backbones, name)
+            return [*_labeled_suites(images), _hallucination_in(images, name)]
         return self._hallucination()
 
     def _hallucination(self) -> list[Suite]:
@@ -101,18 +104,11 @@ class Suites:
         present = [example.perception.detections.labels for example in examples]
         suites: list[Suite] = [HallucinationSuite(examples, present, vocabulary("evaluation"))]
         try:
-            require_videos()
+            require_samples_of(Annotations.read())
         except WeightsError as error:
             self.progress(f"hallucination: skipped the labeled images: {error}")
             return suites
-        images = self._images
-        labeled = HallucinationSuite(
-            images.examples,
-            images.annotations.present,
-            images.annotations.labels,
-            "hallucination, labeled images",
-        )
-        return [*suites, labeled]
+        return [*suites, _hallucination_in(self._images, "labeled images")]
 
     @cached_property
     def _synthetic_scenes(self) -> SyntheticScenes:
@@ -121,3 +117,19 @@ class Suites:
     @cached_property
     def _images(self) -> LabeledImages:
         return LabeledImages(Annotations.read(), self.backbones)
+
+
+def _photographs() -> Annotations:
+    return Annotations.read(PHOTOGRAPHS, "evaluation")
+
+
+def _labeled_suites(images: LabeledImages) -> list[Suite]:
+    kinds = (LabeledDetectionsSuite, LabeledAnswersSuite, TrueBoxesSuite)
+    return [kind(images) for kind in kinds]
+
+
+def _hallucination_in(images: LabeledImages, place: str) -> HallucinationSuite:
+    annotations = images.annotations
+    return HallucinationSuite(
+        images.examples, annotations.present, annotations.labels, f"hallucination, {place}"
+    )

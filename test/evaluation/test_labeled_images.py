@@ -2,6 +2,7 @@
 import json
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from making import detector_stub, make_perception
@@ -10,10 +11,12 @@ from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.evaluation import labeled_images
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
 from mrmllm_ros.evaluation.labeled_images import (
-    VIDEOS,
+    FOLDER,
+    PHOTOGRAPHS,
     Annotations,
     LabeledImages,
     load_images,
+    require_samples_of,
 )
 from mrmllm_ros.evaluation.labeled_suites import (
     LabeledAnswersSuite,
@@ -23,6 +26,8 @@ from mrmllm_ros.evaluation.labeled_suites import (
 from mrmllm_ros.evaluation.scoring import is_right
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.weights import WeightsError
+from mrmllm_ros.weights.catalog import CATALOG, PROFILES
 
 INSTANCES = {
     "images": [
@@ -103,10 +108,22 @@ def test_missing_annotations_are_an_error(tmp_path):
         Annotations.read(tmp_path)
 
 
-def test_the_annotations_of_the_package_are_valid():
-    annotations = Annotations.read()
+def test_a_split_keeps_its_images_and_their_questions(write):
+    first, second = INSTANCES["images"]
+    images = [{**first, "split": "tuning"}, {**second, "split": "evaluation"}]
+    folder = write({"truth": {"polarity": False}}, instances={**INSTANCES, "images": images})
+    tuning, evaluation = (Annotations.read(folder, split) for split in ("tuning", "evaluation"))
+    assert (tuning.images, tuning.questions, tuning.present) == ((images[0],), ((),), ((),))
+    assert evaluation.images == (images[1],)
+    assert evaluation.present == (("car", "person"),)
+    assert len(evaluation.questions[0]) == 1
+
+
+@pytest.mark.parametrize("folder", [FOLDER, PHOTOGRAPHS], ids=lambda folder: folder.name)
+def test_the_annotations_of_the_package_are_valid(folder):
+    annotations = Annotations.read(folder)
     assert len(annotations.images) >= 40
-    assert {each["source"] for each in annotations.images} <= {*VIDEOS, "ultralytics"}
+    assert {each["source"] for each in annotations.images} <= {*CATALOG, "ultralytics"}
     for image, each in zip(annotations.images, annotations.truth, strict=True):
         edges = np.tile(each.objects.resolution_wh, 2) + 1
         assert (each.objects.xyxy <= edges).all(), image["file_name"]
@@ -115,7 +132,45 @@ def test_the_annotations_of_the_package_are_valid():
         assert is_right(item.answer, item.truth, ()), item
 
 
+def test_the_photographs_are_in_the_catalog_and_alternate_between_the_splits():
+    images = Annotations.read(PHOTOGRAPHS).images
+    members = [
+        (name, member.name)
+        for name in PROFILES["evaluation"]
+        if name.startswith("photographs-")
+        for member in CATALOG[name].package.members
+    ]
+    assert sorted((each["source"], each["file_name"]) for each in images) == sorted(members)
+    assert {each["setting"] for each in images} == {"indoor", "outdoor"}
+    for setting in ("indoor", "outdoor"):
+        of_setting = [each for each in images if each["setting"] == setting]
+        ordered = sorted(of_setting, key=lambda each: each["file_name"])
+        splits = [each["split"] for each in ordered]
+        assert splits == (["tuning", "evaluation"] * len(splits))[: len(splits)]
+
+
+@pytest.mark.parametrize("split", ["tuning", "evaluation"])
+def test_each_photograph_has_as_many_questions_with_yes_as_with_no(split):
+    asked = [
+        [item.truth.polarity for item in items if item.family == "existence"]
+        for items in Annotations.read(PHOTOGRAPHS, split).questions
+    ]
+    assert all(2 * sum(polarities) == len(polarities) > 0 for polarities in asked)
+
+
+def test_the_photographs_have_the_size_of_their_annotations():
+    annotations = Annotations.read(PHOTOGRAPHS)
+    try:
+        require_samples_of(annotations)
+    except WeightsError as error:
+        pytest.skip(f"the photographs are not fetched: {error}")
+    for image, pixels in zip(annotations.images, load_images(annotations.images), strict=True):
+        assert pixels.shape == (image["height"], image["width"], 3), image["file_name"]
+
+
 def test_frames_and_photographs_are_found(monkeypatch, tmp_path, bus_image):
+    (tmp_path / "rooms").mkdir()
+    cv2.imwrite(str(tmp_path / "rooms" / "room.png"), np.full((4, 6, 3), 7, np.uint8))
     played = {"vtest.avi": [7, 8, 9], "bikes.mp4": [5]}
     monkeypatch.setattr(labeled_images, "locate", lambda name: tmp_path / name)
     monkeypatch.setattr(labeled_images, "frames", lambda path: iter(played[path.name]))
@@ -125,6 +180,9 @@ def test_frames_and_photographs_are_found(monkeypatch, tmp_path, bus_image):
     one, bus, two, again = load_images(images)
     assert (one, two, again) == (9, 7, 9)
     assert np.array_equal(bus, bus_image)
+    [room] = load_images([{"file_name": "room.png", "source": "rooms"}])
+    assert room.shape == (4, 6, 3)
+    assert (room == 7).all()
     with pytest.raises(EvaluationError, match=r"has no frames \[3\]"):
         load_images([{**frame, "frame": 3}])
     with pytest.raises(ImageError):

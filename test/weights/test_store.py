@@ -226,7 +226,7 @@ def test_an_unreadable_file_is_named(tiny, lines, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(sources, "digest", refuse)
+    monkeypatch.setattr(download, "digest", refuse)
     with pytest.raises(WeightsError, match=r"cannot read tiny: .*Permission denied.*config\.json"):
         store.locate("tiny")
 

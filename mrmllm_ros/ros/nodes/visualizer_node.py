@@ -142,7 +142,7 @@ class VisualizerNode(ManagedNode[VisualizerSettings]):
         self.deactivate_stack.callback(self._watch.destroy)
         self._watch.add("image", images)
         self._watch.add(
-            "camera_info, which markers on the image plane need",
+            "camera_info (image-plane markers need it)",
             infos,
             once=True,
             needed=self._markers.get_subscription_count,

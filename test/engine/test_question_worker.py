@@ -10,7 +10,7 @@ import pytest
 from fakes import PATIENCE_S, Inbox, collect_answers, explain_silence, make_enriched, make_scene
 
 from mrmllm_ros.answering.answerer import PromptTooLongError
-from mrmllm_ros.engine import question_worker
+from mrmllm_ros.engine import answer_future, question_worker
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import About, AnswerType, QuestionRequest
@@ -387,7 +387,8 @@ def monotonic(monkeypatch):
     """Monotonic clock of the worker, which tests advance."""
     offset = SimpleNamespace(seconds=0.0)
     fake = SimpleNamespace(monotonic=lambda: time.monotonic() + offset.seconds)
-    monkeypatch.setattr(question_worker, "time", fake)
+    for module in (question_worker, answer_future):
+        monkeypatch.setattr(module, "time", fake)
     return offset
 
 

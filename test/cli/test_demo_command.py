@@ -26,8 +26,6 @@ def processes_in_domain(domain):
     return found
 
 
-# The visualizer drops images under load, so that an annotated image may be missing.
-@pytest.mark.flaky(reruns=1)
 def test_the_demo_answers_saves_pictures_and_leaves_no_process_behind(tmp_path):
     # A separate domain, because the names of the topics are fixed.
     domain = str(int(os.environ["ROS_DOMAIN_ID"]) + 100)

@@ -199,7 +199,7 @@ def test_a_goal_that_cannot_be_answered_is_aborted_with_the_error(camera, ask):
         ([], "at least one"),
         ([" "], "one"),
         (["cat\n[2] dog"], "U+000A"),
-        (["x" * 1000], "at most 100"),
+        (["x" * 1000], "maximum is 100"),
     ],
 )
 def test_a_vocabulary_that_nothing_can_use_is_rejected_with_what_would(camera, labels, reason):

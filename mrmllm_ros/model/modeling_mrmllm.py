@@ -281,21 +281,13 @@ class MrMllm(PreTrainedModel):
         )
 
     def encode_images(self, frames: FrameBatch) -> FrameBatch:
-        """Add the visual encoder's tokens to frames, if the model needs them.
-
-        Args:
-            frames: B frames; returned unchanged if they have their tokens.
-        """
+        """Add the visual encoder's tokens to frames that lack them, if the model needs them."""
         if frames.visual is not None or not self.config.needs_image:
             return frames
         return replace(frames, visual=self.visual_encoder(frames.pixel_values), pixel_values=None)
 
     def object_tokens(self, frames: FrameBatch) -> ObjectStates:
-        """Compute the query tokens of the objects, without the language model.
-
-        Args:
-            frames: B frames.
-        """
+        """Compute the query tokens of the objects in B frames, without the language model."""
         tokens, _ = self._query_tokens(frames)
         return ObjectStates(self._select_objects(tokens), None)
 

@@ -29,7 +29,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future, Task
 
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.ros.nodes.node_parameters import (
+from mrmllm_ros.ros.nodes.parameter_declaration import (
     declare_settings,
     fixed_parameters,
     initial_value,

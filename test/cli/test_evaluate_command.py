@@ -138,7 +138,7 @@ def test_samples_are_asked_for_where_they_are_needed(monkeypatch, tmp_path):
     suites.require_samples(["synthetic", "hallucination", "grounding"])
     with pytest.raises(WeightsError, match="mrmllm models fetch bikes"):
         suites.require_samples(["consistency"])
-    with pytest.raises(WeightsError, match="mrmllm models fetch (vtest|bikes)"):
+    with pytest.raises(WeightsError, match=r"mrmllm models fetch (vtest|bikes)"):
         suites.require_samples(["labeled"])
 
 

@@ -92,7 +92,7 @@ def describe_objects(
     """Write the object list of the prompt, with as many objects as fit.
 
     Args:
-        detections: Objects, largest first, with distances where known.
+        detections: Objects as `detector.rank` orders them (largest first), with known distances.
         settings: Limits.
         count_tokens: Function that counts the tokens of a text.
         attributes: Other attributes of each object by name, such as `{"color": "red"}`.

@@ -70,27 +70,11 @@ class Mask:
             ValueError: If the rectangle is not inside the image, or the runs do not fill it.
         """
         runs = np.asarray(run_lengths)
-        if runs.size == 0 and size_wh == (0, 0):
+        check_run_lengths(runs, left_top, size_wh, resolution_wh)
+        if size_wh == (0, 0):
             return cls.empty()
-        (left, top), (width, height) = left_top, size_wh
-        name = f"mask of {width} x {height} pixels at {left}, {top}"
-        exceeds_image = left + width > resolution_wh[0] or top + height > resolution_wh[1]
-        if min(left, top) < 0 or min(width, height) < 1 or exceeds_image:
-            raise ValueError(
-                f"{name} is not inside the image of {resolution_wh[0]} x {resolution_wh[1]} pixels"
-            )
-        if runs.ndim != 1 or (runs.size and (runs.dtype.kind not in "iu" or runs.min() < 0)):
-            raise ValueError(
-                f"the run lengths of the {name} have shape {runs.shape} and type {runs.dtype}; "
-                "expected (R,) integers, none negative"
-            )
-        # Python integers do not overflow.
-        if (total := sum(runs.tolist())) != width * height:
-            raise ValueError(
-                f"the run lengths of the {name} add up to {total}, expected {width * height}"
-            )
         is_inside = np.arange(len(runs)) % 2 == 1
-        return cls(np.repeat(is_inside, runs).reshape(height, width), left, top)
+        return cls(np.repeat(is_inside, runs).reshape(size_wh[::-1]), *left_top)
 
     @property
     def run_lengths(self) -> np.ndarray:
@@ -121,3 +105,42 @@ class Mask:
         whole = np.zeros(resolution_wh[::-1], bool)
         whole[self.region] = self.inside
         return whole
+
+
+def check_run_lengths(
+    run_lengths: ArrayLike,
+    left_top: tuple[int, int],
+    size_wh: tuple[int, int],
+    resolution_wh: tuple[int, int],
+) -> None:
+    """Check a run-length encoded mask without decoding it.
+
+    Args:
+        run_lengths: (R,) integers, see `Mask.run_lengths`.
+        left_top: Column and row of the rectangle's first pixel in the image.
+        size_wh: Width and height of the rectangle in pixels; (0, 0) for an empty mask.
+        resolution_wh: Width and height of the image in pixels.
+
+    Raises:
+        ValueError: If the rectangle is not inside the image, or the runs do not fill it.
+    """
+    runs = np.asarray(run_lengths)
+    if runs.size == 0 and size_wh == (0, 0):
+        return
+    (left, top), (width, height) = left_top, size_wh
+    name = f"mask of {width} x {height} pixels at {left}, {top}"
+    exceeds_image = left + width > resolution_wh[0] or top + height > resolution_wh[1]
+    if min(left, top) < 0 or min(width, height) < 1 or exceeds_image:
+        raise ValueError(
+            f"{name} is not inside the image of {resolution_wh[0]} x {resolution_wh[1]} pixels"
+        )
+    if runs.ndim != 1 or (runs.size and (runs.dtype.kind not in "iu" or runs.min() < 0)):
+        raise ValueError(
+            f"the run lengths of the {name} have shape {runs.shape} and type {runs.dtype}; "
+            "expected (R,) integers, none negative"
+        )
+    # Python integers do not overflow.
+    if (total := sum(runs.tolist())) != width * height:
+        raise ValueError(
+            f"the run lengths of the {name} add up to {total}, expected {width * height}"
+        )

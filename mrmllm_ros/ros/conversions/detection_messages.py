@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
-from mrmllm_ros.detection.masks import Mask
+from mrmllm_ros.detection.masks import Mask, check_run_lengths
 from mrmllm_ros.detection.raw_objects import BAD_SCORE, INVERTED, NOT_FINITE
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 from mrmllm_ros.msg import Attribute as AttributeMessage
@@ -146,7 +146,7 @@ def _fault(detection: Detection, resolution_wh: tuple[int, int]) -> str:
     if not 0 <= detection.score <= 1:
         return BAD_SCORE
     try:
-        mask_from_message(detection, resolution_wh)
+        check_run_lengths(*_encoded_mask(detection), resolution_wh)
     except ValueError:
         return _BAD_MASK
     return ""
@@ -165,11 +165,17 @@ def mask_from_message(detection: Detection, resolution_wh: tuple[int, int]) -> M
     Raises:
         ValueError: If the rectangle of the mask exceeds the image, or its runs do not fill it.
     """
-    return Mask.from_run_lengths(
+    return Mask.from_run_lengths(*_encoded_mask(detection), resolution_wh)
+
+
+def _encoded_mask(
+    detection: Detection,
+) -> tuple[array.array[int], tuple[int, int], tuple[int, int]]:
+    """Run lengths, left top and size of the mask of an object."""
+    return (
         detection.mask,
         (detection.mask_x, detection.mask_y),
         (detection.mask_width, detection.mask_height),
-        resolution_wh,
     )
 
 

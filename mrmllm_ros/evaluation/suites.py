@@ -104,7 +104,7 @@ class Suites:
         present = [example.perception.detections.labels for example in examples]
         suites: list[Suite] = [HallucinationSuite(examples, present, vocabulary("evaluation"))]
         try:
-            require_samples_of(Annotations.read())
+            require_samples_of(self._images.annotations)
         except WeightsError as error:
             self.progress(f"hallucination: skipped the labeled images: {error}")
             return suites

@@ -74,7 +74,7 @@ class VlmSettings(Validated):
 
 @dataclass(frozen=True, eq=False)
 class VlmEncodedImage(EncodedImage):
-    """Image and detections, which the model processes anew for each question.
+    """Image and detections, which the model processes for each question.
 
     Attributes:
         image: (H, W, 3) uint8 in BGR order.

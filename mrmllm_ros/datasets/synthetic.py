@@ -47,7 +47,9 @@ INVENTED = 0.4
 # Probability of a crowded scene; small language models learn to count late.
 CROWDED: Mapping[Split, float] = {"train": 0.35, "evaluation": 0.2}
 # Probabilities that a scene states these properties.
-WITH_COLORS, WITH_STATES, WITH_DISTANCES = 0.75, 0.6, 0.45
+WITH_COLORS, WITH_STATES = 0.75, 0.6
+# Small language models learn to compare distances late, too.
+WITH_DISTANCES: Mapping[Split, float] = {"train": 0.7, "evaluation": 0.45}
 # Probability that some distances of a scene are unknown, and the share of those then.
 SOME_UNKNOWN, UNKNOWN_SHARE = 0.3, 0.25
 COLORED, COLOR_DETECTED, COLOR_WRONG = 0.8, 0.95, 0.04
@@ -174,7 +176,7 @@ class _LayoutSampler:
             for name, share in (("color", WITH_COLORS), ("state", WITH_STATES))
             if self._chance(share)
         ]
-        with_distances = self._chance(WITH_DISTANCES)
+        with_distances = self._chance(WITH_DISTANCES[self.split])
         known_share = 1 - UNKNOWN_SHARE * self._chance(SOME_UNKNOWN)
         attributes, meters = [], []
         for candidate in candidates:

@@ -114,7 +114,7 @@ def test_distances_are_known_for_all_or_none_and_sometimes_for_some(examples):
     candidates = [e.perception.candidates for e in examples if len(e.attributes) > 3]
     known = [(~np.isnan(c.distances_m)).tolist() for c in candidates]
     shares = np.array([np.mean(each) for each in known])
-    assert 0.4 < np.mean(shares == 0) < 0.95
+    assert 0.2 < np.mean(shares == 0) < 0.95
     assert np.mean(shares == 1) > 0.05
     some = shares[(shares > 0) & (shares < 1)]
     assert 0 < len(some) < 0.25 * len(shares)

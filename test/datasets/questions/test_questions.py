@@ -226,6 +226,7 @@ def test_limits_are_compared_with_the_nearest(ranged_yard, pattern, holds):
         if found := re.fullmatch(pattern, question):
             limit = meters(found[1])
             assert item.truth.polarity == (float(holds) < limit), item
+            assert item.answer.startswith(f"Limit {limit:.1f} m: the ")
             assert f"{holds} m" in item.answer
             assert item.answer.endswith(f" away, so {'yes' if item.truth.polarity else 'no'}.")
             verdicts.add(item.truth.polarity)
@@ -246,7 +247,9 @@ def test_objects_within_a_limit_are_counted(ranged_yard):
         if found := re.fullmatch(r"How many people are (?:within|closer than) (.+)\?", question):
             limit = meters(found[1])
             assert item.truth.number == sum(far < limit for far in (4.0, 6.0)), item
-            assert item.answer.startswith("The people are [2] 4.0 m, [4] 6.0 m away, so ")
+            assert item.answer.startswith(
+                f"Limit {limit:.1f} m: the people are [2] 4.0 m, [4] 6.0 m away, so "
+            )
             assert is_right(item.answer, item.truth, cited_ids(item.answer))
             counts.add(item.truth.number)
     assert counts == {0, 1, 2}

@@ -174,14 +174,15 @@ def _existence_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     holds = sampler.unless_missed(label, sampler.chance())
     known = bool(ids) and sampler.is_known(ids)
     i = min(ids, key=lambda i: sampler.meters[i - 1], default=0)
-    _, limit = _limit(sampler, sampler.meters[i - 1] if known else _some_distance(sampler), holds)
+    reference = sampler.meters[i - 1] if known else _some_distance(sampler)
+    meters, limit = _limit(sampler, reference, holds)
     name = label if absent else sampler.group_name(label)
     question = sampler.phrase("existence_within", fields_of(name, limit=limit))
     if absent:
         return question, *denial(indefinite(label))
     if not known:
         return question, *_unknown_distance(sampler, ids)
-    return question, *verdict(_all_stated(sampler, ids), holds, *ids)
+    return question, *verdict(_below_limit(meters, _all_stated(sampler, ids)), holds, *ids)
 
 
 def _any_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -192,24 +193,23 @@ def _any_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     if not sampler.is_known(ids) or (sampler.missed and not holds):
         raise NothingToAskError
     i = sampler.nearest_of(ids)
-    _, limit = _limit(sampler, sampler.meters[i - 1], holds)
+    meters, limit = _limit(sampler, sampler.meters[i - 1], holds)
     question = sampler.phrase(name, {"limit": limit})
-    return question, *verdict(_nearest_stated(sampler, i), holds, i)
+    return question, *verdict(_below_limit(meters, _nearest_stated(sampler, i)), holds, i)
 
 
 def _is_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     """Whether an object is within or beyond a distance."""
     i, called = sampler.reference(by_color=True, by_side=True)
     known, is_near = sampler.is_known([i]), sampler.chance()
-    _, limit = _limit(
-        sampler, sampler.meters[i - 1] if known else _some_distance(sampler), is_near
-    )
+    reference = sampler.meters[i - 1] if known else _some_distance(sampler)
+    meters, limit = _limit(sampler, reference, is_near)
     name = sampler.pick(["is_within", "is_within", "is_beyond"])
     question = sampler.phrase(name, fields_of(called, limit=limit))
     if not known:
         return question, *_unknown_distance(sampler, [i])
     holds = is_near == (name == "is_within")
-    return question, *verdict(_stated(sampler, i), holds, i)
+    return question, *verdict(_below_limit(meters, _stated(sampler, i)), holds, i)
 
 
 def _count_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -224,7 +224,8 @@ def _count_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     if (np.abs(distances - meters) < MIN_DEPTH_GAP).any():
         raise NothingToAskError
     count = int((distances < meters).sum())
-    answer = f"{_all_stated(sampler, ids)}, so {number_word(count) if count else 'none'}."
+    evidence = _below_limit(meters, _all_stated(sampler, ids))
+    answer = f"{evidence}, so {number_word(count) if count else 'none'}."
     return question, answer, Truth(number=count, cited=frozenset(ids))
 
 
@@ -250,6 +251,15 @@ def _limit(sampler: SceneSampler, meters: float, is_longer: bool) -> tuple[float
     if limit.is_integer() and limit < len(NUMBERS) and sampler.chance(0.4):
         return limit, f"{number_word(int(limit))} {unit}"
     return limit, f"{limit:g} {sampler.pick([unit, unit, 'm'])}"
+
+
+def _below_limit(limit: float, stated: str) -> str:
+    """`Limit 3.0 m: the dog [3] is 2.1 m away`.
+
+    The limit of the question is repeated in the format of the distances and beside the nearest
+    one; a small language model compares digits most reliably there.
+    """
+    return f"Limit {limit:.1f} m: {stated[0].lower()}{stated[1:]}"
 
 
 def _stated(sampler: SceneSampler, i: int) -> str:
@@ -306,4 +316,4 @@ FORMS: tuple[Form, ...] = (
     *(_closer, _closer, _which_closer, _is_within, _count_within),
     *(_existence_within, _existence_within, _any_within),
 )
-EXTRA = 3
+EXTRA = 5

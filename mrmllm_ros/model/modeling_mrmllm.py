@@ -35,12 +35,10 @@ from mrmllm_ros.model.checkpoint import (
 )
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import QueryTokens
+from mrmllm_ros.model.packed_attention import PADDING, SHARED, additive_mask, visible_tokens
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene_queries
-
-# Segment ids of tokens that every text attends to, and of padding.
-_SHARED, _PADDING = -2, -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,11 +330,11 @@ class MrMllm(PreTrainedModel):
         start = embeds.shape[1] - length
         scene_mask = nn.functional.pad(scene_mask, (len(system_prompt_ids), 0), value=1)
         # System prompt and frame belong to every text.
-        shared = torch.where(scene_mask.bool(), _SHARED, _PADDING)
-        visible = _visible(torch.cat([shared, texts.segment_ids], 1))  # (B, N, N)
+        shared = torch.where(scene_mask.bool(), SHARED, PADDING)
+        visible = visible_tokens(torch.cat([shared, texts.segment_ids], 1))  # (B, N, N)
         hidden = self.language_model.base_model(
             inputs_embeds=embeds,
-            attention_mask=self._additive(visible)[:, None],
+            attention_mask=additive_mask(visible, self._computation_dtype()),
             position_ids=(visible.sum(-1) - 1).clamp(min=0),
             use_cache=False,
         ).last_hidden_state
@@ -429,14 +427,11 @@ class MrMllm(PreTrainedModel):
         cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else cap * (logits / cap).tanh()
 
-    def _additive(self, visible: torch.Tensor) -> torch.Tensor:
-        """Additive attention mask in the dtype of the computation."""
-        kind = visible.device.type
-        dtype = self.language_model.dtype
+    def _computation_dtype(self) -> torch.dtype:
+        kind = self.language_model.device.type
         if torch.is_autocast_enabled(kind):
-            dtype = torch.get_autocast_dtype(kind)
-        zero = torch.zeros((), dtype=dtype, device=visible.device)
-        return torch.where(visible, zero, torch.finfo(dtype).min)
+            return torch.get_autocast_dtype(kind)
+        return self.language_model.dtype
 
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
         return self.language_model.get_input_embeddings()(ids)
@@ -465,18 +460,6 @@ class MrMllm(PreTrainedModel):
 
 def _shapes(weights: dict[str, torch.Tensor]) -> set[tuple[str, tuple[int, ...]]]:
     return {(name, tuple(weight.shape)) for name, weight in weights.items()}
-
-
-def _visible(segment_ids: torch.Tensor) -> torch.Tensor:
-    """Causal attention mask within each text and to shared tokens: (B, N, N) bool.
-
-    Args:
-        segment_ids: (B, N) index of the text that each token belongs to.
-    """
-    rows, columns = segment_ids[:, :, None], segment_ids[:, None, :]
-    length = segment_ids.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segment_ids.device).tril()
-    return causal & ((rows == columns) | (columns == _SHARED)) & (columns != _PADDING)
 
 
 def _positions(attention_mask: torch.Tensor) -> torch.Tensor:

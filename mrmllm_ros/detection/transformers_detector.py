@@ -43,6 +43,7 @@ from mrmllm_ros.weights.pretrained import (
     loading,
     resolve,
     revision,
+    safe_options,
 )
 
 PHRASE_MODELS = ("grounding-dino", "mm-grounding-dino")
@@ -139,11 +140,7 @@ class TransformersDetector(Detector):
         ]
 
     def _load(self, source: str) -> None:
-        # Never load pickled weights or run code of a model repository.
-        options: dict[str, Any] = {
-            "local_files_only": Path(source).is_dir(),
-            "trust_remote_code": False,
-        }
+        options = safe_options(source)
         config = AutoConfig.from_pretrained(source, **options)
         zero_shot = config.model_type in PHRASE_MODELS + QUERY_MODELS
         if not zero_shot and type(config) not in MODEL_FOR_OBJECT_DETECTION_MAPPING:

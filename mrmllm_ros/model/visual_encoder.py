@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +20,13 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import load_weights, loading, resolve, revision
+from mrmllm_ros.weights.pretrained import (
+    load_weights,
+    loading,
+    resolve,
+    revision,
+    safe_options,
+)
 
 
 class VisualEncoderError(MrmllmError):
@@ -60,6 +65,7 @@ class VisualEncoder(torch.nn.Module):
     As part of another module it stays in evaluation mode and without gradients.
 
     Attributes:
+        network: The frozen network.
         name: Name of the model, for messages, logs and checkpoints.
         revision: Revision of its weights; empty if unknown.
         grid: Rows and columns of tokens, which cover the whole image.
@@ -72,7 +78,7 @@ class VisualEncoder(torch.nn.Module):
         super().__init__()
         self.name = name
         self.revision = revision
-        self._network = network.requires_grad_(False)
+        self.network = network.requires_grad_(False)
         self._size = inputs.size
         for key, values in (("_mean", inputs.mean), ("_deviation", inputs.deviation)):
             value = torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1)
@@ -96,32 +102,36 @@ class VisualEncoder(torch.nn.Module):
         with loading(*named):
             network, inputs = _embedded(source) if name in CATALOG else _pretrained(source)
             encoder = cls(network, inputs, Path(source).name, revision(name))
-        encoder._network.to(compute.dtype)
+        encoder.network.to(compute.dtype)
         return encoder.to(compute.device)
 
     @property
     def _dtype(self) -> torch.dtype:
-        return next(self._network.parameters()).dtype
+        return next(self.network.parameters()).dtype
 
     def train(self, mode: bool = True) -> VisualEncoder:
         """Stay in evaluation mode, so that batch statistics and dropout are frozen too."""
         return super().train(False)
 
-    def preprocess(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+    def preprocess(
+        self, images: Sequence[np.ndarray], size: tuple[int, int] | None = None
+    ) -> torch.Tensor:
         """Create the network's input.
 
         Images are resized without cropping, so that boxes and grid share normalized coordinates.
 
         Args:
             images: B arrays (H, W, 3), uint8 in BGR order; sizes may differ.
+            size: Height and width in pixels; by default those of the network.
 
         Returns:
             (B, 3, height, width) in the network's precision, on its device.
         """
-        pixels = torch.empty((len(images), 3, *self._size), device=self._mean.device)
+        size = size or self._size
+        pixels = torch.empty((len(images), 3, *size), device=self._mean.device)
         for slot, image in zip(pixels, images, strict=True):
             rgb = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).to(pixels.device)
-            slot.copy_(resize(rgb.permute(2, 0, 1), list(self._size), InterpolationMode.BICUBIC))
+            slot.copy_(resize(rgb.permute(2, 0, 1), list(size), InterpolationMode.BICUBIC))
         return ((pixels / 255 - self._mean) / self._deviation).to(self._dtype)
 
     @torch.no_grad()
@@ -139,9 +149,9 @@ class VisualEncoder(torch.nn.Module):
     @torch.no_grad()
     def _features(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Feature map (B, d_m, rows, columns), or sequence (B, T, d_m) that ends with the grid."""
-        if isinstance(self._network, transformers.PreTrainedModel):
-            return self._network(pixel_values=pixel_values).last_hidden_state
-        return self._network.forward_features(pixel_values)
+        if isinstance(self.network, transformers.PreTrainedModel):
+            return self.network(pixel_values=pixel_values).last_hidden_state
+        return self.network.forward_features(pixel_values)
 
     def _tokens(self, features: torch.Tensor) -> torch.Tensor:
         if features.ndim == 4:
@@ -151,17 +161,13 @@ class VisualEncoder(torch.nn.Module):
 
 
 def _embedded(folder: str) -> tuple[torch.nn.Module, NetworkInput]:
-    network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True)
     about = network.pretrained_cfg
     return network, NetworkInput(tuple(about["input_size"][1:]), about["mean"], about["std"])
 
 
 def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput]:
-    # Pickled weights and code of the model are never run.
-    options: dict[str, Any] = {
-        "local_files_only": Path(source).is_dir(),
-        "trust_remote_code": False,
-    }
+    options = safe_options(source)
     config = AutoConfig.from_pretrained(source, **options)
     network = load_weights(
         AutoModel,

@@ -92,6 +92,15 @@ def resolve(kind: str, model: str, parameter: str, error: type[MrmllmError]) -> 
     return str(path) if path.is_dir() else model
 
 
+def safe_options(source: str) -> dict[str, Any]:
+    """Options of `from_pretrained` that never run code of a model.
+
+    Args:
+        source: Source from `resolve`; the hub is not asked for the files of a folder.
+    """
+    return {"local_files_only": Path(source).is_dir(), "trust_remote_code": False}
+
+
 def load_weights(auto: Any, source: str, besides: str | None = None, **options: Any) -> Any:
     """Load a model of transformers from safetensors; pickled weights are never read.
 

@@ -4,7 +4,7 @@ import pytest
 from mrmllm_ros import weights
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import resolve, revision
+from mrmllm_ros.weights.pretrained import resolve, revision, safe_options
 
 
 class NamedError(MrmllmError):
@@ -44,6 +44,11 @@ def test_a_path_without_a_folder_is_rejected(name):
 
 def test_another_name_is_one_of_the_hub():
     assert resolve("detector", "someone/model", "x", NamedError) == "someone/model"
+
+
+def test_code_of_a_model_is_not_run_and_folders_are_not_searched_online(tmp_path):
+    assert safe_options("someone/model") == {"local_files_only": False, "trust_remote_code": False}
+    assert safe_options(str(tmp_path)) == {"local_files_only": True, "trust_remote_code": False}
 
 
 def test_the_revision_of_an_embedded_model_names_package_and_conversion():

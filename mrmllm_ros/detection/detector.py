@@ -69,7 +69,7 @@ class DetectorSettings(Validated):
     )
     iou_threshold: float = setting(
         0.6,
-        "IoU threshold of per-class non-maximum suppression.",
+        "IoU threshold of non-maximum suppression, across labels.",
         minimum=0.0,
         maximum=1.0,
         live=True,
@@ -90,6 +90,49 @@ class DetectorSettings(Validated):
 
 
 @dataclass(frozen=True, eq=False)
+class LabelScores:
+    """Scores of all labels of a detector for K candidates.
+
+    Attributes:
+        labels: C labels.
+        scores: (K, C) float32, from 0 to 1.
+
+    Raises:
+        ValueError: If there is not one score for each label.
+    """
+
+    labels: tuple[str, ...]
+    scores: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 2 or self.scores.shape[1] != len(self.labels):
+            raise ValueError(
+                f"scores has shape {self.scores.shape}, expected (K, {len(self.labels)})"
+            )
+
+    @classmethod
+    def of_classes(cls, names: Mapping[int, str], scores: np.ndarray) -> LabelScores:
+        """Convert the scores of a network's classes to scores of labels.
+
+        Args:
+            names: Labels by class id; classes without a label are left out. Of classes with the
+                same label, the highest score counts.
+            scores: (K, classes) float32. Scores in half precision may exceed 1 by rounding; they
+                are clipped.
+        """
+        ids = [i for i in range(scores.shape[1]) if i in names]
+        labels = dict.fromkeys(names[i] for i in ids)
+        columns = {label: column for column, label in enumerate(labels)}
+        by_label = np.zeros((len(scores), len(columns)), np.float32)
+        np.maximum.at(by_label, (slice(None), [columns[names[i]] for i in ids]), scores[:, ids])
+        return cls(tuple(columns), by_label.clip(max=1))
+
+    def take(self, indices: np.ndarray) -> LabelScores:
+        """Select candidates by (M,) indices, in that order."""
+        return LabelScores(self.labels, self.scores[indices])
+
+
+@dataclass(frozen=True, eq=False)
 class Perception:
     """Output of a detector for one image.
 
@@ -100,12 +143,15 @@ class Perception:
         features: (K, d_p) features of the candidates on the detector's device (`V_p` in the
             paper), or None if the model has none.
         dropped: Number of unusable objects by reason, see `RawObjects.check`.
+        label_scores: Scores of all labels for the K candidates, or None if the model returns only
+            the score of the best label.
     """
 
     candidates: Detections
     score_threshold: float
     features: torch.Tensor | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    label_scores: LabelScores | None = None
 
     @classmethod
     def ranked(
@@ -114,8 +160,9 @@ class Perception:
         score_threshold: float,
         features: torch.Tensor | None = None,
         dropped: Mapping[str, int] | None = None,
+        label_scores: LabelScores | None = None,
     ) -> Perception:
-        """Sort candidates and their features with `rank`.
+        """Sort candidates, their features and their label scores with `rank`.
 
         Args:
             candidates: K objects in any order.
@@ -123,11 +170,14 @@ class Perception:
             features: (K, d_p) features of the candidates. NaN and infinite values become zero,
                 because fusion would spread them to all objects.
             dropped: Number of dropped objects by reason.
+            label_scores: Scores of all labels for the candidates.
         """
         order = rank(candidates, score_threshold)
         if features is not None:
             features = features[order].nan_to_num(0.0, 0.0, 0.0)
-        return cls(candidates.take(order), score_threshold, features, dropped or {})
+        if label_scores is not None:
+            label_scores = label_scores.take(order)
+        return cls(candidates.take(order), score_threshold, features, dropped or {}, label_scores)
 
     @property
     def invalid(self) -> int:

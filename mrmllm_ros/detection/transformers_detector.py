@@ -32,6 +32,7 @@ from mrmllm_ros.detection.detector import (
     Detector,
     DetectorError,
     DetectorSettings,
+    LabelScores,
     Perception,
     VocabularyError,
 )
@@ -126,17 +127,19 @@ class TransformersDetector(Detector):
         # Processors do not return the queries of boxes: post-process query indices like boxes.
         index = torch.arange(boxes.shape[1], dtype=torch.float32, device=boxes.device)
         indices = index[:, None] * torch.tensor([1.0, 0, 0, 0], device=boxes.device)
-        queries = self._post_process(logits, indices.expand_as(boxes), settings.minimum_score)
+        processed = self._post_process(logits, indices.expand_as(boxes), settings.minimum_score)
+        queries = [result["boxes"][:, 0].long() for result in processed]
         states = _query_states(outputs, boxes.shape[1])
         return [
             self._perception(
                 result,
                 image.shape[1::-1],
-                None if states is None else states[i][query["boxes"][:, 0].long()],
+                logits[i, queries[i]],
+                None if states is None else states[i, queries[i]],
                 Counter({BAD_SCORE: int(broken[i].sum())}),
                 settings,
             )
-            for i, (image, result, query) in enumerate(zip(images, results, queries, strict=True))
+            for i, (image, result) in enumerate(zip(images, results, strict=True))
         ]
 
     def _load(self, source: str) -> None:
@@ -217,6 +220,7 @@ class TransformersDetector(Detector):
         self,
         result: dict[str, torch.Tensor],
         resolution_wh: tuple[int, int],
+        logits: torch.Tensor,
         states: torch.Tensor | None,
         dropped: Counter[str],
         settings: DetectorSettings,
@@ -224,15 +228,17 @@ class TransformersDetector(Detector):
         raw = RawObjects(*(result[name].cpu().numpy() for name in ("boxes", "scores", "labels")))
         checked = raw.check(self._names, resolution_wh)
         candidates = checked.detections
-        kept = non_max_suppression(
-            candidates.xyxy,
-            candidates.scores,
-            settings.iou_threshold,
-            raw.class_ids[checked.indices],
-        )[: settings.max_detections]
-        features = None if states is None else states[checked.indices[kept]]
+        kept = non_max_suppression(candidates.xyxy, candidates.scores, settings.iou_threshold)
+        kept = kept[: settings.max_detections]
+        indices = checked.indices[kept]
         return Perception.ranked(
-            candidates.take(kept), settings.score_threshold, features, checked.dropped + dropped
+            candidates.take(kept),
+            settings.score_threshold,
+            None if states is None else states[indices],
+            checked.dropped + dropped,
+            _label_scores(
+                self._names, logits[indices], raw.class_ids[indices], raw.scores[indices]
+            ),
         )
 
 
@@ -247,6 +253,24 @@ def _class_mismatch(error: ShapeMismatchError, config: PreTrainedConfig) -> Valu
                 "id2label in its config.json"
             )
     return error
+
+
+def _label_scores(
+    names: dict[int, str], logits: torch.Tensor, class_ids: np.ndarray, scores: np.ndarray
+) -> LabelScores | None:
+    """Scores of all labels, or None if the processor computes scores in another way.
+
+    Args:
+        names: Labels by class id.
+        logits: (K, classes) logits, which may include a class for "no object".
+        class_ids: (K,) class ids from the processor.
+        scores: (K,) scores of these classes from the processor.
+    """
+    for probabilities in (logits.sigmoid(), logits.softmax(-1)):
+        class_scores = probabilities.cpu().numpy()
+        if np.allclose(class_scores[np.arange(len(scores)), class_ids], scores, atol=1e-5):
+            return LabelScores.of_classes(names, class_scores)
+    return None
 
 
 def _query_states(outputs: Any, queries: int) -> torch.Tensor | None:

@@ -18,7 +18,7 @@ import torch
 import ultralytics
 from ultralytics.nn.backends.base import BaseBackend
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
-from ultralytics.utils import WEIGHTS_DIR, ops
+from ultralytics.utils import WEIGHTS_DIR, nms, ops
 
 from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
@@ -26,6 +26,7 @@ from mrmllm_ros.detection.detector import (
     Detector,
     DetectorError,
     DetectorSettings,
+    LabelScores,
     Perception,
     VocabularyError,
     unique_labels,
@@ -55,6 +56,9 @@ class UltralyticsDetector(Detector):
 
     Features are pooled over each box from the input maps of the head of a .pt model, or from a
     second, four-dimensional output of an ONNX model. Other models have no features.
+
+    End-to-end models and RT-DETR return only the best label of an object; other models return
+    the scores of all labels.
 
     YOLO-World and YOLOE .pt models are open-vocabulary detectors. Without their text encoder they
     keep the saved labels.
@@ -123,11 +127,13 @@ class UltralyticsDetector(Detector):
                     for mask, box in zip(masks, candidates.xyxy, strict=True)
                 ),
             )
+        scores = result.class_scores
         return Perception.ranked(
             candidates,
             self._score_threshold,
             self._features(candidates, feature_maps) if feature_maps else None,
             result.dropped + checked.dropped,
+            None if scores is None else LabelScores.of_classes(result.names, scores[indices]),
         )
 
     def _features(self, candidates: Detections, feature_maps: list[torch.Tensor]) -> torch.Tensor:
@@ -357,19 +363,48 @@ def _make_predictor(
             # YOLOE appends its text embeddings to the maps.
             self.feature_maps = tuple(level for level in inputs[0] if level.ndim == 4)
 
-        def postprocess(self, preds: Any, img: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Any) -> list[Results]:
             output = preds
             while not isinstance(output, torch.Tensor):
                 output = output[0]
-            classes = self.scored_classes(preds, output)
+            prototypes = self.prototypes(preds)
+            classes = self.scored_classes(output, *prototypes)
             # Before post-processing, which changes the output in place.
             broken = _broken_scores(output, classes)
             if not self.has_names:
                 self.check_names(classes)
-            results = super().postprocess(preds, img, *args, **kwargs)
+            if classes is None:
+                results = super().postprocess(preds, img, orig_imgs)
+            else:
+                results = self.suppress(output, classes, img, orig_imgs, *prototypes)
             for result, count in zip(results, broken, strict=True):
                 result.dropped = getattr(result, "dropped", Counter())
                 result.dropped += Counter({BAD_SCORE: count})
+                result.class_scores = getattr(result, "class_scores", None)
+            return results
+
+        def suppress(
+            self, output: torch.Tensor, classes: int, img: torch.Tensor, *args: Any
+        ) -> list[Results]:
+            """Apply non-maximum suppression and keep the scores of all classes.
+
+            ultralytics' own post-processing keeps only the score of the best class.
+            """
+            rows, columns = nms.non_max_suppression(
+                output,
+                self.args.conf,
+                self.args.iou,
+                agnostic=self.args.agnostic_nms,
+                max_det=self.args.max_det,
+                nc=classes,
+                return_idxs=True,
+            )
+            results = self.construct_results(rows, img, *args)
+            for result, image_output, kept in zip(results, output, columns, strict=True):
+                # Without objects, ultralytics returns float columns.
+                kept = kept.flatten().long()[result.rows]
+                scores = image_output[4 : 4 + classes, kept].T
+                result.class_scores = scores.float().cpu().numpy()
             return results
 
         def construct_result(
@@ -378,21 +413,32 @@ def _make_predictor(
             # Before ultralytics clips infinite edges.
             boxes = _unclipped(pred[:, :4], img.shape[2:], orig_img.shape[:2])
             checked = _raw_objects(pred, boxes).check(self.model.names, orig_img.shape[1::-1])
-            kept = pred[checked.indices[: self.max_detections]]
+            indices = torch.from_numpy(checked.indices[: self.max_detections]).to(pred.device)
+            kept = pred[indices]
+            # ultralytics drops objects with an empty mask; the class column carries the positions
+            # of the others.
+            class_ids = kept[:, 5].clone()
+            kept[:, 5] = torch.arange(len(kept))
             result = super().construct_result(kept, img, orig_img, *args)
+            positions = result.boxes.cls.long()
+            result.boxes.data[:, 5] = class_ids[positions]
+            result.rows = indices[positions]
             result.dropped = checked.dropped
             return result
 
-        def scored_classes(self, preds: Any, output: torch.Tensor) -> int | None:
+        def prototypes(self, preds: Any) -> tuple[torch.Tensor, ...]:
+            """(B, P, h, w) prototypes of masks of a segmentation model; empty for others."""
+            if model.task != "segment":
+                return ()
+            return (preds[0][1] if isinstance(preds[0], tuple) else preds[1],)
+
+        def scored_classes(self, output: torch.Tensor, *prototypes: torch.Tensor) -> int | None:
             """Number of classes with a score; None if only the best class has a score."""
             end_to_end = getattr(self.model, "end2end", False)
             if end_to_end or self.scale_fill or output.shape[-1] == 6:
                 return None
-            others = 0
-            if model.task == "segment":
-                protos = preds[0][1] if isinstance(preds[0], tuple) else preds[1]
-                others = protos.shape[1]
-            elif model.task == "pose":
+            others = sum(masks.shape[1] for masks in prototypes)
+            if model.task == "pose":
                 others = math.prod(self.model.kpt_shape)
             return output.shape[1] - 4 - others
 
@@ -412,6 +458,7 @@ def _make_predictor(
         "model": model.model_name,
         "device": _device(model.model_name, compute),
         "quantize": quantization(compute),
+        "agnostic_nms": True,
         "save": False,
         "verbose": False,
     }

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from mrmllm_ros.detection.detector import (
     DetectorError,
     DetectorSettings,
     FixedVocabularyError,
+    LabelScores,
     Perception,
     VocabularyError,
     load_detector,
@@ -64,6 +66,45 @@ def test_features_stay_with_their_objects(mixed):
     features = torch.arange(8.0).reshape(4, 2)
     perception = Perception.ranked(mixed, 0.3, features)
     torch.testing.assert_close(perception.features, features[[3, 1, 0, 2]])
+
+
+def test_label_scores_stay_with_their_objects(mixed):
+    scores = np.arange(8, dtype=np.float32).reshape(4, 2) / 10
+    ranked = Perception.ranked(mixed, 0.3, label_scores=LabelScores(("cup", "bus"), scores))
+    assert ranked.label_scores.labels == ("cup", "bus")
+    np.testing.assert_array_equal(ranked.label_scores.scores, scores[[3, 1, 0, 2]])
+    assert Perception.ranked(mixed, 0.3).label_scores is None
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 4), (3,), (0,), (1, 2, 3)])
+def test_label_scores_must_have_one_score_for_each_label(shape):
+    with pytest.raises(ValueError, match=r"scores has shape .*, expected \(K, 3\)"):
+        LabelScores(("cup", "bus", "door"), np.zeros(shape, np.float32))
+
+
+def test_label_scores_may_be_without_candidates():
+    nothing = LabelScores(("cup", "bus"), np.zeros((0, 2), np.float32))
+    assert nothing.take(np.zeros(0, np.int64)).scores.shape == (0, 2)
+    assert LabelScores.of_classes({0: "cup", 1: "cup"}, nothing.scores).scores.shape == (0, 1)
+
+
+def test_classes_of_one_label_have_their_highest_score():
+    scores = np.array([[0.1, 0.2, 0.3, 0.4], [0.8, 0.7, 0.6, 0.5]], np.float32)
+    merged = LabelScores.of_classes({0: "N/A", 1: "cup", 2: "N/A", 3: "bus"}, scores)
+    assert merged.labels == ("N/A", "cup", "bus")
+    expected = np.array([[0.3, 0.2, 0.4], [0.8, 0.7, 0.5]], np.float32)
+    np.testing.assert_array_equal(merged.scores, expected)
+    assert merged.scores.dtype == np.float32
+
+
+def test_classes_without_a_label_have_no_label_score():
+    scores = np.array([[0.1, 0.2, 0.7]], np.float32)
+    assert LabelScores.of_classes({1: "cup", 5: "bus"}, scores).scores.tolist() == [[scores[0, 1]]]
+
+
+def test_label_scores_that_exceed_1_by_rounding_are_clipped():
+    clipped = LabelScores.of_classes({0: "cup"}, np.array([[1.0005]], np.float32))
+    assert clipped.scores.tolist() == [[1]]
 
 
 @pytest.mark.parametrize(("threshold", "reported"), [(0.01, 4), (0.2, 3), (0.9, 1), (0.95, 0)])

@@ -36,6 +36,7 @@ from transformers import (
     YolosImageProcessor,
 )
 
+from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detector import (
     DetectorError,
     DetectorSettings,
@@ -346,8 +347,8 @@ def test_the_highest_scores_are_kept_of_too_many(tiny, image):
     assert two.features.shape == (2, tiny.feature_width)
 
 
-@pytest.mark.parametrize("name", ["detr", "yolos", "owlv2"])
-def test_overlapping_boxes_of_one_label_are_suppressed(name, detectors, image):
+@pytest.mark.parametrize("name", ["detr", "conditional_detr", "rt_detr", "yolos", "owlv2"])
+def test_overlapping_boxes_are_suppressed_across_labels(name, detectors, image):
     detector = detectors[name]
     settings = detector._settings
     [every] = detector.detect([image])
@@ -355,8 +356,75 @@ def test_overlapping_boxes_of_one_label_are_suppressed(name, detectors, image):
     [apart] = detector.detect([image])
     detector.configure(settings)
     assert len(apart.candidates) < len(every.candidates)
-    assert set(apart.candidates.labels) == set(every.candidates.labels)
     assert apart.candidates.scores.max() == pytest.approx(every.candidates.scores.max())
+    overlaps = box_iou(apart.candidates.xyxy, apart.candidates.xyxy)
+    assert (overlaps[~np.eye(len(overlaps), dtype=bool)] == 0).all()
+
+
+def test_several_labels_of_a_query_become_one_object_with_the_scores_of_all(detectors, image):
+    detector = detectors["conditional_detr"]
+    settings = detector._settings
+    expected = outputs_of(detector, image).logits[0].sigmoid()
+    [every] = detector.detect([image])
+    assert len(every.candidates) == expected.numel()
+    detector.configure(replace(settings, iou_threshold=0.99))
+    [merged] = detector.detect([image])
+    detector.configure(settings)
+    assert 0 < len(merged.candidates) <= QUERIES
+    for scores in merged.label_scores.scores:
+        assert np.abs(expected.numpy() - scores).max(axis=1).min() < 1e-4
+    assert_scores_agree(merged)
+
+
+def assert_scores_agree(perception):
+    """Compare label scores with candidates, whose label has the highest score."""
+    scores = perception.label_scores
+    assert scores.scores.shape == (len(perception.candidates), len(scores.labels))
+    assert scores.scores.dtype == np.float32
+    np.testing.assert_allclose(scores.scores.max(axis=1), perception.candidates.scores, atol=1e-5)
+    # Several labels may have the score 1.
+    own = [scores.labels.index(label) for label in perception.candidates.labels]
+    own_scores = scores.scores[np.arange(len(own)), own]
+    np.testing.assert_array_equal(own_scores, scores.scores.max(axis=1))
+
+
+def test_each_candidate_has_the_scores_of_all_labels_of_its_query(tiny, image):
+    tiny.configure(replace(tiny._settings, iou_threshold=0.99))
+    images = [image, np.ascontiguousarray(image[::-1])]
+    for perception in tiny.detect(images):
+        assert len(perception.candidates) > 0
+        assert perception.label_scores.labels == tiny.labels
+        assert_scores_agree(perception)
+        assert (perception.label_scores.scores > 0).all()
+
+
+@pytest.mark.parametrize("name", ["detr", "yolos"])
+def test_label_scores_are_without_the_class_for_no_object(name, detectors, image):
+    expected = outputs_of(detectors[name], image).logits[0].softmax(-1)[:, :3].numpy()
+    [perception] = detectors[name].detect([image])
+    for scores in perception.label_scores.scores:
+        assert np.abs(expected - scores).max(axis=1).min() < 1e-5
+
+
+def test_without_candidates_there_are_no_label_scores(tiny, image):
+    tiny.configure(replace(tiny._settings, score_threshold=1.0, candidate_threshold=1.0))
+    [perception] = tiny.detect([image])
+    assert perception.label_scores.scores.shape == (0, 3)
+
+
+def test_label_scores_are_unknown_if_the_processor_computes_scores_in_another_way(
+    detectors, image, monkeypatch
+):
+    processor = detectors["rt_detr"]._processor
+    original = processor.post_process_object_detection
+
+    def halve(*args, **kwargs):
+        return [{**r, "scores": r["scores"] / 2} for r in original(*args, **kwargs)]
+
+    monkeypatch.setattr(processor, "post_process_object_detection", halve)
+    [perception] = detectors["rt_detr"].detect([image])
+    assert len(perception.candidates) > 0
+    assert perception.label_scores is None
 
 
 def assert_alike(one, other):
@@ -629,4 +697,7 @@ def test_names_that_are_blank_or_twice_there_or_hold_control_characters_can_be_u
     [perception] = detector.detect([image])
     assert set(perception.candidates.labels) <= set(detector.labels)
     rename(copied, dict.fromkeys(range(3), "N/A"))
-    assert load_detector(settings_for(copied), compute).labels == ("N/A",)
+    detector = load_detector(settings_for(copied), compute)
+    assert detector.labels == ("N/A",)
+    [perception] = detector.detect([image])
+    assert_scores_agree(perception)

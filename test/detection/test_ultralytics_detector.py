@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from mrmllm_ros import weights
 from mrmllm_ros.detection import ultralytics_detector
+from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detector import (
     DetectorError,
     DetectorSettings,
@@ -32,6 +33,7 @@ from mrmllm_ros.detection.ultralytics_detector import mask_in_image, model_path,
 # After the module that keeps ultralytics offline.
 import ultralytics  # isort: skip
 from ultralytics.nn.tasks import WorldModel, YOLOEModel  # isort: skip
+from ultralytics.utils import ops  # isort: skip
 
 # Objects of the photograph according to much larger detectors.
 BUS = (22, 231, 803, 756)
@@ -64,6 +66,8 @@ def assert_alike(one, other):
     """Compare perceptions of one image; batched convolutions may sum in another order."""
     assert one.candidates.labels == other.candidates.labels
     assert one.reported == other.reported
+    assert one.label_scores.labels == other.label_scores.labels
+    np.testing.assert_allclose(one.label_scores.scores, other.label_scores.scores, atol=1e-3)
     np.testing.assert_allclose(one.candidates.xyxy, other.candidates.xyxy, atol=0.1)
     np.testing.assert_allclose(one.candidates.scores, other.candidates.scores, atol=1e-3)
     torch.testing.assert_close(one.features, other.features, atol=1e-3, rtol=1e-3)
@@ -148,6 +152,40 @@ def test_features_stay_with_their_object_when_it_is_moved(detector, bus, bus_ima
     assert matched >= 3
 
 
+def assert_scores_agree(perception):
+    """Compare label scores with candidates, whose label has the highest score."""
+    scores = perception.label_scores
+    assert scores.scores.shape == (len(perception.candidates), len(scores.labels))
+    assert scores.scores.dtype == np.float32
+    np.testing.assert_array_equal(scores.scores.max(axis=1), perception.candidates.scores)
+    best = tuple(scores.labels[i] for i in scores.scores.argmax(axis=1))
+    assert best == perception.candidates.labels
+
+
+def test_each_candidate_has_the_scores_of_all_labels(detector, bus):
+    assert len(bus.candidates) > 5
+    assert bus.label_scores.labels == detector.labels
+    assert_scores_agree(bus)
+    # Every class of the network has a score of its own.
+    assert (bus.label_scores.scores > 0).all()
+    assert len(np.unique(bus.label_scores.scores[0])) > 70
+
+
+def test_a_bus_has_a_higher_score_as_a_truck_than_as_a_cup(bus):
+    scores = dict(zip(bus.label_scores.labels, bus.label_scores.scores[0], strict=True))
+    assert scores["bus"] > scores["truck"] > scores["cup"]
+
+
+def test_overlapping_boxes_are_suppressed_across_labels(detector, configured, bus_image):
+    configured(iou_threshold=0.0, candidate_threshold=0.01, max_detections=300)
+    [perception] = detector.detect([bus_image])
+    overlaps = box_iou(perception.candidates.xyxy, perception.candidates.xyxy)
+    assert len(set(perception.candidates.labels)) > 2
+    # Suppression is before boxes are clipped to the image.
+    assert (overlaps[~np.eye(len(overlaps), dtype=bool)] < 0.01).all()
+    assert_scores_agree(perception)
+
+
 @pytest.mark.parametrize("names", [("bus", "zidane"), ("zidane", "bus"), ("bus", "bus")])
 def test_a_batch_gives_what_its_images_give_one_by_one(names, detector, bus_image, zidane_image):
     images = [{"bus": bus_image, "zidane": zidane_image}[name] for name in names]
@@ -171,6 +209,7 @@ def test_a_black_image_holds_nothing_and_has_features_of_the_right_width(detecto
     configured(candidate_threshold=0.3)
     [black] = detector.detect([np.zeros((480, 640, 3), np.uint8)])
     assert len(black.candidates) == 0
+    assert black.label_scores.scores.shape == (0, 80)
     assert black.candidates.resolution_wh == (640, 480)
     assert black.features.shape == (0, 384)
 
@@ -493,6 +532,24 @@ def test_a_segmentation_model_that_finds_nothing_gives_no_masks(segmenter, noise
     assert not perception.candidates.masks
 
 
+def test_an_object_with_an_empty_mask_is_dropped_with_its_label_scores(
+    segmenter, bus_image, monkeypatch
+):
+    [before] = segmenter.detect([bus_image])
+    assert_scores_agree(before)
+
+    def make_masks(protos, coefficients, boxes, shape, upsample):
+        masks = original(protos, coefficients, boxes, shape, upsample=upsample)
+        masks[::2] = 0
+        return masks
+
+    original = ops.process_mask
+    monkeypatch.setattr(ops, "process_mask", make_masks)
+    [after] = segmenter.detect([bus_image])
+    assert 0 < len(after.candidates) < len(before.candidates)
+    assert_scores_agree(after)
+
+
 def test_features_of_a_segmentation_model_are_those_of_its_maps(segmenter, noise):
     [perception] = segmenter.detect([noise])
     assert perception.features.shape == (len(perception.candidates), 64 + 128 + 256)
@@ -506,6 +563,20 @@ def test_an_exported_segmentation_model_says_its_task_and_has_masks_but_no_featu
     [perception] = detector.detect([bus_image])
     assert len(perception.candidates) == len(perception.candidates.masks) > 0
     assert perception.features is None
+
+
+def test_a_pose_model_has_label_scores_without_its_keypoints(compute, tmp_path, noise):
+    torch.manual_seed(0)
+    model = ultralytics.YOLO("yolo11n-pose.yaml")
+    for layers in model.model.model[-1].cv3:
+        torch.nn.init.normal_(layers[-1].weight)
+        torch.nn.init.zeros_(layers[-1].bias)
+    model.save(tmp_path / "pose.pt")
+    detector = load(compute, model=tmp_path / "pose.pt")
+    [perception] = detector.detect([noise])
+    assert len(perception.candidates) > 0
+    assert perception.label_scores.labels == detector.labels
+    assert_scores_agree(perception)
 
 
 def test_a_model_that_gives_boxes_only_has_no_masks(bus, untrained, noise):
@@ -592,6 +663,8 @@ def test_an_open_model_detects_other_labels_from_the_next_image_on(compute, open
     detector.set_vocabulary([" red bus ", "door", "red bus"])
     assert detector.labels == ("red bus", "door")
     [after] = detector.detect([noise])
+    assert after.label_scores.labels == ("red bus", "door")
+    assert_scores_agree(after)
     assert len(after.candidates) > 0
     assert set(after.candidates.labels) <= {"red bus", "door"}
     assert after.features.shape == (len(after.candidates), detector.feature_width)
@@ -728,6 +801,62 @@ def assert_only_the_person(perception, reason):
     torch.testing.assert_close(perception.features, torch.tensor([[4.5, 4.5]]))
 
 
+def test_two_labels_on_one_box_become_one_object_with_the_scores_of_both(
+    compute, make_constant, gray
+):
+    boxes = np.transpose(
+        [
+            (160, 160, 80, 80, 0.3, 0.5, 0),
+            (160, 160, 80, 80, 0.6, 0.4, 0.1),
+            (60, 160, 40, 40, 0, 0, 0.2),
+        ]
+    )
+    [perception] = load(compute, model=make_constant(boxes)).detect([gray])
+    assert perception.candidates.labels == ("person", "cat")
+    assert perception.label_scores.labels == ("person", "dog", "cat")
+    expected = np.array([(0.6, 0.4, 0.1), (0, 0, 0.2)], np.float32)
+    np.testing.assert_array_equal(perception.label_scores.scores, expected)
+
+
+def test_equal_boxes_have_their_own_scores_if_nothing_is_suppressed(compute, make_constant, gray):
+    boxes = np.transpose([(160, 160, 80, 80, 0.3, 0.1, 0), (160, 160, 80, 80, 0.3, 0.2, 0.1)])
+    [perception] = load(compute, model=make_constant(boxes), iou_threshold=1.0).detect([gray])
+    scores = perception.label_scores.scores
+    np.testing.assert_array_equal(np.unique(scores[:, 1]), np.array([0.1, 0.2], np.float32))
+
+
+def test_label_scores_stay_with_their_objects_where_others_are_dropped(
+    compute, make_constant, gray
+):
+    columns = [(60, 60, -20, 40, 0, 0.95, 0.9), PERSON, (900, 60, 40, 40, 0, 0.8, 0.7)]
+    detector = load(compute, model=make_constant(np.transpose(columns)))
+    [perception] = detector.detect([gray])
+    np.testing.assert_array_equal(
+        perception.label_scores.scores, np.array([PERSON[4:]], np.float32)
+    )
+
+
+def test_label_scores_of_half_precision_are_float32(compute, make_constant, gray, monkeypatch):
+    columns = np.transpose([(160, 160, 80, 80, 0.6, 0.4, 0.1)])
+    detector = load(compute, model=make_constant(columns))
+    inference = detector._predictor.inference
+    monkeypatch.setattr(
+        detector._predictor,
+        "inference",
+        lambda *args, **kwargs: [output.half() for output in inference(*args, **kwargs)],
+    )
+    [perception] = detector.detect([gray])
+    assert_scores_agree(perception)
+    np.testing.assert_allclose(perception.label_scores.scores, [(0.6, 0.4, 0.1)], atol=1e-3)
+
+
+def test_a_model_that_gives_only_the_best_label_has_no_label_scores(compute, make_constant, gray):
+    rows = [(120, 120, 200, 200, 0.9, 0), (20, 120, 60, 200, 0.8, 2)]
+    [perception] = load(compute, model=make_constant(rows)).detect([gray])
+    assert perception.candidates.labels == ("person", "cat")
+    assert perception.label_scores is None
+
+
 @pytest.mark.parametrize("kind", BAD_COLUMNS)
 def test_a_bad_object_is_dropped_and_the_person_keeps_its_own_features(
     kind, compute, make_constant, gray
@@ -795,6 +924,8 @@ def test_names_that_are_blank_or_twice_there_or_hold_control_characters_can_be_u
     assert detector.labels == ("class 0", "sign [3]", "stop [7]")
     [perception] = detector.detect([gray])
     assert perception.candidates.labels == ("class 0", "stop [7]")
+    assert perception.label_scores.labels == detector.labels
+    assert_scores_agree(perception)
 
 
 def test_masks_stay_with_their_objects_where_others_are_dropped(segmenter, bus_image):
@@ -805,7 +936,9 @@ def test_masks_stay_with_their_objects_where_others_are_dropped(segmenter, bus_i
     segmenter._predictor.model.backend.names = others
     [after] = segmenter.detect([bus_image])
     segmenter._predictor.model.backend.names = names
-    assert set(after.dropped) == {UNNAMED}
+    assert after.dropped[UNNAMED] > 0
+    assert gone not in after.label_scores.labels
+    assert_scores_agree(after)
     kept = {box.tobytes(): mask for box, mask in _boxes_and_masks(before)}
     same = 0
     for box, mask in _boxes_and_masks(after):

@@ -32,8 +32,9 @@ from mrmllm_ros.answering.generation import (
 )
 from mrmllm_ros.compute import Compute, free_memory
 from mrmllm_ros.detection.colors import with_colors
+from mrmllm_ros.detection.detections import Attribute
 from mrmllm_ros.detection.detector import Detector, load_detector
-from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import to_bgr
 from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.models import Models

@@ -27,6 +27,7 @@ from mrmllm_ros.detection.enriched_detections import EnrichedDetections, attribu
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.modeling_mrmllm import MrMllm, ObjectStates, PrefillOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings
@@ -82,7 +83,10 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
     Attributes:
         model: The fusion model.
         processor: Processor of the model.
+        label_fusion: Correction of the detector's labels, or None.
     """
+
+    label_fusion: LabelFusion | None = None
 
     def __init__(self, model: MrMllm, backbones: Backbones, settings: PromptSettings) -> None:
         """Prefill the system prompt.
@@ -129,7 +133,9 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """See `Answerer`; empty unless the perception head predicts labels."""
+        """See `Answerer`; empty if labels are those of the detector."""
+        if self.label_fusion is not None:
+            return self.label_fusion.labels
         return self.processor.vocabulary if self._predicts_labels else ()
 
     @property
@@ -138,12 +144,16 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """See `Answerer.set_vocabulary`."""
-        if not self._predicts_labels:
+        if self.label_fusion is None and not self._predicts_labels:
             raise FixedVocabularyError(
-                "the fusion model does not predict labels; set the parameter mrmllm.checkpoint to "
-                "a checkpoint whose perception head does"
+                "the fusion model does not predict labels; set the parameter "
+                "evidence.visual_labels to on, or mrmllm.checkpoint to a checkpoint whose "
+                "perception head does"
             )
-        self.processor.vocabulary = unique_labels(labels)
+        vocabulary = unique_labels(labels)
+        if self.label_fusion is not None:
+            self.label_fusion.set_labels(vocabulary)
+        self.processor.vocabulary = vocabulary
 
     @torch.inference_mode()
     def encode(
@@ -156,6 +166,8 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         """
         if not images:
             return []
+        if self.label_fusion is not None:
+            perceptions = self.label_fusion.fuse_images(images, perceptions)
         colors = [
             color_attributes(image, perception.candidates)
             for image, perception in zip(images, perceptions, strict=True)

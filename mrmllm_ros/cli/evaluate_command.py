@@ -90,10 +90,19 @@ def run(options: argparse.Namespace) -> int:
     print_progress("loading the models")
     subject = _subject(settings)
     backbones = subject.backbones
-    suites = Suites(backbones, options.scenes, options.frame_step, print_progress).of(names)
+    ablation = Ablation(subject)
+    suites = Suites(
+        backbones,
+        options.scenes,
+        options.frame_step,
+        print_progress,
+        label_fusion=ablation.label_fusion,
+    ).of(names)
     if questions:
-        suites.append(QuestionFileSuite(questions, backbones, print_progress, skipped))
-    reports = evaluate(suites, Ablation(subject), options.ablate, print_progress)
+        suites.append(
+            QuestionFileSuite(questions, backbones, print_progress, skipped, ablation.label_fusion)
+        )
+    reports = evaluate(suites, ablation, options.ablate, print_progress)
     if options.json:
         checkpoint = settings.trained.checkpoint
         print(json.dumps({"checkpoint": checkpoint, "suites": to_json(reports)}))
@@ -108,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
 def _subject(settings: Settings) -> EvaluatedModels:
     from mrmllm_ros.compute import Compute
     from mrmllm_ros.detection.detector import load_detector
-    from mrmllm_ros.engine.models import load_backbones
+    from mrmllm_ros.engine.models import load_backbones, load_label_fusion
     from mrmllm_ros.evaluation.ablations import EvaluatedModels
     from mrmllm_ros.model.language_model import LanguageModel
 
@@ -118,4 +127,5 @@ def _subject(settings: Settings) -> EvaluatedModels:
         trained=settings.trained,
         prompt=settings.prompt,
         load_language_model=lambda: LanguageModel.load(settings.language_model, compute),
+        load_label_fusion=lambda backbones: load_label_fusion(settings, backbones),
     )

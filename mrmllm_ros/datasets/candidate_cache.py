@@ -14,6 +14,7 @@ import torch
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detector import Detector
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 T = TypeVar("T")
@@ -29,7 +30,10 @@ def batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
 
 
 def compute_candidates(
-    images: Iterable[np.ndarray], detector: Detector, encoder: VisualEncoder | None
+    images: Iterable[np.ndarray],
+    detector: Detector,
+    encoder: VisualEncoder | None,
+    label_fusion: LabelFusion | None = None,
 ) -> Iterator[Example]:
     """Run the detector and the visual encoder on images.
 
@@ -37,30 +41,41 @@ def compute_candidates(
         images: (H, W, 3) uint8 arrays in BGR order; sizes may differ. Read one batch at a time.
         detector: Detector of the candidates.
         encoder: Encoder of the tokens `V_m`, or None for examples without them.
+        label_fusion: Names the regions of candidates; None for examples without names.
 
     Yields:
         An example of each image, without questions and targets.
     """
     for batch in batches(images):
-        yield from _compute_batch(batch, detector, encoder)
+        yield from _compute_batch(batch, detector, encoder, label_fusion)
 
 
 @torch.no_grad()
 def _compute_batch(
-    images: Sequence[np.ndarray], detector: Detector, encoder: VisualEncoder | None
+    images: Sequence[np.ndarray],
+    detector: Detector,
+    encoder: VisualEncoder | None,
+    label_fusion: LabelFusion | None,
 ) -> list[Example]:
     visual: Sequence[torch.Tensor | None] = [None] * len(images)
     if encoder is not None:
         # Cloned: a view would keep the tokens of the whole batch.
         visual = [tokens.clone() for tokens in encoder(encoder.preprocess(images))]
+    perceptions = detector.detect(images)
+    names: Sequence[np.ndarray | None] = [None] * len(images)
+    if label_fusion is not None:
+        names = label_fusion.classify(images, perceptions)
     return [
         Example(
             perception=perception,
             attributes=color_names(image, perception.candidates),
             questions=(),
             visual=tokens,
+            region_names=of_regions,
         )
-        for image, perception, tokens in zip(images, detector.detect(images), visual, strict=True)
+        for image, perception, tokens, of_regions in zip(
+            images, perceptions, visual, names, strict=True
+        )
     ]
 
 

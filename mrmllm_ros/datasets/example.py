@@ -108,6 +108,8 @@ class Example:
         targets: Targets of the perception head, or None if unknown.
         visual: (N_m, d_m) tokens `V_m` of the image, or None for a scene without an image.
         missed: Labels of objects that may be present without being reported.
+        region_names: (K, N) float32 probabilities of the class names for each candidate, see
+            `LabelFusion.classify`; None for a scene without an image.
     """
 
     perception: Perception
@@ -116,3 +118,4 @@ class Example:
     targets: Targets | None = None
     visual: torch.Tensor | None = None
     missed: frozenset[str] = frozenset()
+    region_names: np.ndarray | None = None

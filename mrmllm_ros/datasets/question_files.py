@@ -42,6 +42,7 @@ from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.detection.images import ImageError, read_image
 from mrmllm_ros.model.citations import CITATION
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 FAMILY = "user"
@@ -90,6 +91,7 @@ def question_examples(
     max_questions: int = 16,
     progress: Callable[[str], None] | None = None,
     skipped: Skipped | None = None,
+    label_fusion: LabelFusion | None = None,
 ) -> Iterator[Example]:
     """Make examples of images with the questions about them, without targets.
 
@@ -106,6 +108,7 @@ def question_examples(
         progress: Called at the end with the number of removed citations, if any.
         skipped: Collects questions about unreadable images and with boxes outside the image,
             beside those that `read_questions` has skipped; closed at the end.
+        label_fusion: Names the regions of candidates; None for examples without names.
 
     Yields:
         Examples with features and tokens in half precision in main memory, in the order of the
@@ -118,7 +121,8 @@ def question_examples(
     skipped = skipped or Skipped("questions")
     total = len(records) + skipped.count
     for batch in batches(_with_images(records, skipped)):
-        scenes = compute_candidates([image for _, image in batch], detector, encoder)
+        images = [image for _, image in batch]
+        scenes = compute_candidates(images, detector, encoder, label_fusion)
         for (questions, _), scene in zip(batch, map(half_precision, scenes), strict=True):
             reported = scene.perception.detections
             valid = [item for item in questions if _boxes_inside(item, reported, skipped)]

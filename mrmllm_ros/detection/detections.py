@@ -11,6 +11,21 @@ from mrmllm_ros.detection.boxes import box_areas
 from mrmllm_ros.detection.masks import Mask
 
 
+@dataclass(frozen=True)
+class Attribute:
+    """A property of an object.
+
+    Attributes:
+        name: Name, such as `color`.
+        value: Value, such as `red`.
+        score: Confidence, 0 to 1.
+    """
+
+    name: str
+    value: str
+    score: float
+
+
 @dataclass(frozen=True, eq=False)
 class Detections:
     """Labeled, scored boxes in one image, checked on construction.

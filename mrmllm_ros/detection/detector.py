@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detections import Attribute, Detections
 from mrmllm_ros.detection.raw_objects import OUTSIDE, printable
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.settings import Validated, setting
@@ -145,6 +145,9 @@ class Perception:
         dropped: Number of unusable objects by reason, see `RawObjects.check`.
         label_scores: Scores of all labels for the K candidates, or None if the model returns only
             the score of the best label.
+        detected: The candidates with the detector's own labels and scores, if others replaced
+            them; see `with_labels`.
+        attributes: K tuples of attributes, which explain the labels.
     """
 
     candidates: Detections
@@ -152,6 +155,12 @@ class Perception:
     features: torch.Tensor | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     label_scores: LabelScores | None = None
+    detected: Detections | None = None
+    attributes: tuple[tuple[Attribute, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.attributes:
+            object.__setattr__(self, "attributes", ((),) * len(self.candidates))
 
     @classmethod
     def ranked(
@@ -172,12 +181,46 @@ class Perception:
             dropped: Number of dropped objects by reason.
             label_scores: Scores of all labels for the candidates.
         """
-        order = rank(candidates, score_threshold)
         if features is not None:
-            features = features[order].nan_to_num(0.0, 0.0, 0.0)
-        if label_scores is not None:
-            label_scores = label_scores.take(order)
-        return cls(candidates.take(order), score_threshold, features, dropped or {}, label_scores)
+            features = features.nan_to_num(0.0, 0.0, 0.0)
+        perception = cls(candidates, score_threshold, features, dropped or {}, label_scores)
+        return perception.take(rank(candidates, score_threshold))
+
+    def with_labels(
+        self,
+        labels: Sequence[str],
+        scores: np.ndarray,
+        attributes: Sequence[tuple[Attribute, ...]],
+    ) -> Perception:
+        """Replace labels and scores; the candidates must then be ranked again.
+
+        Args:
+            labels: K labels.
+            scores: (K,) float32 confidences from 0 to 1.
+            attributes: K tuples of attributes.
+        """
+        return replace(
+            self,
+            candidates=replace(self.candidates, labels=tuple(labels), scores=scores),
+            detected=self.before_label_fusion,
+            attributes=tuple(attributes),
+        )
+
+    def take(self, indices: np.ndarray) -> Perception:
+        """Select candidates by (M,) indices, in that order."""
+        return replace(
+            self,
+            candidates=self.candidates.take(indices),
+            features=None if self.features is None else self.features[indices],
+            label_scores=None if self.label_scores is None else self.label_scores.take(indices),
+            detected=None if self.detected is None else self.detected.take(indices),
+            attributes=tuple(self.attributes[i] for i in indices),
+        )
+
+    @property
+    def before_label_fusion(self) -> Detections:
+        """The candidates with the detector's own labels and scores."""
+        return self.candidates if self.detected is None else self.detected
 
     @property
     def invalid(self) -> int:

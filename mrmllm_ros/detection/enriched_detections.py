@@ -8,23 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detections import Attribute, Detections
 from mrmllm_ros.detection.detector import Perception
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A property of an object.
-
-    Attributes:
-        name: Name, such as `color`.
-        value: Value, such as `red`.
-        score: Confidence, 0 to 1.
-    """
-
-    name: str
-    value: str
-    score: float
 
 
 def attribute_values(
@@ -74,14 +59,13 @@ class EnrichedDetections:
 
     @classmethod
     def unchanged(cls, perception: Perception) -> EnrichedDetections:
-        """Detections without fusion: no attributes, novelty 0."""
-        count = len(perception.candidates)
+        """Detections without the fusion model: novelty 0."""
         return cls(
             fused=perception.candidates,
-            detector=perception.candidates,
+            detector=perception.before_label_fusion,
             reported=np.arange(perception.reported),
-            novelty=np.zeros(count, np.float32),
-            attributes=((),) * count,
+            novelty=np.zeros(len(perception.candidates), np.float32),
+            attributes=perception.attributes,
         )
 
     def with_attributes(self, attributes: Sequence[tuple[Attribute, ...]]) -> EnrichedDetections:

@@ -11,6 +11,7 @@ from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.detection.tracker import TrackingSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
 from mrmllm_ros.model.checkpoint import MrMllmSettings
+from mrmllm_ros.model.label_fusion import EvidenceSettings
 from mrmllm_ros.model.language_model import LanguageModelSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
@@ -51,6 +52,7 @@ class Settings(Validated):
     language_model: LanguageModelSettings = group(LanguageModelSettings)
     mrmllm: MrMllmSettings = group(MrMllmSettings)
     vlm: VlmSettings = group(VlmSettings)
+    evidence: EvidenceSettings = group(EvidenceSettings)
     prompt: PromptSettings = group(PromptSettings)
     question: QuestionSettings = group(QuestionSettings)
 
@@ -60,3 +62,16 @@ class Settings(Validated):
         return self.mrmllm.resolve(
             self.language_model.model, self.detector.model, self.visual_encoder.model
         )
+
+    @property
+    def uses_visual_labels(self) -> bool:
+        """Whether the visual encoder corrects labels; `auto` is resolved for the models."""
+        if self.answerer != "mrmllm":
+            return False
+        if self.evidence.visual_labels != "auto":
+            return self.evidence.visual_labels == "on"
+        own, defaults = (
+            (self.detector, self.visual_encoder),
+            (DetectorSettings, VisualEncoderSettings),
+        )
+        return all(mine.model == cls().model for mine, cls in zip(own, defaults, strict=True))

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.evaluation.label_tables import TableFactory, embedding_table, string_table
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.prompt import PromptSettings
 
@@ -30,15 +32,29 @@ SWITCHES = {
     # The head then uses the query tokens without the language model.
     NO_LANGUAGE_MODEL: "head_uses_language_model",
 }
-VARIANTS = (FULL, *SWITCHES, DETECTOR_ALONE, UNTRAINED)
+NO_VISUAL_LABELS = "no visual labels"
+# Variants with another judge of what the names of regions mean.
+STRING_MATCH = "visual labels by string match"
+EMBEDDINGS = "visual labels by static embeddings"
+LABEL_TABLES = {STRING_MATCH: string_table, EMBEDDINGS: embedding_table}
+VARIANTS = (FULL, *SWITCHES, NO_VISUAL_LABELS, *LABEL_TABLES, DETECTOR_ALONE, UNTRAINED)
 # Variants that can change answers, and variants that can change detections.
-ANSWER_VARIANTS = (FULL, "no query fusion", "no prefix tokens", "no perception prompt", UNTRAINED)
+ANSWER_VARIANTS = (
+    FULL,
+    "no query fusion",
+    "no prefix tokens",
+    "no perception prompt",
+    NO_VISUAL_LABELS,
+    UNTRAINED,
+)
 DETECTION_VARIANTS = (
     FULL,
     DETECTOR_ALONE,
     "no query fusion",
     NO_LANGUAGE_MODEL,
     "no perception prompt",
+    NO_VISUAL_LABELS,
+    *LABEL_TABLES,
 )
 
 
@@ -51,16 +67,21 @@ class EvaluatedModels:
         trained: Checkpoint; empty for an untrained model.
         prompt: Settings of the prompt.
         load_language_model: Loads another copy of the language model, without trained weights.
+        load_label_fusion: Creates the correction of labels for backbones, or None.
     """
 
     backbones: Backbones
     trained: MrMllmSettings
     prompt: PromptSettings
     load_language_model: Callable[[], LanguageModel]
+    load_label_fusion: Callable[[Backbones], LabelFusion | None] = lambda _: None
 
 
 class Ablation:
     """Provides the answerer of each variant.
+
+    Attributes:
+        label_fusion: Correction of the detector's labels, or None.
 
     All variants but the untrained one share the loaded models, so that only one may be used at a
     time.
@@ -74,6 +95,10 @@ class Ablation:
         """
         self._models = models
         self._full = MrMllmAnswerer.load(models.trained, models.prompt, models.backbones)
+        self.label_fusion = models.load_label_fusion(models.backbones)
+        if self.label_fusion is not None:
+            self.label_fusion.wait()
+        self._full.label_fusion = self.label_fusion
 
     @property
     def config(self) -> MrMllmConfig:
@@ -87,7 +112,10 @@ class Ablation:
         """
         trained = bool(self._models.trained.checkpoint)
         available = [FULL, *(name for name, switch in SWITCHES.items() if self._has(switch))]
-        available += [DETECTOR_ALONE] if self.config.perception_outputs else []
+        fuses_labels = self.label_fusion is not None
+        available += [NO_VISUAL_LABELS, *LABEL_TABLES] if fuses_labels else []
+        changes_detections = self.config.perception_outputs or fuses_labels
+        available += [DETECTOR_ALONE] if changes_detections else []
         available += [UNTRAINED] if trained else []
         return tuple(name for name in among if name in available)
 
@@ -106,10 +134,30 @@ class Ablation:
             yield self._untrained()
         elif variant in SWITCHES:
             with self._full.model.without(SWITCHES[variant]):
-                models = self._models
-                yield MrMllmAnswerer(self._full.model, models.backbones, models.prompt)
+                yield self._another(self.label_fusion)
+        elif variant == NO_VISUAL_LABELS:
+            yield self._another(None)
+        elif variant in LABEL_TABLES:
+            with self._using(LABEL_TABLES[variant]):
+                yield self._full
         else:
             raise ValueError(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}")
+
+    def _another(self, label_fusion: LabelFusion | None) -> MrMllmAnswerer:
+        models = self._models
+        answerer = MrMllmAnswerer(self._full.model, models.backbones, models.prompt)
+        answerer.label_fusion = label_fusion
+        return answerer
+
+    @contextmanager
+    def _using(self, make_table: TableFactory) -> Iterator[None]:
+        fusion, names = self.label_fusion, self.label_fusion.classifier.names
+        before = fusion.table
+        fusion.table = make_table(fusion.labels, names, self._models.backbones.language_model)
+        try:
+            yield
+        finally:
+            fusion.table = before
 
     def _has(self, switch: str) -> bool:
         if switch == "head_uses_language_model":
@@ -120,4 +168,6 @@ class Ablation:
         # With another copy of the language model: the trained weights are merged into the first.
         models = self._models
         backbones = replace(models.backbones, language_model=models.load_language_model())
-        return MrMllmAnswerer.load(MrMllmSettings(""), models.prompt, backbones)
+        answerer = MrMllmAnswerer.load(MrMllmSettings(""), models.prompt, backbones)
+        answerer.label_fusion = self.label_fusion
+        return answerer

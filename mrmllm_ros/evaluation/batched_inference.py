@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,8 +13,9 @@ from transformers import Cache, PreTrainedModel
 from mrmllm_ros.answering.generation import end_tokens
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, MrMllmEncodedImage
 from mrmllm_ros.datasets.candidate_cache import batches
-from mrmllm_ros.datasets.example import Example
+from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.processing_mrmllm import pad_left
 from mrmllm_ros.training.collator import frame_batch
 
@@ -31,9 +32,41 @@ def encode_examples(
         yield from answerer.encode_batch(frames, [each.perception for each in batch])
 
 
+def fuse_labels(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> list[Example]:
+    """Correct the detector's labels, as `MrMllmAnswerer.encode` does.
+
+    Scenes without names of regions do not change.
+    """
+    if answerer.label_fusion is None:
+        return list(examples)
+    return [
+        each if each.region_names is None else _fuse_labels(each, answerer.label_fusion)
+        for each in examples
+    ]
+
+
+def _fuse_labels(example: Example, fusion: LabelFusion) -> Example:
+    perception, order = fusion.fuse(example.perception, example.region_names)
+    new_ids = {int(index) + 1: rank + 1 for rank, index in enumerate(order)}
+    return replace(
+        example,
+        perception=perception,
+        attributes=tuple(example.attributes[i] for i in order),
+        questions=tuple(_renumbered(item, new_ids) for item in example.questions),
+    )
+
+
+def _renumbered(item: QuestionAnswer, new_ids: Mapping[int, int]) -> QuestionAnswer:
+    truth = item.truth
+    cited = None if truth.cited is None else frozenset(new_ids[i] for i in truth.cited)
+    pairs = truth.pairs and frozenset((new_ids[i], word) for i, word in truth.pairs)
+    return replace(item, truth=replace(truth, cited=cited, pairs=pairs))
+
+
 def enrich(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> list[EnrichedDetections]:
     """Enrich the detections of scenes with the fusion model."""
-    return [encoded.enriched for encoded in encode_examples(answerer, examples)]
+    fused = fuse_labels(answerer, examples)
+    return [encoded.enriched for encoded in encode_examples(answerer, fused)]
 
 
 @torch.inference_mode()

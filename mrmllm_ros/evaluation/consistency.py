@@ -36,6 +36,7 @@ from mrmllm_ros.evaluation.batched_inference import enrich
 from mrmllm_ros.evaluation.statistics import Auroc, Mean, Statistic
 from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.label_fusion import LabelFusion
 
 FRAME_STEP = 10
 # Minimum score of candidates that count for the novelty of a frame.
@@ -57,12 +58,14 @@ class CorruptedFrames:
         backbones: Detector and visual encoder of the frames.
         step: Use every `step`-th frame.
         conditions: Corruptions.
+        label_fusion: Names the regions of the candidates; None for no names.
     """
 
     video: Path
     backbones: Backbones
     step: int = FRAME_STEP
     conditions: tuple[Condition, ...] = CORRUPTED
+    label_fusion: LabelFusion | None = None
 
     @cached_property
     def examples(self) -> Mapping[Condition, Sequence[Example]]:
@@ -74,7 +77,11 @@ class CorruptedFrames:
         clean = list(islice(frames(self.video), 0, None, self.step))
         detector, encoder = self.backbones.detector, self.backbones.visual_encoder
         return {
-            condition: list(compute_candidates(_in_condition(clean, condition), detector, encoder))
+            condition: list(
+                compute_candidates(
+                    _in_condition(clean, condition), detector, encoder, self.label_fusion
+                )
+            )
             for condition in (CLEAN, *self.conditions)
         }
 

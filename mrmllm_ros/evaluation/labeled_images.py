@@ -30,6 +30,7 @@ from mrmllm_ros.detection.playback import frames
 from mrmllm_ros.evaluation.average_precision import TrueObjects
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.weights import locate
 
 FOLDER = Path(__file__).parent / "labeled"
@@ -101,11 +102,13 @@ class LabeledImages:
         annotations: Annotations of the images.
         backbones: Detector and visual encoder.
         name: Name of the set, for the names of its suites.
+        label_fusion: Names the regions of the candidates; None for no names.
     """
 
     annotations: Annotations
     backbones: Backbones
     name: str = "labeled"
+    label_fusion: LabelFusion | None = None
 
     @cached_property
     def examples(self) -> Sequence[Example]:
@@ -117,7 +120,7 @@ class LabeledImages:
             EvaluationError: If a video has too few frames, or ultralytics is not installed.
         """
         detector, encoder = self.backbones.detector, self.backbones.visual_encoder
-        examples = compute_candidates(self._images, detector, encoder)
+        examples = compute_candidates(self._images, detector, encoder, self.label_fusion)
         return [
             replace(example, questions=questions)
             for example, questions in zip(examples, self.annotations.questions, strict=True)

@@ -12,7 +12,7 @@ import numpy as np
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.evaluation.batched_inference import answer_questions, encode_examples
+from mrmllm_ros.evaluation.batched_inference import answer_questions, encode_examples, fuse_labels
 from mrmllm_ros.evaluation.scoring import is_right
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.model.citations import cited_ids
@@ -94,6 +94,7 @@ def answer_all(
         progress: Called with progress lines.
     """
     answered: list[AnsweredQuestion] = []
+    examples = fuse_labels(answerer, examples)
     encoded_images = encode_examples(answerer, examples)
     for scene, (example, encoded) in enumerate(zip(examples, encoded_images, strict=True)):
         texts = answer_questions(answerer, encoded, [item.question for item in example.questions])

@@ -31,6 +31,7 @@ from mrmllm_ros.evaluation.synthetic_suite import (
     SyntheticSuite,
 )
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.weights import WeightsError, locate
 
 NAMES = ("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs")
@@ -65,12 +66,14 @@ class Suites:
         scenes: Number of synthetic scenes.
         frame_step: Use every `frame_step`-th frame of the video.
         progress: Called with a line if a part is skipped.
+        label_fusion: Names regions of labeled images; None for no names.
     """
 
     backbones: Backbones
     scenes: int = SCENES
     frame_step: int = FRAME_STEP
     progress: Progress = field(default=print)
+    label_fusion: LabelFusion | None = None
 
     def of(self, names: Sequence[str]) -> list[Suite]:
         """Create suites by name.
@@ -91,11 +94,14 @@ class Suites:
             return [GroundingSuite(self._synthetic_scenes)]
         if name == "consistency":
             video = locate("bikes") / VIDEOS["bikes"]
-            return [ConsistencySuite(CorruptedFrames(video, self.backbones, self.frame_step))]
+            frames = CorruptedFrames(
+                video, self.backbones, self.frame_step, label_fusion=self.label_fusion
+            )
+            return [ConsistencySuite(frames)]
         if name == "labeled":
             return _labeled_suites(self._images)
         if name == "photographs":
-            images = LabeledImages(_photographs(), self.backbones, name)
+            images = LabeledImages(_photographs(), self.backbones, name, self.label_fusion)
             return [*_labeled_suites(images), _hallucination_in(images, name)]
         return self._hallucination()
 
@@ -116,7 +122,7 @@ class Suites:
 
     @cached_property
     def _images(self) -> LabeledImages:
-        return LabeledImages(Annotations.read(), self.backbones)
+        return LabeledImages(Annotations.read(), self.backbones, label_fusion=self.label_fusion)
 
 
 def _photographs() -> Annotations:

@@ -19,6 +19,7 @@ from mrmllm_ros.datasets.question_files import (
 from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult, evaluate_accuracy
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.label_fusion import LabelFusion
 
 
 def read_scorable(
@@ -59,6 +60,7 @@ class QuestionFileSuite(Suite):
         backbones: Backbones,
         progress: Progress,
         skipped: Skipped | None = None,
+        label_fusion: LabelFusion | None = None,
     ) -> None:
         """Create the suite; images are read on first use.
 
@@ -68,8 +70,10 @@ class QuestionFileSuite(Suite):
             progress: Called with a line for each skipped question.
             skipped: Collects questions about unusable images, beside those that `read_scorable`
                 has skipped.
+            label_fusion: Names the regions of candidates; None for no names.
         """
         self._records = records
+        self._label_fusion = label_fusion
         self._skipped = skipped
         self._backbones = backbones
         self._progress = progress
@@ -93,6 +97,7 @@ class QuestionFileSuite(Suite):
                 max_questions=sys.maxsize,
                 progress=self._progress,
                 skipped=self._skipped,
+                label_fusion=self._label_fusion,
             )
         )
         if not examples:

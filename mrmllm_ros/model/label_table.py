@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What class names mean as labels: `K(y|n)`, the probability that a thing named n is a y.
 
-The visual encoder names regions in its own words. A name that ends with a label, as `Windsor tie`
-ends with `tie`, has that label. For other names the language model is asked: after some examples
-it continues `minivan:` with each label. Two corrections are ours: labels that fit every name lose
-most of their mean score, and general kinds such as `animal` compete with the labels, because most
-names have none of them.
+The visual encoder names regions in its own words. Two judges are averaged. A name that ends with a
+label, as `Windsor tie` ends with `tie`, has that label. And the language model says how well each
+label continues `minivan:`, after some examples (see `label_scorer`), with two corrections: labels
+that follow every name lose most of their mean score, and general kinds such as `animal` compete
+with the labels, because most names have none of them. This table is ours, not from the paper.
 """
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel
-
-from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.packed_attention import PADDING, SHARED, additive_mask, visible_tokens
 
 # Kinds of things that compete with the labels.
 OTHER_KINDS = (
@@ -33,13 +26,71 @@ OTHER_KINDS = (
     *("door", "fence", "rock", "mountain", "water", "place", "material", "device", "game", "mask"),
     *("curtain", "rug", "paper"),
 )
-# None of them is a class name of ImageNet or a label of COCO.
-_EXAMPLES = "rose: flower\nmug: cup\noak: tree\nsedan: car\nhamster: animal\npizza cutter: tool\n"
-_SYNONYMS = 3  # of a name, in the language model's prompt
-_BATCH = 8
 # Chosen with class names of known kinds; see docs/labels.md.
 _PRIOR_WEIGHT = 0.6
 _TEMPERATURE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ContinuationScores:
+    """Scores of kinds of things as continuations of names, by a language model.
+
+    Attributes:
+        names: N class names.
+        kinds: M kinds: labels and `OTHER_KINDS`.
+        values: (M, N) float32 log-probabilities.
+
+    Raises:
+        ValueError: If the shape of `values` differs.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_shape(self.values, (len(self.kinds), len(self.names)))
+
+    @classmethod
+    def empty(cls, names: Sequence[str]) -> ContinuationScores:
+        """Scores of no kinds."""
+        return cls(tuple(names), (), np.zeros((0, len(names)), np.float32))
+
+    @classmethod
+    def read(cls, path: Path) -> ContinuationScores:
+        """Read a file of `write`.
+
+        Raises:
+            OSError, KeyError, ValueError: If the file is missing or damaged.
+        """
+        with np.load(path, allow_pickle=False) as arrays:
+            names, kinds = (tuple(arrays[key].tolist()) for key in ("names", "kinds"))
+            return cls(names, kinds, arrays["values"].astype(np.float32))
+
+    def write(self, path: Path) -> None:
+        """Write the scores in half precision."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                names=np.array(self.names, str),
+                kinds=np.array(self.kinds, str),
+                values=self.values.astype(np.float16),
+            )
+
+    def __add__(self, other: ContinuationScores) -> ContinuationScores:
+        """Add the kinds of other scores of the same names."""
+        values = np.concatenate([self.values, other.values])
+        return ContinuationScores(self.names, (*self.kinds, *other.kinds), values)
+
+    def take(self, kinds: Sequence[str]) -> ContinuationScores:
+        """Select kinds."""
+        rows = {kind: row for row, kind in enumerate(self.kinds)}
+        values = self.values[[rows[kind] for kind in kinds]]
+        return ContinuationScores(self.names, tuple(kinds), values)
+
+    def missing(self, kinds: Sequence[str]) -> tuple[str, ...]:
+        """Kinds without scores."""
+        return tuple(kind for kind in dict.fromkeys(kinds) if kind not in self.kinds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,42 +99,35 @@ class LabelTable:
 
     Attributes:
         labels: V labels y.
-        names: N class names n.
-        values: (V, N) float32 from 0 to 1.
+        values: (V, N) float32 from 0 to 1, for N class names n.
 
     Raises:
         ValueError: If the shape of `values` differs.
     """
 
     labels: tuple[str, ...]
-    names: tuple[str, ...]
     values: np.ndarray
 
     def __post_init__(self) -> None:
-        expected = (len(self.labels), len(self.names))
-        if self.values.shape != expected:
-            raise ValueError(f"values have shape {self.values.shape}, expected {expected}")
+        _check_shape(self.values, (len(self.labels), self.values.shape[1]))
 
     @classmethod
-    def of_strings(cls, labels: Sequence[str], names: Sequence[str]) -> LabelTable:
-        """Table of the names that end with a label; see `string_matches`."""
-        return cls(tuple(labels), tuple(names), string_matches(labels, names).astype(np.float32))
+    def identity(cls, labels: Sequence[str]) -> LabelTable:
+        """Table for a classifier whose names are the labels."""
+        return cls(tuple(labels), np.eye(len(labels), dtype=np.float32))
 
     @classmethod
-    def of_language_model(
-        cls, labels: Sequence[str], names: Sequence[str], language_model: LanguageModel
-    ) -> LabelTable:
-        """Table of string matches and the language model's knowledge.
+    def of_scores(cls, labels: Sequence[str], scores: ContinuationScores) -> LabelTable:
+        """Table of string matches, averaged with the language model's scores.
 
-        Args:
-            labels: V labels.
-            names: N class names.
-            language_model: The language model; a table takes it N short passes.
+        Labels without scores have string matches alone.
         """
-        scorer = LabelScorer(language_model, labels)
-        known = probabilities(scorer.scores(names), len(labels))
-        values = np.maximum(known, string_matches(labels, names))
-        return cls(tuple(labels), tuple(names), values.astype(np.float32))
+        values = string_matches(labels, scores.names).astype(np.float32)
+        scored = [label for label in labels if label in scores.kinds]
+        if scored:
+            rows = [list(labels).index(label) for label in scored]
+            values[rows] = (values[rows] + probabilities(scored, scores)) / 2
+        return cls(tuple(labels), values)
 
 
 def string_matches(labels: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -103,116 +147,27 @@ def string_matches(labels: Sequence[str], names: Sequence[str]) -> np.ndarray:
     return matches
 
 
-def probabilities(scores: np.ndarray, labels: int) -> np.ndarray:
-    """Convert scores of continuations to `K(y|n)`.
+def probabilities(labels: Sequence[str], scores: ContinuationScores) -> np.ndarray:
+    """Convert scores to `K(y|n)`.
 
     Args:
-        scores: (N, V + other kinds) log-probabilities of the labels and the other kinds.
-        labels: Number V of labels.
+        labels: V labels with scores.
+        scores: Scores of the labels and of `OTHER_KINDS`.
 
     Returns:
-        (V, N) probabilities; those of a name sum to less than 1.
+        (V, N) probabilities; the rest to 1 is that of the other kinds.
     """
-    logits = (scores - _PRIOR_WEIGHT * scores.mean(0)) / _TEMPERATURE
-    odds = np.exp(logits - logits.max(1, keepdims=True))
-    return (odds / odds.sum(1, keepdims=True)).T[:labels]
-
-
-class LabelScorer:
-    """Scores labels as continuations of names, with the language model.
-
-    The examples are processed once. A pass processes a batch of names, each followed by all labels
-    without their last tokens; labels do not attend to each other.
-    """
-
-    def __init__(self, language_model: LanguageModel, labels: Sequence[str]) -> None:
-        """Process the examples.
-
-        Args:
-            language_model: The language model.
-            labels: V labels, to which `OTHER_KINDS` are added.
-        """
-        self._language_model = language_model
-        kinds = (*labels, *(kind for kind in OTHER_KINDS if kind not in labels))
-        self._kinds = [self._tokenize(" " + language_model.plain(kind)) for kind in kinds]
-        examples = self._tokenize(_EXAMPLES)[None]
-        self._examples = DynamicCache(config=self._model.config)
-        with torch.inference_mode():
-            self._model(input_ids=examples, past_key_values=self._examples, use_cache=True)
-
-    def scores(self, names: Sequence[str]) -> np.ndarray:
-        """Score all labels and other kinds as continuations of names.
-
-        Args:
-            names: N class names.
-
-        Returns:
-            (N, V + other kinds) float32 log-probabilities.
-        """
-        rows = [self._score(batch) for batch in _batches(names)]
-        return np.concatenate([np.zeros((0, len(self._kinds)), np.float32), *rows])
-
-    @property
-    def _model(self) -> PreTrainedModel:
-        return self._language_model.model
-
-    def _tokenize(self, text: str) -> torch.Tensor:
-        return self._language_model.tokenize(text)
-
-    @torch.inference_mode()
-    def _score(self, names: Sequence[str]) -> np.ndarray:
-        """(B, V + other kinds) float32 log-probabilities."""
-        prompts = [self._tokenize(f"{_shortened(name)}:") for name in names]
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self._model.device)
-        ids, segments = self._pack(prompts, lengths)
-        visible = visible_tokens(segments)
-        before = self._examples.get_seq_length()
-        cache = copy.deepcopy(self._examples)
-        cache.batch_repeat_interleave(len(names))
-        logits = self._model(
-            input_ids=ids,
-            attention_mask=additive_mask(
-                functional.pad(visible, (before, 0), value=True), self._model.dtype
-            ),
-            position_ids=before + (visible.sum(-1) - 1).clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
-        predicted = logits.float().log_softmax(-1)
-        ends = predicted[torch.arange(len(names)), lengths - 1]  # (B, vocabulary)
-        scores = ends[:, [int(kind[0]) for kind in self._kinds]]
-        column = int(lengths.max())
-        for i, kind in enumerate(self._kinds):
-            for token in kind[1:]:
-                scores[:, i] += predicted[:, column, token]
-                column += 1
-        return scores.cpu().numpy()
-
-    def _pack(
-        self, prompts: list[torch.Tensor], lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens and segments (B, T) of each name, followed by all labels without last tokens."""
-        names = pad_sequence(prompts, batch_first=True)
-        columns = torch.arange(names.shape[1], device=names.device)
-        segments = torch.where(columns < lengths[:, None], SHARED, PADDING)
-        labels = torch.cat([kind[:-1] for kind in self._kinds])
-        owners = [i for i, kind in enumerate(self._kinds) for _ in kind[1:]]
-        parts = torch.tensor(owners, dtype=torch.int64, device=names.device)
-        batch = len(prompts)
-        return (
-            torch.cat([names, labels.expand(batch, -1)], 1),
-            torch.cat([segments, parts.expand(batch, -1)], 1),
-        )
-
-
-def _shortened(name: str) -> str:
-    return ", ".join(name.split(", ")[:_SYNONYMS])
+    kinds = dict.fromkeys((*labels, *OTHER_KINDS))
+    values = scores.take(tuple(kinds)).values  # (V + other kinds, N)
+    logits = (values - _PRIOR_WEIGHT * values.mean(1, keepdims=True)) / _TEMPERATURE
+    odds = np.exp(logits - logits.max(0))
+    return (odds / odds.sum(0))[: len(labels)]
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), _BATCH):
-        yield names[start : start + _BATCH]
+def _check_shape(values: np.ndarray, expected: tuple[int, int]) -> None:
+    if values.shape != expected:
+        raise ValueError(f"values have shape {values.shape}, expected {expected}")

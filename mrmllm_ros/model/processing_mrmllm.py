@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detections import Attribute, Detections
 from mrmllm_ros.detection.detector import Perception
-from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.language_model import LanguageModel
@@ -350,14 +350,14 @@ def enriched_detections(
             scores=scores,
             labels=(*(labels[i] for i in choice), *candidates.labels[count:]),
         ),
-        detector=candidates,
+        detector=perception.before_label_fusion,
         reported=np.flatnonzero(scores >= np.float32(perception.score_threshold)),
         novelty=novelty,
         attributes=(
             *_attributes(output.attribute_logits, attributes, count),
             *((),) * (len(candidates) - count),
         ),
-    )
+    ).with_attributes(perception.attributes)
 
 
 def _attributes(

@@ -14,8 +14,9 @@ import pytest
 from mrmllm_ros.answering.answerer import EncodedImage, PromptTooLongError
 from mrmllm_ros.cli.main import main
 from mrmllm_ros.detection import images as images_module
+from mrmllm_ros.detection.detections import Attribute
 from mrmllm_ros.detection.detector import Perception
-from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.engine.models import Models
 from mrmllm_ros.pipeline import Detection
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mrmllm_ros.detection.detections import Attribute
 from mrmllm_ros.detection.detector import Perception
-from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from making import (
 )
 
 from mrmllm_ros.detection.colors import color_names
+from mrmllm_ros.detection.detections import Attribute
 from mrmllm_ros.detection.detector import Perception
-from mrmllm_ros.detection.enriched_detections import Attribute
 from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import PerceptionOutput

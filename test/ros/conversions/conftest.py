@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.answering.answerer import EncodedImage
+from mrmllm_ros.detection.detections import Attribute
 from mrmllm_ros.detection.detector import Perception
-from mrmllm_ros.detection.enriched_detections import Attribute, EnrichedDetections
+from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene
 
 

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fuse the detector's scores of labels with what the visual encoder calls the region.
+
+For candidate i and label y, with the detector's score `D_i(y)`, the encoder's probabilities
+`p_i(n)` of class names and the table `K(y|n)` of `label_table`:
+
+    logit p(y|i) = logit D_i(y) + log((e + s) / s) + c,    e = sum over n of p_i(n) K(y|n)
+
+so that a region whose names say nothing about a label keeps the detector's order. Of a label that
+the detector does not know, its score is taken to be min(1, g e) times its best score: there is an
+object, and its name means the label. The smoothing s, the shift c and the gain g are the only
+fitted numbers (docs/labels.md). The formula is ours, not the paper's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from weakref import finalize, ref
+
+import numpy as np
+
+from mrmllm_ros.detection.detections import Attribute
+from mrmllm_ros.detection.detector import Detector, Perception, rank
+from mrmllm_ros.model.label_knowledge import LabelKnowledge
+from mrmllm_ros.model.label_table import LabelTable
+from mrmllm_ros.model.region_classifier import RegionClassifier, ZeroShotClassifier
+from mrmllm_ros.settings import Validated, setting
+
+LOOKS_LIKE = "looks_like"
+
+# Fitted on the tuning half of the photographs; see docs/labels.md.
+SMOOTHING = 0.2
+SHIFT = 0.9
+GAIN = 2.0
+_FLOOR = 1e-3  # scores are clipped to [floor, 1 - floor] before the logit
+# Minimum of p(n) K(y|n) for which the name is reported as a reason.
+_MIN_CONTRIBUTION = 0.05
+
+
+@dataclass(frozen=True)
+class EvidenceSettings(Validated):
+    """Evidence about the labels of candidates."""
+
+    visual_labels: str = setting(
+        "auto",
+        "Whether the visual encoder's names of image regions correct labels and scores. auto is "
+        "on for the embedded models, which the correction was fitted with.",
+        choices=("auto", "on", "off"),
+    )
+    max_crops: int = setting(
+        16,
+        "Maximum number of regions of an image that the visual encoder names, those with the "
+        "highest scores. Each costs about 10 ms on two CPU cores.",
+        minimum=0,
+        maximum=300,
+    )
+
+
+class LabelFusion:
+    """Corrects labels and scores of candidates.
+
+    Attributes:
+        labels: Labels to choose from.
+        max_crops: Maximum number of regions of an image to name.
+        classifier: Names regions.
+        table: What the names mean; may be replaced for an ablation.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        classifier: RegionClassifier,
+        knowledge: LabelKnowledge | None,
+        max_crops: int,
+    ) -> None:
+        """Choose from the labels of the detector.
+
+        Args:
+            detector: The detector of the candidates.
+            classifier: Names regions.
+            knowledge: What the names mean, or None if the names are the labels.
+            max_crops: Maximum number of regions of an image to name.
+        """
+        self.max_crops = max_crops
+        self.classifier = classifier
+        self._detector = detector
+        self._knowledge = knowledge
+        self._lock = Lock()
+        self._stop = Event()
+        self._learner: Thread | None = None
+        self.set_labels(detector.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels to choose from."""
+        return self.table.labels
+
+    def set_labels(self, labels: Sequence[str]) -> None:
+        """Set the labels to choose from.
+
+        If the language model has not scored all of them yet, a thread computes the scores; until
+        then only class names that end with such a label mean it.
+
+        Args:
+            labels: At least one label.
+        """
+        labels = tuple(labels)
+        self._stop.set()
+        if isinstance(self.classifier, ZeroShotClassifier):
+            with self._lock:
+                self.classifier.set_names(labels)
+                self.table = LabelTable.identity(labels)
+            return
+        self.table = self._knowledge.table(labels)
+        if self._knowledge.missing(labels):
+            self._stop = Event()
+            finalize(self, self._stop.set)
+            arguments = (ref(self), self._knowledge, labels, self._stop)
+            self._learner = Thread(target=_learn, args=arguments, name="labels", daemon=True)
+            self._learner.start()
+
+    def wait(self) -> None:
+        """Wait until all labels are scored."""
+        if self._learner is not None:
+            self._learner.join()
+
+    def fuse_images(
+        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+    ) -> list[Perception]:
+        """Correct the labels and scores of the candidates in B images; see `fuse`.
+
+        Args:
+            images: (H, W, 3) uint8 arrays in BGR order.
+            perceptions: Detections in each image.
+        """
+        # Another thread may set the names of the classifier.
+        with self._lock:
+            named = self.classify(images, perceptions)
+            pairs = zip(perceptions, named, strict=True)
+            return [self.fuse(perception, names)[0] for perception, names in pairs]
+
+    def classify(
+        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+    ) -> list[np.ndarray]:
+        """Name the regions of the most likely candidates in B images.
+
+        Args:
+            images: (H, W, 3) uint8 arrays in BGR order.
+            perceptions: Detections in each image.
+
+        Returns:
+            (K, N) float32 probabilities of the class names for each image; zeros for candidates
+            beyond `max_crops`.
+        """
+        limit = self.max_crops
+        chosen = [np.argsort(-p.candidates.scores, kind="stable")[:limit] for p in perceptions]
+        regions = [p.candidates.xyxy[i] for p, i in zip(perceptions, chosen, strict=True)]
+        found = []
+        for perception, indices, of_regions in zip(
+            perceptions, chosen, self.classifier.classify(images, regions), strict=True
+        ):
+            shape = (len(perception.candidates), of_regions.shape[1])
+            probabilities = np.zeros(shape, np.float32)
+            probabilities[indices] = of_regions
+            found.append(probabilities)
+        return found
+
+    def fuse(
+        self, perception: Perception, probabilities: np.ndarray
+    ) -> tuple[Perception, np.ndarray]:
+        """Correct the labels and scores of the candidates in an image.
+
+        Args:
+            perception: K candidates.
+            probabilities: (K, N) probabilities of the class names, see `classify`.
+
+        Returns:
+            The perception with candidates ranked again, and the (K,) indices that they had before.
+            The attribute `looks_like` is the name that speaks for the label.
+        """
+        table = self.table
+        evidence = probabilities @ table.values.T  # (K, V)
+        scores = fused_scores(self._detector_scores(perception, table.labels, evidence), evidence)
+        best = scores.argmax(1)
+        fused = perception.with_labels(
+            [table.labels[column] for column in best],
+            scores[np.arange(len(best)), best],
+            [
+                self._looks_like(row, table.values[column])
+                for row, column in zip(probabilities, best, strict=True)
+            ],
+        )
+        order = rank(fused.candidates, fused.score_threshold)
+        return fused.take(order), order
+
+    def _detector_scores(
+        self, perception: Perception, labels: Sequence[str], evidence: np.ndarray
+    ) -> np.ndarray:
+        """(K, V) scores of the detector; for labels that it does not know, see the module."""
+        known = set(self._detector.labels)
+        best = perception.candidates.scores
+        scores = [
+            detector_scores(perception, label)
+            if label in known
+            else best * (GAIN * evidence[:, column]).clip(max=1)
+            for column, label in enumerate(labels)
+        ]
+        return np.stack(scores, axis=1)
+
+    def _looks_like(self, probabilities: np.ndarray, meaning: np.ndarray) -> tuple[Attribute, ...]:
+        """The name that contributes most to a label, if it contributes.
+
+        Args:
+            probabilities: (N,) probabilities of the names.
+            meaning: (N,) `K(y|n)` of the label.
+        """
+        best = int((probabilities * meaning).argmax())
+        if probabilities[best] * meaning[best] < _MIN_CONTRIBUTION:
+            return ()
+        name = self.classifier.names[best].split(", ")[0]
+        return (Attribute(LOOKS_LIKE, name, float(probabilities[best])),)
+
+
+def _learn(
+    fusion: ref[LabelFusion], knowledge: LabelKnowledge, labels: tuple[str, ...], stop: Event
+) -> None:
+    """Score labels in a thread, which does not keep the fusion alive."""
+    try:
+        knowledge.learn(labels, stop)
+    except Exception:
+        # For example, not enough memory on the GPU.
+        logging.getLogger(__name__).exception(
+            "the language model could not score labels; only names that end with a label mean it"
+        )
+        return
+    learned = fusion()
+    if learned is not None and not stop.is_set():
+        learned.table = knowledge.table(labels)
+
+
+def detector_scores(perception: Perception, label: str) -> np.ndarray:
+    """The detector's scores of a label for K candidates: (K,) float32."""
+    of_all = perception.label_scores
+    if of_all is not None and label in of_all.labels:
+        return of_all.scores[:, of_all.labels.index(label)]
+    candidates = perception.candidates
+    return candidates.scores * np.array([own == label for own in candidates.labels], np.float32)
+
+
+def fused_scores(scores: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """Fuse scores of labels with evidence for them.
+
+    Args:
+        scores: (K, V) scores of the detector.
+        evidence: (K, V) probability that the region's name means the label; 0 if it has no name.
+
+    Returns:
+        (K, V) float32 scores between 0 and 1.
+    """
+    clipped = scores.clip(_FLOOR, 1 - _FLOOR)
+    odds = clipped / (1 - clipped) * (evidence + SMOOTHING) / SMOOTHING * np.exp(SHIFT)
+    return (odds / (1 + odds)).astype(np.float32)

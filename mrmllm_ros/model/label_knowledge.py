@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Meanings of labels, learned from the language model once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event
+from zipfile import BadZipFile
+
+import numpy as np
+
+from mrmllm_ros.environment import cache_folder
+from mrmllm_ros.model.label_scorer import EXAMPLES, LabelScorer
+from mrmllm_ros.model.label_table import OTHER_KINDS, ContinuationScores, LabelTable
+from mrmllm_ros.model.language_model import LanguageModel
+
+# Scores of the embedded language model for the labels of the embedded detector and the class names
+# of the embedded encoder, made by `mrmllm models labels`.
+SHIPPED = Path(__file__).parent / "label_scores"
+
+
+class LabelKnowledge:
+    """Scores of labels for the class names of an encoder.
+
+    They are read from files that come with the package, and from a cache on disk. `learn` computes
+    the scores of other labels and adds them to the cache.
+
+    Attributes:
+        names: The class names.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        names: Sequence[str],
+        load_language_model: Callable[[], LanguageModel],
+    ) -> None:
+        """Read the scores on disk.
+
+        Args:
+            language_model: The language model, for its name and revision.
+            names: Class names, with synonyms separated by commas.
+            load_language_model: Gives the language model without the adapters of a checkpoint,
+                which cost it some of its knowledge.
+        """
+        self.names = tuple(names)
+        self._load_language_model = load_language_model
+        self._file_name = f"{language_model.name}-{self._digest(language_model)}.npz"
+        self._scores = ContinuationScores.empty(self.names)
+        for folder in (SHIPPED, self._cache):
+            scores = self._read(folder / self._file_name)
+            self._scores += scores.take(self._scores.missing(scores.kinds))
+
+    def table(self, labels: Sequence[str]) -> LabelTable:
+        """Table of labels from the scores known so far; others have string matches alone."""
+        return LabelTable.of_scores(labels, self._scores)
+
+    def missing(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Labels, and other kinds that compete with them, without scores."""
+        return self._scores.missing((*labels, *OTHER_KINDS))
+
+    def learn(self, labels: Sequence[str], stop: Event) -> None:
+        """Compute missing scores with the language model and write the cache.
+
+        Args:
+            labels: Labels; a few hundred names take minutes on a CPU.
+            stop: Ends the computation early, without a result.
+        """
+        missing = self.missing(labels)
+        if not missing:
+            return
+        started_s = time.monotonic()
+        parts: list[np.ndarray] = []
+        language_model = self._load_language_model()
+        for part in LabelScorer(language_model, missing).scores(self.names):
+            if stop.is_set():
+                return
+            parts.append(part)
+        self._scores += ContinuationScores(self.names, missing, np.concatenate(parts, 1))
+        _log().info(
+            "%s scored %d labels for %d class names in %.0f s",
+            language_model.name,
+            len(missing),
+            len(self.names),
+            time.monotonic() - started_s,
+        )
+        self._write()
+
+    def export(self, labels: Sequence[str], folder: Path = SHIPPED) -> Path:
+        """Write the scores of labels and other kinds to a folder and return the path."""
+        path = folder / self._file_name
+        self._scores.take(tuple(dict.fromkeys((*labels, *OTHER_KINDS)))).write(path)
+        return path
+
+    @property
+    def _cache(self) -> Path:
+        return cache_folder() / "label_scores"
+
+    def _digest(self, language_model: LanguageModel) -> str:
+        """Digest of what the scores depend on."""
+        texts = (language_model.name, language_model.revision, EXAMPLES, *self.names)
+        return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+    def _read(self, path: Path) -> ContinuationScores:
+        if not path.is_file():
+            return ContinuationScores.empty(self.names)
+        try:
+            scores = ContinuationScores.read(path)
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
+            _log().warning("%s cannot be read and is ignored: %s", path, error)
+            return ContinuationScores.empty(self.names)
+        return scores
+
+    def _write(self) -> None:
+        path = self._cache / self._file_name
+        temporary = path.with_suffix(".tmp")
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            self._scores.write(temporary)
+            temporary.replace(path)
+        except OSError as error:
+            _log().warning("the scores of labels cannot be kept in %s: %s", path, error)
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger(__name__)

@@ -31,6 +31,7 @@ from mrmllm_ros.answering.generation import (
     TextListener,
 )
 from mrmllm_ros.compute import Compute, free_memory
+from mrmllm_ros.detection.captions import correction
 from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detections import Attribute
 from mrmllm_ros.detection.detector import Detector, load_detector
@@ -86,6 +87,11 @@ class Detection:
             attributes={attribute.name: attribute for attribute in enriched.attributes[index]},
         )
 
+    @property
+    def correction(self) -> str:
+        """Why the label differs from the detector's; empty if it does not."""
+        return correction(self.label, self.detector_label, self.attributes.values())
+
     def to_dict(self) -> dict[str, Any]:
         """Convert to values for JSON, rounded; attributes have values without scores."""
         return {
@@ -101,7 +107,8 @@ class Detection:
 
     def __str__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.xyxy)
-        return f"[{self.id}] {self.label} {self.score:.2f} ({box})"
+        corrected = f", {self.correction}" if self.correction else ""
+        return f"[{self.id}] {self.label} {self.score:.2f} ({box}){corrected}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -307,8 +307,7 @@ def _save(path: Path, image: np.ndarray, detections: ImageDetections) -> None:
     from mrmllm_ros.detection.captions import caption
     from mrmllm_ros.detection.images import save_image
 
-    reported = detections.enriched.reported
-    shown = detections.enriched.fused.take(reported)
-    captions = map(caption, reported + 1, shown.labels, shown.scores)
-    save_image(path, draw_detections(image, shown, list(captions)))
+    shown = detections.enriched.fused.take(detections.enriched.reported)
+    captions = [caption(d.id, d.label, d.score, correction=d.correction) for d in detections]
+    save_image(path, draw_detections(image, shown, captions))
     print_progress(f"saved {path}")

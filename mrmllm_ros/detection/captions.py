@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
+
+from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 
 # Vivid and pale hues, all light enough for RViz's dark background.
 _HUES = 12
@@ -35,9 +38,17 @@ def label_color(label: str) -> tuple[float, float, float]:
 
 
 def caption(
-    number: int, label: str, score: float, track_id: str = "", novelty: float | None = None
+    number: int,
+    label: str,
+    score: float,
+    track_id: str = "",
+    novelty: float | None = None,
+    correction: str = "",
 ) -> str:
-    """Caption of an object, such as `[1] person 0.87 #12` or `[2] box 0.41 novel 0.83`.
+    """Caption of an object.
+
+    Examples: `[1] person 0.87 #12`, `[2] box 0.41 novel 0.83`, and for a corrected label
+    `[3] apple 0.75, not vase: looks like Granny Smith 0.80`.
 
     Args:
         number: Id of the object, which answers cite.
@@ -45,10 +56,29 @@ def caption(
         score: Confidence, 0 to 1.
         track_id: Track id; empty if the object is not tracked.
         novelty: Novelty of a novel object, 0 to 1; None for a familiar object.
+        correction: Text of `correction`.
     """
     track = f" #{track_id}" if track_id else ""
     novel = "" if novelty is None else f" novel {novelty:.2f}"
-    return f"[{number}] {label} {score:.2f}{track}{novel}"
+    corrected = f", {correction}" if correction else ""
+    return f"[{number}] {label} {score:.2f}{track}{novel}{corrected}"
+
+
+def correction(label: str, detector_label: str, attributes: Iterable[Attribute]) -> str:
+    """Explain a label that differs from the detector's.
+
+    Args:
+        label: Label after fusion.
+        detector_label: Label from the detector.
+        attributes: Attributes of the object; `LOOKS_LIKE` is the reason.
+
+    Returns:
+        A text such as `not vase: looks like Granny Smith 0.80`; empty for the detector's label.
+    """
+    if label == detector_label:
+        return ""
+    reasons = [f": looks like {a.value} {a.score:.2f}" for a in attributes if a.name == LOOKS_LIKE]
+    return f"not {detector_label}{''.join(reasons)}"
 
 
 def dashes(edges: np.ndarray) -> np.ndarray:

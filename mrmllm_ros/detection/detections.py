@@ -10,6 +10,9 @@ import numpy as np
 from mrmllm_ros.detection.boxes import box_areas
 from mrmllm_ros.detection.masks import Mask
 
+# Attribute with the name that the visual encoder gives the region of an object.
+LOOKS_LIKE = "looks_like"
+
 
 @dataclass(frozen=True)
 class Attribute:

@@ -57,9 +57,12 @@ def _fuse_labels(example: Example, fusion: LabelFusion) -> Example:
 
 
 def _renumbered(item: QuestionAnswer, new_ids: Mapping[int, int]) -> QuestionAnswer:
+    """Replace ids in the truth; ids of removed duplicates are left out."""
     truth = item.truth
-    cited = None if truth.cited is None else frozenset(new_ids[i] for i in truth.cited)
-    pairs = truth.pairs and frozenset((new_ids[i], word) for i, word in truth.pairs)
+    cited = truth.cited and frozenset(new_ids[i] for i in truth.cited if i in new_ids)
+    pairs = truth.pairs and frozenset(
+        (new_ids[i], word) for i, word in truth.pairs if i in new_ids
+    )
     return replace(item, truth=replace(truth, cited=cited, pairs=pairs))
 
 

@@ -4,12 +4,16 @@
 For candidate i and label y, with the detector's score `D_i(y)`, the encoder's probabilities
 `p_i(n)` of class names and the table `K(y|n)` of `label_table`:
 
-    logit p(y|i) = logit D_i(y) + log((e + s) / s) + c,    e = sum over n of p_i(n) K(y|n)
+    logit p(y|i) = logit D_i(y) + log((e + s) / s),    e = sum over n of p_i(n) K(y|n)
 
-so that a region whose names say nothing about a label keeps the detector's order. Of a label that
-the detector does not know, its score is taken to be min(1, g e) times its best score: there is an
-object, and its name means the label. The smoothing s, the shift c and the gain g are the only
-fitted numbers (docs/labels.md). The formula is ours, not the paper's.
+so that names that say nothing about a label leave the detector's score. Of a label that the
+detector does not know, its score is taken to be min(1, g e) times its best score: there is an
+object, and its name means the label.
+
+Then boxes of one label that cover each other are one object. Of each label, the best object's
+log-odds are raised by c: to miss the only cup costs more answers than to miss the second one.
+
+The numbers s, g and c are fitted (docs/labels.md). All of this is ours, not the paper's.
 """
 
 from __future__ import annotations
@@ -22,20 +26,21 @@ from weakref import finalize, ref
 
 import numpy as np
 
-from mrmllm_ros.detection.detections import Attribute
+from mrmllm_ros.detection.boxes import box_coverage, box_iou
+from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Detector, Perception, rank
 from mrmllm_ros.model.label_knowledge import LabelKnowledge
 from mrmllm_ros.model.label_table import LabelTable
 from mrmllm_ros.model.region_classifier import RegionClassifier, ZeroShotClassifier
 from mrmllm_ros.settings import Validated, setting
 
-LOOKS_LIKE = "looks_like"
-
 # Fitted on the tuning half of the photographs; see docs/labels.md.
 SMOOTHING = 0.2
-SHIFT = 0.9
 GAIN = 2.0
-_FLOOR = 1e-3  # scores are clipped to [floor, 1 - floor] before the logit
+BEST_OBJECT_SHIFT = 0.9
+# Boxes of one label with a larger IoU, or with a larger share inside another one, are duplicates.
+MAX_IOU = 0.45
+MAX_COVERAGE = 0.8
 # Minimum of p(n) K(y|n) for which the name is reported as a reason.
 _MIN_CONTRIBUTION = 0.05
 
@@ -66,6 +71,7 @@ class LabelFusion:
         labels: Labels to choose from.
         max_crops: Maximum number of regions of an image to name.
         classifier: Names regions.
+        knowledge: Where `table` comes from, or None if the names are the labels.
         table: What the names mean; may be replaced for an ablation.
     """
 
@@ -87,7 +93,7 @@ class LabelFusion:
         self.max_crops = max_crops
         self.classifier = classifier
         self._detector = detector
-        self._knowledge = knowledge
+        self.knowledge = knowledge
         self._lock = Lock()
         self._stop = Event()
         self._learner: Thread | None = None
@@ -114,11 +120,11 @@ class LabelFusion:
                 self.classifier.set_names(labels)
                 self.table = LabelTable.identity(labels)
             return
-        self.table = self._knowledge.table(labels)
-        if self._knowledge.missing(labels):
+        self.table = self.knowledge.table(labels)
+        if self.knowledge.missing(labels):
             self._stop = Event()
             finalize(self, self._stop.set)
-            arguments = (ref(self), self._knowledge, labels, self._stop)
+            arguments = (ref(self), self.knowledge, labels, self._stop)
             self._learner = Thread(target=_learn, args=arguments, name="labels", daemon=True)
             self._learner.start()
 
@@ -178,23 +184,28 @@ class LabelFusion:
             probabilities: (K, N) probabilities of the class names, see `classify`.
 
         Returns:
-            The perception with candidates ranked again, and the (K,) indices that they had before.
-            The attribute `looks_like` is the name that speaks for the label.
+            The perception with M of the candidates, ranked again, and their (M,) indices among
+            the K. The attribute `looks_like` is the name that speaks for the label.
         """
         table = self.table
         evidence = probabilities @ table.values.T  # (K, V)
         scores = fused_scores(self._detector_scores(perception, table.labels, evidence), evidence)
         best = scores.argmax(1)
+        scores = scores[np.arange(len(best)), best]
+        kept = remove_duplicates(perception.candidates.xyxy, scores, best)
+        # The first of each label has its highest score.
+        _, first = np.unique(best[kept], return_index=True)
+        scores[kept[first]] = shift_log_odds(scores[kept[first]], BEST_OBJECT_SHIFT)
         fused = perception.with_labels(
             [table.labels[column] for column in best],
-            scores[np.arange(len(best)), best],
+            scores,
             [
                 self._looks_like(row, table.values[column])
                 for row, column in zip(probabilities, best, strict=True)
             ],
         )
-        order = rank(fused.candidates, fused.score_threshold)
-        return fused.take(order), order
+        kept = kept[rank(fused.candidates.take(kept), fused.score_threshold)]
+        return fused.take(kept), kept
 
     def _detector_scores(
         self, perception: Perception, labels: Sequence[str], evidence: np.ndarray
@@ -260,6 +271,29 @@ def fused_scores(scores: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     Returns:
         (K, V) float32 scores between 0 and 1.
     """
-    clipped = scores.clip(_FLOOR, 1 - _FLOOR)
-    odds = clipped / (1 - clipped) * (evidence + SMOOTHING) / SMOOTHING * np.exp(SHIFT)
-    return (odds / (1 + odds)).astype(np.float32)
+    return shift_log_odds(scores, np.log((evidence + SMOOTHING) / SMOOTHING))
+
+
+def shift_log_odds(scores: np.ndarray, shift: np.ndarray | float) -> np.ndarray:
+    """Add to the log-odds of scores, float32; a shift of 0 is exact, 0 and 1 do not change."""
+    return (scores / (scores + (1 - scores) * np.exp(-shift))).astype(np.float32)
+
+
+def remove_duplicates(xyxy: np.ndarray, scores: np.ndarray, label_ids: np.ndarray) -> np.ndarray:
+    """Keep one box of each object.
+
+    Args:
+        xyxy: (K, 4) boxes.
+        scores: (K,) scores; of two duplicates, the one with the higher score is kept.
+        label_ids: (K,) labels; boxes of different labels are different objects.
+
+    Returns:
+        (M,) int64 indices of the kept boxes, highest score first.
+    """
+    covered = (box_iou(xyxy, xyxy) > MAX_IOU) | (box_coverage(xyxy, xyxy) > MAX_COVERAGE)
+    covered &= label_ids[:, None] == label_ids
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable").tolist():
+        if not covered[index, kept].any():
+            kept.append(index)
+    return np.array(kept, np.int64)

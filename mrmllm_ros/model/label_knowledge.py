@@ -90,9 +90,10 @@ class LabelKnowledge:
         )
         self._write()
 
-    def export(self, labels: Sequence[str], folder: Path = SHIPPED) -> Path:
+    def export(self, labels: Sequence[str], folder: Path) -> Path:
         """Write the scores of labels and other kinds to a folder and return the path."""
         path = folder / self._file_name
+        folder.mkdir(parents=True, exist_ok=True)
         self._scores.take(tuple(dict.fromkeys((*labels, *OTHER_KINDS)))).write(path)
         return path
 

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from mrmllm_ros.detection.captions import caption, dashes, label_color
+from mrmllm_ros.detection.captions import caption, correction, dashes, label_color
 from mrmllm_ros.localization.depth import pinhole
 from mrmllm_ros.msg import Answer, Detection, DetectionArray
 from mrmllm_ros.ros.conversions.camera_info import (
@@ -81,9 +81,15 @@ def is_novel(detection: Detection, novelty_threshold: float) -> bool:
 
 
 def detection_caption(detection: Detection, novelty_threshold: float) -> str:
-    """Return the caption of an object: id, label, score, track id and, if novel, novelty."""
-    novelty = detection.novelty if is_novel(detection, novelty_threshold) else None
-    return caption(detection.id, detection.label, detection.score, detection.track_id, novelty)
+    """Return the caption of an object, with its novelty if it is novel."""
+    return caption(
+        detection.id,
+        detection.label,
+        detection.score,
+        detection.track_id,
+        detection.novelty if is_novel(detection, novelty_threshold) else None,
+        correction(detection.label, detection.detector_label, detection.attributes),
+    )
 
 
 def image_plane_markers(

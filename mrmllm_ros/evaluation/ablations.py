@@ -8,17 +8,18 @@ difference measures the mechanism alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.evaluation.label_tables import TableFactory, embedding_table, string_table
+from mrmllm_ros.evaluation import label_tables
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.weights import WeightsError, locate
 
 FULL = "full"
 DETECTOR_ALONE = "detector alone"
@@ -36,7 +37,12 @@ NO_VISUAL_LABELS = "no visual labels"
 # Variants with another judge of what the names of regions mean.
 STRING_MATCH = "visual labels by string match"
 EMBEDDINGS = "visual labels by static embeddings"
-LABEL_TABLES = {STRING_MATCH: string_table, EMBEDDINGS: embedding_table}
+WORDNET = "visual labels by WordNet"
+LABEL_TABLES = {
+    STRING_MATCH: label_tables.string_table,
+    EMBEDDINGS: label_tables.embedding_table,
+    WORDNET: label_tables.wordnet_table,
+}
 VARIANTS = (FULL, *SWITCHES, NO_VISUAL_LABELS, *LABEL_TABLES, DETECTOR_ALONE, UNTRAINED)
 # Variants that can change answers, and variants that can change detections.
 ANSWER_VARIANTS = (
@@ -112,10 +118,10 @@ class Ablation:
         """
         trained = bool(self._models.trained.checkpoint)
         available = [FULL, *(name for name, switch in SWITCHES.items() if self._has(switch))]
-        fuses_labels = self.label_fusion is not None
-        available += [NO_VISUAL_LABELS, *LABEL_TABLES] if fuses_labels else []
-        changes_detections = self.config.perception_outputs or fuses_labels
-        available += [DETECTOR_ALONE] if changes_detections else []
+        if self.label_fusion is not None:
+            available += [NO_VISUAL_LABELS, *self._label_tables()]
+        if self.label_fusion is not None or self.config.perception_outputs:
+            available += [DETECTOR_ALONE]
         available += [UNTRAINED] if trained else []
         return tuple(name for name in among if name in available)
 
@@ -143,6 +149,15 @@ class Ablation:
         else:
             raise ValueError(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}")
 
+    def _label_tables(self) -> Iterator[str]:
+        """Variants of the table; that of WordNet only if WordNet has been fetched."""
+        if self.label_fusion.knowledge is None:
+            return
+        yield from (STRING_MATCH, EMBEDDINGS)
+        with suppress(WeightsError):
+            locate(label_tables.WORDNET)
+            yield WORDNET
+
     def _another(self, label_fusion: LabelFusion | None) -> MrMllmAnswerer:
         models = self._models
         answerer = MrMllmAnswerer(self._full.model, models.backbones, models.prompt)
@@ -150,7 +165,7 @@ class Ablation:
         return answerer
 
     @contextmanager
-    def _using(self, make_table: TableFactory) -> Iterator[None]:
+    def _using(self, make_table: label_tables.TableFactory) -> Iterator[None]:
         fusion, names = self.label_fusion, self.label_fusion.classifier.names
         before = fusion.table
         fusion.table = make_table(fusion.labels, names, self._models.backbones.language_model)

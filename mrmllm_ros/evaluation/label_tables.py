@@ -6,13 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from timm.data import ImageNetInfo
 from torch.nn.functional import normalize
 
+from mrmllm_ros.evaluation.wordnet import WordNet
 from mrmllm_ros.model.label_table import OTHER_KINDS, LabelTable, string_matches
 from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.weights import locate
 
 # Makes the table of labels and names.
 TableFactory = Callable[[Sequence[str], Sequence[str], LanguageModel], LabelTable]
+
+WORDNET = "wordnet"  # sample data
 
 _TEMPERATURE = 0.1  # of cosine similarities
 
@@ -36,3 +41,17 @@ def embedding_table(
     shares = (of_kinds @ of_names.T / _TEMPERATURE).softmax(0)[: len(labels)]
     values = (string_matches(labels, names) + shares.cpu().numpy()) / 2
     return LabelTable(tuple(labels), values.astype(np.float32))
+
+
+def wordnet_table(
+    labels: Sequence[str], names: Sequence[str], language_model: LanguageModel
+) -> LabelTable:
+    """ImageNet's classes that WordNet calls a kind of the label.
+
+    Raises:
+        WeightsError: If WordNet is missing; names the command that fetches it.
+    """
+    wordnet = WordNet(locate(WORDNET))
+    kinds = [wordnet.kinds(name[1:]) for name in ImageNetInfo().label_names()]
+    values = [[not own.isdisjoint(wordnet.senses(label)) for own in kinds] for label in labels]
+    return LabelTable(tuple(labels), np.array(values, np.float32))

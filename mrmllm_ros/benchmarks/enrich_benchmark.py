@@ -3,7 +3,8 @@
 
 The fusion pass consists of visual encoder, query fusion, language model over the tokens of the
 frame (after a cached system prompt) and perception head. The measurements alternate with plain
-forward passes of the language model over as many tokens.
+forward passes of the language model over as many tokens, and with the correction of labels by the
+visual encoder's names of as many regions.
 """
 
 from __future__ import annotations
@@ -62,18 +63,24 @@ def _measure(fusion: Fusion, count: int, rounds: int) -> dict[str, object]:
     def plain() -> None:
         language_model(ids, use_cache=True, logits_to_keep=1)
 
-    passes: dict[str, list[float]] = {"enrich": [], "plain": []}
+    def correct_labels() -> None:
+        fusion.label_fusion.fuse_images([fusion.image], [perception])
+
+    runs = {"enrich": enrich, "plain_forward": plain}
+    if fusion.label_fusion is not None:
+        fusion.label_fusion.max_crops = count
+        runs["visual_labels"] = correct_labels
+    passes: dict[str, list[float]] = {name: [] for name in runs}
     for step in range(rounds + 1):
-        for name, run_pass in (("enrich", enrich), ("plain", plain)):
+        for name, run_pass in runs.items():
             seconds = _time(run_pass, language_model.device)
             # The first round warms up.
             if step:
                 passes[name].append(seconds)
     return {
         "tokens": tokens,
-        "enrich_ms": milliseconds(passes["enrich"]),
-        "plain_forward_ms": milliseconds(passes["plain"]),
-        "ratio": ratio(passes["enrich"], passes["plain"]),
+        **{f"{name}_ms": milliseconds(seconds) for name, seconds in passes.items()},
+        "ratio": ratio(passes["enrich"], passes["plain_forward"]),
     }
 
 

@@ -17,8 +17,10 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.detector import Perception, load_detector
 from mrmllm_ros.detection.playback import frames, readable_frames
 from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.models import load_label_fusion
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.weights import locate
 
@@ -69,6 +71,7 @@ class Fusion:
     answerer: MrMllmAnswerer
     image: np.ndarray
     candidates: Perception
+    label_fusion: LabelFusion | None
 
     @classmethod
     def load(cls, options: Options) -> Fusion:
@@ -91,7 +94,7 @@ class Fusion:
             model = MrMllm(MrMllm.configure(backbones, prompt_examples=True), backbones)
             answerer = MrMllmAnswerer(model, backbones, settings.prompt)
         [candidates] = detector.detect([image])
-        return cls(answerer, image, candidates)
+        return cls(answerer, image, candidates, load_label_fusion(settings, backbones))
 
     def perception(self, objects: int) -> Perception:
         """Perception of the frame with a number of objects, all reported.
@@ -105,12 +108,7 @@ class Fusion:
                 f"the image has {candidates} candidates, {objects} are needed; name another image "
                 "with --image"
             )
-        features = self.candidates.features
-        return Perception(
-            self.candidates.candidates.take(np.arange(objects)),
-            score_threshold=0.0,
-            features=None if features is None else features[:objects],
-        )
+        return replace(self.candidates.take(np.arange(objects)), score_threshold=0.0)
 
 
 def milliseconds(seconds: list[float]) -> dict[str, float]:

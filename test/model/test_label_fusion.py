@@ -11,6 +11,10 @@ import torch
 
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import LabelScores, Perception
+from mrmllm_ros.detection.images import read_image
+from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.models import load_label_fusion
+from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_fusion import (
     BEST_OBJECT_SHIFT,
     GAIN,
@@ -23,6 +27,7 @@ from mrmllm_ros.model.label_fusion import (
 )
 from mrmllm_ros.model.label_table import LabelTable, string_matches
 from mrmllm_ros.model.region_classifier import RegionClassifier, ZeroShotClassifier
+from mrmllm_ros.weights import WeightsError, locate
 
 PATIENCE_S = 10.0
 LABELS = ("cup", "mouse", "dining table", "bear")
@@ -517,3 +522,53 @@ def test_a_zero_shot_classifier_names_labels(make):
     fused = fuse(fusion, make(("dining table", 0.5, BOXES[0])))
     assert fused.candidates.labels == ("fountain",)
     assert fused.attributes[0][0].value == "fountain"
+
+
+@pytest.fixture(scope="module")
+def embedded(detector, language_model, visual_encoder):
+    """Fusion of the embedded models."""
+    fusion = load_label_fusion(Settings(), Backbones(language_model, detector, visual_encoder))
+    assert fusion.knowledge.missing(detector.labels) == ()
+    return fusion
+
+
+def test_a_bus_that_a_detector_takes_for_a_train_is_a_bus(
+    embedded, bus_image, make_detections, detector
+):
+    box, label_ids = (20, 230, 805, 750), [detector.labels.index(x) for x in ("train", "bus")]
+    scores = np.zeros((1, len(detector.labels)), np.float32)
+    scores[0, label_ids] = 0.5, 0.3
+    perception = Perception.ranked(
+        make_detections(("train", 0.5, box), resolution_wh=(810, 1080)),
+        0.3,
+        label_scores=LabelScores(detector.labels, scores),
+    )
+    [fused] = embedded.fuse_images([bus_image], [perception])
+    assert fused.candidates.labels == ("bus",)
+    assert fused.candidates.scores[0] > 0.5
+    assert fused.detected.labels == ("train",)
+    [[reason]] = fused.attributes
+    assert reason.name == LOOKS_LIKE
+    assert reason.value in {"minibus", "trolleybus", "school bus"}
+
+
+def test_right_labels_of_a_photograph_stay(embedded, detector, bus_image):
+    [perception] = detector.detect([bus_image])
+    [fused] = embedded.fuse_images([bus_image], [perception])
+    assert {"bus", "person"} <= {*fused.detections.labels}
+    for label, detected in zip(fused.detections.labels, fused.detected.labels, strict=False):
+        if detected in ("bus", "person"):
+            assert label == detected
+
+
+def test_a_computer_mouse_that_the_detector_takes_for_a_table_is_corrected(embedded, detector):
+    try:
+        folder = locate("photographs-products")
+    except WeightsError as error:
+        pytest.skip(f"the photographs are not fetched: {error}")
+    image = read_image(folder / "oscar-ivan-esquivel-arteaga-687447-unsplash.jpg")
+    [perception] = detector.detect([image])
+    [fused] = embedded.fuse_images([image], [perception])
+    assert fused.detections.labels == ("mouse",)
+    assert fused.detected.labels[0] == "dining table"
+    assert fused.attributes[0][0].value == "mouse"

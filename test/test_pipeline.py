@@ -16,12 +16,13 @@ from PIL import Image
 
 import mrmllm_ros
 from mrmllm_ros.answering.answerer import Answer, EncodedImage, PromptTooLongError
+from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.models import Models
-from mrmllm_ros.pipeline import Pipeline, PipelineError, read_settings
+from mrmllm_ros.pipeline import ImageDetections, Pipeline, PipelineError, read_settings
 from mrmllm_ros.settings import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,25 @@ def test_detections_are_typed_and_iterable(bus):
     assert 0 <= largest.novelty <= 1
     colors = {d.attributes["color"].value for d in bus if "color" in d.attributes}
     assert colors & {"yellow", "blue"}
-    assert re.fullmatch(r"\[1\] \w+ 0\.\d\d \(-?\d+, -?\d+, \d+, \d+\)", str(largest))
+    assert re.fullmatch(r"\[1\] \w+ 0\.\d\d \(-?\d+, -?\d+, \d+, \d+\)(, not .+)?", str(largest))
+
+
+def test_a_corrected_object_says_what_it_is_not_and_why(make_detections):
+    box = (0, 0, 60, 40)
+    enriched = EnrichedDetections(
+        fused=make_detections(("apple", 0.75, box), ("cup", 0.5, box)),
+        detector=make_detections(("vase", 0.5, box), ("cup", 0.5, box)),
+        reported=np.array([0, 1]),
+        novelty=np.zeros(2, np.float32),
+        attributes=((Attribute(LOOKS_LIKE, "Granny Smith", 0.8),), ()),
+    )
+    apple, cup = ImageDetections(enriched)
+    assert apple.correction == "not vase: looks like Granny Smith 0.80"
+    assert str(apple) == f"[1] apple 0.75 (0, 0, 60, 40), {apple.correction}"
+    assert apple.to_dict()["attributes"] == {"looks_like": "Granny Smith"}
+    assert apple.to_dict()["detector_label"] == "vase"
+    assert cup.correction == ""
+    assert str(cup) == "[2] cup 0.50 (0, 0, 60, 40)"
 
 
 def test_an_answer_cites_detections_with_their_boxes(model, bus):

@@ -350,12 +350,21 @@ def test_a_vision_language_model_answers_too(vlm_folder, bus_image):
 
 def test_detection_only_loads_no_answering_model(bus_image, monkeypatch):
     monkeypatch.setattr(Models, "load", None)
-    settings = read_settings("", {"mrmllm": {"checkpoint": ""}, "compute": {"device": "cpu"}})
+    keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": "off"}}
+    settings = read_settings("", {**keywords, "compute": {"device": "cpu"}})
     with Pipeline.load(settings, answers=False) as pipeline:
         detections = pipeline.detect(bus_image)
         assert "bus" in [detection.label for detection in detections]
         with pytest.raises(PipelineError, match="without models that answer"):
             pipeline.ask(detections, QUESTION)
+
+
+@pytest.mark.parametrize(("visual_labels", "corrects"), [("auto", True), ("off", False)])
+def test_detection_only_corrects_labels_as_answers_do(visual_labels, corrects):
+    keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": visual_labels}}
+    settings = read_settings("", {**keywords, "compute": {"device": "cpu"}})
+    with Pipeline.load(settings, answers=False) as pipeline:
+        assert (getattr(pipeline._answerer, "label_fusion", None) is not None) == corrects
 
 
 def test_settings_are_those_of_a_profile_a_file_and_keywords(tmp_path):

@@ -32,6 +32,7 @@ setup(
         "mrmllm_ros.benchmarks": ["*.json"],
         "mrmllm_ros.datasets.questions": ["*.yaml"],
         "mrmllm_ros.evaluation": ["labeled/*.json*", "photographs/*.json*"],
+        "mrmllm_ros.model": ["label_scores/*.npz"],
         "mrmllm_ros.weights": ["*.yaml"],
     },
     # The same folder as with colcon.

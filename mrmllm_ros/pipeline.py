@@ -275,7 +275,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         Raises:
             MrmllmError: If a model cannot be loaded; see `Models.load`.
         """
-        if answers or settings.trained.checkpoint:
+        if answers or settings.trained.checkpoint or settings.uses_visual_labels:
             models = Models.load(settings)
             return cls(models.detector, models.answerer, settings)
         compute = Compute.from_settings(settings.compute)

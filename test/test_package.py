@@ -44,7 +44,7 @@ def test_the_rviz_configuration_shows_our_topics_with_displays_that_rviz_has():
     }
 
 
-def test_pip_builds_a_wheel_with_the_command_and_without_tests(tmp_path):
+def test_pip_builds_a_wheel_with_the_command_and_all_files_and_without_tests(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(
         ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "build", "install", "log")
@@ -56,12 +56,12 @@ def test_pip_builds_a_wheel_with_the_command_and_without_tests(tmp_path):
         names = archive.namelist()
         [entry_points] = [n for n in names if n.endswith("entry_points.txt")]
         assert "mrmllm = mrmllm_ros.cli.main:main" in archive.read(entry_points).decode()
-    assert "mrmllm_ros/model/prompt.py" in names
+    package = (path for path in (ROOT / "mrmllm_ros").rglob("*") if path.is_file())
+    files = {str(path.relative_to(ROOT)) for path in package if path.suffix != ".pyc"}
+    assert {"mrmllm_ros/model/prompt.py", "mrmllm_ros/weights/catalog.yaml"} < files
+    assert files - set(names) == set()
     profiles = [Path(n).name for n in names if "/data/share/mrmllm_ros/config/" in n]
     assert sorted(profiles) == ["embedded.yaml", "gpu.yaml"]
-    for folder in ("labeled", "photographs"):
-        for file in ("instances.json", "questions.jsonl"):
-            assert f"mrmllm_ros/evaluation/{folder}/{file}" in names
     assert not [n for n in names if n.startswith("test")]
 
 

@@ -16,12 +16,13 @@ from PIL import Image
 
 import mrmllm_ros
 from mrmllm_ros.answering.answerer import Answer, EncodedImage, PromptTooLongError
+from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.models import Models
-from mrmllm_ros.pipeline import Pipeline, PipelineError, read_settings
+from mrmllm_ros.pipeline import ImageDetections, Pipeline, PipelineError, read_settings
 from mrmllm_ros.settings import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,25 @@ def test_detections_are_typed_and_iterable(bus):
     assert 0 <= largest.novelty <= 1
     colors = {d.attributes["color"].value for d in bus if "color" in d.attributes}
     assert colors & {"yellow", "blue"}
-    assert re.fullmatch(r"\[1\] \w+ 0\.\d\d \(-?\d+, -?\d+, \d+, \d+\)", str(largest))
+    assert re.fullmatch(r"\[1\] \w+ 0\.\d\d \(-?\d+, -?\d+, \d+, \d+\)(, not .+)?", str(largest))
+
+
+def test_a_corrected_object_says_what_it_is_not_and_why(make_detections):
+    box = (0, 0, 60, 40)
+    enriched = EnrichedDetections(
+        fused=make_detections(("apple", 0.75, box), ("cup", 0.5, box)),
+        detector=make_detections(("vase", 0.5, box), ("cup", 0.5, box)),
+        reported=np.array([0, 1]),
+        novelty=np.zeros(2, np.float32),
+        attributes=((Attribute(LOOKS_LIKE, "Granny Smith", 0.8),), ()),
+    )
+    apple, cup = ImageDetections(enriched)
+    assert apple.correction == "not vase: looks like Granny Smith 0.80"
+    assert str(apple) == f"[1] apple 0.75 (0, 0, 60, 40), {apple.correction}"
+    assert apple.to_dict()["attributes"] == {"looks_like": "Granny Smith"}
+    assert apple.to_dict()["detector_label"] == "vase"
+    assert cup.correction == ""
+    assert str(cup) == "[2] cup 0.50 (0, 0, 60, 40)"
 
 
 def test_an_answer_cites_detections_with_their_boxes(model, bus):
@@ -331,12 +350,21 @@ def test_a_vision_language_model_answers_too(vlm_folder, bus_image):
 
 def test_detection_only_loads_no_answering_model(bus_image, monkeypatch):
     monkeypatch.setattr(Models, "load", None)
-    settings = read_settings("", {"mrmllm": {"checkpoint": ""}, "compute": {"device": "cpu"}})
+    keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": "off"}}
+    settings = read_settings("", {**keywords, "compute": {"device": "cpu"}})
     with Pipeline.load(settings, answers=False) as pipeline:
         detections = pipeline.detect(bus_image)
         assert "bus" in [detection.label for detection in detections]
         with pytest.raises(PipelineError, match="without models that answer"):
             pipeline.ask(detections, QUESTION)
+
+
+@pytest.mark.parametrize(("visual_labels", "corrects"), [("auto", True), ("off", False)])
+def test_detection_only_corrects_labels_as_answers_do(visual_labels, corrects):
+    keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": visual_labels}}
+    settings = read_settings("", {**keywords, "compute": {"device": "cpu"}})
+    with Pipeline.load(settings, answers=False) as pipeline:
+        assert (getattr(pipeline._answerer, "label_fusion", None) is not None) == corrects
 
 
 def test_settings_are_those_of_a_profile_a_file_and_keywords(tmp_path):

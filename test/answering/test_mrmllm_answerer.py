@@ -3,6 +3,8 @@ import copy
 import random
 import threading
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from mrmllm_ros.answering.mrmllm_answerer import (
     MrMllmAnswerer,
 )
 from mrmllm_ros.detection.colors import color_attributes
+from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
@@ -121,7 +124,9 @@ def test_without_a_checkpoint_a_frame_is_read_when_the_first_question_comes_and_
 
 
 def test_without_a_checkpoint_labels_cannot_be_chosen(untrained):
-    with pytest.raises(FixedVocabularyError, match=r"mrmllm\.checkpoint"):
+    with pytest.raises(
+        FixedVocabularyError, match=r"evidence\.visual_labels to on, or mrmllm\.checkpoint"
+    ):
         untrained.set_vocabulary(["forklift"])
 
 
@@ -129,6 +134,59 @@ def test_a_head_that_is_not_trained_on_labels_cannot_choose_them(tiny_backbones,
     answerer = make_answerer(tiny_backbones(), perception_outputs=["score", "novelty"])
     with pytest.raises(FixedVocabularyError, match="does not predict labels"):
         answerer.set_vocabulary(["forklift"])
+
+
+@pytest.fixture
+def label_fusion():
+    """Calls every object a forklift, and lists the objects in reverse order."""
+
+    def fuse_images(images, perceptions):
+        assert len(images) == len(perceptions)
+        return [fused(perception) for perception in perceptions]
+
+    def fused(perception):
+        count = len(perception.candidates)
+        reason = (Attribute(LOOKS_LIKE, "tractor", 0.75),)
+        forklifts = perception.with_labels(
+            ["forklift"] * count, np.full(count, 0.5, np.float32), [reason] * count
+        )
+        return forklifts.take(np.arange(count)[::-1].copy())
+
+    fusion = SimpleNamespace(labels=("forklift",), fuse_images=fuse_images)
+    fusion.set_labels = partial(setattr, fusion, "labels")
+    return fusion
+
+
+@pytest.mark.parametrize("choices", [{"perception_outputs": []}, {}], ids=["no head", "head"])
+def test_label_fusion_comes_before_the_head_and_the_prompt(
+    choices, label_fusion, tiny_backbones, make_answerer
+):
+    answerer = make_answerer(tiny_backbones(), opened=False, **choices)
+    answerer.label_fusion = label_fusion
+    perception = make_perception(4)
+    [encoded] = answerer.encode([make_image()], [perception])
+    enriched = encoded.enriched
+    assert enriched.fused.labels == ("forklift",) * 4
+    assert enriched.detector.labels == perception.candidates.labels[::-1]
+    np.testing.assert_array_equal(enriched.detector.scores, perception.candidates.scores[::-1])
+    np.testing.assert_array_equal(enriched.detector.xyxy, perception.candidates.xyxy[::-1])
+    for own in enriched.attributes:
+        assert Attribute(LOOKS_LIKE, "tractor", 0.75) in own
+    # All scores are above the threshold.
+    assert encoded.prefilled().citable == 4
+
+
+def test_labels_can_be_chosen_with_label_fusion(label_fusion, tiny_backbones, make_answerer):
+    answerer = make_answerer(tiny_backbones(), perception_outputs=["score", "novelty"])
+    assert answerer.labels == ()
+    answerer.label_fusion = label_fusion
+    assert answerer.labels == ("forklift",)
+    answerer.set_vocabulary(["pallet", " pallet ", "forklift"])
+    assert answerer.labels == label_fusion.labels == ("pallet", "forklift")
+    assert answerer.processor.vocabulary == ("pallet", "forklift")
+    with pytest.raises(VocabularyError, match="name at least one label"):
+        answerer.set_vocabulary([])
+    assert answerer.labels == ("pallet", "forklift")
 
 
 def uncached_choice(answerer, backbones, frame, question, token_ids):

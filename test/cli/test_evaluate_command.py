@@ -2,6 +2,7 @@
 """`mrmllm evaluate`: selection of suites, and errors."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -22,6 +23,8 @@ REPORT = SuiteReport(
     variants=(VariantReport("full", (Figure("accuracy", Interval(0.5, 0.25, 0.75)),)),),
 )
 
+ABLATION = SimpleNamespace(label_fusion=object())
+
 
 @pytest.fixture
 def asked(monkeypatch):
@@ -29,8 +32,9 @@ def asked(monkeypatch):
     asked = {}
 
     class Suites:
-        def __init__(self, backbones, scenes, frame_step, progress):
+        def __init__(self, backbones, scenes, frame_step, progress, label_fusion):
             asked["scenes"], asked["frame_step"] = scenes, frame_step
+            asked["label_fusion"] = label_fusion
 
         def of(self, names):
             asked["names"] = names
@@ -50,7 +54,7 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(suites, "Suites", Suites)
     monkeypatch.setattr(suites, "require_samples", lambda names: None)
-    monkeypatch.setattr(variants, "Ablation", lambda subject: None)
+    monkeypatch.setattr(variants, "Ablation", lambda subject: ABLATION)
     monkeypatch.setattr(report, "evaluate", run)
     monkeypatch.setattr(evaluate, "_subject", subject)
     return asked
@@ -65,6 +69,7 @@ def test_everything_is_measured_by_default(asked, capsys):
     assert asked["names"] == list(evaluate.SUITES)
     assert asked["scenes"] == 100
     assert asked["ablate"] is False
+    assert asked["label_fusion"] is ABLATION.label_fusion
     printed = capsys.readouterr()
     assert "accuracy  0.500 [0.250, 0.750]" in printed.out
     assert "at work" in printed.err

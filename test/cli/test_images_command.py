@@ -87,7 +87,10 @@ def test_detect_finds_the_bus_and_at_least_three_people(bus_file, capsys):
 def untrained(tmp_path):
     """Options without fusion."""
     file = tmp_path / "untrained.yaml"
-    file.write_text('/**:\n  ros__parameters:\n    mrmllm: {checkpoint: ""}\n')
+    file.write_text(
+        "/**:\n  ros__parameters:\n"
+        "    mrmllm: {checkpoint: ''}\n    evidence: {visual_labels: 'off'}\n"
+    )
     return ["--params-file", str(file)]
 
 

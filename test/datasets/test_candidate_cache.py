@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
@@ -40,6 +42,24 @@ def test_images_of_different_sizes_do_not_affect_each_other(detector, bus_image)
     )
     assert both[1].visual is None
     assert not both[1].questions
+
+
+def test_the_regions_of_each_image_are_named_by_label_fusion(detector, bus_image):
+    images = [bus_image, np.zeros((48, 64, 3), np.uint8)]
+    named = []
+
+    def classify(images, perceptions):
+        named.extend(image.shape for image in images)
+        return [np.full((len(each.candidates), 3), 0.25) for each in perceptions]
+
+    bus, black = compute_candidates(images, detector, None, SimpleNamespace(classify=classify))
+    assert named == [image.shape for image in images]
+    assert bus.region_names.shape == (len(bus.perception.candidates), 3)
+    assert black.region_names.shape == (len(black.perception.candidates), 3)
+    [without] = compute_candidates([bus_image], detector, None)
+    assert without.region_names is None
+    # Labels are corrected later, so that an ablation may leave it out.
+    assert without.perception.candidates.labels == bus.perception.candidates.labels
 
 
 def test_half_precision_keeps_the_values(detector, bus_image):

@@ -4,7 +4,8 @@ import sys
 
 import numpy as np
 
-from mrmllm_ros.detection.captions import caption, dashes, label_color
+from mrmllm_ros.detection.captions import caption, correction, dashes, label_color
+from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import DetectorSettings
 
 LABELS = DetectorSettings().initial_labels
@@ -43,6 +44,28 @@ def test_track_and_novelty_are_named_where_there_are_any():
     assert caption(1, "person", 0.87, "12") == "[1] person 0.87 #12"
     assert caption(2, "box", 0.41, novelty=0.834) == "[2] box 0.41 novel 0.83"
     assert caption(2, "box", 0.41, "7", 0.0) == "[2] box 0.41 #7 novel 0.00"
+
+
+def test_a_label_of_the_detector_needs_no_explanation():
+    assert correction("apple", "apple", [Attribute(LOOKS_LIKE, "Granny Smith", 0.8)]) == ""
+    assert caption(3, "apple", 0.75, correction="") == "[3] apple 0.75"
+
+
+def test_a_corrected_label_is_explained_by_what_the_object_looks_like():
+    color, reason = Attribute("color", "green", 0.9), Attribute(LOOKS_LIKE, "Granny Smith", 0.801)
+    text = correction("apple", "vase", [color, reason])
+    assert text == "not vase: looks like Granny Smith 0.80"
+    assert caption(3, "apple", 0.75, correction=text) == (
+        "[3] apple 0.75, not vase: looks like Granny Smith 0.80"
+    )
+    assert caption(3, "apple", 0.75, "9", 0.5, text).startswith(
+        "[3] apple 0.75 #9 novel 0.50, not"
+    )
+
+
+def test_a_correction_without_a_name_says_what_the_detector_said():
+    assert correction("apple", "vase", []) == "not vase"
+    assert correction("apple", "vase", [Attribute("color", "green", 0.9)]) == "not vase"
 
 
 def test_dashes_begin_and_end_at_the_corners_and_have_gaps_as_long_as_they_are():

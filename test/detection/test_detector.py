@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detections import Attribute, Detections
 from mrmllm_ros.detection.detector import (
     Detector,
     DetectorError,
@@ -13,6 +13,7 @@ from mrmllm_ros.detection.detector import (
     Perception,
     VocabularyError,
     load_detector,
+    rank,
 )
 from mrmllm_ros.detection.raw_objects import INVERTED, OUTSIDE
 from mrmllm_ros.settings import SettingsError
@@ -74,6 +75,71 @@ def test_label_scores_stay_with_their_objects(mixed):
     assert ranked.label_scores.labels == ("cup", "bus")
     np.testing.assert_array_equal(ranked.label_scores.scores, scores[[3, 1, 0, 2]])
     assert Perception.ranked(mixed, 0.3).label_scores is None
+
+
+@pytest.fixture
+def complete(mixed):
+    """A perception of the objects with all that it may have."""
+    scores = np.arange(8, dtype=np.float32).reshape(4, 2) / 10
+    features = torch.arange(8.0).reshape(4, 2)
+    label_scores = LabelScores(("cup", "bus"), scores)
+    return Perception.ranked(mixed, 0.3, features, {OUTSIDE: 3}, label_scores)
+
+
+def reasons(*values):
+    return tuple((Attribute("looks_like", value, 0.5),) if value else () for value in values)
+
+
+def test_other_labels_and_scores_keep_those_of_the_detector(complete):
+    scores = np.array([0.25, 0.5, 0.75, 1], np.float32)
+    changed = complete.with_labels(["a", "b", "c", "d"], scores, reasons("x", "", "", "y"))
+    assert changed.candidates.labels == ("a", "b", "c", "d")
+    assert changed.candidates.scores is scores
+    assert changed.candidates.xyxy is complete.candidates.xyxy
+    assert changed.detected is changed.before_label_fusion is complete.candidates
+    assert changed.attributes == reasons("x", "", "", "y")
+    assert (changed.features, changed.label_scores) == (complete.features, complete.label_scores)
+    assert (changed.dropped, changed.score_threshold) == ({OUTSIDE: 3}, 0.3)
+    again = changed.with_labels(["e"] * 4, scores, reasons("", "", "", ""))
+    assert again.detected is complete.candidates
+
+
+def test_without_other_labels_the_detectors_are_the_candidates(complete):
+    assert complete.detected is None
+    assert complete.before_label_fusion is complete.candidates
+    assert complete.attributes == ((),) * 4
+
+
+def test_all_that_belongs_to_an_object_is_selected_with_it(complete):
+    scores = np.full(4, 0.5, np.float32)
+    changed = complete.with_labels(["a", "b", "c", "d"], scores, reasons("x", "y", "", ""))
+    taken = changed.take(np.array([2, 0]))
+    assert taken.candidates.labels == ("c", "a")
+    assert taken.detected.labels == ("wall", "bus")
+    assert taken.attributes == reasons("", "x")
+    np.testing.assert_array_equal(taken.features, complete.features[[2, 0]])
+    np.testing.assert_array_equal(taken.label_scores.scores, complete.label_scores.scores[[2, 0]])
+    assert (taken.dropped, taken.score_threshold) == ({OUTSIDE: 3}, 0.3)
+
+
+def test_no_objects_can_be_selected(complete):
+    nothing = complete.take(np.zeros(0, np.int64))
+    assert len(nothing.candidates) == nothing.reported == len(nothing.attributes) == 0
+    assert nothing.features.shape == nothing.label_scores.scores.shape == (0, 2)
+    assert nothing.with_labels([], np.zeros(0, np.float32), []).attributes == ()
+
+
+def test_objects_without_features_and_label_scores_can_be_selected(mixed):
+    taken = Perception(mixed, 0.3).take(np.array([3]))
+    assert taken.candidates.labels == ("bus",)
+    assert taken.features is taken.label_scores is taken.detected is None
+    assert taken.attributes == ((),)
+
+
+def test_the_rank_of_objects_is_by_size_then_by_score(mixed):
+    assert rank(mixed, 0.3).tolist() == [3, 1, 0, 2]
+    assert rank(mixed, 0.05).tolist() == [0, 3, 2, 1]
+    assert rank(mixed, 1.0).tolist() == [1, 3, 0, 2]
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 4), (3,), (0,), (1, 2, 3)])

@@ -35,6 +35,18 @@ def test_unchanged_detections_are_those_of_the_detector(unchanged, perception):
     assert unchanged.attributes == ((), (), ())
 
 
+def test_labels_that_fusion_has_corrected_are_unchanged_and_those_of_the_detector_kept(perception):
+    reason = Attribute("looks_like", "school bus", 0.5)
+    corrected = perception.with_labels(
+        ["train", "cup", "ghost"], np.array([0.7, 0.8, 0.2], np.float32), [(reason,), (), ()]
+    )
+    unchanged = EnrichedDetections.unchanged(corrected)
+    assert unchanged.fused.labels == ("train", "cup", "ghost")
+    assert unchanged.detector is perception.candidates
+    assert unchanged.reported.tolist() == [0, 1]
+    assert unchanged.attributes == ((reason,), (), ())
+
+
 def test_added_attributes_do_not_replace_existing_ones(unchanged):
     said, state = Attribute("color", "red", 0.9), Attribute("state", "parked", 0.6)
     measured = ((Attribute("color", "pink", 0.7),), (Attribute("color", "blue", 0.8),), ())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
-from making import detector_stub, make_image, make_perception
+from making import LABELS, detector_stub, make_image, make_perception
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.evaluation.ablations import (
@@ -8,7 +9,9 @@ from mrmllm_ros.evaluation.ablations import (
     DETECTION_VARIANTS,
     DETECTOR_ALONE,
     FULL,
+    LABEL_TABLES,
     NO_LANGUAGE_MODEL,
+    NO_VISUAL_LABELS,
     SWITCHES,
     UNTRAINED,
     VARIANTS,
@@ -18,7 +21,10 @@ from mrmllm_ros.evaluation.ablations import (
 from mrmllm_ros.evaluation.batched_inference import answer_questions
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import MrMllmSettings
+from mrmllm_ros.model.label_fusion import LabelFusion
+from mrmllm_ros.model.label_table import LabelTable
 from mrmllm_ros.model.prompt import PromptSettings
+from mrmllm_ros.model.region_classifier import RegionClassifier
 
 QUESTIONS = ("Is there a dog?", "How many people are there?", "")
 
@@ -47,6 +53,44 @@ def make_ablation(load_tiny, make_answerer, tmp_path_factory):
 @pytest.fixture(scope="module")
 def ablation(make_ablation):
     return make_ablation(lora_rank=2)
+
+
+@pytest.fixture
+def make_fusing(load_tiny):
+    """Function that makes the ablation of a model without head, with label fusion."""
+
+    def make():
+        models = EvaluatedModels(
+            backbones=Backbones(load_tiny(), detector_stub()),
+            trained=MrMllmSettings(""),
+            prompt=PromptSettings(),
+            load_language_model=load_tiny,
+            load_label_fusion=lambda backbones: LabelFusion(
+                backbones.detector, FakeClassifier(), FakeKnowledge(), 16
+            ),
+        )
+        return Ablation(models)
+
+    return make
+
+
+class FakeClassifier(RegionClassifier):
+    """Calls every region a police dog."""
+
+    names = ("police dog", "minibus")
+
+    def classify(self, images, regions):
+        return [np.tile(np.float32([1, 0]), (len(boxes), 1)) for boxes in regions]
+
+
+class FakeKnowledge:
+    """Every name means every label a little."""
+
+    def table(self, labels):
+        return LabelTable(tuple(labels), np.full((len(labels), 2), 0.125, np.float32))
+
+    def missing(self, labels):
+        return ()
 
 
 def read(answerer):
@@ -106,6 +150,46 @@ def test_mechanisms_that_were_not_trained_are_omitted(ablation, make_ablation):
     without = make_ablation(prefix_tokens=False, perception_outputs=[], lora_rank=2)
     assert without.variants(DETECTION_VARIANTS) == (FULL, "no perception prompt")
     assert without.variants(ANSWER_VARIANTS) == (FULL, "no perception prompt", UNTRAINED)
+
+
+def test_visual_labels_can_be_switched_off_and_have_other_tables(make_fusing):
+    ablation = make_fusing()
+    assert ablation.variants(DETECTION_VARIANTS) == (
+        *(FULL, DETECTOR_ALONE, "no perception prompt", NO_VISUAL_LABELS, *LABEL_TABLES),
+    )
+    assert NO_VISUAL_LABELS in ablation.variants(ANSWER_VARIANTS)
+    assert UNTRAINED not in ablation.variants(VARIANTS)
+
+
+def test_without_visual_labels_the_detectors_stay(make_fusing):
+    ablation = make_fusing()
+    detected = make_perception(5).candidates.scores.tolist()
+    with ablation.answerer(FULL) as answerer:
+        assert answerer.label_fusion is ablation.label_fusion
+        assert scores_of(answerer) != detected
+    with ablation.answerer(NO_VISUAL_LABELS) as answerer:
+        assert answerer.label_fusion is None
+        assert scores_of(answerer) == detected
+    for variant in ("no perception prompt", UNTRAINED):
+        with ablation.answerer(variant) as answerer:
+            assert answerer.label_fusion is ablation.label_fusion
+
+
+@pytest.mark.parametrize("variant", LABEL_TABLES)
+def test_another_table_is_used_in_its_variant_alone(variant, make_fusing):
+    ablation = make_fusing()
+    fusion = ablation.label_fusion
+    own = fusion.table
+    with ablation.answerer(variant) as answerer:
+        assert answerer.label_fusion is fusion
+        assert fusion.labels == LABELS
+        assert fusion.table.values.shape == (len(LABELS), 2)
+        dog = fusion.table.values[LABELS.index("dog")]
+        assert dog[0] == fusion.table.values.max() > dog[1]
+    assert fusion.table is own
+    with pytest.raises(RuntimeError), ablation.answerer(variant):
+        raise RuntimeError
+    assert fusion.table is own
 
 
 def test_an_unknown_variant_is_an_error(ablation):

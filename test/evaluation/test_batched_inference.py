@@ -2,7 +2,10 @@
 """Answers in a batch are those that come one by one."""
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from making import make_image, make_perception
@@ -10,8 +13,9 @@ from making import make_image, make_perception
 from mrmllm_ros.answering.answerer import Question
 from mrmllm_ros.answering.generation import Decoding, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, prompt_only
+from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
 from mrmllm_ros.evaluation import batched_inference
-from mrmllm_ros.evaluation.batched_inference import answer_questions
+from mrmllm_ros.evaluation.batched_inference import answer_questions, enrich, fuse_labels
 from mrmllm_ros.model.citations import cited_ids
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.prompt import PromptSettings
@@ -95,3 +99,73 @@ def test_the_encoded_image_is_not_modified(make_answerer):
 def test_no_questions_have_no_answers(make_answerer):
     answerer = make_answerer()
     assert answer_questions(answerer, read(answerer), ()) == []
+
+
+class FakeFusion:
+    """Calls objects forklifts, in another order, and removes the last one."""
+
+    ORDER = (2, 0, 1)
+
+    def fuse(self, perception, probabilities):
+        assert len(probabilities) == len(perception.candidates) == 4
+        order = np.array(self.ORDER)
+        forklifts = perception.with_labels(["forklift"] * 4, np.full(4, 0.5), [()] * 4)
+        return forklifts.take(order), order
+
+
+@pytest.fixture
+def example():
+    """Four objects with questions about them."""
+    truths = (
+        Truth(cited=frozenset([1, 3])),
+        Truth(cited=frozenset([2, 4]), pairs=frozenset([(3, "left"), (4, "right")])),
+        Truth(cited=frozenset(), number=0),
+        Truth(polarity=True),
+    )
+    return Example(
+        perception=make_perception(4),
+        attributes=tuple({"color": color} for color in ("red", "green", "blue", "white")),
+        questions=tuple(
+            QuestionAnswer(question="?", answer="", family="f", truth=truth) for truth in truths
+        ),
+        region_names=np.zeros((4, 3), np.float32),
+    )
+
+
+def fused(*examples):
+    return fuse_labels(SimpleNamespace(label_fusion=FakeFusion()), examples)
+
+
+def test_fused_labels_keep_the_attributes_of_their_objects(example):
+    [after] = fused(example)
+    assert after.perception.candidates.labels == ("forklift",) * 3
+    before = example.perception.candidates
+    np.testing.assert_array_equal(after.perception.candidates.xyxy, before.xyxy[[2, 0, 1]])
+    assert [own["color"] for own in after.attributes] == ["blue", "red", "green"]
+
+
+def test_the_truth_has_the_ids_after_fusion_and_none_of_removed_objects(example):
+    [after] = fused(example)
+    both, some, none, unknown = (item.truth for item in after.questions)
+    assert both.cited == {1, 2}
+    assert some.cited == {3}
+    assert some.pairs == {(1, "left")}
+    assert (none.cited, none.number, none.pairs) == (frozenset(), 0, None)
+    assert (unknown.cited, unknown.pairs, unknown.polarity) == (None, None, True)
+    assert [item.question for item in after.questions] == ["?"] * 4
+
+
+def test_scenes_without_names_and_answerers_without_fusion_change_nothing(example):
+    synthetic = replace(example, region_names=None)
+    assert fused(synthetic) == [synthetic]
+    assert fuse_labels(SimpleNamespace(label_fusion=None), [example]) == [example]
+    assert fused() == []
+
+
+def test_detections_of_scenes_are_enriched_after_fusion(example, make_answerer):
+    answerer = make_answerer(perception_outputs=[])
+    answerer.label_fusion = FakeFusion()
+    [enriched] = enrich(answerer, [example])
+    assert enriched.fused.labels == ("forklift",) * 3
+    labels = example.perception.candidates.labels
+    assert enriched.detector.labels == tuple(labels[i] for i in FakeFusion.ORDER)

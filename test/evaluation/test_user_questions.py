@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -93,7 +94,8 @@ def test_answers_are_judged_by_family(write, suite, monkeypatch):
     monkeypatch.setattr(
         "mrmllm_ros.evaluation.suite_result.encode_examples", lambda answerer, examples: examples
     )
-    result = suite(write(JUDGED, COUNTED, NOT_JUDGED)).evaluate(None, FULL, lambda line: None)
+    answerer = SimpleNamespace(label_fusion=None)
+    result = suite(write(JUDGED, COUNTED, NOT_JUDGED)).evaluate(answerer, FULL, lambda line: None)
     assert result.scenes == 1
     assert values(result) == {
         "accuracy": 0.5,

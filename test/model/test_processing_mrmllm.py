@@ -16,6 +16,7 @@ from making import (
 from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detections import Attribute
 from mrmllm_ros.detection.detector import Perception
+from mrmllm_ros.detection.enriched_detections import attribute_values
 from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import PerceptionOutput
@@ -440,6 +441,24 @@ def test_a_head_that_changes_nothing_leaves_detections_bit_for_bit(tiny_backbone
         assert enriched.reported.tolist() == list(range(perception.reported))
         assert enriched.novelty.max() < 0.2
         assert enriched.attributes == ((),) * len(perception.candidates)
+
+
+def test_what_label_fusion_changed_stays_known_after_the_head(three):
+    reason = Attribute("looks_like", "school bus", 0.5)
+    color = Attribute("color", "green", 0.5)
+    fused = three.with_labels(
+        ["dog"] * 3, np.full(3, 0.5, np.float32), [(reason,), (color, reason), ()]
+    )
+    said = say([0.8, 0.1, 0.6], color=[[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    enriched = enrich(fused, said, color=("red", "blue"))
+    assert enriched.detector is three.candidates
+    # The head's color replaces the other one.
+    values = attribute_values(enriched.attributes)
+    assert values == (
+        {"color": "red", "looks_like": "school bus"},
+        {"color": "blue", "looks_like": "school bus"},
+        {"color": "red"},
+    )
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "<|im_end|>", " <|im_start|>\n<|im_end|> "])

@@ -3,11 +3,14 @@ import argparse
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from mrmllm_ros.cli import models_command as models
 from mrmllm_ros.cli.main import main
+from mrmllm_ros.detection import detector
+from mrmllm_ros.engine import models as engine_models
 from mrmllm_ros.weights import store
 from mrmllm_ros.weights.catalog import PROFILES
 
@@ -65,6 +68,61 @@ def test_list_as_json_is_read_by_programs(home, capsys):
     entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert entries["tiny"]["state"] == "ready"
     assert entries["tiny"]["path"] == str(home / "tiny")
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Replaces the models; records the settings and what is done, in order."""
+    recorded = SimpleNamespace(done=[], knowledge=None)
+
+    def export(labels, folder):
+        recorded.done.append(("export", labels))
+        return folder / "scores.npz"
+
+    def load_label_fusion(settings, backbones):
+        recorded.settings, recorded.backbones = settings, backbones
+        return SimpleNamespace(
+            knowledge=recorded.knowledge,
+            labels=("cup", "bus"),
+            wait=lambda: recorded.done.append("wait"),
+        )
+
+    recorded.knowledge = SimpleNamespace(export=export)
+    monkeypatch.setattr(detector, "load_detector", lambda settings, compute: "detector")
+    monkeypatch.setattr(
+        engine_models, "load_backbones", lambda settings, compute, detector: f"with {detector}"
+    )
+    monkeypatch.setattr(engine_models, "load_label_fusion", load_label_fusion)
+    return recorded
+
+
+def test_labels_are_scored_and_written_to_a_folder(fakes, tmp_path, capsys):
+    file = tmp_path / "params.yaml"
+    file.write_text("/**: {ros__parameters: {evidence: {visual_labels: 'off'}}}")
+    options = ["--params-file", str(file), "--checkpoint", "there", "--device", "cpu"]
+    assert run("labels", "--output", str(tmp_path / "out"), *options) == 0
+    # Written when all labels are scored.
+    assert fakes.done == ["wait", ("export", ("cup", "bus"))]
+    assert fakes.settings.evidence.visual_labels == "on"
+    assert fakes.settings.mrmllm.checkpoint == "there"
+    assert fakes.settings.compute.device == "cpu"
+    assert fakes.backbones == "with detector"
+    assert f"saved {tmp_path / 'out' / 'scores.npz'}" in capsys.readouterr().err
+
+
+def test_an_encoder_that_compares_regions_with_labels_has_nothing_to_score(
+    fakes, tmp_path, capsys
+):
+    fakes.knowledge = None
+    assert main(["models", "labels", "--output", str(tmp_path), "--device", "cpu"]) == 2
+    assert "visual_encoder.model: efficientnet-lite0 compares regions" in capsys.readouterr().err
+    assert fakes.done == []
+
+
+def test_labels_need_a_folder_to_write_to(capsys):
+    with pytest.raises(SystemExit):
+        run("labels")
+    assert "--output" in capsys.readouterr().err
 
 
 def test_the_command_loads_no_heavy_library():

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
 
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
-from mrmllm_ros.msg import Answer, DetectionArray
+from mrmllm_ros.msg import Answer, Attribute, DetectionArray
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
@@ -242,6 +242,17 @@ def test_a_caption_names_track_and_novelty(array):
     bus.track_id, bus.novelty = "12", 0.75
     assert detection_caption(bus, 0.5) == "[1] bus 0.80 #12 novel 0.75"
     assert detection_caption(bus, 0.8) == "[1] bus 0.80 #12"
+
+
+def test_the_caption_of_a_corrected_label_says_what_the_object_looks_like(array, camera_info):
+    [bus, _] = array.detections
+    bus.detector_label = "train"
+    assert detection_caption(bus, 0.5) == "[1] bus 0.80, not train"
+    bus.attributes = [Attribute(name="looks_like", value="minibus", score=0.75)]
+    expected = "[1] bus 0.80, not train: looks like minibus 0.75"
+    assert detection_caption(bus, 0.5) == expected
+    _, [caption, _] = on_plane(array, camera_info)
+    assert caption.text == expected
 
 
 def test_objects_without_a_pose_have_no_box_in_space(array, array_3d):

@@ -23,8 +23,9 @@ from mrmllm_ros.ros.nodes.processes import check_running, node_command, ros_argu
 # Log line of a node that is active or cannot become active.
 SETTLED = re.compile(r"\]: (active$|cannot \w+: )", re.MULTILINE)
 
-# Trained weights change answers; tests of them override this.
-UNTRAINED = {"mrmllm.checkpoint": '""'}
+# Trained weights change answers, and visual labels detections; tests of them override this.
+# Without quotes, `off` is a boolean in YAML.
+UNTRAINED = {"mrmllm.checkpoint": '""', "evidence.visual_labels": '"off"'}
 
 
 @dataclass

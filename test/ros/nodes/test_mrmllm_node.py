@@ -195,7 +195,7 @@ def test_a_goal_that_cannot_be_answered_is_aborted_with_the_error(camera, ask):
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
-        (["forklift"], "mrmllm.checkpoint"),
+        (["forklift"], "evidence.visual_labels to on, or mrmllm.checkpoint"),
         ([], "at least one"),
         ([" "], "one"),
         (["cat\n[2] dog"], "U+000A"),
@@ -488,7 +488,8 @@ def test_killed_in_mid_answer_it_starts_clean_and_ends_with_status_0(
 
 def test_the_embedded_default_answers_right_and_cites(ros, start_node, make_client, bus_image):
     namespace = "/test_embedded"
-    with start_node("mrmllm_node", namespace, **{"mrmllm.checkpoint": "embedded"}) as node:
+    default = {"mrmllm.checkpoint": "embedded", "evidence.visual_labels": "auto"}
+    with start_node("mrmllm_node", namespace, **default) as node:
         camera = Camera(make_client(namespace))
         seen = camera.see_enriched(bus_image)
         assert "(trained)" in node.log_text()

@@ -350,7 +350,7 @@ def test_a_vision_language_model_answers_too(vlm_folder, bus_image):
 
 def test_detection_only_loads_no_answering_model(bus_image, monkeypatch):
     monkeypatch.setattr(Models, "load", None)
-    keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": "off"}}
+    keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": "never"}}
     settings = read_settings("", {**keywords, "compute": {"device": "cpu"}})
     with Pipeline.load(settings, answers=False) as pipeline:
         detections = pipeline.detect(bus_image)
@@ -359,7 +359,7 @@ def test_detection_only_loads_no_answering_model(bus_image, monkeypatch):
             pipeline.ask(detections, QUESTION)
 
 
-@pytest.mark.parametrize(("visual_labels", "corrects"), [("auto", True), ("off", False)])
+@pytest.mark.parametrize(("visual_labels", "corrects"), [("auto", True), ("never", False)])
 def test_detection_only_corrects_labels_as_answers_do(visual_labels, corrects):
     keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": visual_labels}}
     settings = read_settings("", {**keywords, "compute": {"device": "cpu"}})

@@ -147,7 +147,7 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         if self.label_fusion is None and not self._predicts_labels:
             raise FixedVocabularyError(
                 "the fusion model does not predict labels; set the parameter "
-                "evidence.visual_labels to on, or mrmllm.checkpoint to a checkpoint whose "
+                "evidence.visual_labels to always, or mrmllm.checkpoint to a checkpoint whose "
                 "perception head does"
             )
         vocabulary = unique_labels(labels)

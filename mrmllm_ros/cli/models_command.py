@@ -71,7 +71,7 @@ def _labels(args: argparse.Namespace) -> int:
     from mrmllm_ros.detection.detector import load_detector
     from mrmllm_ros.engine.models import load_backbones, load_label_fusion
 
-    evidence = replace(settings.evidence, visual_labels="on")
+    evidence = replace(settings.evidence, visual_labels="always")
     settings = replace(settings, evidence=evidence)
     compute = Compute.from_settings(settings.compute)
     print_progress("loading the models")

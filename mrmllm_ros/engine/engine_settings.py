@@ -69,7 +69,7 @@ class Settings(Validated):
         if self.answerer != "mrmllm":
             return False
         if self.evidence.visual_labels != "auto":
-            return self.evidence.visual_labels == "on"
+            return self.evidence.visual_labels == "always"
         own, defaults = (
             (self.detector, self.visual_encoder),
             (DetectorSettings, VisualEncoderSettings),

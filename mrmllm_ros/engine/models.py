@@ -89,7 +89,7 @@ def load_label_fusion(settings: Settings, backbones: Backbones) -> LabelFusion |
         raise SettingsError(
             f"evidence.visual_labels: the visual encoder {encoder.name} cannot name regions; "
             "set visual_encoder.model to efficientnet-lite0, CLIP or SigLIP, or "
-            "evidence.visual_labels to off"
+            "evidence.visual_labels to never"
         )
     knowledge = None
     if not isinstance(classifier, ZeroShotClassifier):

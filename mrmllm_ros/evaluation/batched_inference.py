@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from transformers import Cache, PreTrainedModel
 
@@ -14,6 +15,7 @@ from mrmllm_ros.answering.generation import end_tokens
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, MrMllmEncodedImage
 from mrmllm_ros.datasets.candidate_cache import batches
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
+from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.processing_mrmllm import pad_left
@@ -47,7 +49,10 @@ def fuse_labels(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> list[E
 
 def _fuse_labels(example: Example, fusion: LabelFusion) -> Example:
     perception, order = fusion.fuse(example.perception, example.region_names)
-    new_ids = {int(index) + 1: rank + 1 for rank, index in enumerate(order)}
+    # A removed duplicate becomes the object that covers it most.
+    nearest = box_iou(example.perception.candidates.xyxy, perception.candidates.xyxy).argmax(1)
+    nearest[order] = np.arange(len(order))
+    new_ids = {old + 1: int(new) + 1 for old, new in enumerate(nearest)}
     return replace(
         example,
         perception=perception,
@@ -57,12 +62,9 @@ def _fuse_labels(example: Example, fusion: LabelFusion) -> Example:
 
 
 def _renumbered(item: QuestionAnswer, new_ids: Mapping[int, int]) -> QuestionAnswer:
-    """Replace ids in the truth; ids of removed duplicates are left out."""
     truth = item.truth
-    cited = truth.cited and frozenset(new_ids[i] for i in truth.cited if i in new_ids)
-    pairs = truth.pairs and frozenset(
-        (new_ids[i], word) for i, word in truth.pairs if i in new_ids
-    )
+    cited = truth.cited and frozenset(new_ids[i] for i in truth.cited)
+    pairs = truth.pairs and frozenset((new_ids[i], word) for i, word in truth.pairs)
     return replace(item, truth=replace(truth, cited=cited, pairs=pairs))
 
 

@@ -37,7 +37,7 @@ from mrmllm_ros.settings import Validated, setting
 # Fitted on the tuning half of the photographs; see docs/labels.md.
 SMOOTHING = 0.2
 GAIN = 2.0
-BEST_OBJECT_SHIFT = 0.9
+BEST_OBJECT_SHIFT = 0.5
 # Boxes of one label with a larger IoU, or with a larger share inside another one, are duplicates.
 MAX_IOU = 0.45
 MAX_COVERAGE = 0.8
@@ -51,9 +51,10 @@ class EvidenceSettings(Validated):
 
     visual_labels: str = setting(
         "auto",
-        "Whether the visual encoder's names of image regions correct labels and scores. auto is "
-        "on for the embedded models, which the correction was fitted with.",
-        choices=("auto", "on", "off"),
+        "Whether the visual encoder's names of image regions correct labels and scores: always, "
+        "never, or auto, which corrects those of the embedded models, for which the correction "
+        "was fitted.",
+        choices=("auto", "always", "never"),
     )
     max_crops: int = setting(
         16,

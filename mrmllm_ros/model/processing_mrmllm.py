@@ -343,13 +343,16 @@ def enriched_detections(
     choice = output.label_logits[:count].argmax(-1).tolist()
     novelty = np.zeros(len(candidates), np.float32)
     novelty[:count] = output.novelty[:count].cpu().numpy()
+    fused_labels = (*(labels[i] for i in choice), *candidates.labels[count:])
+    # The reasons of a label do not explain another one.
+    reasons = [
+        own if label == before else ()
+        for own, label, before in zip(
+            perception.attributes, fused_labels, candidates.labels, strict=True
+        )
+    ]
     return EnrichedDetections(
-        fused=replace(
-            candidates,
-            xyxy=xyxy,
-            scores=scores,
-            labels=(*(labels[i] for i in choice), *candidates.labels[count:]),
-        ),
+        fused=replace(candidates, xyxy=xyxy, scores=scores, labels=fused_labels),
         detector=perception.before_label_fusion,
         reported=np.flatnonzero(scores >= np.float32(perception.score_threshold)),
         novelty=novelty,
@@ -357,7 +360,7 @@ def enriched_detections(
             *_attributes(output.attribute_logits, attributes, count),
             *((),) * (len(candidates) - count),
         ),
-    ).with_attributes(perception.attributes)
+    ).with_attributes(reasons)
 
 
 def _attributes(

@@ -125,7 +125,7 @@ def test_without_a_checkpoint_a_frame_is_read_when_the_first_question_comes_and_
 
 def test_without_a_checkpoint_labels_cannot_be_chosen(untrained):
     with pytest.raises(
-        FixedVocabularyError, match=r"evidence\.visual_labels to on, or mrmllm\.checkpoint"
+        FixedVocabularyError, match=r"evidence\.visual_labels to always, or mrmllm\.checkpoint"
     ):
         untrained.set_vocabulary(["forklift"])
 

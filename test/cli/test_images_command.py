@@ -89,7 +89,7 @@ def untrained(tmp_path):
     file = tmp_path / "untrained.yaml"
     file.write_text(
         "/**:\n  ros__parameters:\n"
-        "    mrmllm: {checkpoint: ''}\n    evidence: {visual_labels: 'off'}\n"
+        "    mrmllm: {checkpoint: ''}\n    evidence: {visual_labels: never}\n"
     )
     return ["--params-file", str(file)]
 

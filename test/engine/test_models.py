@@ -20,7 +20,7 @@ from mrmllm_ros.settings import SettingsError
 DETECTOR = {"detector.model": "yolo.onnx"}
 ENCODER = {"visual_encoder.model": "google/siglip-base-patch16-224"}
 LANGUAGE_MODEL = {"language_model.model": "Qwen/Qwen2.5-0.5B-Instruct"}
-ON, OFF = {"evidence.visual_labels": "on"}, {"evidence.visual_labels": "off"}
+ALWAYS, NEVER = {"evidence.visual_labels": "always"}, {"evidence.visual_labels": "never"}
 
 
 class FakeZeroShotClassifier(ZeroShotClassifier):
@@ -73,10 +73,10 @@ def created(monkeypatch):
         (LANGUAGE_MODEL, True),
         (DETECTOR, False),
         (ENCODER, False),
-        (OFF, False),
-        (DETECTOR | ENCODER | ON, True),
+        (NEVER, False),
+        (DETECTOR | ENCODER | ALWAYS, True),
         ({"answerer": "hf_vlm"}, False),
-        ({"answerer": "hf_vlm"} | ON, False),
+        ({"answerer": "hf_vlm"} | ALWAYS, False),
     ],
 )
 def test_visual_labels_are_used_with_the_models_that_they_were_fitted_with_or_on_demand(
@@ -92,7 +92,7 @@ def test_other_values_of_visual_labels_are_rejected():
         Settings.from_dotted({"evidence.max_crops": -1})
 
 
-@pytest.mark.parametrize(("switch", "loaded"), [(ON, True), (OFF, False)])
+@pytest.mark.parametrize(("switch", "loaded"), [(ALWAYS, True), (NEVER, False)])
 def test_the_visual_encoder_is_loaded_only_if_something_needs_it(
     switch, loaded, monkeypatch, compute
 ):
@@ -115,12 +115,12 @@ def test_labels_are_corrected_with_the_names_of_the_encoder(backbones, created):
 
 @pytest.mark.usefixtures("created")
 def test_labels_are_not_corrected_if_visual_labels_are_off(backbones):
-    assert load_label_fusion(Settings.from_dotted(OFF), backbones) is None
+    assert load_label_fusion(Settings.from_dotted(NEVER), backbones) is None
 
 
 def test_the_names_of_an_encoder_with_text_encoder_are_the_labels(backbones, monkeypatch):
     monkeypatch.setattr(models, "region_classifier", lambda encoder: FakeZeroShotClassifier())
-    fusion = load_label_fusion(Settings.from_dotted(ENCODER | ON), backbones)
+    fusion = load_label_fusion(Settings.from_dotted(ENCODER | ALWAYS), backbones)
     assert fusion.knowledge is None
     assert fusion.classifier.names == fusion.labels == LABELS
 
@@ -133,7 +133,7 @@ def test_an_encoder_that_cannot_name_regions_is_an_error_that_names_the_fix(back
         load_label_fusion(Settings(), replace(backbones, visual_encoder=encoder))
     message = str(error.value)
     assert "the visual encoder ten-classes cannot name regions" in message
-    for fix in ("evidence.visual_labels to off", "visual_encoder.model to efficientnet-lite0"):
+    for fix in ("evidence.visual_labels to never", "visual_encoder.model to efficientnet-lite0"):
         assert fix in message
 
 

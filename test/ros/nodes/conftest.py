@@ -25,7 +25,7 @@ SETTLED = re.compile(r"\]: (active$|cannot \w+: )", re.MULTILINE)
 
 # Trained weights change answers, and visual labels detections; tests of them override this.
 # Without quotes, `off` is a boolean in YAML.
-UNTRAINED = {"mrmllm.checkpoint": '""', "evidence.visual_labels": '"off"'}
+UNTRAINED = {"mrmllm.checkpoint": '""', "evidence.visual_labels": "never"}
 
 
 @dataclass

@@ -195,7 +195,7 @@ def test_a_goal_that_cannot_be_answered_is_aborted_with_the_error(camera, ask):
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
-        (["forklift"], "evidence.visual_labels to on, or mrmllm.checkpoint"),
+        (["forklift"], "evidence.visual_labels to always, or mrmllm.checkpoint"),
         ([], "at least one"),
         ([" "], "one"),
         (["cat\n[2] dog"], "U+000A"),

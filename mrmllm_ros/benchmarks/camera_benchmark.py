@@ -249,7 +249,6 @@ def _raw_detector(params_file: Path | None) -> Callable[[np.ndarray], object]:
         image,
         conf=detector.score_threshold,
         iou=detector.iou_threshold,
-        agnostic_nms=True,
         max_det=detector.max_detections,
         device=str(compute.device),
         quantize=quantization(compute),

@@ -43,18 +43,26 @@ def box_coverage(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.divide(shared, areas, out=np.zeros_like(shared), where=areas > 0)
 
 
-def non_max_suppression(xyxy: np.ndarray, scores: np.ndarray, iou_threshold: float) -> list[int]:
+def non_max_suppression(
+    xyxy: np.ndarray,
+    scores: np.ndarray,
+    iou_threshold: float,
+    class_ids: np.ndarray | None = None,
+) -> list[int]:
     """Drop boxes that overlap a box of a higher score.
 
     Args:
         xyxy: (N, 4) boxes.
         scores: (N,) confidences; of equal ones the first box wins.
         iou_threshold: Boxes with a larger intersection over union are dropped.
+        class_ids: (N,) classes; only boxes of one class suppress each other. Without them all do.
 
     Returns:
         Indices of the remaining boxes, highest score first.
     """
     suppressed_by = box_iou(xyxy, xyxy) > iou_threshold  # (N, N), symmetric
+    if class_ids is not None:
+        suppressed_by &= class_ids[:, None] == class_ids
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if not suppressed_by[index, kept].any():

@@ -69,7 +69,7 @@ class DetectorSettings(Validated):
     )
     iou_threshold: float = setting(
         0.6,
-        "IoU threshold of non-maximum suppression, across labels.",
+        "IoU threshold of per-class non-maximum suppression.",
         minimum=0.0,
         maximum=1.0,
         live=True,

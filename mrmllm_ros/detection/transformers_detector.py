@@ -228,8 +228,12 @@ class TransformersDetector(Detector):
         raw = RawObjects(*(result[name].cpu().numpy() for name in ("boxes", "scores", "labels")))
         checked = raw.check(self._names, resolution_wh)
         candidates = checked.detections
-        kept = non_max_suppression(candidates.xyxy, candidates.scores, settings.iou_threshold)
-        kept = kept[: settings.max_detections]
+        kept = non_max_suppression(
+            candidates.xyxy,
+            candidates.scores,
+            settings.iou_threshold,
+            raw.class_ids[checked.indices],
+        )[: settings.max_detections]
         indices = checked.indices[kept]
         return Perception.ranked(
             candidates.take(kept),

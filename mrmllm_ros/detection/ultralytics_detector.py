@@ -458,7 +458,6 @@ def _make_predictor(
         "model": model.model_name,
         "device": _device(model.model_name, compute),
         "quantize": quantization(compute),
-        "agnostic_nms": True,
         "save": False,
         "verbose": False,
     }

@@ -42,9 +42,13 @@ def fuse_labels(answerer: MrMllmAnswerer, examples: Sequence[Example]) -> list[E
     if answerer.label_fusion is None:
         return list(examples)
     return [
-        each if each.region_names is None else _fuse_labels(each, answerer.label_fusion)
+        _fuse_labels(each, answerer.label_fusion) if _has_names(each) else each
         for each in examples
     ]
+
+
+def _has_names(example: Example) -> bool:
+    return example.region_names is not None and len(example.perception.candidates) > 0
 
 
 def _fuse_labels(example: Example, fusion: LabelFusion) -> Example:

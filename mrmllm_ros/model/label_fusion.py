@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fuse the detector's scores of labels with what the visual encoder calls the region.
 
-For candidate i and label y, with the detector's score `D_i(y)`, the encoder's probabilities
+Candidates that cover each other are one object, with the scores of all their labels. For candidate
+i and label y, with the detector's score `D_i(y)`, the encoder's probabilities
 `p_i(n)` of class names and the table `K(y|n)` of `label_table`:
 
     logit p(y|i) = logit D_i(y) + log((e + s) / s),    e = sum over n of p_i(n) K(y|n)
@@ -20,15 +21,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
 from weakref import finalize, ref
 
 import numpy as np
 
-from mrmllm_ros.detection.boxes import box_coverage, box_iou
+from mrmllm_ros.detection.boxes import box_coverage, box_iou, non_max_suppression
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
-from mrmllm_ros.detection.detector import Detector, Perception, rank
+from mrmllm_ros.detection.detector import Detector, LabelScores, Perception, rank
 from mrmllm_ros.model.label_knowledge import LabelKnowledge
 from mrmllm_ros.model.label_table import LabelTable
 from mrmllm_ros.model.region_classifier import RegionClassifier, ZeroShotClassifier
@@ -38,6 +39,8 @@ from mrmllm_ros.settings import Validated, setting
 SMOOTHING = 0.2
 GAIN = 2.0
 BEST_OBJECT_SHIFT = 0.5
+# Boxes with a larger IoU are one object, whatever their labels.
+SAME_OBJECT_IOU = 0.6
 # Boxes of one label with a larger IoU, or with a larger share inside another one, are duplicates.
 MAX_IOU = 0.45
 MAX_COVERAGE = 0.8
@@ -160,10 +163,10 @@ class LabelFusion:
 
         Returns:
             (K, N) float32 probabilities of the class names for each image; zeros for candidates
-            beyond `max_crops`.
+            beyond `max_crops`, and for those that `merge_labels` leaves out.
         """
-        limit = self.max_crops
-        chosen = [np.argsort(-p.candidates.scores, kind="stable")[:limit] for p in perceptions]
+        # Highest scores first.
+        chosen = [merge_labels(perception)[1][: self.max_crops] for perception in perceptions]
         regions = [p.candidates.xyxy[i] for p, i in zip(perceptions, chosen, strict=True)]
         found = []
         for perception, indices, of_regions in zip(
@@ -189,6 +192,8 @@ class LabelFusion:
             the K. The attribute `looks_like` is the name that speaks for the label.
         """
         table = self.table
+        perception, merged = merge_labels(perception)
+        probabilities = probabilities[merged]
         evidence = probabilities @ table.values.T  # (K, V)
         scores = fused_scores(self._detector_scores(perception, table.labels, evidence), evidence)
         best = scores.argmax(1)
@@ -206,7 +211,7 @@ class LabelFusion:
             ],
         )
         kept = kept[rank(fused.candidates.take(kept), fused.score_threshold)]
-        return fused.take(kept), kept
+        return fused.take(kept), merged[kept]
 
     def _detector_scores(
         self, perception: Perception, labels: Sequence[str], evidence: np.ndarray
@@ -251,6 +256,30 @@ def _learn(
     learned = fusion()
     if learned is not None and not stop.is_set():
         learned.table = knowledge.table(labels)
+
+
+def merge_labels(perception: Perception) -> tuple[Perception, np.ndarray]:
+    """Merge candidates that cover each other, whatever their labels.
+
+    Args:
+        perception: K candidates.
+
+    Returns:
+        The perception with M of the candidates, highest scores first, and their (M,) indices.
+        A candidate has the highest scores of those that it stands for.
+    """
+    xyxy = perception.candidates.xyxy
+    kept = np.array(
+        non_max_suppression(xyxy, perception.candidates.scores, SAME_OBJECT_IOU), np.int64
+    )
+    merged, scores = perception.take(kept), perception.label_scores
+    if scores is None or len(kept) == 0:
+        return merged, kept
+    overlaps = box_iou(xyxy, xyxy[kept])
+    members = np.flatnonzero(overlaps.max(1) > SAME_OBJECT_IOU)
+    of_kept = scores.scores[kept].copy()
+    np.maximum.at(of_kept, overlaps[members].argmax(1), scores.scores[members])
+    return replace(merged, label_scores=LabelScores(scores.labels, of_kept)), kept
 
 
 def detector_scores(perception: Perception, label: str) -> np.ndarray:

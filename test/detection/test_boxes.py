@@ -95,6 +95,10 @@ class TestNonMaxSuppression:
         scores = np.array([0.9, 0.8, 0.7], np.float32)
         assert non_max_suppression(chain, scores, 0.3) == [0, 2]
 
+    def test_boxes_of_different_classes_are_independent(self):
+        kept = non_max_suppression(self.BOXES, self.SCORES, 0.5, np.array([0, 1, 1]))
+        assert kept == [1, 2, 0]
+
     def test_of_equal_scores_the_first_box_wins(self):
         assert non_max_suppression(self.BOXES, np.full(3, 0.5), 0.5) == [0, 2]
 

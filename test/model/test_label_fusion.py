@@ -22,6 +22,7 @@ from mrmllm_ros.model.label_fusion import (
     LabelFusion,
     detector_scores,
     fused_scores,
+    merge_labels,
     remove_duplicates,
     shift_log_odds,
 )
@@ -266,8 +267,23 @@ def test_boxes_of_one_label_on_each_other_are_one_object(fusion, make):
     assert len(fused.attributes) == len(fused.label_scores.scores) == len(fused.features) == 2
 
 
-def test_boxes_of_different_labels_are_different_objects(fusion, make):
-    cup, table = ("cup", 0.5, (0, 0, 100, 100)), ("dining table", 0.7, (0, 0, 100, 100))
+def test_boxes_of_two_labels_on_one_place_are_one_object(fusion, make):
+    cup, table = ("cup", 0.5, (0, 0, 100, 100)), ("dining table", 0.7, (5, 0, 105, 100))
+    [label] = found(fuse(fusion, make(cup, table))).items()
+    assert label == "dining table"
+
+
+def test_an_object_has_the_highest_scores_of_the_boxes_that_it_stands_for(fusion, make):
+    cup, table = ("cup", 0.5, (0, 0, 100, 100)), ("dining table", 0.7, (5, 0, 105, 100))
+    merged, kept = merge_labels(make(cup, table))
+    assert len(kept) == 1
+    scores = dict(zip(merged.label_scores.labels, merged.label_scores.scores[0], strict=True))
+    assert scores["cup"] >= np.float32(0.5)
+    assert scores["dining table"] == np.float32(0.7)
+
+
+def test_boxes_of_different_labels_inside_each_other_are_different_objects(fusion, make):
+    cup, table = ("cup", 0.5, (0, 0, 60, 60)), ("dining table", 0.7, (0, 0, 100, 100))
     assert found(fuse(fusion, make(cup, table))).keys() == {"cup", "dining table"}
 
 

@@ -86,8 +86,8 @@ def test_visual_labels_are_used_with_the_models_that_they_were_fitted_with_or_on
 
 
 def test_other_values_of_visual_labels_are_rejected():
-    with pytest.raises(SettingsError, match="is not one of auto, on, off"):
-        Settings.from_dotted({"evidence.visual_labels": "always"})
+    with pytest.raises(SettingsError, match="is not one of auto, always, never"):
+        Settings.from_dotted({"evidence.visual_labels": "on"})
     with pytest.raises(SettingsError, match="max_crops: -1 is below the minimum of 0"):
         Settings.from_dotted({"evidence.max_crops": -1})
 

@@ -4,14 +4,17 @@ import pytest
 from making import LABELS, detector_stub, make_image, make_perception
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.evaluation import ablations
 from mrmllm_ros.evaluation.ablations import (
     ANSWER_VARIANTS,
     DETECTION_VARIANTS,
     DETECTOR_ALONE,
+    EMBEDDINGS,
     FULL,
     LABEL_TABLES,
     NO_LANGUAGE_MODEL,
     NO_VISUAL_LABELS,
+    STRING_MATCH,
     SWITCHES,
     UNTRAINED,
     VARIANTS,
@@ -25,6 +28,7 @@ from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.label_table import LabelTable
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.region_classifier import RegionClassifier
+from mrmllm_ros.weights import WeightsError
 
 QUESTIONS = ("Is there a dog?", "How many people are there?", "")
 
@@ -152,10 +156,20 @@ def test_mechanisms_that_were_not_trained_are_omitted(ablation, make_ablation):
     assert without.variants(ANSWER_VARIANTS) == (FULL, "no perception prompt", UNTRAINED)
 
 
-def test_visual_labels_can_be_switched_off_and_have_other_tables(make_fusing):
+@pytest.mark.parametrize(
+    ("is_fetched", "tables"), [(True, list(LABEL_TABLES)), (False, [STRING_MATCH, EMBEDDINGS])]
+)
+def test_visual_labels_can_be_switched_off_and_have_other_tables(
+    is_fetched, tables, make_fusing, monkeypatch
+):
+    def locate(name):
+        if not is_fetched:
+            raise WeightsError(name)
+
+    monkeypatch.setattr(ablations, "locate", locate)
     ablation = make_fusing()
     assert ablation.variants(DETECTION_VARIANTS) == (
-        *(FULL, DETECTOR_ALONE, "no perception prompt", NO_VISUAL_LABELS, *LABEL_TABLES),
+        *(FULL, DETECTOR_ALONE, "no perception prompt", NO_VISUAL_LABELS, *tables),
     )
     assert NO_VISUAL_LABELS in ablation.variants(ANSWER_VARIANTS)
     assert UNTRAINED not in ablation.variants(VARIANTS)
@@ -175,7 +189,7 @@ def test_without_visual_labels_the_detectors_stay(make_fusing):
             assert answerer.label_fusion is ablation.label_fusion
 
 
-@pytest.mark.parametrize("variant", LABEL_TABLES)
+@pytest.mark.parametrize("variant", [STRING_MATCH, EMBEDDINGS])
 def test_another_table_is_used_in_its_variant_alone(variant, make_fusing):
     ablation = make_fusing()
     fusion = ablation.label_fusion

@@ -447,7 +447,7 @@ def test_what_label_fusion_changed_stays_known_after_the_head(three):
     reason = Attribute("looks_like", "school bus", 0.5)
     color = Attribute("color", "green", 0.5)
     fused = three.with_labels(
-        ["dog"] * 3, np.full(3, 0.5, np.float32), [(reason,), (color, reason), ()]
+        LABELS[:3], np.full(3, 0.5, np.float32), [(reason,), (color, reason), ()]
     )
     said = say([0.8, 0.1, 0.6], color=[[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
     enriched = enrich(fused, said, color=("red", "blue"))
@@ -459,6 +459,13 @@ def test_what_label_fusion_changed_stays_known_after_the_head(three):
         {"color": "blue", "looks_like": "school bus"},
         {"color": "red"},
     )
+
+
+def test_the_reason_of_a_label_goes_where_the_head_changes_the_label(three):
+    reason = Attribute("looks_like", "school bus", 0.5)
+    fused = three.with_labels(LABELS[:3], np.full(3, 0.5, np.float32), [(reason,)] * 3)
+    enriched = enrich(fused, say([0.8, 0.1, 0.6], labels=[3, 1, 0]))
+    assert enriched.attributes == ((), (reason,), ())
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "<|im_end|>", " <|im_start|>\n<|im_end|> "])

@@ -35,7 +35,7 @@ class DemoClient(Node):
         )
 
     def wait_until_ready(self, while_waiting: Callable[[], None], timeout_s: float) -> bool:
-        """Wait for the query service and the first annotated image.
+        """Wait for the query service and the first annotated image with its detections.
 
         Args:
             while_waiting: Called repeatedly; may raise an exception.
@@ -48,7 +48,9 @@ class DemoClient(Node):
         while time.monotonic() < until:
             while_waiting()
             rclpy.spin_once(self, timeout_sec=0.2)
-            if self._annotated and self._query.service_is_ready():
+            # Discovery may connect one topic later than the other.
+            has_both = self._annotated.keys() & self.detections.keys()
+            if has_both and self._query.service_is_ready():
                 return True
         return False
 

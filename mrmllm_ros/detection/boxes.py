@@ -63,8 +63,21 @@ def non_max_suppression(
     suppressed_by = box_iou(xyxy, xyxy) > iou_threshold  # (N, N), symmetric
     if class_ids is not None:
         suppressed_by &= class_ids[:, None] == class_ids
+    return suppress(suppressed_by, scores)
+
+
+def suppress(overlaps: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Drop objects that overlap an object of a higher score which is not dropped itself.
+
+    Args:
+        overlaps: (N, N) bool, whether object i is dropped where object j remains.
+        scores: (N,) confidences; of equal ones the first object wins.
+
+    Returns:
+        Indices of the remaining objects, highest score first.
+    """
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
-        if not suppressed_by[index, kept].any():
+        if not overlaps[index, kept].any():
             kept.append(index)
     return kept

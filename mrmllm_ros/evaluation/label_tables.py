@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other judges of what class names mean as labels, to compare the language model with."""
+"""Label tables of other sources, to compare the language model with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from timm.data import ImageNetInfo
 from torch.nn.functional import normalize
 
 from mrmllm_ros.evaluation.wordnet import WordNet
-from mrmllm_ros.model.label_table import OTHER_KINDS, LabelTable, string_matches
+from mrmllm_ros.model.label_table import (
+    OTHER_KINDS,
+    ContinuationScores,
+    LabelTable,
+    string_matches,
+)
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.weights import locate
 
@@ -26,7 +31,7 @@ def string_table(
     labels: Sequence[str], names: Sequence[str], language_model: LanguageModel
 ) -> LabelTable:
     """Names that end with a label."""
-    return LabelTable(tuple(labels), string_matches(labels, names).astype(np.float32))
+    return LabelTable.of_scores(labels, ContinuationScores.empty(names))
 
 
 def embedding_table(

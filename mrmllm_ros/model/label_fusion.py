@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuse the detector's scores of labels with what the visual encoder calls the region.
+"""Fuse the detector's scores of labels with the visual encoder's names of regions.
 
 Candidates that cover each other are one object, with the scores of all their labels. For candidate
 i and label y, with the detector's score `D_i(y)`, the encoder's probabilities
@@ -27,7 +27,7 @@ from weakref import finalize, ref
 
 import numpy as np
 
-from mrmllm_ros.detection.boxes import box_coverage, box_iou, non_max_suppression
+from mrmllm_ros.detection.boxes import box_coverage, box_iou, non_max_suppression, suppress
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Detector, LabelScores, Perception, rank
 from mrmllm_ros.model.label_knowledge import LabelKnowledge
@@ -322,8 +322,4 @@ def remove_duplicates(xyxy: np.ndarray, scores: np.ndarray, label_ids: np.ndarra
     """
     covered = (box_iou(xyxy, xyxy) > MAX_IOU) | (box_coverage(xyxy, xyxy) > MAX_COVERAGE)
     covered &= label_ids[:, None] == label_ids
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable").tolist():
-        if not covered[index, kept].any():
-            kept.append(index)
-    return np.array(kept, np.int64)
+    return np.array(suppress(covered, scores), np.int64)

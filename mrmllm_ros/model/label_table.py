@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What class names mean as labels: `K(y|n)`, the probability that a thing named n is a y.
+"""Label table `K(y|n)`: probability that a thing with class name n has label y.
 
 The visual encoder names regions in its own words. Two judges are averaged. A name that ends with a
 label, as `Windsor tie` ends with `tie`, has that label. And the language model says how well each
@@ -123,10 +123,10 @@ class LabelTable:
         Labels without scores have string matches alone.
         """
         values = string_matches(labels, scores.names).astype(np.float32)
-        scored = [label for label in labels if label in scores.kinds]
-        if scored:
-            rows = [list(labels).index(label) for label in scored]
-            values[rows] = (values[rows] + probabilities(scored, scores)) / 2
+        rows = [row for row, label in enumerate(labels) if label in scores.kinds]
+        if rows:
+            known = probabilities([labels[row] for row in rows], scores)
+            values[rows] = (values[rows] + known) / 2
         return cls(tuple(labels), values)
 
 

@@ -72,7 +72,8 @@ def _labels(args: argparse.Namespace) -> int:
     from mrmllm_ros.engine.models import load_backbones, load_label_fusion
 
     evidence = replace(settings.evidence, visual_labels="always")
-    settings = replace(settings, evidence=evidence)
+    # Other answerers do not correct labels.
+    settings = replace(settings, answerer="mrmllm", evidence=evidence)
     compute = Compute.from_settings(settings.compute)
     print_progress("loading the models")
     backbones = load_backbones(settings, compute, load_detector(settings.detector, compute))

@@ -96,15 +96,21 @@ def fakes(monkeypatch):
     return recorded
 
 
+def test_labels_are_scored_for_a_file_with_another_answerer(fakes, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("/**: {ros__parameters: {answerer: hf_vlm}}")
+    assert run("labels", "--output", str(tmp_path / "out"), "--params-file", str(file)) == 0
+    assert fakes.settings.uses_visual_labels
+
+
 def test_labels_are_scored_and_written_to_a_folder(fakes, tmp_path, capsys):
     file = tmp_path / "params.yaml"
-    file.write_text("/**: {ros__parameters: {answerer: hf_vlm, evidence: {visual_labels: never}}}")
+    file.write_text("/**: {ros__parameters: {evidence: {visual_labels: never}}}")
     options = ["--params-file", str(file), "--checkpoint", "there", "--device", "cpu"]
     assert run("labels", "--output", str(tmp_path / "out"), *options) == 0
     # Written when all labels are scored.
     assert fakes.done == ["wait", ("export", ("cup", "bus"))]
     assert fakes.settings.evidence.visual_labels == "always"
-    assert fakes.settings.uses_visual_labels
     assert fakes.settings.mrmllm.checkpoint == "there"
     assert fakes.settings.compute.device == "cpu"
     assert fakes.backbones == "with detector"

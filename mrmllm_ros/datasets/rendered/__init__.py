@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rendered indoor scenes with ground truth, from 3D models of furniture and household objects."""
+"""Scenes with ground truth: rendered rooms and pasted cut-outs."""

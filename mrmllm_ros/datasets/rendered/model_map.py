@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from mrmllm_ros.datasets.data_errors import DataError, read_text
 
+Split = Literal["train", "tuning", "evaluation"]
 MODEL_MAP = Path(__file__).with_name("models.yaml")
 
 ROLES = (
@@ -28,7 +29,7 @@ ROLES = (
     "rug",
 )
 PLACES = ("kitchen", "office", "living room", "bedroom", "workshop", "bathroom", "outdoor")
-SPLITS = ("train", "tuning", "evaluation")
+SPLITS: tuple[Split, ...] = ("train", "tuning", "evaluation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class ModelEntry:
     family: str
     role: str
     places: tuple[str, ...]
-    split: str
+    split: Split
     carries: bool = False
 
     def __post_init__(self) -> None:

@@ -27,9 +27,10 @@ from mrmllm_ros.datasets.rendered.places import Place, places
 from mrmllm_ros.datasets.rendered.renderer import (
     Drawable,
     Lighting,
+    ObjectPixels,
     Renderer,
     RenderError,
-    Rendering,
+    SurfaceImage,
 )
 from mrmllm_ros.datasets.rendered.room_mesh import pane, room_parts
 from mrmllm_ros.datasets.rendered.surfaces import draw_surface, surfaces
@@ -128,8 +129,8 @@ class SceneRenderer:
         distortion = draw_distortion(self._settings.effects, rng)
         frames = []
         for index in range(self._settings.frames):
-            at = view if index == 0 else self._moved(view, index)
-            frame = annotated(at, distortion)
+            at = view if index == 0 else self._view(view.room, moved(view.camera, index))
+            frame = self.annotated(at, distortion)
             stamp = {"stamp": round(index * _FRAME_S, 3)} if self._settings.frames > 1 else {}
             frames.append(
                 replace(
@@ -167,7 +168,7 @@ class SceneRenderer:
             rng = self.rng(number, _CAMERA, attempt)
             cameras = viewpoints(room.layout, place, self._settings.resolution_wh, rng)
             for camera in cameras[:_VIEWS]:
-                yield RoomView(room, camera, self._render(room, camera))
+                yield self._view(room, camera)
 
     def rng(self, number: int, stream: int, attempt: int = 0) -> np.random.Generator:
         """Random numbers of a scene.
@@ -181,9 +182,35 @@ class SceneRenderer:
         key = [self._seed, SPLITS.index(self._split), number, stream, attempt + 1]
         return np.random.default_rng(key)
 
-    def _moved(self, view: RoomView, frame: int) -> RoomView:
-        camera = moved(view.camera, frame)
-        return RoomView(view.room, camera, self._render(view.room, camera))
+    def annotated(self, view: RoomView, distortion: np.ndarray) -> Frame:
+        """Render a view in color and annotate it, without effects of the camera but distortion.
+
+        Args:
+            view: The view.
+            distortion: (5,) coefficients of the lens.
+        """
+        room, camera, surfaces = view.room, view.camera, view.surfaces
+        drawables = [room.shell, *room.drawables]
+        # The walls and the ceiling would keep the main light out.
+        color = self._renderer.color(drawables, camera, room.lighting, room.drawables)
+        visible = [room.drawables[i - 1] for i in np.unique(surfaces.instances).tolist() if i]
+        pixels = self._renderer.object_pixels(visible, camera)
+        image = distort(color, camera, distortion)
+        instances = distort(surfaces.instances, camera, distortion)
+        return Frame(
+            image=image,
+            depth=distort(surfaces.depth, camera, distortion),
+            entry={"place": room.place.name, **_describe(camera, distortion)},
+            objects=[
+                _annotation(view, instance, instances == instance, pixels[instance], image)
+                for instance in np.unique(instances[instances > 0]).tolist()
+            ],
+            credits={x.model.entry.key: x.model.credit for x in room.layout.objects},
+        )
+
+    def _view(self, room: Room, camera: PinholeCamera) -> RoomView:
+        surfaces = self._renderer.surfaces([room.shell, *room.drawables], camera)
+        return RoomView(room, camera, surfaces)
 
     def _furnish(self, place: Place, number: int, attempt: int) -> Room:
         self._renderer.forget(self._room_keys)
@@ -220,12 +247,6 @@ class SceneRenderer:
             self._meshes[model.entry.key] = self._library.mesh(model)
         return self._meshes[model.entry.key]
 
-    def _render(self, room: Room, camera: PinholeCamera) -> Rendering:
-        # The walls and the ceiling would keep the main light out.
-        return self._renderer.render(
-            [room.shell, *room.drawables], camera, room.lighting, room.drawables
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class Room:
@@ -248,65 +269,63 @@ class Room:
 
 @dataclass(frozen=True, eq=False)
 class RoomView:
-    """A room as a camera sees it."""
+    """A room as a camera sees it.
+
+    Attributes:
+        room: The room.
+        camera: The camera.
+        surfaces: Depth and instances of the pixels; instances count the layout's objects from 1.
+    """
 
     room: Room
     camera: PinholeCamera
-    rendering: Rendering
+    surfaces: SurfaceImage
 
     @property
     def shows_enough(self) -> bool:
         """Whether enough objects are in view and nothing is right before the camera."""
-        counts = np.bincount(self.rendering.instances.ravel())[1:]
-        depth = self.rendering.depth
+        counts = np.bincount(self.surfaces.instances.ravel())[1:]
+        depth = self.surfaces.depth
         near = (depth > 0) & (depth < _NEAR_M)
         return int((counts >= _MIN_PIXELS).sum()) >= _MIN_OBJECTS and near.mean() <= _MAX_NEAR
 
 
-def annotated(view: RoomView, distortion: np.ndarray) -> Frame:
-    """Annotate what a view shows, without effects of the camera but distortion.
+def _annotation(
+    view: RoomView,
+    instance: int,
+    visible: np.ndarray,
+    pixels: ObjectPixels,
+    image: np.ndarray,
+) -> dict[str, Any]:
+    """Annotation of an object from its (H, W) visible pixels in the final image."""
+    entry = view.room.layout.objects[instance - 1].model.entry
+    found = VisibleObject(
+        instance=instance,
+        noun=entry.noun,
+        family=entry.family,
+        model=entry.key,
+        visible=visible,
+        own_pixels=pixels.inside,
+        all_pixels=pixels.everywhere,
+    )
+    surfaces = view.surfaces
+    points = view.camera.points(surfaces.depth, surfaces.instances == instance)
+    return {"noun": entry.noun, **annotate(found, image, points)}
 
-    Args:
-        view: The view.
-        distortion: (5,) coefficients of the lens.
-    """
-    camera, rendering, layout = view.camera, view.rendering, view.room.layout
-    image, depth, instances = (
-        distort(each, camera, distortion)
-        for each in (rendering.image, rendering.depth, rendering.instances)
-    )
-    objects = []
-    for instance in np.unique(instances[instances > 0]).tolist():
-        entry = layout.objects[instance - 1].model.entry
-        found = VisibleObject(
-            instance=instance,
-            noun=entry.noun,
-            family=entry.family,
-            model=entry.key,
-            visible=instances == instance,
-            own_pixels=rendering.own_pixels[instance],
-            all_pixels=rendering.all_pixels[instance],
-        )
-        points = camera.points(rendering.depth, rendering.instances == instance)
-        objects.append({"noun": entry.noun, **annotate(found, image, points)})
-    return Frame(
-        image=image,
-        depth=depth,
-        entry={
-            "place": view.room.place.name,
-            "camera_info": {
-                "k": np.round(camera.matrix, 4).ravel().tolist(),
-                "d": np.round(distortion, 6).tolist(),
-                "distortion_model": "plumb_bob",
-            },
-            "camera_pose": {
-                "position": np.round(camera.position, 5).tolist(),
-                "orientation": np.round(camera.quaternion, 7).tolist(),
-            },
+
+def _describe(camera: PinholeCamera, distortion: np.ndarray) -> dict[str, Any]:
+    """Fields of an image's entry about its camera."""
+    return {
+        "camera_info": {
+            "k": np.round(camera.matrix, 4).ravel().tolist(),
+            "d": np.round(distortion, 6).tolist(),
+            "distortion_model": "plumb_bob",
         },
-        objects=objects,
-        credits={each.model.entry.key: each.model.credit for each in layout.objects},
-    )
+        "camera_pose": {
+            "position": np.round(camera.position, 5).tolist(),
+            "orientation": np.round(camera.quaternion, 7).tolist(),
+        },
+    }
 
 
 def _draw_lighting(layout: Layout, rng: np.random.Generator) -> Lighting:

@@ -143,6 +143,11 @@ class Renderer:
         self._programs = {name: _program(context, name) for name in names}
         self._white = context.texture((1, 1), 3, b"\xff\xff\xff")
 
+    @property
+    def resolution_wh(self) -> tuple[int, int]:
+        """Width and height of the images in pixels."""
+        return self._resolution_wh
+
     def surfaces(self, drawables: Sequence[Drawable], camera: PinholeCamera) -> SurfaceImage:
         """Render depth and instances.
 

@@ -48,6 +48,7 @@ _NEAR_M = 0.5
 _MAX_NEAR = 0.3  # share of the image
 _VIEW_SIZE = 512  # pixels across a photograph in a window
 _FRAME_S = 0.1
+_WINDOW = "window "  # begins the keys of meshes with a photograph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,11 @@ class Frame:
 
 
 class SceneRenderer:
-    """Renders the scenes of one split; a scene depends on seed and number alone."""
+    """Renders the scenes of one split; a scene depends on seed and number alone.
+
+    Attributes:
+        renderer: OpenGL renderer of the images' size.
+    """
 
     def __init__(
         self,
@@ -113,9 +118,9 @@ class SceneRenderer:
         self._split = split
         self._seed = seed
         self._settings = settings
-        self._renderer = Renderer(settings.resolution_wh)
+        self.renderer = Renderer(settings.resolution_wh)
         self._meshes: dict[str, list[MeshPart]] = {}
-        self._room_keys: list[str] = []
+        self._room: Room | None = None
 
     def frames(self, number: int) -> list[Frame]:
         """Render the scene of a number.
@@ -192,11 +197,13 @@ class SceneRenderer:
         room, camera, surfaces = view.room, view.camera, view.surfaces
         drawables = [room.shell, *room.drawables]
         # The walls and the ceiling would keep the main light out.
-        color = self._renderer.color(drawables, camera, room.lighting, room.drawables)
-        visible = [room.drawables[i - 1] for i in np.unique(surfaces.instances).tolist() if i]
-        pixels = self._renderer.object_pixels(visible, camera)
+        color = self.renderer.color(drawables, camera, room.lighting, room.drawables)
+        # Pictures that are pasted later have larger instances.
+        inside = surfaces.instances * (surfaces.instances <= len(room.drawables))
+        visible = [room.drawables[i - 1] for i in np.unique(inside).tolist() if i]
+        pixels = self.renderer.object_pixels(visible, camera)
         image = distort(color, camera, distortion)
-        instances = distort(surfaces.instances, camera, distortion)
+        instances = distort(inside, camera, distortion)
         return Frame(
             image=image,
             depth=distort(surfaces.depth, camera, distortion),
@@ -209,11 +216,12 @@ class SceneRenderer:
         )
 
     def _view(self, room: Room, camera: PinholeCamera) -> RoomView:
-        surfaces = self._renderer.surfaces([room.shell, *room.drawables], camera)
+        surfaces = self.renderer.surfaces([room.shell, *room.drawables], camera)
         return RoomView(room, camera, surfaces)
 
     def _furnish(self, place: Place, number: int, attempt: int) -> Room:
-        self._renderer.forget(self._room_keys)
+        if self._room is not None:
+            self.renderer.forget(self._room.own_meshes)
         layout = furnish(place, self._models, self.rng(number, _LAYOUT, attempt))
         look = self.rng(number, _LOOK, attempt)
         name = f"{number} {attempt}"
@@ -222,8 +230,8 @@ class SceneRenderer:
             self._drawable(each, index + 1, look, name)
             for index, each in enumerate(layout.objects)
         ]
-        self._room_keys = [shell.key, *(d.key for d in drawables if d.key.startswith("window "))]
-        return Room(place, layout, shell, drawables, _draw_lighting(layout, look))
+        self._room = Room(place, layout, shell, drawables, _draw_lighting(layout, look))
+        return self._room
 
     def _room_parts(self, layout: Layout, rng: np.random.Generator) -> list[MeshPart]:
         textures = []
@@ -239,7 +247,7 @@ class SceneRenderer:
         key, parts = model.entry.key, self._mesh(model)
         if model.entry.noun == "window" and self._photographs:
             path = self._photographs[int(rng.integers(len(self._photographs)))]
-            key, parts = f"window {room} {instance}", [*parts, pane(model.size, _view(path))]
+            key, parts = f"{_WINDOW}{room} {instance}", [*parts, pane(model.size, _view(path))]
         return Drawable(key, parts, placed.transform, instance)
 
     def _mesh(self, model: FurnitureModel) -> list[MeshPart]:
@@ -265,6 +273,12 @@ class Room:
     shell: Drawable
     drawables: Sequence[Drawable]
     lighting: Lighting
+
+    @property
+    def own_meshes(self) -> list[str]:
+        """Keys of the meshes that no other room has."""
+        windows = [each.key for each in self.drawables if each.key.startswith(_WINDOW)]
+        return [self.shell.key, *windows]
 
 
 @dataclass(frozen=True, eq=False)

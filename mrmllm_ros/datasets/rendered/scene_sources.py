@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mrmllm_ros.datasets.rendered.context_scenes import ContextScenes, context_labels
 from mrmllm_ros.datasets.rendered.furniture import FurnitureLibrary
 from mrmllm_ros.datasets.rendered.model_map import Split, read_model_map
 from mrmllm_ros.datasets.rendered.scene_renderer import Frame, SceneRenderer, SceneSettings
 from mrmllm_ros.weights import locate
 
-Kind = Literal["rooms"]
-KINDS: tuple[Kind, ...] = ("rooms",)
+Kind = Literal["rooms", "context"]
+KINDS: tuple[Kind, ...] = ("rooms", "context")
 FURNITURE = "furniture"
 
 # Makes the images of the scene of a number.
@@ -38,7 +39,10 @@ class SourceSettings:
 
     def labels(self) -> tuple[str, ...]:
         """All labels that scenes of this kind annotate, in alphabetical order."""
-        return tuple(sorted({entry.noun for entry in read_model_map()}))
+        labels = {entry.noun for entry in read_model_map()}
+        if self.kind == "context":
+            labels |= context_labels()
+        return tuple(sorted(labels))
 
     def create(self) -> SceneSource:
         """Open models and renderer.
@@ -48,4 +52,7 @@ class SourceSettings:
             RenderError: If there is no OpenGL.
         """
         library = FurnitureLibrary.open(locate(FURNITURE))
-        return SceneRenderer(library, [], self.split, self.seed, self.scene).frames
+        rooms = SceneRenderer(library, [], self.split, self.seed, self.scene)
+        if self.kind == "context":
+            return ContextScenes(rooms, self.split, self.scene.effects).frames
+        return rooms.frames

@@ -13,7 +13,7 @@ from mrmllm_ros.cli.output import make_folder, print_progress
 from mrmllm_ros.settings import SettingsError
 
 # Names in `mrmllm_ros.datasets.rendered`, which imports slowly.
-KINDS = ("rooms", "context")
+KINDS = ("rooms", "context", "cutouts")
 SPLITS = ("train", "tuning", "evaluation")
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 
+from mrmllm_ros.atomic_files import atomic_file
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.modeling_mrmllm import MrMllm, MrMllmOutput
@@ -299,8 +299,8 @@ class Trainer:
         }
         try:
             self._output.mkdir(parents=True, exist_ok=True)
-            torch.save(state, self._output / f"{_STATE}.new")
-            os.replace(self._output / f"{_STATE}.new", self._output / _STATE)
+            with atomic_file(self._output / _STATE, durable=True) as written:
+                torch.save(state, written)
             write_checkpoint(self._model, folder)
         # PyTorch and safetensors raise these when a disk is full.
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -326,7 +326,8 @@ def write_checkpoint(model: MrMllm, folder: Path) -> None:
     with TemporaryDirectory(dir=folder) as written:
         model.save_pretrained(written, state_dict=weights)
         for file in ("config.json", "model.safetensors"):
-            os.replace(Path(written) / file, folder / file)
+            with atomic_file(folder / file, durable=True) as complete:
+                (Path(written) / file).replace(complete)
 
 
 def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:

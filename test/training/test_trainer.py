@@ -139,8 +139,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_fix(make_trainer, settin
 
 
 def test_a_run_that_cannot_be_saved_is_one_error_with_the_reason(make_trainer, settings, tmp_path):
-    (tmp_path / "state.pt.new").symlink_to("/dev/full")
     trainer = make_trainer(replace(settings, output=str(tmp_path)))
+    (tmp_path / "state.pt").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"cannot save step \d+ to .*\. Check the folder") as e:
         trainer.run()
     assert len(str(e.value).splitlines()) == 1

@@ -31,6 +31,7 @@ from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.settings import SettingsError
 from mrmllm_ros.training.collator import Collator, TrainingBatch
+from mrmllm_ros.training.leg import Leg
 from mrmllm_ros.training.mixture import Batches, Source, repeat
 from mrmllm_ros.training.trainer import Progress, Trainer, TrainingError
 from mrmllm_ros.training.training_settings import BackboneChoice, SourceSettings, TrainingSettings
@@ -40,19 +41,23 @@ from mrmllm_ros.weights.store import locate
 _FIRST_OF_EVALUATION = 10**9  # far from the scenes that evaluation suites use
 
 
-def train(settings: TrainingSettings, accelerator: Accelerator, progress: Progress) -> Path:
+def train(
+    settings: TrainingSettings, accelerator: Accelerator, progress: Progress, leg: Leg
+) -> Path:
     """Train a model, or resume an interrupted run.
 
     Args:
         settings: All settings.
         accelerator: Devices and processes.
         progress: Called with each line of progress.
+        leg: Time of this process.
 
     Returns:
         Folder of the checkpoint.
 
     Raises:
         MrmllmError: If models or data cannot be loaded, or the run cannot continue.
+        UnfinishedError: If the leg is over before the run.
     """
     chosen = choose_backbones(settings)
     backbones = load_backbones(chosen, accelerator.device)
@@ -88,7 +93,7 @@ def train(settings: TrainingSettings, accelerator: Accelerator, progress: Progre
         f"{accelerator.mixed_precision}"
     )
     evaluation = evaluation_batches(settings, collate)
-    return Trainer(model, batches, evaluation, settings, accelerator, progress).run()
+    return Trainer(model, batches, evaluation, settings, accelerator, progress, leg).run()
 
 
 def start_from(model: MrMllm, checkpoint: str, progress: Progress) -> None:

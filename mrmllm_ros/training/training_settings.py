@@ -228,6 +228,14 @@ class TrainingSettings(Validated):
         minimum=0.0,
         maximum=1e6,
     )
+    leg_minutes: float = setting(
+        0.0,
+        "Maximum time in minutes of one process, including the time to load models and data; 0 "
+        "for no limit. The state is saved then, and the same command continues the run, without "
+        "an effect on its result.",
+        minimum=0.0,
+        maximum=1e6,
+    )
     batch_size: int = setting(8, "Scenes per step and device.", minimum=1, maximum=4096)
     perception_batch_size: int = setting(
         16,

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mrmllm_ros.atomic_files import atomic_file
 from mrmllm_ros.environment import cache_folder
 from mrmllm_ros.model.label_scorer import EXAMPLES, LabelScorer
 from mrmllm_ros.model.label_table import OTHER_KINDS, ContinuationScores, LabelTable
@@ -118,11 +119,10 @@ class LabelKnowledge:
 
     def _write(self) -> None:
         path = self._cache / self._file_name
-        temporary = path.with_suffix(".tmp")
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
-            self._scores.write(temporary)
-            temporary.replace(path)
+            with atomic_file(path) as written:
+                self._scores.write(written)
         except OSError as error:
             _log().warning("the scores of labels cannot be kept in %s: %s", path, error)
 

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from mrmllm_ros.evaluation.ablations import EvaluatedModels
 
 # Names in `mrmllm_ros.evaluation.suites`, which imports slowly.
-SUITES = ("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs")
+SUITES = (
+    "synthetic",
+    "consistency",
+    "hallucination",
+    "grounding",
+    "labeled",
+    "photographs",
+    "names",
+)
 
 
 def add_parser(subparsers: Any) -> None:

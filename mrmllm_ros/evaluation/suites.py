@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
+from pathlib import Path
 
 from mrmllm_ros.datasets.questions.vocabulary import vocabulary
 from mrmllm_ros.evaluation.average_precision import load_library
 from mrmllm_ros.evaluation.consistency import FRAME_STEP, ConsistencySuite, CorruptedFrames
 from mrmllm_ros.evaluation.hallucination import HallucinationSuite
+from mrmllm_ros.evaluation.label_tables import WORDNET
 from mrmllm_ros.evaluation.labeled_images import (
     PHOTOGRAPHS,
     VIDEOS,
@@ -23,6 +26,8 @@ from mrmllm_ros.evaluation.labeled_suites import (
     LabeledDetectionsSuite,
     TrueBoxesSuite,
 )
+from mrmllm_ros.evaluation.names_suite import VOCABULARIES, LabelTablesSuite, NamedRegionsSuite
+from mrmllm_ros.evaluation.region_sources import MapClassifier, RegionImages, RegionNamer
 from mrmllm_ros.evaluation.suite_result import Progress, Suite
 from mrmllm_ros.evaluation.synthetic_suite import (
     SCENES,
@@ -34,7 +39,15 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.weights import WeightsError, locate
 
-NAMES = ("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs")
+NAMES = (
+    "synthetic",
+    "consistency",
+    "hallucination",
+    "grounding",
+    "labeled",
+    "photographs",
+    "names",
+)
 
 
 def require_samples(names: Sequence[str]) -> None:
@@ -53,8 +66,10 @@ def require_samples(names: Sequence[str]) -> None:
         locate("bikes")
     if "labeled" in names:
         require_samples_of(Annotations.read())
-    if "photographs" in names:
+    if {"photographs", "names"} & set(names):
         require_samples_of(_photographs())
+    if "names" in names:
+        locate(WORDNET)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +82,7 @@ class Suites:
         frame_step: Use every `frame_step`-th frame of the video.
         progress: Called with a line if a part is skipped.
         label_fusion: Names regions of labeled images; None for no names.
+        rendered_folder: Folder of rendered scenes; None for none.
     """
 
     backbones: Backbones
@@ -74,6 +90,7 @@ class Suites:
     frame_step: int = FRAME_STEP
     progress: Progress = field(default=print)
     label_fusion: LabelFusion | None = None
+    rendered_folder: Path | None = None
 
     def of(self, names: Sequence[str]) -> list[Suite]:
         """Create suites by name.
@@ -103,7 +120,28 @@ class Suites:
         if name == "photographs":
             images = LabeledImages(_photographs(), self.backbones, name, self.label_fusion)
             return [*_labeled_suites(images), _hallucination_in(images, name)]
+        if name == "names":
+            return self._names()
         return self._hallucination()
+
+    def _names(self) -> list[Suite]:
+        fusion = self.label_fusion
+        if fusion is None or fusion.knowledge is None:
+            self.progress("names: skipped, because the visual encoder gives regions no names")
+            return []
+        encoder, language_model = self.backbones.visual_encoder, self.backbones.language_model
+        crops = fusion.classifier
+        namer = RegionNamer(crops, MapClassifier(encoder, crops.names))
+        places = {"photographs": RegionImages.of_annotations(_photographs())}
+        if self.rendered_folder is not None:
+            places["rendered"] = RegionImages.of_rendered(self.rendered_folder)
+        return [
+            *(NamedRegionsSuite(place, regions, namer) for place, regions in places.items()),
+            *(
+                LabelTablesSuite(fusion.knowledge, language_model, vocabulary, share_word)
+                for share_word, vocabulary in product((False, True), VOCABULARIES)
+            ),
+        ]
 
     def _hallucination(self) -> list[Suite]:
         examples = self._synthetic_scenes.examples

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make scenes: furnish a room, light it, choose a camera, render and annotate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mrmllm_ros.datasets.rendered.camera_model import PinholeCamera
+from mrmllm_ros.datasets.rendered.furniture import FurnitureLibrary, FurnitureModel, MeshPart
+from mrmllm_ros.datasets.rendered.ground_truth import VisibleObject, annotate
+from mrmllm_ros.datasets.rendered.image_effects import (
+    EffectSettings,
+    apply_effects,
+    distort,
+    draw_distortion,
+)
+from mrmllm_ros.datasets.rendered.layout import Layout, PlacedObject, furnish
+from mrmllm_ros.datasets.rendered.model_map import SPLITS, Split
+from mrmllm_ros.datasets.rendered.places import Place, places
+from mrmllm_ros.datasets.rendered.renderer import Drawable, Lighting, Renderer, Rendering
+from mrmllm_ros.datasets.rendered.room_mesh import pane, room_parts
+from mrmllm_ros.datasets.rendered.surfaces import draw_surface, surfaces
+from mrmllm_ros.datasets.rendered.viewpoints import moved, viewpoints
+from mrmllm_ros.detection.images import read_image
+
+# Streams of random numbers of one scene.
+_LAYOUT, _LOOK, _CAMERA, _EFFECTS = range(4)
+
+_ROOMS = 4  # tries to furnish a room with a good view
+_VIEWS = 3  # cameras that are rendered in a room
+_MIN_OBJECTS = 4
+_MIN_PIXELS = 150  # of an object that counts
+_NEAR_M = 0.5
+_MAX_NEAR = 0.3  # share of the image
+_VIEW_SIZE = 512  # pixels across a photograph in a window
+_FRAME_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSettings:
+    """What scenes look like.
+
+    Attributes:
+        resolution_wh: Width and height of the images in pixels.
+        frames: Number of images of a moving camera in each scene; 1 for a camera at rest.
+        effects: Effects of the camera.
+    """
+
+    resolution_wh: tuple[int, int] = (640, 480)
+    frames: int = 1
+    effects: EffectSettings = field(default_factory=EffectSettings)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Frame:
+    """An image with its truth.
+
+    Attributes:
+        image: (H, W, 3) uint8 in BGR order.
+        depth: (H, W) float32 in meters, or None if unknown.
+        entry: Fields of the image in COCO's format, without id and file names.
+        objects: Annotations without ids, each with its `noun`.
+        credits: Title, creator and license of each model in the scene, by its key.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray | None
+    entry: Mapping[str, Any]
+    objects: Sequence[Mapping[str, Any]]
+    credits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+class SceneRenderer:
+    """Renders the scenes of one split; a scene depends on seed and number alone."""
+
+    def __init__(
+        self,
+        library: FurnitureLibrary,
+        photographs: Sequence[Path],
+        split: Split,
+        seed: int,
+        settings: SceneSettings,
+    ) -> None:
+        """Create a renderer.
+
+        Args:
+            library: 3D models.
+            photographs: Photographs of the split, for windows.
+            split: Split of models, surfaces and statistics.
+            seed: Random seed.
+            settings: Look of the scenes.
+
+        Raises:
+            RenderError: If there is no OpenGL.
+        """
+        self._library = library
+        self._models = [each for each in library.models if each.entry.split == split]
+        self._photographs = photographs
+        self._split = split
+        self._seed = seed
+        self._settings = settings
+        self._renderer = Renderer(settings.resolution_wh)
+        self._meshes: dict[str, list[MeshPart]] = {}
+
+    def frames(self, number: int) -> list[Frame]:
+        """Render the scene of a number.
+
+        Args:
+            number: Number of the scene, from 0.
+        """
+        kinds = places(self._split)
+        place = kinds[number % len(kinds)]
+        for attempt in range(_ROOMS):
+            scene = self._furnish(place, number, attempt)
+            cameras = viewpoints(
+                scene.layout,
+                place,
+                self._settings.resolution_wh,
+                self._rng(number, _CAMERA, attempt),
+            )
+            for camera in cameras[:_VIEWS]:
+                rendering = self._render(scene, camera)
+                if _is_good(rendering) or attempt == _ROOMS - 1:
+                    found = list(self._frames(scene, camera, rendering, number))
+                    self._renderer.forget(scene.keys)
+                    return found
+            self._renderer.forget(scene.keys)
+        raise RuntimeError(f"scene {number} has no free place for a camera")
+
+    def _frames(
+        self, scene: _Scene, camera: PinholeCamera, first: Rendering, number: int
+    ) -> Iterator[Frame]:
+        rng = self._rng(number, _EFFECTS)
+        distortion = draw_distortion(self._settings.effects, rng)
+        for index in range(self._settings.frames):
+            at = moved(camera, index)
+            rendering = self._render(scene, at) if index else first
+            frame = _annotated(scene, at, rendering, distortion)
+            stamp = {"stamp": round(index * _FRAME_S, 3)} if self._settings.frames > 1 else {}
+            yield replace(
+                frame,
+                image=apply_effects(frame.image, self._settings.effects, rng),
+                entry={**frame.entry, **stamp, "scene": number},
+            )
+
+    def _furnish(self, place: Place, number: int, attempt: int) -> _Scene:
+        layout = furnish(place, self._models, self._rng(number, _LAYOUT, attempt))
+        look = self._rng(number, _LOOK, attempt)
+        room = Drawable(f"room {number}", self._room_parts(layout, look), np.eye(4))
+        drawables = [
+            self._drawable(each, index + 1, look, number)
+            for index, each in enumerate(layout.objects)
+        ]
+        return _Scene(place, layout, room, drawables, _draw_lighting(layout, look))
+
+    def _room_parts(self, layout: Layout, rng: np.random.Generator) -> list[MeshPart]:
+        textures = []
+        for kind in ("floors", "walls"):
+            known = surfaces(kind, self._split)
+            textures.append(draw_surface(known[int(rng.integers(len(known)))], rng))
+        return room_parts(layout.size, *textures)
+
+    def _drawable(
+        self, placed: PlacedObject, instance: int, rng: np.random.Generator, number: int
+    ) -> Drawable:
+        model = placed.model
+        key, parts = model.entry.key, self._mesh(model)
+        if model.entry.noun == "window" and self._photographs:
+            path = self._photographs[int(rng.integers(len(self._photographs)))]
+            key, parts = f"window {number} {instance}", [*parts, pane(model.size, _view(path))]
+        return Drawable(key, parts, placed.transform, instance)
+
+    def _mesh(self, model: FurnitureModel) -> list[MeshPart]:
+        if model.entry.key not in self._meshes:
+            self._meshes[model.entry.key] = self._library.mesh(model)
+        return self._meshes[model.entry.key]
+
+    def _render(self, scene: _Scene, camera: PinholeCamera) -> Rendering:
+        # The room itself would keep the main light out.
+        return self._renderer.render(
+            [scene.room, *scene.drawables], camera, scene.lighting, scene.drawables
+        )
+
+    def _rng(self, number: int, stream: int, attempt: int = 0) -> np.random.Generator:
+        # From 1, because numpy ignores trailing zeros of a seed.
+        key = [self._seed, SPLITS.index(self._split), number, stream, attempt + 1]
+        return np.random.default_rng(key)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    place: Place
+    layout: Layout
+    room: Drawable
+    drawables: Sequence[Drawable]
+    lighting: Lighting
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of meshes that no other scene has."""
+        own = [each.key for each in self.drawables if each.key.startswith("window ")]
+        return [self.room.key, *own]
+
+
+def _is_good(rendering: Rendering) -> bool:
+    """Whether enough objects are in view and nothing is right before the camera."""
+    counts = np.bincount(rendering.instances.ravel())[1:]
+    near = (rendering.depth > 0) & (rendering.depth < _NEAR_M)
+    return int((counts >= _MIN_PIXELS).sum()) >= _MIN_OBJECTS and near.mean() <= _MAX_NEAR
+
+
+def _annotated(
+    scene: _Scene, camera: PinholeCamera, rendering: Rendering, distortion: np.ndarray
+) -> Frame:
+    image, depth, instances = (
+        distort(each, camera, distortion)
+        for each in (rendering.image, rendering.depth, rendering.instances)
+    )
+    objects = []
+    for instance in np.unique(instances[instances > 0]).tolist():
+        entry = scene.layout.objects[instance - 1].model.entry
+        found = VisibleObject(
+            instance=instance,
+            noun=entry.noun,
+            family=entry.family,
+            model=entry.key,
+            visible=instances == instance,
+            own_pixels=rendering.own_pixels[instance],
+            all_pixels=rendering.all_pixels[instance],
+        )
+        points = camera.points(rendering.depth, rendering.instances == instance)
+        objects.append({"noun": entry.noun, **annotate(found, image, points)})
+    return Frame(
+        image=image,
+        depth=depth,
+        entry={
+            "place": scene.place.name,
+            "camera_info": {
+                "k": np.round(camera.matrix, 4).ravel().tolist(),
+                "d": np.round(distortion, 6).tolist(),
+                "distortion_model": "plumb_bob",
+            },
+            "camera_pose": {
+                "position": np.round(camera.position, 5).tolist(),
+                "orientation": np.round(camera.quaternion, 7).tolist(),
+            },
+        },
+        objects=objects,
+        credits={each.model.entry.key: each.model.credit for each in scene.layout.objects},
+    )
+
+
+def _draw_lighting(layout: Layout, rng: np.random.Generator) -> Lighting:
+    """A main light from above, one to three lamps below the ceiling, warm or cool."""
+    warmth = rng.uniform(-0.12, 0.12)
+    tint = np.array([1 + warmth, 1.0, 1 - warmth])
+    lamps = int(rng.integers(1, 4))
+    room = np.asarray(layout.size)
+    points = rng.uniform(0.15, 0.85, (lamps, 3)) * room
+    points[:, 2] = room[2] - rng.uniform(0.1, 0.5, lamps)
+    return Lighting(
+        ambient=tint * rng.uniform(0.25, 0.6),
+        direction=np.array([*rng.uniform(-0.7, 0.7, 2), 1.0]),
+        color=tint * rng.uniform(0.25, 0.8),
+        points=points,
+        point_colors=tint * rng.uniform(0.4, 1.4, (lamps, 1)),
+        exposure=float(rng.uniform(0.8, 1.15)),
+    )
+
+
+@lru_cache(maxsize=64)
+def _view(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB photograph, scaled down."""
+    image = read_image(path)
+    scale = min(_VIEW_SIZE / image.shape[1], 1.0)
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image[..., ::-1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from threading import Event
+from typing import ClassVar
 
 import numpy as np
 
@@ -83,6 +84,10 @@ class NamedRegionsSuite(Suite):
 
     title = "share of labeled boxes with a name that means the label, by area of the box"
     variants = (FULL,)
+    headline: ClassVar[Mapping[str, str]] = {
+        "crop": f"all sizes: top name, {CROP}",
+        "map": f"all sizes: top name, {MAP}",
+    }
 
     def __init__(self, place: str, regions: RegionImages, namer: RegionNamer) -> None:
         """Create the suite.
@@ -123,9 +128,9 @@ class NamedRegionsSuite(Suite):
 
 
 def _chosen(truth: TrueObjects, rows: Mapping[str, int]) -> np.ndarray:
-    """Indices of the objects with these labels that are no crowds."""
+    """Indices of the objects with these labels that must be found."""
     known = np.array([label in rows for label in truth.objects.labels], bool)
-    return np.flatnonzero(known if truth.crowd is None else known & ~truth.crowd)
+    return np.flatnonzero(known & truth.counted)
 
 
 class _NamedObjects:
@@ -217,6 +222,10 @@ class LabelTablesSuite(Suite):
 
     title = "rank of the nearest label in WordNet, mean over labels; each name counts as a scene"
     variants = (FULL,)
+    headline: ClassVar[Mapping[str, str]] = {
+        "top_1": f"top-1, {SHIPPED_TABLE}",
+        "mrr": f"MRR, {SHIPPED_TABLE}",
+    }
 
     def __init__(
         self,

@@ -5,18 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from mrmllm_ros.datasets.coco import read_coco
-from mrmllm_ros.datasets.data_errors import DataError
 from mrmllm_ros.detection.images import read_image
 from mrmllm_ros.detection.roi_features import pool_tokens
 from mrmllm_ros.evaluation.average_precision import TrueObjects
 from mrmllm_ros.evaluation.labeled_images import Annotations, load_images
-from mrmllm_ros.evaluation.suite_result import EvaluationError
+from mrmllm_ros.evaluation.rendered_scenes import RenderedScenes
 from mrmllm_ros.model.region_classifier import RegionClassifier
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
@@ -49,23 +46,12 @@ class RegionImages:
         return cls(lambda: load_images(annotations.images), annotations.truth, annotations.labels)
 
     @classmethod
-    def of_rendered(cls, folder: Path) -> RegionImages:
-        """Regions of rendered scenes.
-
-        Args:
-            folder: Folder of `annotations.json` and the images.
-
-        Raises:
-            EvaluationError: If the annotations cannot be read.
-        """
-        try:
-            dataset = read_coco(folder, folder / "annotations.json")
-        except DataError as error:
-            raise EvaluationError(f"the rendered scenes cannot be read: {error}") from error
+    def of_rendered(cls, scenes: RenderedScenes) -> RegionImages:
+        """Regions of rendered scenes."""
         return cls(
-            lambda: (read_image(image.path) for image in dataset.images),
-            [TrueObjects(image.objects, image.crowd) for image in dataset.images],
-            dataset.labels,
+            lambda: (read_image(image.path) for image in scenes.images),
+            scenes.truth,
+            scenes.labels,
         )
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from mrmllm_ros.evaluation.names_suite import (
     NamedRegionsSuite,
 )
 from mrmllm_ros.evaluation.region_sources import CROP, MAP, SOURCES, RegionImages
+from mrmllm_ros.evaluation.suites import SceneFolders
 from mrmllm_ros.model.label_table import LabelTable
 
 LABELS = ("dog", "cup", "person", "drone")
@@ -73,6 +75,7 @@ def test_names_are_right_if_they_mean_the_label(evaluate, truth):
     assert figures[f"all sizes: top name, {CROP}"] == 1
     assert figures[f"all sizes: top name, {MAP}"] == 0.5
     assert figures[f"all sizes: top name, {CROP} minus {MAP}"] == 0.5
+    assert set(NamedRegionsSuite.headline.values()) <= set(figures)
     assert figures[f"above 20 %: top name, {MAP}"] == 1
     assert figures[f"below 1 %: top name, {MAP}"] == 0
     assert figures[f"below 1 %: top-5 mass, {CROP}"] == pytest.approx(0.7)
@@ -166,6 +169,7 @@ def test_tables_are_compared_on_the_same_names(evaluate_tables, vocabulary):
     assert figures["top-1, no table (chance)"] == pytest.approx(1 / count)
     assert figures["top-1, WordNet (source of the truth)"] == pytest.approx(1 / count)
     assert figures["top-1, language model minus shipped"] == 0
+    assert set(LabelTablesSuite.headline.values()) <= set(figures)
     assert figures["MRR, string match minus shipped"] < 0
 
 
@@ -184,7 +188,8 @@ def test_without_names_of_regions_the_suite_is_skipped():
 
 
 def test_the_suites_are_those_of_the_photographs_and_of_rendered_scenes(monkeypatch):
-    monkeypatch.setattr(suites.RegionImages, "of_rendered", lambda folder: folder)
+    monkeypatch.setattr(suites.RenderedScenes, "read", lambda folder: folder)
+    monkeypatch.setattr(suites.RegionImages, "of_rendered", lambda scenes: scenes)
     fusion = SimpleNamespace(knowledge=object(), classifier=SimpleNamespace(names=NAMES))
     backbones = SimpleNamespace(visual_encoder=None, language_model=None)
     made = suites.Suites(backbones, label_fusion=fusion)
@@ -195,5 +200,6 @@ def test_the_suites_are_those_of_the_photographs_and_of_rendered_scenes(monkeypa
         "names that share a word with their label, COCO",
         "names that share a word with their label, COCO and other kinds",
     ]
-    rendered = suites.Suites(backbones, label_fusion=fusion, rendered_folder="there")
+    folders = SceneFolders(rendered=Path("there"))
+    rendered = suites.Suites(backbones, label_fusion=fusion, folders=folders)
     assert rendered.of(["names"])[1].name == "names of regions, rendered"

@@ -18,7 +18,7 @@ from mrmllm_ros.evaluation.region_sources import (
     RegionNamer,
     random_boxes,
 )
-from mrmllm_ros.evaluation.suite_result import EvaluationError
+from mrmllm_ros.evaluation.rendered_scenes import RenderedScenes
 from mrmllm_ros.model.region_classifier import ImageNetClassifier
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
 
@@ -105,14 +105,9 @@ def folder(tmp_path):
 
 
 def test_rendered_images_are_read_on_demand(folder):
-    regions = RegionImages.of_rendered(folder)
+    regions = RegionImages.of_rendered(RenderedScenes.read(folder))
     assert regions.labels == ("desk",)
-    assert [len(each.objects) for each in regions.truth] == [0, 2]
+    assert [each.counted.tolist() for each in regions.truth] == [[], [True, False]]
     first, second = regions.read()
     assert first.shape == (48, 64, 3)
     assert first.mean() < second.mean()
-
-
-def test_a_folder_without_annotations_is_an_error(tmp_path):
-    with pytest.raises(EvaluationError, match=r"annotations\.json"):
-        RegionImages.of_rendered(tmp_path)

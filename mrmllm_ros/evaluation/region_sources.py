@@ -50,7 +50,7 @@ class RegionImages:
         """Regions of rendered scenes."""
         return cls(
             lambda: (read_image(image.path) for image in scenes.images),
-            scenes.truth,
+            [image.truth for image in scenes.images],
             scenes.labels,
         )
 

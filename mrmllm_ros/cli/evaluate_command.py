@@ -90,7 +90,7 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
         "--context-folder",
         type=Path,
         metavar="FOLDER",
-        help="suite context: pairs of scenes of `mrmllm scenes render`",
+        help="suite context: pairs of scenes of `mrmllm scenes render --kind context`",
     )
     parser.add_argument(
         "--probe-folder",

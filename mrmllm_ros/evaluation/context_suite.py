@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Suite about pairs of rendered scenes with an object that only the context names.
 
-Both images of a pair show the same model, under another label in another place.
+Both images of a pair show the same shape, under another label in another place.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from mrmllm_ros.evaluation.controls import Controls
+from mrmllm_ros.evaluation.detection_statistics import LABEL_ACCURACY, WITH_BOX
 from mrmllm_ros.evaluation.detections_suite import DetectionsSuite
 from mrmllm_ros.evaluation.found_objects import FoundObjects
 from mrmllm_ros.evaluation.label_accuracy import MIN_OBJECTS, best_matches
@@ -22,7 +23,7 @@ from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes, RenderedImage,
 from mrmllm_ros.evaluation.statistics import MeanRatio, Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 
-LABEL_ACCURACY, BOTH_RIGHT = "label accuracy", "pairs with both right"
+BOTH_RIGHT = "pairs with both right"
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,9 @@ class ContextLabelsSuite(DetectionsSuite):
 
     def statistics(self, found: FoundObjects) -> Mapping[str, Statistic]:
         """See `DetectionsSuite.statistics`."""
-        right = np.array(
-            [[self._is_right(each, found) for each in pair] for pair in self._pairs], bool
-        ).reshape(-1, 2)
+        seen = np.array([[self._label(each, found) for each in pair] for pair in self._pairs])
         labels = np.array([[each.label for each in pair] for pair in self._pairs])
+        right, with_box = seen == labels, seen != ""
         names, counts = np.unique(labels, return_counts=True)
         # (P, 2, L)
         of_label = labels.reshape(-1, 2, 1) == names[counts >= MIN_OBJECTS]
@@ -75,70 +75,49 @@ class ContextLabelsSuite(DetectionsSuite):
                 of_label.sum(axis=1).astype(float),
             ),
             "right labels": Ratio(right.sum(axis=1), np.full(len(right), 2)),
+            WITH_BOX: Ratio(with_box.sum(axis=1), np.full(len(right), 2)),
             BOTH_RIGHT: Ratio(right.all(axis=1), np.ones(len(right))),
         }
 
-    def _is_right(self, ambiguous: AmbiguousObject, found: FoundObjects) -> bool:
+    def _label(self, ambiguous: AmbiguousObject, found: FoundObjects) -> str:
+        """Label at the true box; empty if no found object has about this box."""
         truth = self._scenes.images[ambiguous.image].truth.objects
         seen = found.one_label_each[ambiguous.image]
         [match] = best_matches(truth.take(np.array([ambiguous.index])), seen)
-        return bool(match >= 0 and seen.labels[match] == ambiguous.label)
+        return seen.labels[match] if match >= 0 else ""
 
     @cached_property
     def _pairs(self) -> Sequence[tuple[AmbiguousObject, AmbiguousObject]]:
         return ambiguous_objects(self._scenes)
 
 
-def ambiguous_objects(
-    scenes: RenderedScenes,
-) -> list[tuple[AmbiguousObject, AmbiguousObject]]:
-    """Find the ambiguous object of each pair of images.
+def ambiguous_objects(scenes: RenderedScenes) -> list[tuple[AmbiguousObject, AmbiguousObject]]:
+    """Find the ambiguous object in both images of each pair.
 
     Args:
         scenes: Scenes whose images have a `pair`; other images are not used.
 
     Raises:
-        EvaluationError: If there are no pairs, a pair does not have two images, or its images do
-            not share a model under different labels.
+        EvaluationError: If there are no pairs, a pair does not have two images, or an image of a
+            pair does not have one object that is `ambiguous`.
     """
-    pairs: dict[int, list[int]] = defaultdict(list)
+    pairs: dict[int, list[AmbiguousObject]] = defaultdict(list)
     for number, image in enumerate(scenes.images):
         if image.entry.get("pair") is not None:
-            pairs[image.entry["pair"]].append(number)
-    if not pairs:
+            pairs[image.entry["pair"]].append(_ambiguous_object(number, image))
+    if not pairs or any(len(objects) != 2 for objects in pairs.values()):
         raise EvaluationError(
-            f"{scenes.folder} has no pairs of images; give a folder of context scenes with "
-            "--context-folder, see `mrmllm scenes render --help`"
+            f"{scenes.folder} has no pairs of images, or not two images of each pair; make a "
+            "folder with `mrmllm scenes render --kind context` and give it with --context-folder"
         )
-    return [_ambiguous(scenes, name, numbers) for name, numbers in sorted(pairs.items())]
+    return [(first, second) for _, (first, second) in sorted(pairs.items())]
 
 
-def _ambiguous(
-    scenes: RenderedScenes, name: int, numbers: Sequence[int]
-) -> tuple[AmbiguousObject, AmbiguousObject]:
-    if len(numbers) != 2:
+def _ambiguous_object(number: int, image: RenderedImage) -> AmbiguousObject:
+    found = [i for i, each in enumerate(image.annotations) if each.get("ambiguous")]
+    if len(found) != 1:
         raise EvaluationError(
-            f"pair {name} of {scenes.folder} has {len(numbers)} images, expected 2; render the "
-            "scenes again"
+            f'{image.path} has {len(found)} objects with "ambiguous": 1, expected one; make the '
+            "folder with `mrmllm scenes render --kind context`"
         )
-    first, second = (_models(scenes.images[number]) for number in numbers)
-    for model, (index, label) in first.items():
-        other_index, other_label = second.get(model, (0, label))
-        if label != other_label:
-            return (
-                AmbiguousObject(numbers[0], index, label),
-                AmbiguousObject(numbers[1], other_index, other_label),
-            )
-    raise EvaluationError(
-        f"the images of pair {name} of {scenes.folder} share no model under different labels; "
-        "render the scenes again"
-    )
-
-
-def _models(image: RenderedImage) -> dict[str, tuple[int, str]]:
-    """Index and label of the largest object of each model."""
-    models: dict[str, tuple[int, str]] = {}
-    for index, annotation in enumerate(image.annotations):
-        label = image.truth.objects.labels[index]
-        models.setdefault(str(annotation.get("model")), (index, label))
-    return models
+    return AmbiguousObject(number, found[0], image.truth.objects.labels[found[0]])

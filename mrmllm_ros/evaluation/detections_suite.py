@@ -31,7 +31,6 @@ class DetectionsSuite(Suite):
         "class_agnostic_ap50": AGNOSTIC,
         "label_accuracy": LABEL_ACCURACY,
     }
-    group: str = ""
     pictures: Pictures
 
     def __init__(self, group: str, pictures: Pictures, controls: Controls | None = None) -> None:

@@ -56,7 +56,6 @@ class LabeledAnswersSuite(Suite):
     title = "answers about labeled frames and photographs"
     variants = ANSWER_VARIANTS
     suffix = "answers"
-    group: str = ""
 
     def __init__(self, images: LabeledImages) -> None:
         self.group = images.name

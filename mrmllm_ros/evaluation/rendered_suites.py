@@ -49,7 +49,6 @@ class RenderedQuestionsSuite(Suite):
 
     title = "answers about rendered scenes, missed objects included"
     variants = ANSWER_VARIANTS
-    group: str = ""
 
     def __init__(self, group: str, scenes: DetectedScenes) -> None:
         """Create the suite; candidates are computed on first use.

@@ -153,7 +153,7 @@ def _report(suite: Suite, results: dict[str, SuiteResult]) -> SuiteReport:
             )
             for variant, result in results.items()
         ),
-        group=suite.group,
+        group=suite.group or suite.name,
         part=suite.part,
         headline=suite.headline,
         pictures=suite.pictures,

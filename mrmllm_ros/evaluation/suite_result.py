@@ -54,6 +54,8 @@ class Suite(ABC):
         variants: Variants of a model that can change the result.
         part: What the suite measures.
         headline: Names of the main statistics by their keys in a summary.
+        group: Name of the set of images, whose suites share a summary; empty for the suite's name.
+        pictures: Images of the suite, to draw detections in; None without images.
     """
 
     name: str
@@ -61,16 +63,8 @@ class Suite(ABC):
     variants: Sequence[str]
     part: Part = "questions"
     headline: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy"}
-
-    @property
-    def group(self) -> str:
-        """Name of the set of images, whose suites share a summary."""
-        return self.name
-
-    @property
-    def pictures(self) -> Pictures | None:
-        """Images of the suite, to draw detections in; None without images."""
-        return None
+    group: str = ""
+    pictures: Pictures | None = None
 
     def controls(self, progress: Progress) -> Mapping[str, SuiteResult]:
         """Evaluate control baselines, by name; none by default.

@@ -76,9 +76,10 @@ class SceneFolders:
         """
         folder = self._of(suite)
         if folder is None:
+            kind = "--kind context " if suite == "context" else ""
             raise EvaluationError(
                 f"the suite {suite} needs a folder of rendered scenes: make one with `mrmllm "
-                f"scenes render --out FOLDER --split evaluation` and give it with "
+                f"scenes render {kind}--out FOLDER --split evaluation` and give it with "
                 f"{FOLDER_OPTIONS[suite]} FOLDER"
             )
         return RenderedScenes.read(folder)

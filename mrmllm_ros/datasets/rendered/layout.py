@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class PlacedObject:
         """Height above the floor at which other things stand on it."""
         return float(self.position[2] + self.model.top * self.scale)
 
-    @property
+    @cached_property
     def bounds(self) -> np.ndarray:
         """(2, 3) smallest and largest coordinates."""
         cos, sin = abs(np.cos(self.yaw)), abs(np.sin(self.yaw))

@@ -6,7 +6,7 @@ Runs without a display through EGL, on a GPU or on Mesa's software renderer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ _NEAR, _FAR = 0.05, 60.0  # meters
 _SAMPLES = 2  # color samples per pixel, across and down
 _SHADOW_SIZE = 1024  # pixels
 _MAX_LIGHTS = 4
+_OPAQUE = 0.99
 
 
 class RenderError(MrmllmError):
@@ -69,22 +70,29 @@ class Lighting:
 
 
 @dataclass(frozen=True, eq=False)
-class Rendering:
-    """A rendered image with its truth.
+class SurfaceImage:
+    """The nearest surface at each pixel.
 
     Attributes:
-        image: (H, W, 3) uint8 in BGR order.
         depth: (H, W) float32, meters along the optical axis; 0 for none.
-        instances: (H, W) int32, instance of the nearest surface.
-        own_pixels: Pixels of each instance inside the image without other objects.
-        all_pixels: The same without the borders of the image, up to half an image around it.
+        instances: (H, W) int32, instance of the surface.
     """
 
-    image: np.ndarray
     depth: np.ndarray
     instances: np.ndarray
-    own_pixels: Mapping[int, int]
-    all_pixels: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class ObjectPixels:
+    """Number of pixels of an object without other objects.
+
+    Attributes:
+        inside: Pixels inside the image.
+        everywhere: The same with pixels up to half an image around it.
+    """
+
+    inside: int
+    everywhere: int
 
 
 @dataclass
@@ -126,44 +134,105 @@ class Renderer:
             ],
             context.depth_renderbuffer(resolution_wh),
         )
-        # Twice as wide and high, around the image: counts what the borders cut off.
         wide = (2 * width, 2 * height)
-        self._alone = context.framebuffer(
-            [context.texture(wide, 1, dtype="i4"), context.texture(wide, 1, dtype="f4")],
-            context.depth_renderbuffer(wide),
-        )
+        self._alone = context.framebuffer([context.texture(wide, 1, dtype="f1")])
         self._shadow_map = context.depth_texture((_SHADOW_SIZE, _SHADOW_SIZE))
         self._shadow_map.compare_func = ""
         self._shadow = context.framebuffer(depth_attachment=self._shadow_map)
-        self._programs = {
-            "color": _program(context, "color"),
-            "truth": _program(context, "truth"),
-            "shadow": _program(context, "shadow"),
-        }
+        names = ("color", "truth", "alone", "shadow")
+        self._programs = {name: _program(context, name) for name in names}
         self._white = context.texture((1, 1), 3, b"\xff\xff\xff")
 
-    def render(
+    @property
+    def resolution_wh(self) -> tuple[int, int]:
+        """Width and height of the images in pixels."""
+        return self._resolution_wh
+
+    def surfaces(self, drawables: Sequence[Drawable], camera: PinholeCamera) -> SurfaceImage:
+        """Render depth and instances.
+
+        Args:
+            drawables: The room and the things in it.
+            camera: Camera with the renderer's resolution.
+        """
+        self._truth.use()
+        self._truth.clear(depth=1.0)
+        self._context.enable_only(self._context.DEPTH_TEST)
+        self._write_camera("truth", _projection(camera), camera)
+        for drawable in drawables:
+            self._draw("truth", drawable)
+        return SurfaceImage(
+            depth=self._read(self._truth, 1, np.float32),
+            instances=self._read(self._truth, 0, np.int32),
+        )
+
+    def color(
         self,
         drawables: Sequence[Drawable],
         camera: PinholeCamera,
         lighting: Lighting,
         casts_shadow: Sequence[Drawable],
-    ) -> Rendering:
-        """Render a room.
+    ) -> np.ndarray:
+        """Render the color image.
 
         Args:
             drawables: The room and the things in it.
             camera: Camera with the renderer's resolution.
             lighting: Lights.
             casts_shadow: Those of `drawables` that cast shadows.
+
+        Returns:
+            (H, W, 3) uint8 in BGR order.
         """
+        context, program = self._context, self._programs["color"]
         shadow = self._render_shadows(casts_shadow, lighting)
-        image = self._render_color(drawables, camera, lighting, shadow)
-        instances, depth = self._render_truth(drawables, camera)
-        visible = set(np.unique(instances).tolist()) - {0}
-        objects = [each for each in drawables if each.instance in visible]
-        own, everything = self._count_alone(objects, camera)
-        return Rendering(image, depth, instances, own, everything)
+        self._color.use()
+        self._color.clear(0.0, 0.0, 0.0, 1.0, depth=1.0)
+        context.enable_only(context.DEPTH_TEST | context.BLEND)
+        context.blend_func = context.SRC_ALPHA, context.ONE_MINUS_SRC_ALPHA
+        self._write_camera("color", _projection(camera), camera)
+        program["shadow_projection"].write(_gl(shadow))
+        program["eye"].value = tuple(camera.position)
+        _set_lighting(program, lighting)
+        self._shadow_map.use(1)
+        program["shadow_map"].value = 1
+        program["surface"].value = 0
+        for drawable in drawables:
+            self._draw("color", drawable, min_opacity=_OPAQUE)
+        for drawable in drawables:
+            self._draw("color", drawable, max_opacity=_OPAQUE)
+        width, height = self._color.size
+        pixels = np.frombuffer(self._color.read(components=3), np.uint8).reshape(height, width, 3)
+        rgb = cv2.resize(pixels, self._resolution_wh, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(rgb[..., ::-1])
+
+    def object_pixels(
+        self, drawables: Sequence[Drawable], camera: PinholeCamera
+    ) -> dict[int, ObjectPixels]:
+        """Count the pixels of each object without other objects, by instance.
+
+        Args:
+            drawables: Objects with different instances.
+            camera: Camera with the renderer's resolution.
+        """
+        width, height = self._resolution_wh
+        self._alone.use()
+        self._context.enable_only(0)
+        # The image is the middle of a view of twice its width and height.
+        self._write_camera("alone", np.diag([0.5, 0.5, 1, 1]) @ _projection(camera), camera)
+        counts = {}
+        for drawable in drawables:
+            self._alone.clear()
+            self._draw("alone", drawable)
+            left, top, right, bottom = _extent(drawable, camera)
+            size = (right - left, bottom - top)
+            data = self._alone.read(viewport=(left, top, *size), components=1, alignment=1)
+            covered = np.frombuffer(data, np.uint8).reshape(size[::-1]) > 0
+            rows = slice(max(height // 2 - top, 0), max(height // 2 + height - top, 0))
+            columns = slice(max(width // 2 - left, 0), max(width // 2 + width - left, 0))
+            inside = int(np.count_nonzero(covered[rows, columns]))
+            counts[drawable.instance] = ObjectPixels(inside, int(np.count_nonzero(covered)))
+        return counts
 
     def forget(self, keys: Sequence[str]) -> None:
         """Free the meshes of keys, such as those of one room."""
@@ -184,75 +253,14 @@ class Renderer:
             self._draw("shadow", drawable, min_opacity=0.6)
         return matrix
 
-    def _render_color(
-        self,
-        drawables: Sequence[Drawable],
-        camera: PinholeCamera,
-        lighting: Lighting,
-        shadow: np.ndarray,
-    ) -> np.ndarray:
-        context, program = self._context, self._programs["color"]
-        self._color.use()
-        self._color.clear(0.0, 0.0, 0.0, 1.0, depth=1.0)
-        context.enable_only(context.DEPTH_TEST | context.BLEND)
-        context.blend_func = context.SRC_ALPHA, context.ONE_MINUS_SRC_ALPHA
-        program["view_projection"].write(_gl(_projection(camera) @ camera.room_to_optical))
-        program["shadow_projection"].write(_gl(shadow))
-        program["eye"].value = tuple(camera.position)
-        _set_lighting(program, lighting)
-        self._shadow_map.use(1)
-        program["shadow_map"].value = 1
-        program["surface"].value = 0
-        for drawable in drawables:
-            self._draw("color", drawable, min_opacity=0.99)
-        for drawable in drawables:
-            self._draw("color", drawable, max_opacity=0.99)
-        width, height = self._color.size
-        pixels = np.frombuffer(self._color.read(components=3), np.uint8).reshape(height, width, 3)
-        rgb = cv2.resize(pixels, self._resolution_wh, interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(rgb[..., ::-1])
+    def _read(self, framebuffer: Any, attachment: int, dtype: type) -> np.ndarray:
+        name = "i4" if dtype is np.int32 else "f4"
+        data = framebuffer.read(components=1, attachment=attachment, dtype=name)
+        return np.frombuffer(data, dtype).reshape(framebuffer.size[::-1]).copy()
 
-    def _render_truth(
-        self, drawables: Sequence[Drawable], camera: PinholeCamera
-    ) -> tuple[np.ndarray, np.ndarray]:
-        context = self._context
-        self._truth.use()
-        self._truth.clear(depth=1.0)
-        context.enable_only(context.DEPTH_TEST)
-        self._use_truth(camera, scale=1.0)
-        for drawable in drawables:
-            self._draw("truth", drawable)
-        width, height = self._resolution_wh
-        instances = np.frombuffer(
-            self._truth.read(components=1, attachment=0, dtype="i4"), np.int32
-        )
-        depth = np.frombuffer(self._truth.read(components=1, attachment=1, dtype="f4"), np.float32)
-        return instances.reshape(height, width).copy(), depth.reshape(height, width).copy()
-
-    def _count_alone(
-        self, drawables: Sequence[Drawable], camera: PinholeCamera
-    ) -> tuple[dict[int, int], dict[int, int]]:
-        """Pixels of each object, inside the image and around it, without other objects."""
-        width, height = self._resolution_wh
-        self._alone.use()
-        self._context.enable_only(self._context.DEPTH_TEST)
-        self._use_truth(camera, scale=0.5)
-        inside, everything = {}, {}
-        for drawable in drawables:
-            self._alone.clear(depth=1.0)
-            self._draw("truth", drawable)
-            pixels = np.frombuffer(
-                self._alone.read(components=1, attachment=0, dtype="i4"), np.int32
-            ).reshape(2 * height, 2 * width)
-            inner = pixels[height // 2 :, width // 2 :][:height, :width]
-            inside[drawable.instance] = int(np.count_nonzero(inner))
-            everything[drawable.instance] = int(np.count_nonzero(pixels))
-        return inside, everything
-
-    def _use_truth(self, camera: PinholeCamera, scale: float) -> None:
-        projection = np.diag([scale, scale, 1.0, 1.0]) @ _projection(camera)
-        program = self._programs["truth"]
-        program["view_projection"].write(_gl(projection @ camera.room_to_optical))
+    def _write_camera(self, program: str, projection: np.ndarray, camera: PinholeCamera) -> None:
+        matrix = projection @ camera.room_to_optical
+        self._programs[program]["view_projection"].write(_gl(matrix))
 
     def _draw(
         self,
@@ -376,6 +384,19 @@ def _corners(drawable: Drawable) -> np.ndarray:
     high = np.max([part.positions.max(axis=0) for part in drawable.parts], axis=0)
     grid = np.array(np.meshgrid(*np.stack([low, high], axis=1))).reshape(3, -1).T
     return grid @ drawable.transform[:3, :3].T + drawable.transform[:3, 3]
+
+
+def _extent(drawable: Drawable, camera: PinholeCamera) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a mesh in the view of twice the image's width and height."""
+    width, height = camera.resolution_wh
+    points = camera.project(_corners(drawable))
+    if points[:, 2].min() < _NEAR:
+        return 0, 0, 2 * width, 2 * height
+    limits = np.array([2 * width, 2 * height])
+    corner = np.array([width // 2, height // 2])
+    low = (np.floor(points[:, :2].min(axis=0)).astype(int) + corner - 1).clip(0, limits - 1)
+    high = (np.ceil(points[:, :2].max(axis=0)).astype(int) + corner + 2).clip(low + 1, limits)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _floats(array: np.ndarray) -> bytes:

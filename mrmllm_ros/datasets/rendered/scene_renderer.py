@@ -24,7 +24,14 @@ from mrmllm_ros.datasets.rendered.image_effects import (
 from mrmllm_ros.datasets.rendered.layout import Layout, PlacedObject, furnish
 from mrmllm_ros.datasets.rendered.model_map import SPLITS, Split
 from mrmllm_ros.datasets.rendered.places import Place, places
-from mrmllm_ros.datasets.rendered.renderer import Drawable, Lighting, Renderer, Rendering
+from mrmllm_ros.datasets.rendered.renderer import (
+    Drawable,
+    Lighting,
+    ObjectPixels,
+    Renderer,
+    RenderError,
+    SurfaceImage,
+)
 from mrmllm_ros.datasets.rendered.room_mesh import pane, room_parts
 from mrmllm_ros.datasets.rendered.surfaces import draw_surface, surfaces
 from mrmllm_ros.datasets.rendered.viewpoints import moved, viewpoints
@@ -33,14 +40,15 @@ from mrmllm_ros.detection.images import read_image
 # Streams of random numbers of one scene.
 _LAYOUT, _LOOK, _CAMERA, _EFFECTS = range(4)
 
-_ROOMS = 4  # tries to furnish a room with a good view
+_ROOMS = 6  # tries to furnish a room with a good view
 _VIEWS = 3  # cameras that are rendered in a room
-_MIN_OBJECTS = 4
+_MIN_OBJECTS = 6
 _MIN_PIXELS = 150  # of an object that counts
 _NEAR_M = 0.5
 _MAX_NEAR = 0.3  # share of the image
 _VIEW_SIZE = 512  # pixels across a photograph in a window
 _FRAME_S = 0.1
+_WINDOW = "window "  # begins the keys of meshes with a photograph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +86,11 @@ class Frame:
 
 
 class SceneRenderer:
-    """Renders the scenes of one split; a scene depends on seed and number alone."""
+    """Renders the scenes of one split; a scene depends on seed and number alone.
+
+    Attributes:
+        renderer: OpenGL renderer of the images' size.
+    """
 
     def __init__(
         self,
@@ -106,8 +118,9 @@ class SceneRenderer:
         self._split = split
         self._seed = seed
         self._settings = settings
-        self._renderer = Renderer(settings.resolution_wh)
+        self.renderer = Renderer(settings.resolution_wh)
         self._meshes: dict[str, list[MeshPart]] = {}
+        self._room: Room | None = None
 
     def frames(self, number: int) -> list[Frame]:
         """Render the scene of a number.
@@ -116,49 +129,109 @@ class SceneRenderer:
             number: Number of the scene, from 0.
         """
         kinds = places(self._split)
-        place = kinds[number % len(kinds)]
-        for attempt in range(_ROOMS):
-            scene = self._furnish(place, number, attempt)
-            cameras = viewpoints(
-                scene.layout,
-                place,
-                self._settings.resolution_wh,
-                self._rng(number, _CAMERA, attempt),
-            )
-            for camera in cameras[:_VIEWS]:
-                rendering = self._render(scene, camera)
-                if _is_good(rendering) or attempt == _ROOMS - 1:
-                    found = list(self._frames(scene, camera, rendering, number))
-                    self._renderer.forget(scene.keys)
-                    return found
-            self._renderer.forget(scene.keys)
-        raise RuntimeError(f"scene {number} has no free place for a camera")
-
-    def _frames(
-        self, scene: _Scene, camera: PinholeCamera, first: Rendering, number: int
-    ) -> Iterator[Frame]:
-        rng = self._rng(number, _EFFECTS)
+        view = self.first_view(number, kinds[number % len(kinds)])
+        rng = self.rng(number, _EFFECTS)
         distortion = draw_distortion(self._settings.effects, rng)
+        frames = []
         for index in range(self._settings.frames):
-            at = moved(camera, index)
-            rendering = self._render(scene, at) if index else first
-            frame = _annotated(scene, at, rendering, distortion)
+            at = view if index == 0 else self._view(view.room, moved(view.camera, index))
+            frame = self.annotated(at, distortion)
             stamp = {"stamp": round(index * _FRAME_S, 3)} if self._settings.frames > 1 else {}
-            yield replace(
-                frame,
-                image=apply_effects(frame.image, self._settings.effects, rng),
-                entry={**frame.entry, **stamp, "scene": number},
+            frames.append(
+                replace(
+                    frame,
+                    image=apply_effects(frame.image, self._settings.effects, rng),
+                    entry={**frame.entry, **stamp, "scene": number},
+                )
             )
+        return frames
 
-    def _furnish(self, place: Place, number: int, attempt: int) -> _Scene:
-        layout = furnish(place, self._models, self._rng(number, _LAYOUT, attempt))
-        look = self._rng(number, _LOOK, attempt)
-        room = Drawable(f"room {number}", self._room_parts(layout, look), np.eye(4))
+    def first_view(self, number: int, place: Place) -> RoomView:
+        """Render the first view of a scene in which enough can be seen.
+
+        Args:
+            number: Number of the scene.
+            place: Kind of the room.
+        """
+        view = None
+        for view in self.views(number, place):
+            if view.shows_enough:
+                return view
+        if view is None:
+            raise RenderError(f"scene {number} has no free place for a camera; use another seed")
+        return view
+
+    def views(self, number: int, place: Place) -> Iterator[RoomView]:
+        """Render views of several rooms.
+
+        Args:
+            number: Number of the scene.
+            place: Kind of the rooms.
+        """
+        for attempt in range(_ROOMS):
+            room = self._furnish(place, number, attempt)
+            rng = self.rng(number, _CAMERA, attempt)
+            cameras = viewpoints(room.layout, place, self._settings.resolution_wh, rng)
+            for camera in cameras[:_VIEWS]:
+                yield self._view(room, camera)
+
+    def rng(self, number: int, stream: int, attempt: int = 0) -> np.random.Generator:
+        """Random numbers of a scene.
+
+        Args:
+            number: Number of the scene.
+            stream: Number of an independent stream.
+            attempt: Number of the attempt.
+        """
+        # From 1, because numpy ignores trailing zeros of a seed.
+        key = [self._seed, SPLITS.index(self._split), number, stream, attempt + 1]
+        return np.random.default_rng(key)
+
+    def annotated(self, view: RoomView, distortion: np.ndarray) -> Frame:
+        """Render a view in color and annotate it, without effects of the camera but distortion.
+
+        Args:
+            view: The view.
+            distortion: (5,) coefficients of the lens.
+        """
+        room, camera, surfaces = view.room, view.camera, view.surfaces
+        drawables = [room.shell, *room.drawables]
+        # The walls and the ceiling would keep the main light out.
+        color = self.renderer.color(drawables, camera, room.lighting, room.drawables)
+        # Pictures that are pasted later have larger instances.
+        inside = surfaces.instances * (surfaces.instances <= len(room.drawables))
+        visible = [room.drawables[i - 1] for i in np.unique(inside).tolist() if i]
+        pixels = self.renderer.object_pixels(visible, camera)
+        image = distort(color, camera, distortion)
+        instances = distort(inside, camera, distortion)
+        return Frame(
+            image=image,
+            depth=distort(surfaces.depth, camera, distortion),
+            entry={"place": room.place.name, **_describe(camera, distortion)},
+            objects=[
+                _annotation(view, instance, instances == instance, pixels[instance], image)
+                for instance in np.unique(instances[instances > 0]).tolist()
+            ],
+            credits={x.model.entry.key: x.model.credit for x in room.layout.objects},
+        )
+
+    def _view(self, room: Room, camera: PinholeCamera) -> RoomView:
+        surfaces = self.renderer.surfaces([room.shell, *room.drawables], camera)
+        return RoomView(room, camera, surfaces)
+
+    def _furnish(self, place: Place, number: int, attempt: int) -> Room:
+        if self._room is not None:
+            self.renderer.forget(self._room.own_meshes)
+        layout = furnish(place, self._models, self.rng(number, _LAYOUT, attempt))
+        look = self.rng(number, _LOOK, attempt)
+        name = f"{number} {attempt}"
+        shell = Drawable(f"room {name}", self._room_parts(layout, look), np.eye(4))
         drawables = [
-            self._drawable(each, index + 1, look, number)
+            self._drawable(each, index + 1, look, name)
             for index, each in enumerate(layout.objects)
         ]
-        return _Scene(place, layout, room, drawables, _draw_lighting(layout, look))
+        self._room = Room(place, layout, shell, drawables, _draw_lighting(layout, look))
+        return self._room
 
     def _room_parts(self, layout: Layout, rng: np.random.Generator) -> list[MeshPart]:
         textures = []
@@ -168,13 +241,13 @@ class SceneRenderer:
         return room_parts(layout.size, *textures)
 
     def _drawable(
-        self, placed: PlacedObject, instance: int, rng: np.random.Generator, number: int
+        self, placed: PlacedObject, instance: int, rng: np.random.Generator, room: str
     ) -> Drawable:
         model = placed.model
         key, parts = model.entry.key, self._mesh(model)
         if model.entry.noun == "window" and self._photographs:
             path = self._photographs[int(rng.integers(len(self._photographs)))]
-            key, parts = f"window {number} {instance}", [*parts, pane(model.size, _view(path))]
+            key, parts = f"{_WINDOW}{room} {instance}", [*parts, pane(model.size, _view(path))]
         return Drawable(key, parts, placed.transform, instance)
 
     def _mesh(self, model: FurnitureModel) -> list[MeshPart]:
@@ -182,79 +255,91 @@ class SceneRenderer:
             self._meshes[model.entry.key] = self._library.mesh(model)
         return self._meshes[model.entry.key]
 
-    def _render(self, scene: _Scene, camera: PinholeCamera) -> Rendering:
-        # The room itself would keep the main light out.
-        return self._renderer.render(
-            [scene.room, *scene.drawables], camera, scene.lighting, scene.drawables
-        )
-
-    def _rng(self, number: int, stream: int, attempt: int = 0) -> np.random.Generator:
-        # From 1, because numpy ignores trailing zeros of a seed.
-        key = [self._seed, SPLITS.index(self._split), number, stream, attempt + 1]
-        return np.random.default_rng(key)
-
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
+class Room:
+    """A furnished and lit room.
+
+    Attributes:
+        place: Kind of the room.
+        layout: Objects in the room.
+        shell: Floor, walls and ceiling.
+        drawables: The objects, in the order of the layout; instances count from 1.
+        lighting: Lights.
+    """
+
     place: Place
     layout: Layout
-    room: Drawable
+    shell: Drawable
     drawables: Sequence[Drawable]
     lighting: Lighting
 
     @property
-    def keys(self) -> list[str]:
-        """Keys of meshes that no other scene has."""
-        own = [each.key for each in self.drawables if each.key.startswith("window ")]
-        return [self.room.key, *own]
+    def own_meshes(self) -> list[str]:
+        """Keys of the meshes that no other room has."""
+        windows = [each.key for each in self.drawables if each.key.startswith(_WINDOW)]
+        return [self.shell.key, *windows]
 
 
-def _is_good(rendering: Rendering) -> bool:
-    """Whether enough objects are in view and nothing is right before the camera."""
-    counts = np.bincount(rendering.instances.ravel())[1:]
-    near = (rendering.depth > 0) & (rendering.depth < _NEAR_M)
-    return int((counts >= _MIN_PIXELS).sum()) >= _MIN_OBJECTS and near.mean() <= _MAX_NEAR
+@dataclass(frozen=True, eq=False)
+class RoomView:
+    """A room as a camera sees it.
+
+    Attributes:
+        room: The room.
+        camera: The camera.
+        surfaces: Depth and instances of the pixels; instances count the layout's objects from 1.
+    """
+
+    room: Room
+    camera: PinholeCamera
+    surfaces: SurfaceImage
+
+    @property
+    def shows_enough(self) -> bool:
+        """Whether enough objects are in view and nothing is right before the camera."""
+        counts = np.bincount(self.surfaces.instances.ravel())[1:]
+        depth = self.surfaces.depth
+        near = (depth > 0) & (depth < _NEAR_M)
+        return int((counts >= _MIN_PIXELS).sum()) >= _MIN_OBJECTS and near.mean() <= _MAX_NEAR
 
 
-def _annotated(
-    scene: _Scene, camera: PinholeCamera, rendering: Rendering, distortion: np.ndarray
-) -> Frame:
-    image, depth, instances = (
-        distort(each, camera, distortion)
-        for each in (rendering.image, rendering.depth, rendering.instances)
+def _annotation(
+    view: RoomView,
+    instance: int,
+    visible: np.ndarray,
+    pixels: ObjectPixels,
+    image: np.ndarray,
+) -> dict[str, Any]:
+    """Annotation of an object from its (H, W) visible pixels in the final image."""
+    entry = view.room.layout.objects[instance - 1].model.entry
+    found = VisibleObject(
+        instance=instance,
+        noun=entry.noun,
+        family=entry.family,
+        model=entry.key,
+        visible=visible,
+        own_pixels=pixels.inside,
+        all_pixels=pixels.everywhere,
     )
-    objects = []
-    for instance in np.unique(instances[instances > 0]).tolist():
-        entry = scene.layout.objects[instance - 1].model.entry
-        found = VisibleObject(
-            instance=instance,
-            noun=entry.noun,
-            family=entry.family,
-            model=entry.key,
-            visible=instances == instance,
-            own_pixels=rendering.own_pixels[instance],
-            all_pixels=rendering.all_pixels[instance],
-        )
-        points = camera.points(rendering.depth, rendering.instances == instance)
-        objects.append({"noun": entry.noun, **annotate(found, image, points)})
-    return Frame(
-        image=image,
-        depth=depth,
-        entry={
-            "place": scene.place.name,
-            "camera_info": {
-                "k": np.round(camera.matrix, 4).ravel().tolist(),
-                "d": np.round(distortion, 6).tolist(),
-                "distortion_model": "plumb_bob",
-            },
-            "camera_pose": {
-                "position": np.round(camera.position, 5).tolist(),
-                "orientation": np.round(camera.quaternion, 7).tolist(),
-            },
+    surfaces = view.surfaces
+    points = view.camera.points(surfaces.depth, surfaces.instances == instance)
+    return {"noun": entry.noun, **annotate(found, image, points)}
+
+
+def _describe(camera: PinholeCamera, distortion: np.ndarray) -> dict[str, Any]:
+    """Fields of an image's entry about its camera."""
+    return {
+        "camera_info": {
+            "k": np.round(camera.matrix, 4).ravel().tolist(),
+            "d": np.round(distortion, 6).tolist(),
+            "distortion_model": "plumb_bob",
         },
-        objects=objects,
-        credits={each.model.entry.key: each.model.credit for each in scene.layout.objects},
-    )
+        "camera_pose": {
+            "position": np.round(camera.position, 5).tolist(),
+            "orientation": np.round(camera.quaternion, 7).tolist(),
+        },
+    }
 
 
 def _draw_lighting(layout: Layout, rng: np.random.Generator) -> Lighting:

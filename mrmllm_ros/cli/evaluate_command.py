@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Names in `mrmllm_ros.evaluation.suites`, which imports slowly.
 SUITES = (
     *("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs"),
-    *("rendered", "context"),
+    *("rendered", "context", "names"),
 )
 
 
@@ -84,7 +84,7 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
         "--scenes-folder",
         type=Path,
         metavar="FOLDER",
-        help="suite rendered: scenes of `mrmllm scenes render`",
+        help="suites rendered and names: scenes of `mrmllm scenes render`",
     )
     parser.add_argument(
         "--context-folder",

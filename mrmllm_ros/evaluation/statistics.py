@@ -121,11 +121,19 @@ class Auroc:
 
 
 @dataclass(frozen=True, eq=False)
-class _Difference:
+class Difference:
+    """Difference of two statistics on the same samples.
+
+    Attributes:
+        one: Minuend.
+        other: Subtrahend.
+    """
+
     one: Statistic
     other: Statistic
 
     def __call__(self, chosen: np.ndarray) -> np.ndarray:
+        """See `Statistic`."""
         return self.one(chosen) - self.other(chosen)
 
 
@@ -162,7 +170,7 @@ def bootstrap_difference(
         scenes: Number C of scenes.
         samples: See `bootstrap`.
     """
-    return bootstrap(_Difference(one, other), scenes, samples)
+    return bootstrap(Difference(one, other), scenes, samples)
 
 
 def scene_counts(chosen: np.ndarray, scenes: int) -> np.ndarray:

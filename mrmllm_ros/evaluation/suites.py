@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from mrmllm_ros.datasets.questions.vocabulary import vocabulary
@@ -13,6 +14,7 @@ from mrmllm_ros.evaluation.consistency import FRAME_STEP, ConsistencySuite, Corr
 from mrmllm_ros.evaluation.context_suite import ContextLabelsSuite, ambiguous_objects
 from mrmllm_ros.evaluation.controls import Controls
 from mrmllm_ros.evaluation.hallucination import HallucinationSuite
+from mrmllm_ros.evaluation.label_tables import WORDNET
 from mrmllm_ros.evaluation.labeled_images import (
     PHOTOGRAPHS,
     VIDEOS,
@@ -25,6 +27,8 @@ from mrmllm_ros.evaluation.labeled_suites import (
     LabeledDetectionsSuite,
     TrueBoxesSuite,
 )
+from mrmllm_ros.evaluation.names_suite import VOCABULARIES, LabelTablesSuite, NamedRegionsSuite
+from mrmllm_ros.evaluation.region_sources import MapClassifier, RegionImages, RegionNamer
 from mrmllm_ros.evaluation.rendered_scenes import ANNOTATIONS, DetectedScenes, RenderedScenes
 from mrmllm_ros.evaluation.rendered_suites import RenderedDetectionsSuite, RenderedQuestionsSuite
 from mrmllm_ros.evaluation.suite_result import EvaluationError, Progress, Suite
@@ -40,7 +44,7 @@ from mrmllm_ros.weights import WeightsError, locate
 
 NAMES = (
     *("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs"),
-    *("rendered", "context"),
+    *("rendered", "context", "names"),
 )
 # Options of `mrmllm evaluate` that give the folders of suites.
 FOLDER_OPTIONS = {"rendered": "--scenes-folder", "context": "--context-folder"}
@@ -120,9 +124,11 @@ def require_samples(names: Sequence[str], folders: SceneFolders = NO_FOLDERS) ->
         locate("bikes")
     if "labeled" in names:
         require_samples_of(Annotations.read())
-    if "photographs" in names:
+    if {"photographs", "names"} & set(names):
         require_samples_of(_photographs())
-    if "rendered" in names:
+    if "names" in names:
+        locate(WORDNET)
+    if "rendered" in names or ("names" in names and folders.rendered is not None):
         folders.read("rendered")
     if "context" in names:
         ambiguous_objects(folders.read("context"))
@@ -179,7 +185,28 @@ class Suites:
             return [*_labeled_suites(images, self._controls), _hallucination_in(images, name)]
         if name in FOLDER_OPTIONS:
             return self._rendered(name)
+        if name == "names":
+            return self._names()
         return self._hallucination()
+
+    def _names(self) -> list[Suite]:
+        fusion = self.label_fusion
+        if fusion is None or fusion.knowledge is None:
+            self.progress("names: skipped, because the visual encoder gives regions no names")
+            return []
+        encoder, language_model = self.backbones.visual_encoder, self.backbones.language_model
+        crops = fusion.classifier
+        namer = RegionNamer(crops, MapClassifier(encoder, crops.names))
+        places = {"photographs": RegionImages.of_annotations(_photographs())}
+        if self.folders.rendered is not None:
+            places["rendered"] = RegionImages.of_rendered(self.folders.read("rendered"))
+        return [
+            *(NamedRegionsSuite(place, regions, namer) for place, regions in places.items()),
+            *(
+                LabelTablesSuite(fusion.knowledge, language_model, vocabulary, share_word)
+                for share_word, vocabulary in product((False, True), VOCABULARIES)
+            ),
+        ]
 
     def _rendered(self, name: str) -> list[Suite]:
         scenes = DetectedScenes(self.folders.read(name), self.backbones, self.label_fusion)

@@ -49,6 +49,7 @@ class CocoImage:
         crowd: (N,) bool, true for a region with any number of objects.
         unboxed_labels: Labels of annotations without a valid box: more such objects may be there.
         entry: The image's entry in the annotations file.
+        object_entries: Entries of the N objects.
     """
 
     name: str
@@ -57,6 +58,7 @@ class CocoImage:
     crowd: np.ndarray
     unboxed_labels: frozenset[str] = frozenset()
     entry: Mapping[str, Any] = field(default_factory=dict)
+    object_entries: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def truth(self) -> Detections:
@@ -157,7 +159,7 @@ def read_coco(
             label = labels[entry.reference("category_id", labels, "categories")]
             if not _is_bbox(entry.values.get("bbox")):
                 unboxed[key].add(label)
-            boxes[key].append(_Box(label, entry.xyxy(), bool(entry.values.get("iscrowd"))))
+            boxes[key].append(_Box(label, entry.xyxy(), entry.values))
         except DataError as error:
             skipped.add(error)
     skipped.close(len(entries))
@@ -176,7 +178,7 @@ def read_coco(
 class _Box:
     label: str
     xyxy: tuple[float, float, float, float]
-    is_crowd: bool
+    entry: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -317,8 +319,14 @@ def _annotated(image: CocoImage, boxes: Sequence[_Box], unboxed: frozenset[str])
         resolution_wh=resolution_wh,
     )
     valid = np.flatnonzero(objects.areas > 0)
-    crowd = np.array([box.is_crowd for box in boxes], bool)[valid]
-    return replace(image, objects=objects.take(valid), crowd=crowd, unboxed_labels=unboxed)
+    entries = tuple(boxes[index].entry for index in valid)
+    return replace(
+        image,
+        objects=objects.take(valid),
+        crowd=np.array([bool(entry.get("iscrowd")) for entry in entries], bool),
+        unboxed_labels=unboxed,
+        object_entries=entries,
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

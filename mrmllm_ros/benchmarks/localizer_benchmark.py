@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
@@ -46,6 +47,7 @@ class Condition:
 
     Attributes:
         mask: Whether the mask is known.
+        grown_px: Pixels that are added around the mask.
         missing: Share of the pixels without depth, at random.
         noise_m: Standard deviation of the depth at one meter.
         enlarged: Share of width and height that is added to each side of the box.
@@ -53,6 +55,7 @@ class Condition:
     """
 
     mask: bool = False
+    grown_px: int = 0
     missing: float = 0.0
     noise_m: float = 0.0
     enlarged: float = 0.0
@@ -69,6 +72,7 @@ CONDITIONS = {
     "masks": Condition(mask=True),
     "masks, 60 % of depth missing": Condition(mask=True, missing=_MISSING),
     "masks, sensor noise": Condition(mask=True, noise_m=_NOISE_M),
+    "masks, 2 pixels too large": Condition(mask=True, grown_px=2),
 }
 # Conditions that are also reported by group and for sequences.
 DETAILED = ("boxes", "masks")
@@ -242,10 +246,15 @@ def _locate(
         shares = condition.enlarged + condition.side_noise * rng.normal(size=4)
         outward = shares * np.tile(item.xyxy[2:] - item.xyxy[:2], 2) * (-1, -1, 1, 1)
         xyxy = clip_boxes(item.xyxy + outward, resolution_wh)
-        mask = item.mask if condition.mask else None
+        mask = _grown(item.mask, condition.grown_px) if condition.mask else None
         location = localize(depths, matrix, xyxy, mask, resolution_wh=resolution_wh)
         located.append(_Located(scene, item, None if location is None else location.center))
     return located
+
+
+def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    kernel = np.ones((2 * pixels + 1,) * 2, np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
 
 
 def _accuracy(located: Mapping[str, Sequence[_Located]]) -> dict[str, dict[str, int]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Names in `mrmllm_ros.evaluation.suites`, which imports slowly.
 SUITES = (
     *("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs"),
-    *("rendered", "context", "names"),
+    *("names", "rendered", "context"),
 )
 
 

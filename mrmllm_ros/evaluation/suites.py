@@ -44,7 +44,7 @@ from mrmllm_ros.weights import WeightsError, locate
 
 NAMES = (
     *("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs"),
-    *("rendered", "context", "names"),
+    *("names", "rendered", "context"),
 )
 # Options of `mrmllm evaluate` that give the folders of suites.
 FOLDER_OPTIONS = {"rendered": "--scenes-folder", "context": "--context-folder"}

@@ -64,12 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     from mrmllm_ros.cli import image_commands as images
     from mrmllm_ros.cli import models_command as models
     from mrmllm_ros.cli import parameters_command as parameters
+    from mrmllm_ros.cli import scenes_command as scenes
     from mrmllm_ros.cli import train_command as train
 
     parser = argparse.ArgumentParser(prog="mrmllm", description=mrmllm_ros.__doc__)
     parser.add_argument("--version", action="version", version=mrmllm_ros.__version__)
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (images, models, parameters, demo, train, evaluate, benchmark):
+    for command in (images, models, parameters, demo, scenes, train, evaluate, benchmark):
         command.add_parser(subparsers)
     return parser
 

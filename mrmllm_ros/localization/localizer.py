@@ -376,12 +376,12 @@ def _extent(
     extra = int(np.ceil(box_error * in_box))
     count = in_box + 2 * extra
     parts = (np.floor((positions - start) / width).astype(int) + extra).clip(0, count - 1)
-    if axis == 0:
+    if axis == 0 and box_error:
         # Drop ground beside the object with the depth of another part of the object.
         medians = _median_depths(depths, parts, is_object, count)
         is_object = is_object & (np.abs(depths / medians[parts] - 1) <= _JUMP)
     counts = np.bincount(parts[is_object], minlength=count)
-    filled = counts > _MIN_FILLED * np.median(counts[counts > 0])
+    filled = counts > (_MIN_FILLED * np.median(counts[counts > 0]) if box_error else 0)
     reached = np.flatnonzero(filled[extra : count - extra]) + extra
     if not len(reached):
         reached = np.flatnonzero(filled)

@@ -33,6 +33,8 @@ class TestReading:
         [street, _] = read_coco(images, write(values)).images
         assert street.truth.labels == ("bus", "person", "person")
         assert street.truth.xyxy[0].tolist() == [0, 500, 405, 540]
+        # The second has no area.
+        assert [entry["id"] for entry in street.annotations] == [1, 3, 4]
 
     def test_without_a_folder_the_image_files_need_not_exist(self, write):
         values = content()

@@ -15,7 +15,7 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import QuestionAnswer, Truth
 from mrmllm_ros.datasets.questions.question_sampler import ask
-from mrmllm_ros.datasets.questions.scene_sampler import Scene
+from mrmllm_ros.datasets.questions.scene import Scene
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.evaluation.label_accuracy import best_matches
 from mrmllm_ros.evaluation.rendered_scenes import RenderedImage, RenderedScenes

@@ -31,6 +31,7 @@ setup(
         "mrmllm_ros": ["checkpoints/*/*", "parameter_names.yaml"],
         "mrmllm_ros.benchmarks": ["*.json"],
         "mrmllm_ros.datasets.questions": ["*.yaml"],
+        "mrmllm_ros.datasets.rendered": ["*.yaml", "shaders/*"],
         "mrmllm_ros.evaluation": ["labeled/*.json*", "photographs/*.json*"],
         "mrmllm_ros.model": ["label_scores/*.npz"],
         "mrmllm_ros.weights": ["*.yaml"],

@@ -209,7 +209,7 @@ def read_scenes(folder: Path, progress: Callable[[str], None] | None = None) -> 
 
 def _objects(image: CocoImage, where: str) -> Iterator[SceneObject]:
     """Objects with a known position; neither crowds nor objects to ignore."""
-    for xyxy, entry in zip(image.objects.xyxy, image.object_entries, strict=True):
+    for xyxy, entry in zip(image.objects.xyxy, image.annotations, strict=True):
         if entry.get("iscrowd") or entry.get("ignore") or not entry.get("visible_3d"):
             continue
         try:

@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0 for success, 1 if part of the input gave no result, 2 for an error that the
-        user can fix, 130 if interrupted, 141 if the reader of the output closed the pipe.
+        user can fix, 75 if the same command continues the work, 130 if interrupted, 141 if the
+        reader of the output closed the pipe.
     """
     output.escape_unencodable()
     try:
@@ -63,12 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     from mrmllm_ros.cli import image_commands as images
     from mrmllm_ros.cli import models_command as models
     from mrmllm_ros.cli import parameters_command as parameters
+    from mrmllm_ros.cli import scenes_command as scenes
     from mrmllm_ros.cli import train_command as train
 
     parser = argparse.ArgumentParser(prog="mrmllm", description=mrmllm_ros.__doc__)
     parser.add_argument("--version", action="version", version=mrmllm_ros.__version__)
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (images, models, parameters, demo, train, evaluate, benchmark):
+    for command in (images, models, parameters, demo, scenes, train, evaluate, benchmark):
         command.add_parser(subparsers)
     return parser
 

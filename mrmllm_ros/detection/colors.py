@@ -108,6 +108,22 @@ def with_colors(enriched: EnrichedDetections, image_bgr: np.ndarray) -> Enriched
     return enriched.with_attributes(color_attributes(image_bgr, enriched.detector))
 
 
+def dominant_color(pixels_bgr: np.ndarray) -> str:
+    """Most frequent color of an object's pixels.
+
+    Args:
+        pixels_bgr: (P, 3) uint8.
+
+    Returns:
+        A name from `COLORS`; empty if there are no pixels, or no color is frequent enough.
+    """
+    if not len(pixels_bgr):
+        return ""
+    counts = np.bincount(_classify(pixels_bgr[None])[0], minlength=len(COLORS))
+    share = counts.max() / len(pixels_bgr)
+    return COLORS[int(counts.argmax())] if share >= _MIN_SHARE else ""
+
+
 def _measure(image_bgr: np.ndarray, detections: Detections) -> list[tuple[str, float]]:
     """Color of each object, empty if unclear, and the share of its most frequent color."""
     if not len(detections):

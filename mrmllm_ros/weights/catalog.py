@@ -26,16 +26,18 @@ class Member:
         path: Path inside the package.
         size: Size in bytes.
         sha256: SHA-256 in hexadecimal digits.
+        stored_name: Name of the extracted file; empty for the name in the package.
     """
 
     path: str
     size: int
     sha256: str
+    stored_name: str = ""
 
     @property
     def name(self) -> str:
-        """Name of the file without folders."""
-        return self.path.rsplit("/", 1)[-1]
+        """Name of the extracted file without folders."""
+        return self.stored_name or self.path.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +98,14 @@ def _load() -> tuple[dict[str, Asset], dict[str, tuple[str, ...]]]:
 
 
 def _asset(name: str, package: dict[str, Any], members: str, **fields: Any) -> Asset:
-    rows = (line.split(maxsplit=2) for line in members.splitlines())
-    files = tuple(Member(path=path, size=int(size), sha256=sha256) for sha256, size, path in rows)
+    files = tuple(map(_member, members.splitlines()))
     return Asset(name=name, package=Package(**package, members=files), **fields)
+
+
+def _member(line: str) -> Member:
+    sha256, size, file = line.split(maxsplit=2)
+    path, _, stored_name = file.partition(" -> ")
+    return Member(path=path, size=int(size), sha256=sha256, stored_name=stored_name)
 
 
 CATALOG, PROFILES = _load()

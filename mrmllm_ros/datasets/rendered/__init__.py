@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenes with ground truth: rendered rooms and pasted cut-outs."""

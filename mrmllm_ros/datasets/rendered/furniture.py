@@ -168,7 +168,9 @@ class FurnitureLibrary:
             ) from error
         geometries = scene.geometry.values() if hasattr(scene, "geometry") else [scene]
         has_normals = b"\nvn " in data
-        parts = [_part(each, has_normals) for each in geometries if len(each.faces)]
+        # Vertices without triangles are a point cloud, which has no faces.
+        solid = [each for each in geometries if len(getattr(each, "faces", ()))]
+        parts = [_part(each, has_normals) for each in solid]
         if not parts:
             raise DataError(f"{file.filename}: {model.path} has no triangles; {_FIX}")
         # Invisible materials count for the size, but would hide objects in masks and depth.

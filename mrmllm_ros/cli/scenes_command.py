@@ -96,7 +96,7 @@ def _add_sheet(commands: Any) -> None:
     parser = commands.add_parser(
         "sheet",
         help="draw a contact sheet of rendered scenes",
-        description="Draw the first scenes of a folder with boxes, masks and labels.",
+        description="Draw the first scenes of a folder with boxes and labels.",
     )
     parser.add_argument(
         "--folder", required=True, type=Path, metavar="FOLDER", help="folder of rendered scenes"

@@ -58,8 +58,10 @@ f 5/1 2/3 1/4
 """
 MTL = """newmtl red
 Kd 1 0 0
+d {opacity}
 newmtl painted
 Kd 0 0 0
+d {opacity}
 map_Kd paint.png
 """
 
@@ -85,7 +87,8 @@ def library_files():
     files = {CATALOG: _properties().encode("latin-1")}
     for name in MODELS:
         files[f"maker/{name}/cube.obj"] = OBJ.encode()
-        files[f"maker/{name}/cube.mtl"] = MTL.encode()
+        opacity = 0.1 if name == "glazing" else 1
+        files[f"maker/{name}/cube.mtl"] = MTL.format(opacity=opacity).encode()
         files[f"maker/{name}/paint.png"] = _paint()
     return files
 

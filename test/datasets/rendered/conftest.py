@@ -9,7 +9,7 @@ import pytest
 
 from mrmllm_ros.datasets.rendered.furniture import FurnitureLibrary, FurnitureModel
 from mrmllm_ros.datasets.rendered.image_effects import EffectSettings
-from mrmllm_ros.datasets.rendered.model_map import ModelEntry
+from mrmllm_ros.datasets.rendered.model_map import ModelEntry, read_model_map
 from mrmllm_ros.datasets.rendered.renderer import Renderer, RenderError
 from mrmllm_ros.datasets.rendered.scene_renderer import SceneRenderer, SceneSettings
 
@@ -79,6 +79,12 @@ def _properties():
 def _paint():
     image = np.full((8, 8, 3), (40, 200, 40), np.uint8)
     return cv2.imencode(".png", image)[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def label_map():
+    """The label map of the package, which takes long to read."""
+    return read_model_map()
 
 
 @pytest.fixture(scope="session")

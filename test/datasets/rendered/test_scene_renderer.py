@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mrmllm_ros.datasets.rendered.furniture import FurnitureLibrary
 from mrmllm_ros.datasets.rendered.image_effects import EffectSettings
-from mrmllm_ros.datasets.rendered.model_map import SPLITS, read_model_map
+from mrmllm_ros.datasets.rendered.model_map import SPLITS
 from mrmllm_ros.datasets.rendered.places import places
 from mrmllm_ros.datasets.rendered.renderer import SurfaceImage
 from mrmllm_ros.datasets.rendered.scene_renderer import RoomView, SceneRenderer, SceneSettings
@@ -162,26 +163,24 @@ class TestRoomView:
 
 
 @pytest.fixture(scope="module")
-def furniture(renderer):
+def furniture(renderer, label_map):
     """The fetched furniture libraries; `renderer` skips without OpenGL."""
-    from mrmllm_ros.datasets.rendered.furniture import FurnitureLibrary
-
     try:
-        return FurnitureLibrary.open(locate("furniture"))
+        return FurnitureLibrary(locate("furniture"), label_map)
     except WeightsError as error:
         pytest.skip(str(error))
 
 
 class TestFurniture:
-    def test_every_model_of_the_map_is_in_the_libraries(self, furniture):
-        assert len(furniture.models) == len(read_model_map())
+    def test_every_model_of_the_map_is_in_the_libraries(self, furniture, label_map):
+        assert len(furniture.models) == len(label_map)
         assert all(min(model.size) > 0 and model.creator for model in furniture.models)
 
     @pytest.mark.parametrize("split", SPLITS)
-    def test_a_scene_of_each_split_is_consistent(self, furniture, split):
+    def test_a_scene_of_each_split_is_consistent(self, furniture, label_map, split):
         settings = SceneSettings(resolution_wh=(256, 192))
         [frame] = SceneRenderer(furniture, [], split, 0, settings).frames(0)
-        entries = {entry.key: entry for entry in read_model_map()}
+        entries = {entry.key: entry for entry in label_map}
         assert_consistent(frame, {entry.noun for entry in entries.values()})
         assert len(frame.objects) >= 5
         for each in frame.objects:

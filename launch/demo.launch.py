@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run mrmllm.launch.py with an image, a folder or a video file as camera."""
+"""Run mrmllm.launch.py with an image, a folder, rendered scenes or a video file as camera."""
 
 from pathlib import Path
 
@@ -27,11 +27,21 @@ from mrmllm_ros.ros.nodes.launch_arguments import (
 
 SHARE = Path(get_package_share_directory("mrmllm_ros"))
 
+# Topics of the player, and the arguments with their names.
+TOPICS = {
+    "image_raw": "image",
+    "camera_info": "camera_info",
+    "depth/image_raw": "depth",
+    "depth/camera_info": "depth_camera_info",
+}
+
 
 def arguments() -> list[DeclareLaunchArgument]:
     """Declare the arguments of the player; mrmllm.launch.py also declares the topics."""
     return [
-        DeclareLaunchArgument("path", description="Image, folder of images or video to play."),
+        DeclareLaunchArgument(
+            "path", description="Image, folder of images or of scenes, or video."
+        ),
         DeclareLaunchArgument("rate_hz", default_value="10.0", description="Images per second."),
         boolean_argument("loop", "true", "Whether to restart at the end."),
         DeclareLaunchArgument(
@@ -44,6 +54,16 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value="/camera/camera_info",
             description="Camera info topic of all nodes.",
         ),
+        DeclareLaunchArgument(
+            "depth",
+            default_value="/camera/depth/image_raw",
+            description="Depth image topic of rendered scenes and of the localizer.",
+        ),
+        DeclareLaunchArgument(
+            "depth_camera_info",
+            default_value="/camera/depth/camera_info",
+            description="Camera info topic of these depth images.",
+        ),
     ]
 
 
@@ -52,7 +72,7 @@ def check(context: LaunchContext) -> None:
     values = context.launch_configurations
     existing_path("path", values["path"])
     PlayerSettings(rate_hz=positive_number("rate_hz", values["rate_hz"]))
-    for argument in ("image", "camera_info"):
+    for argument in TOPICS.values():
         # There is one camera, so that {camera} is not allowed.
         check_topic(argument, values[argument])
 
@@ -68,10 +88,7 @@ def player() -> Node:
         on_exit=end_if_rejected,
         sigterm_timeout=LaunchConfiguration("sigterm_timeout", default="30"),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
-        remappings=[
-            ("image_raw", LaunchConfiguration("image")),
-            ("camera_info", LaunchConfiguration("camera_info")),
-        ],
+        remappings=[(name, LaunchConfiguration(argument)) for name, argument in TOPICS.items()],
         parameters=[
             {
                 "path": ParameterValue(LaunchConfiguration("path"), value_type=str),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mrmllm benchmark`: measure speed, memory and tracking."""
+"""`mrmllm benchmark`: measure speed, memory, tracking and 3D positions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ Figures = dict[str, Any]
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("benchmark", help="measure speed, memory and tracking")
+    parser = subparsers.add_parser(
+        "benchmark", help="measure speed, memory, tracking and 3D positions"
+    )
     benchmarks = parser.add_subparsers(required=True, metavar="BENCHMARK")
     _add_ros_benchmarks(benchmarks)
     answer = _add_benchmark(
@@ -65,6 +67,23 @@ def add_parser(subparsers: Any) -> None:
         "with the help of a model.",
     )
     _add_params_file(tracking)
+    localizer = _add_benchmark(
+        benchmarks,
+        "localizer",
+        _localizer,
+        help="3D positions of objects in rendered scenes, compared with the truth",
+        description="Localize every annotated object of a folder of rendered scenes from its box "
+        "or mask, with exact and disturbed boxes and depth, and count centers within 2 % of the "
+        "distance or 2 cm. With sequences of a moving camera, also measure the spread of the "
+        "positions of an object in the room.",
+    )
+    localizer.add_argument(
+        "--folder",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder of mrmllm scenes render",
+    )
 
 
 def _add_ros_benchmarks(benchmarks: Any) -> None:
@@ -196,6 +215,12 @@ def _tracking(options: argparse.Namespace) -> Figures:
     return tracking.run(**_arguments(options, "params_file"))
 
 
+def _localizer(options: argparse.Namespace) -> Figures:
+    from mrmllm_ros.benchmarks import localizer_benchmark as localizer
+
+    return localizer.run(**_arguments(options, "folder"))
+
+
 def _arguments(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Options by name, and the printer of progress."""
     return {**{name: getattr(options, name) for name in names}, "progress": print_progress}
@@ -209,8 +234,28 @@ def _fusion_options(options: argparse.Namespace) -> FusionOptions:
 
 def _print(figures: Figures, indent: str = "") -> None:
     for name, value in figures.items():
-        if isinstance(value, dict):
+        if _is_table(value):
+            _print_table(name, value)
+        elif isinstance(value, dict):
             print(f"{indent}{name}:")
             _print(value, indent + "  ")
         else:
             print(f"{indent}{name}: {value}")
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value has rows of numbers by name, all with the same columns."""
+    rows = list(value.values()) if isinstance(value, dict) else []
+    if len(rows) < 2 or not all(isinstance(row, dict) for row in rows):
+        return False
+    numbers = (number for row in rows for number in row.values())
+    return len({tuple(row) for row in rows}) == 1 and not any(isinstance(n, dict) for n in numbers)
+
+
+def _print_table(title: str, rows: Figures) -> None:
+    columns = list(next(iter(rows.values())))
+    width = max(map(len, [title, *rows]))
+    print("  ".join([title.ljust(width), *columns]))
+    for name, row in rows.items():
+        cells = [str(row[column]).rjust(len(column)) for column in columns]
+        print("  ".join([name.ljust(width), *cells]))

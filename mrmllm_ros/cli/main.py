@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0 for success, 1 if part of the input gave no result, 2 for an error that the
-        user can fix, 130 if interrupted, 141 if the reader of the output closed the pipe.
+        user can fix, 75 if the same command continues the work, 130 if interrupted, 141 if the
+        reader of the output closed the pipe.
     """
     output.escape_unencodable()
     try:

@@ -16,6 +16,9 @@ PARTIAL = 1
 FAILED = 2
 """Exit status if there is no result, for a reason that the user can fix."""
 
+UNFINISHED = 75
+"""Exit status if the same command continues the work: EX_TEMPFAIL of sysexits.h."""
+
 _CLEAR_LINE = "\r\x1b[K"
 
 

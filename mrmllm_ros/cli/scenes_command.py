@@ -13,7 +13,7 @@ from mrmllm_ros.cli.output import make_folder, print_progress
 from mrmllm_ros.settings import SettingsError
 
 # Names in `mrmllm_ros.datasets.rendered`, which imports slowly.
-KINDS = ("rooms", "context")
+KINDS = ("rooms", "context", "cutouts")
 SPLITS = ("train", "tuning", "evaluation")
 
 
@@ -27,6 +27,7 @@ def add_parser(subparsers: Any) -> None:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_render(commands)
+    _add_sheet(commands)
 
 
 def _add_render(commands: Any) -> None:
@@ -91,6 +92,25 @@ def _add_render(commands: Any) -> None:
     parser.set_defaults(run=_render)
 
 
+def _add_sheet(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sheet",
+        help="draw a contact sheet of rendered scenes",
+        description="Draw the first scenes of a folder with boxes, masks and labels.",
+    )
+    parser.add_argument(
+        "--folder", required=True, type=Path, metavar="FOLDER", help="folder of rendered scenes"
+    )
+    parser.add_argument(
+        "--save", required=True, type=Path, metavar="FILE", help="image file of the sheet"
+    )
+    parser.add_argument(
+        "--columns", type=positive_int, default=4, metavar="N", help="images in a row (4)"
+    )
+    parser.add_argument("--rows", type=positive_int, default=3, metavar="N", help="rows (3)")
+    parser.set_defaults(run=_sheet)
+
+
 def _render(options: argparse.Namespace) -> int:
     from mrmllm_ros.datasets.rendered.image_effects import EffectSettings
     from mrmllm_ros.datasets.rendered.scene_folder import ANNOTATIONS, write_scenes
@@ -116,6 +136,18 @@ def _render(options: argparse.Namespace) -> int:
     make_folder(options.out)
     count = write_scenes(options.out, settings, options.count, options.workers, print_progress)
     print(f"{count} images, {options.out / ANNOTATIONS}")
+    return 0
+
+
+def _sheet(options: argparse.Namespace) -> int:
+    from mrmllm_ros.datasets.coco import read_coco
+    from mrmllm_ros.datasets.rendered.scene_folder import ANNOTATIONS
+    from mrmllm_ros.datasets.rendered.scene_sheet import draw_sheet
+    from mrmllm_ros.detection.images import save_image
+
+    dataset = read_coco(options.folder, options.folder / ANNOTATIONS, print_progress)
+    save_image(options.save, draw_sheet(dataset, options.columns, options.rows))
+    print(options.save)
     return 0
 
 

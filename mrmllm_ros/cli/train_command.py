@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mrmllm_ros.cli.output import make_folder, print_progress
+from mrmllm_ros.cli.output import UNFINISHED, make_folder, print_progress
 from mrmllm_ros.environment import expand
 
 
@@ -35,16 +35,26 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="overrides time_limit_minutes of the file",
     )
+    parser.add_argument(
+        "--leg-minutes",
+        type=float,
+        metavar="N",
+        help="overrides leg_minutes of the file: end after N minutes with exit status "
+        f"{UNFINISHED} if the run is not finished; the same command continues it",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train."""
+    from mrmllm_ros.training.leg import Leg, UnfinishedError
     from mrmllm_ros.training.training_settings import TrainingSettings
 
     settings = TrainingSettings.read(options.config)
-    overrides = {"output": options.output, "time_limit_minutes": options.time_limit_minutes}
+    names = ("output", "time_limit_minutes", "leg_minutes")
+    overrides = {name: getattr(options, name) for name in names}
     settings = replace(settings, **{k: v for k, v in overrides.items() if v is not None})
+    leg = Leg(settings.leg_minutes)
     # Fails now, not at the first checkpoint.
     make_folder(expand(settings.output))
     from mrmllm_ros.training.run import train
@@ -56,7 +66,11 @@ def run(options: argparse.Namespace) -> int:
         if accelerator.is_main_process:
             print_progress(line)
 
-    checkpoint = train(settings, accelerator, progress)
+    try:
+        checkpoint = train(settings, accelerator, progress, leg)
+    except UnfinishedError as reason:
+        progress(f"{reason}; run the same command again to continue")
+        return UNFINISHED
     if accelerator.is_main_process:
         print(checkpoint)
     return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read annotations in COCO's format, and make training examples of them.
+"""Read annotations in COCO's format.
 
 https://cocodataset.org/#format-data, "object detection"; masks are not used.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
 from mrmllm_ros.datasets.data_errors import (
     DataError,
     Skipped,
@@ -24,18 +23,8 @@ from mrmllm_ros.datasets.data_errors import (
     parse_json,
     read_text,
 )
-from mrmllm_ros.datasets.example import Example
-from mrmllm_ros.datasets.targets import match_targets, unreported
-from mrmllm_ros.datasets.views import CorruptedImage, View, generator
-from mrmllm_ros.detection.boxes import box_areas, clip_boxes
-from mrmllm_ros.detection.colors import measure_colors
+from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
-from mrmllm_ros.detection.detector import Detector
-from mrmllm_ros.detection.images import ImageError, read_image
-from mrmllm_ros.model.visual_encoder import VisualEncoder
-
-# Minimum visible share of an object's area; the detector may or may not find what is cut more.
-_MIN_VISIBLE = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,6 +38,7 @@ class CocoImage:
         crowd: (N,) bool, true for a region with any number of objects.
         unboxed_labels: Labels of annotations without a valid box: more such objects may be there.
         entry: The image's entry in the annotations file.
+        annotations: N entries of the objects in the annotations file.
     """
 
     name: str
@@ -57,6 +47,7 @@ class CocoImage:
     crowd: np.ndarray
     unboxed_labels: frozenset[str] = frozenset()
     entry: Mapping[str, Any] = field(default_factory=dict)
+    annotations: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def truth(self) -> Detections:
@@ -82,45 +73,6 @@ class CocoDataset:
     file: Path
     images: tuple[CocoImage, ...]
     labels: tuple[str, ...]
-
-
-def coco_examples(
-    dataset: CocoDataset,
-    detector: Detector,
-    encoder: VisualEncoder | None,
-    *,
-    views: int = 1,
-    seed: int = 0,
-    corrupted_share: float = 0.5,
-    progress: Callable[[str], None] | None = None,
-) -> Iterator[Example]:
-    """Make examples without questions from views of labeled images.
-
-    The candidates are what the detector finds in a view, the targets are the labels. The same
-    arguments give the same examples. An image that cannot be decoded, or whose size differs from
-    the annotations, is skipped without a change to the examples of other images.
-
-    Args:
-        dataset: The labeled images.
-        detector: Detector of the candidates.
-        encoder: Encoder of the tokens `V_m`, or None for examples without them.
-        views: Number of examples of each image.
-        seed: Random seed.
-        corrupted_share: Probability that a view is corrupted, from 0 to 1.
-        progress: Called with a line for each skipped image.
-
-    Yields:
-        Examples with features and tokens in half precision in main memory.
-
-    Raises:
-        DataError: If more than half of the images are skipped.
-    """
-    skipped = Skipped(f"images of {dataset.file}", progress)
-    for batch in batches(_labeled_views(dataset, views, seed, corrupted_share, skipped)):
-        corrupted = [view.image.corrupted for view in batch]
-        examples = compute_candidates(corrupted, detector, encoder)
-        for view, example in zip(batch, examples, strict=True):
-            yield _with_targets(example, view, dataset.labels, detector.labels)
 
 
 def read_coco(
@@ -157,7 +109,7 @@ def read_coco(
             label = labels[entry.reference("category_id", labels, "categories")]
             if not _is_bbox(entry.values.get("bbox")):
                 unboxed[key].add(label)
-            boxes[key].append(_Box(label, entry.xyxy(), bool(entry.values.get("iscrowd"))))
+            boxes[key].append(_Box(label, entry.xyxy(), entry.values))
         except DataError as error:
             skipped.add(error)
     skipped.close(len(entries))
@@ -176,7 +128,7 @@ def read_coco(
 class _Box:
     label: str
     xyxy: tuple[float, float, float, float]
-    is_crowd: bool
+    entry: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -317,97 +269,11 @@ def _annotated(image: CocoImage, boxes: Sequence[_Box], unboxed: frozenset[str])
         resolution_wh=resolution_wh,
     )
     valid = np.flatnonzero(objects.areas > 0)
-    crowd = np.array([box.is_crowd for box in boxes], bool)[valid]
-    return replace(image, objects=objects.take(valid), crowd=crowd, unboxed_labels=unboxed)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _LabeledView:
-    """View of an image with its annotations.
-
-    Attributes:
-        image: The view, clean and corrupted.
-        truth: Objects of which the view shows half or more.
-        partial: Objects of which it shows less.
-        crowds: Regions with any number of objects.
-        unboxed_labels: See `CocoImage`.
-    """
-
-    image: CorruptedImage
-    truth: Detections
-    partial: Detections
-    crowds: Detections
-    unboxed_labels: frozenset[str]
-
-
-def _labeled_views(
-    dataset: CocoDataset, views: int, seed: int, corrupted_share: float, skipped: Skipped
-) -> Iterator[_LabeledView]:
-    for item in dataset.images:
-        try:
-            image = read_image(item.path)
-            _check_size(image, item, dataset.file)
-        except (ImageError, DataError) as error:
-            skipped.add(error)
-            continue
-        for number in range(views):
-            rng = generator(seed, item.name, number)
-            view = View.sample(image.shape, rng)
-            truth, visible = _visible(item.truth, view)
-            crowds, _ = _visible(item.crowds, view)
-            yield _LabeledView(
-                image=CorruptedImage.sample(view.crop(image), corrupted_share, rng),
-                truth=truth.take(np.flatnonzero(visible >= _MIN_VISIBLE)),
-                partial=truth.take(np.flatnonzero(visible < _MIN_VISIBLE)),
-                crowds=crowds,
-                unboxed_labels=item.unboxed_labels,
-            )
-    skipped.close(len(dataset.images))
-
-
-def _check_size(image: np.ndarray, item: CocoImage, annotations: Path) -> None:
-    size = image.shape[1::-1]
-    if size != item.objects.resolution_wh:
-        expected = "{} x {}".format(*item.objects.resolution_wh)
-        raise DataError(
-            f"{item.path} is {size[0]} x {size[1]} pixels, but {annotations} says {expected}; "
-            "annotate the images in the orientation of their EXIF data"
-        )
-
-
-def _visible(detections: Detections, view: View) -> tuple[Detections, np.ndarray]:
-    """Objects in a view, clipped to it, and (N,) the visible share of each object's area."""
-    xyxy = view.transform_boxes(detections.xyxy)
-    clipped = clip_boxes(xyxy, view.resolution_wh)
-    objects = Detections(clipped, detections.scores, detections.labels, view.resolution_wh)
-    visible = objects.areas / box_areas(xyxy).clip(1e-9)
-    inside = np.flatnonzero(visible > 0)
-    return objects.take(inside), visible[inside]
-
-
-def _with_targets(
-    example: Example, view: _LabeledView, annotated: Sequence[str], vocabulary: Sequence[str]
-) -> Example:
-    """Add targets to an example.
-
-    Args:
-        example: Candidates of the corrupted view.
-        view: The view with its annotations.
-        annotated: Labels that are annotated.
-        vocabulary: The detector's labels.
-    """
-    candidates = example.perception.candidates
-    # Objects of these labels may be present without an annotation.
-    unknown = view.unboxed_labels | ({*vocabulary, *candidates.labels} - {*annotated})
-    targets = match_targets(
-        candidates,
-        view.truth,
-        measure_colors(view.image.clean, view.truth),
-        ignored_objects=view.partial,
-        ignored_regions=view.crowds,
-        ignored=np.array([label in unknown for label in candidates.labels], bool),
-        novelty=view.image.novelty,
+    annotations = tuple(boxes[i].entry for i in valid)
+    return replace(
+        image,
+        objects=objects.take(valid),
+        crowd=np.array([bool(each.get("iscrowd")) for each in annotations], bool),
+        unboxed_labels=unboxed,
+        annotations=annotations,
     )
-    missed = unreported(view.truth, example.perception.detections)
-    missed |= unknown.union(view.partial.labels, view.crowds.labels)
-    return replace(half_precision(example), targets=targets, missed=missed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mrmllm_ros.datasets.questions.scene import Scene
 from mrmllm_ros.detection.detector import Perception
 
 
@@ -104,12 +105,15 @@ class Example:
         perception: K ranked candidates, with features if the scene has an image.
         attributes: Attributes of each candidate that the prompt states, by name, such as
             `{"color": "red"}`; `perception` holds the distances.
-        questions: Questions about the reported objects; may be empty.
+        questions: Questions about the scene; may be empty.
         targets: Targets of the perception head, or None if unknown.
         visual: (N_m, d_m) tokens `V_m` of the image, or None for a scene without an image.
         missed: Labels of objects that may be present without being reported.
         region_names: (K, N) float32 probabilities of the class names for each candidate, see
             `LabelFusion.classify`; None for a scene without an image.
+        scene: The scene that questions are drawn from, if its annotations are complete; None for
+            questions about the reported objects.
+        context: Text about the scene that a user gives; None for none.
     """
 
     perception: Perception
@@ -119,3 +123,5 @@ class Example:
     visual: torch.Tensor | None = None
     missed: frozenset[str] = frozenset()
     region_names: np.ndarray | None = None
+    scene: Scene | None = None
+    context: str | None = None

@@ -16,7 +16,7 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import Example, Targets
 from mrmllm_ros.datasets.questions.question_sampler import ask
-from mrmllm_ros.datasets.questions.scene_sampler import Scene
+from mrmllm_ros.datasets.questions.scene import Scene
 from mrmllm_ros.datasets.questions.vocabulary import (
     RAISED,
     STATES,

@@ -49,10 +49,9 @@ def match_targets(
     novelty: float = np.nan,
     relabel: bool = True,
 ) -> Targets:
-    """Match candidates with true objects and return their targets.
+    """Match candidates with true objects (see `match_objects`) and return their targets.
 
-    A true object is matched with one candidate of IoU 0.5 or more, preferably of the same label,
-    then of the highest score. The candidate's target score is that of the true object.
+    The target score of a matched candidate is that of the true object.
 
     Args:
         candidates: K candidates.
@@ -79,7 +78,7 @@ def match_targets(
     labels = [""] * count
     xyxy = np.full((count, 4), np.nan, np.float32)
     attributes: list[Mapping[str, str]] = [{}] * count
-    for candidate, true in _pairs(candidates, truth, relabel):
+    for candidate, true in match_objects(candidates, truth, relabel=relabel):
         scores[candidate] = truth.scores[true]
         labels[candidate] = truth.labels[true] if relabel else ""
         xyxy[candidate] = truth.xyxy[true]
@@ -128,10 +127,21 @@ def _unknown(
     return unknown & (box_iou(candidates.xyxy, truth.xyxy) < MATCH_IOU).all(axis=1)
 
 
-def _pairs(candidates: Detections, truth: Detections, relabel: bool) -> Iterator[tuple[int, int]]:
-    """Match candidates with true objects one to one, by index.
+def match_objects(
+    candidates: Detections, truth: Detections, *, relabel: bool = True
+) -> Iterator[tuple[int, int]]:
+    """Match candidates with true objects one to one.
 
-    Without `relabel`, objects of different labels do not match.
+    A true object is matched with one candidate of IoU 0.5 or more, preferably of the same label,
+    then of the highest score.
+
+    Args:
+        candidates: K candidates.
+        truth: M true objects.
+        relabel: Whether objects of different labels may match.
+
+    Yields:
+        Indices of a candidate and its true object.
     """
     iou = box_iou(candidates.xyxy, truth.xyxy)
     found, true = np.nonzero(iou >= MATCH_IOU)

@@ -88,6 +88,21 @@ class View:
         scale = np.divide(self.resolution_wh, self.crop_wh, dtype=np.float32)
         return moved * np.tile(scale, 2)
 
+    def restore_boxes(self, xyxy: np.ndarray) -> np.ndarray:
+        """Transform boxes from pixels of the view to pixels of the image.
+
+        Args:
+            xyxy: (N, 4) float32, pixels of the view.
+
+        Returns:
+            (N, 4) float32, pixels of the image.
+        """
+        scale = np.divide(self.crop_wh, self.resolution_wh, dtype=np.float32)
+        moved = xyxy * np.tile(scale, 2)
+        if self.mirrored:
+            moved[:, [0, 2]] = self.crop_wh[0] - moved[:, [2, 0]]
+        return moved + np.tile(np.float32(self.start_xy), 2)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CorruptedImage:

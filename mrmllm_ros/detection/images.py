@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from mrmllm_ros.atomic_files import atomic_file
 from mrmllm_ros.detection.image_damage import find_damage
 from mrmllm_ros.errors import MrmllmError
 
@@ -183,26 +182,13 @@ def save_image(path: Path, bgr: np.ndarray) -> None:
         ImageError: If the image cannot be encoded or the file cannot be written.
     """
     try:
-        _write(Path(os.path.realpath(path)), encode_image(bgr, path.suffix))
+        data = encode_image(bgr, path.suffix)
+        with atomic_file(path) as written:
+            written.write_bytes(data)
     except ImageError as error:
         raise ImageError(f"cannot save {printable_path(path)}: {error}") from error
     except OSError as error:
         raise ImageError(f"cannot save {printable_path(path)}: {error.strerror}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace a file atomically; write directly to a device or a pipe."""
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def printable_path(path: Path) -> str:

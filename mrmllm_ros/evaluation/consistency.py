@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, product
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from mrmllm_ros.evaluation.average_precision import (
 )
 from mrmllm_ros.evaluation.batched_inference import enrich
 from mrmllm_ros.evaluation.statistics import Auroc, Mean, Statistic
-from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
+from mrmllm_ros.evaluation.suite_result import Part, Progress, Suite, SuiteResult
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_fusion import LabelFusion
 
@@ -92,6 +93,8 @@ class ConsistencySuite(Suite):
     name = "consistency"
     title = "detections in corrupted frames, compared with the detector in clean frames"
     variants = DETECTION_VARIANTS
+    part: Part = "detections"
+    headline: ClassVar[Mapping[str, str]] = {"ap50": "AP50, corrupted"}
 
     def __init__(self, frames: CorruptedFrames) -> None:
         self._frames = frames

@@ -56,7 +56,24 @@ def wordnet_table(
     Raises:
         WeightsError: If WordNet is missing; names the command that fetches it.
     """
+    return LabelTable(tuple(labels), wordnet_meaning(labels).astype(np.float32))
+
+
+def wordnet_meaning(labels: Sequence[str]) -> np.ndarray:
+    """Find ImageNet's classes that WordNet calls a kind of a label, in one of its senses.
+
+    Returns:
+        (V, 1000) bool.
+
+    Raises:
+        WeightsError: If WordNet is missing; names the command that fetches it.
+    """
     wordnet = WordNet(locate(WORDNET))
-    kinds = [wordnet.kinds(name[1:]) for name in ImageNetInfo().label_names()]
+    kinds = [wordnet.kinds(synset) for synset in imagenet_synsets()]
     values = [[not own.isdisjoint(wordnet.senses(label)) for own in kinds] for label in labels]
-    return LabelTable(tuple(labels), np.array(values, np.float32))
+    return np.array(values, bool).reshape(len(labels), len(kinds))
+
+
+def imagenet_synsets() -> tuple[str, ...]:
+    """Ids in WordNet of ImageNet's 1000 classes."""
+    return tuple(name[1:] for name in ImageNetInfo().label_names())

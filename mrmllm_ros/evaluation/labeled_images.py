@@ -126,6 +126,20 @@ class LabeledImages:
             for example, questions in zip(examples, self.annotations.questions, strict=True)
         ]
 
+    @property
+    def truth(self) -> Sequence[TrueObjects]:
+        """True objects of each image."""
+        return self.annotations.truth
+
+    @property
+    def file_names(self) -> Sequence[str]:
+        """File name of each image."""
+        return [each["file_name"] for each in self.annotations.images]
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image: (H, W, 3) uint8 in BGR order."""
+        return self._images[index]
+
     @cached_property
     def with_true_boxes(self) -> Sequence[Example]:
         """Each image with its questions, and the true objects in place of detections.

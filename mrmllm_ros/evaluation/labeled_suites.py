@@ -3,37 +3,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example
-from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS, DETECTION_VARIANTS, DETECTOR_ALONE
+from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.average_precision import AveragePrecision, Matches
-from mrmllm_ros.evaluation.batched_inference import enrich
+from mrmllm_ros.evaluation.controls import Controls
+from mrmllm_ros.evaluation.detection_statistics import (
+    AGNOSTIC,
+    AP50,
+    LABEL_ACCURACY,
+    WITH_BOX,
+    agnostic_precision,
+)
+from mrmllm_ros.evaluation.detections_suite import DetectionsSuite
+from mrmllm_ros.evaluation.found_objects import FoundObjects
+from mrmllm_ros.evaluation.label_accuracy import frequent_labels, label_statistics
 from mrmllm_ros.evaluation.labeled_images import LabeledImages
+from mrmllm_ros.evaluation.statistics import Statistic
 from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult, evaluate_accuracy
 
 
-class LabeledDetectionsSuite(Suite):
-    """Average precision of detections."""
+class LabeledDetectionsSuite(DetectionsSuite):
+    """Average precision and labels of detections."""
 
     title = "detections in labeled frames and photographs"
-    variants = DETECTION_VARIANTS
 
-    def __init__(self, images: LabeledImages) -> None:
+    def __init__(self, images: LabeledImages, controls: Controls | None = None) -> None:
+        """Create the suite; see `DetectionsSuite`."""
+        super().__init__(images.name, images, controls)
         self.name = f"{images.name} detections"
-        self._images = images
 
-    def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
-        """See `Suite.evaluate`."""
-        examples = self._images.examples
-        if variant == DETECTOR_ALONE:
-            found = [each.perception.candidates for each in examples]
-        else:
-            found = [each.fused for each in enrich(answerer, examples)]
-        matches = Matches(self._images.annotations.truth, found)
-        statistics = {"AP50": AveragePrecision(matches), "AP": AveragePrecision(matches, "AP")}
-        return SuiteResult(len(examples), statistics)
+    def statistics(self, found: FoundObjects) -> Mapping[str, Statistic]:
+        """See `DetectionsSuite.statistics`."""
+        truth = self.pictures.truth
+        matches, seen = Matches(truth, found.candidates), found.one_label_each
+        accuracy, with_box = label_statistics(truth, seen, frequent_labels(truth))
+        return {
+            AP50: AveragePrecision(matches),
+            "AP": AveragePrecision(matches, "AP"),
+            AGNOSTIC: agnostic_precision(truth, seen),
+            LABEL_ACCURACY: accuracy,
+            WITH_BOX: with_box,
+        }
 
 
 class LabeledAnswersSuite(Suite):
@@ -44,6 +58,7 @@ class LabeledAnswersSuite(Suite):
     suffix = "answers"
 
     def __init__(self, images: LabeledImages) -> None:
+        self.group = images.name
         self.name = f"{images.name} {self.suffix}"
         self._images = images
 
@@ -61,6 +76,7 @@ class TrueBoxesSuite(LabeledAnswersSuite):
 
     suffix = "answers, true boxes"
     title = "the same questions, with the labeled boxes in place of the detector's"
+    headline: ClassVar[Mapping[str, str]] = {"accuracy_with_true_boxes": "accuracy"}
 
     @property
     def _examples(self) -> Sequence[Example]:

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, VARIANTS, Ablation
+from mrmllm_ros.evaluation.controls import CONTROL
+from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures
 from mrmllm_ros.evaluation.statistics import Interval, bootstrap, bootstrap_difference
-from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult
+from mrmllm_ros.evaluation.suite_result import Part, Progress, Suite, SuiteResult
 
 WITHOUT_ABLATION = (FULL, DETECTOR_ALONE)
 
@@ -31,15 +33,26 @@ class Figure:
     difference: Interval | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VariantReport:
-    """Statistics of a variant in a suite."""
+    """Statistics of a variant or control in a suite.
+
+    Attributes:
+        variant: Name of the variant or control.
+        figures: The statistics.
+        found: Objects that the variant finds, or None for answers.
+    """
 
     variant: str
     figures: tuple[Figure, ...]
+    found: FoundObjects | None = None
+
+    def value(self, name: str) -> Interval | None:
+        """Value of a statistic; None if the variant does not have it."""
+        return next((each.value for each in self.figures if each.name == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SuiteReport:
     """Results of a suite.
 
@@ -47,13 +60,25 @@ class SuiteReport:
         name: Name of the suite.
         title: Description of the measurement.
         scenes: Number of scenes, images or frames.
-        variants: Variants, the full model first.
+        variants: Variants and controls, the full model first.
+        group: See `Suite`.
+        part: See `Suite`.
+        headline: See `Suite`.
+        pictures: See `Suite`.
     """
 
     name: str
     title: str
     scenes: int
     variants: tuple[VariantReport, ...]
+    group: str
+    part: Part = "questions"
+    headline: Mapping[str, str] = field(default_factory=dict)
+    pictures: Pictures | None = None
+
+    def variant(self, name: str) -> VariantReport | None:
+        """Results of a variant; None if it was not evaluated."""
+        return next((each for each in self.variants if each.variant == name), None)
 
 
 def evaluate(
@@ -78,6 +103,8 @@ def evaluate(
                 report = _prefixed(progress, f"{variant}: {suite.name}")
                 report("started")
                 results[suite.name][variant] = suite.evaluate(answerer, variant, report)
+    for suite in suites:
+        results[suite.name] |= suite.controls(_prefixed(progress, suite.name))
     progress("computing confidence intervals")
     return [_report(suite, results[suite.name]) for suite in suites]
 
@@ -86,21 +113,23 @@ def to_json(reports: Iterable[SuiteReport]) -> dict[str, Any]:
     """Convert reports to JSON values.
 
     Returns:
-        For each suite by name `title`, `scenes` and `variants`. A variant maps names of statistics
-        to `value`, `low` and `high`, and except for the full model to `minus_full` with the same
-        and `excludes_zero`. Undefined values are None.
+        Details of each suite by its name: `title`, `scenes` and `variants`. A variant maps names
+        of statistics to `value`, `low` and `high`, and except for the full model to `minus_full`
+        with the same and `excludes_zero`.
+
+        Summaries by group of suites, such as `rendered`: `fused`, `detector` and `controls` of
+        detections, and `questions`. They map keys such as `ap50` and `accuracy` to values, and
+        with the ending `_interval` to the ends of their intervals.
+
+        Undefined values are None.
     """
-    return {
-        report.name: {
-            "title": report.title,
-            "scenes": report.scenes,
-            "variants": {
-                each.variant: {figure.name: _figure_json(figure) for figure in each.figures}
-                for each in report.variants
-            },
-        }
-        for report in reports
-    }
+    record: dict[str, Any] = {}
+    for report in reports:
+        record.setdefault(report.name, {}).update(_details(report))
+        summary = record.setdefault(report.group, {})
+        for part, values in _summary(report).items():
+            summary.setdefault(part, {}).update(values)
+    return record
 
 
 def to_text(reports: Iterable[SuiteReport]) -> str:
@@ -119,9 +148,15 @@ def _report(suite: Suite, results: dict[str, SuiteResult]) -> SuiteReport:
         title=suite.title,
         scenes=full.scenes,
         variants=tuple(
-            VariantReport(variant, tuple(_figures(result, None if variant == FULL else full)))
+            VariantReport(
+                variant, tuple(_figures(result, None if variant == FULL else full)), result.found
+            )
             for variant, result in results.items()
         ),
+        group=suite.group or suite.name,
+        part=suite.part,
+        headline=suite.headline,
+        pictures=suite.pictures,
     )
 
 
@@ -131,6 +166,42 @@ def _figures(result: SuiteResult, full: SuiteResult | None) -> Iterator[Figure]:
         if full is not None and name in full.statistics:
             difference = bootstrap_difference(statistic, full.statistics[name], result.scenes)
         yield Figure(name, bootstrap(statistic, result.scenes), difference)
+
+
+def _details(report: SuiteReport) -> dict[str, Any]:
+    return {
+        "title": report.title,
+        "scenes": report.scenes,
+        "variants": {
+            each.variant: {figure.name: _figure_json(figure) for figure in each.figures}
+            for each in report.variants
+        },
+    }
+
+
+def _summary(report: SuiteReport) -> dict[str, Any]:
+    of_variants = {each.variant: _headline(report, each) for each in report.variants}
+    if report.part == "questions":
+        return {"questions": of_variants[FULL]}
+    names = {FULL: "fused", DETECTOR_ALONE: "detector"}
+    parts = {names[x]: values for x, values in of_variants.items() if x in names}
+    controls = {
+        name.removeprefix(CONTROL): values
+        for name, values in of_variants.items()
+        if name.startswith(CONTROL)
+    }
+    return parts | ({"controls": controls} if controls else {})
+
+
+def _headline(report: SuiteReport, variant: VariantReport) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, name in report.headline.items():
+        interval = variant.value(name)
+        if interval is not None:
+            ends = _interval_json(interval)
+            values[key] = ends["value"]
+            values[f"{key}_interval"] = [ends["low"], ends["high"]]
+    return values
 
 
 def _figure_json(figure: Figure) -> dict[str, Any]:
@@ -160,12 +231,17 @@ def _table(report: SuiteReport) -> Iterator[str]:
 
 
 def _cell(figure: Figure) -> str:
-    value = f"{_number(figure.value.value)} {_range(figure.value)}"
+    value = format_interval(figure.value)
     if figure.difference is None:
         return value
     mark = " *" if figure.difference.excludes_zero else ""
     difference = figure.difference
     return f"{value}  {_number(difference.value, '+')} {_range(difference, '+')}{mark}"
+
+
+def format_interval(interval: Interval) -> str:
+    """Format a value with its interval, such as `0.900 [0.850, 0.950]`."""
+    return f"{_number(interval.value)} {_range(interval)}"
 
 
 def _range(interval: Interval, sign: str = "") -> str:

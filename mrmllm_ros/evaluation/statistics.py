@@ -62,6 +62,26 @@ class Ratio:
 
 
 @dataclass(frozen=True, eq=False)
+class MeanRatio:
+    """Mean over classes of the ratio of two sums over scenes, without undefined ratios.
+
+    Attributes:
+        numerators: (C, K) numerator of each scene and class.
+        denominators: (C, K) denominator of each scene and class.
+    """
+
+    numerators: np.ndarray
+    denominators: np.ndarray
+
+    def __call__(self, chosen: np.ndarray) -> np.ndarray:
+        """See `Statistic`."""
+        counts = scene_counts(chosen, len(self.numerators))
+        above, below = counts @ self.numerators, counts @ self.denominators  # (R, K)
+        ratios = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+        return mean_of_defined(ratios.T, (below != 0).T)
+
+
+@dataclass(frozen=True, eq=False)
 class Mean:
     """Mean of several statistics, without undefined values.
 
@@ -74,10 +94,7 @@ class Mean:
     def __call__(self, chosen: np.ndarray) -> np.ndarray:
         """See `Statistic`."""
         values = np.stack([part(chosen) for part in self.parts])
-        defined = ~np.isnan(values)
-        count = defined.sum(axis=0)
-        total = np.where(defined, values, 0).sum(axis=0)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return mean_of_defined(values, ~np.isnan(values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +121,19 @@ class Auroc:
 
 
 @dataclass(frozen=True, eq=False)
-class _Difference:
+class Difference:
+    """Difference of two statistics on the same samples.
+
+    Attributes:
+        one: Minuend.
+        other: Subtrahend.
+    """
+
     one: Statistic
     other: Statistic
 
     def __call__(self, chosen: np.ndarray) -> np.ndarray:
+        """See `Statistic`."""
         return self.one(chosen) - self.other(chosen)
 
 
@@ -145,7 +170,37 @@ def bootstrap_difference(
         scenes: Number C of scenes.
         samples: See `bootstrap`.
     """
-    return bootstrap(_Difference(one, other), scenes, samples)
+    return bootstrap(Difference(one, other), scenes, samples)
+
+
+def scene_counts(chosen: np.ndarray, scenes: int) -> np.ndarray:
+    """Count how often each scene was chosen.
+
+    Args:
+        chosen: (R, C) indices of scenes.
+        scenes: Number C of scenes.
+
+    Returns:
+        (R, C) float64.
+    """
+    rows = np.arange(len(chosen))[:, None] * scenes
+    counts = np.bincount((rows + chosen).ravel(), minlength=len(chosen) * scenes)
+    return counts.reshape(len(chosen), scenes).astype(float)
+
+
+def mean_of_defined(values: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    """Mean of the defined ones of N values for each of R samples.
+
+    Args:
+        values: (N, R) values.
+        defined: (N, R) bool.
+
+    Returns:
+        (R,) means, NaN for a sample without a defined value.
+    """
+    count = defined.sum(axis=0)
+    total = np.where(defined, values, 0).sum(axis=0)
+    return np.divide(total, count, out=np.full(values.shape[1], np.nan), where=count > 0)
 
 
 def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:

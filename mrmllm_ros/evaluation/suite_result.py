@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -13,11 +14,14 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.evaluation.batched_inference import answer_questions, encode_examples, fuse_labels
+from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures
 from mrmllm_ros.evaluation.scoring import is_right
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.model.citations import cited_ids
 
 Progress = Callable[[str], None]
+# What a suite measures, for its summary.
+Part = Literal["detections", "questions"]
 
 _PROGRESS_STEP = 20  # scenes
 
@@ -33,10 +37,12 @@ class SuiteResult:
     Attributes:
         scenes: Number C of scenes, images or frames.
         statistics: Statistics over the scenes, by name.
+        found: Objects that the variant finds, or None for answers.
     """
 
     scenes: int
     statistics: Mapping[str, Statistic]
+    found: FoundObjects | None = None
 
 
 class Suite(ABC):
@@ -46,11 +52,27 @@ class Suite(ABC):
         name: Name in reports.
         title: Description of the measurement.
         variants: Variants of a model that can change the result.
+        part: What the suite measures.
+        headline: Names of the main statistics by their keys in a summary.
+        group: Name of the set of images, whose suites share a summary; empty for the suite's name.
+        pictures: Images of the suite, to draw detections in; None without images.
     """
 
     name: str
     title: str
     variants: Sequence[str]
+    part: Part = "questions"
+    headline: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy"}
+    group: str = ""
+    pictures: Pictures | None = None
+
+    def controls(self, progress: Progress) -> Mapping[str, SuiteResult]:
+        """Evaluate control baselines, by name; none by default.
+
+        Args:
+            progress: Called with progress lines.
+        """
+        return {}
 
     @abstractmethod
     def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
@@ -148,15 +170,21 @@ def accuracies(
         scenes: Number of scenes.
         families: Families in the order of the result; families without questions are omitted.
     """
-    statistics: dict[str, Statistic] = {"accuracy": _accuracy(answered, scenes)}
+    statistics: dict[str, Statistic] = {"accuracy": accuracy(answered, scenes)}
     for family in families:
         of_family = [each for each in answered if each.item.family == family]
         if of_family:
-            statistics[f"accuracy, {family}"] = _accuracy(of_family, scenes)
+            statistics[f"accuracy, {family}"] = accuracy(of_family, scenes)
     return statistics
 
 
-def _accuracy(answered: Sequence[AnsweredQuestion], scenes: int) -> Ratio:
+def accuracy(answered: Sequence[AnsweredQuestion], scenes: int) -> Ratio:
+    """Share of right answers.
+
+    Args:
+        answered: The answers.
+        scenes: Number of scenes.
+    """
     indices = [a.scene for a in answered]
     right = [is_right(a.text, a.item.truth, a.cited) for a in answered]
     return Ratio(per_scene(indices, right, scenes), per_scene(indices, [1] * len(right), scenes))

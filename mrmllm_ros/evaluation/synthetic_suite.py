@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -82,6 +83,11 @@ class GroundingSuite(SyntheticSuite):
 
     name = "grounding"
     title = "citations in the answers of the synthetic suite"
+    headline: ClassVar[Mapping[str, str]] = {
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+    }
 
     def _statistics(
         self, answered: Sequence[AnsweredQuestion], scenes: int

@@ -7,6 +7,7 @@ ImageNet are synsets.
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 _KIND_OF = ("@", "@i")  # pointers to hypernyms
@@ -25,18 +26,31 @@ class WordNet:
 
     def senses(self, noun: str) -> frozenset[str]:
         """Ids of the synsets of a noun; empty for an unknown noun."""
-        return frozenset(self._senses.get(noun.lower().replace(" ", "_"), ()))
+        return frozenset(self._senses.get(_lemma(noun), ()))
+
+    def main_sense(self, noun: str) -> str | None:
+        """Id of the most frequent sense of a noun; None for an unknown noun."""
+        return next(iter(self._senses.get(_lemma(noun), ())), None)
 
     def kinds(self, synset: str) -> frozenset[str]:
         """Ids of a synset and of all kinds that it belongs to."""
-        found: set[str] = set()
-        waiting = [synset]
+        return frozenset(self.distances(synset))
+
+    def distances(self, synset: str) -> dict[str, int]:
+        """Number of steps from a synset to itself and to each kind that it belongs to."""
+        found = {synset: 0}
+        waiting = deque(found)
         while waiting:
-            current = waiting.pop()
-            if current not in found:
-                found.add(current)
-                waiting += self._hypernyms[current]
-        return frozenset(found)
+            current = waiting.popleft()
+            for kind in self._hypernyms[current]:
+                if kind not in found:
+                    found[kind] = found[current] + 1
+                    waiting.append(kind)
+        return found
+
+
+def _lemma(noun: str) -> str:
+    return noun.lower().replace(" ", "_")
 
 
 def _lines(path: Path) -> list[list[str]]:
@@ -46,7 +60,7 @@ def _lines(path: Path) -> list[list[str]]:
 
 
 def _senses(fields: list[str]) -> tuple[str, list[str]]:
-    """Noun, and ids of its synsets. See `man wndb` for the format."""
+    """Noun, and ids of its synsets, most frequent first. See `man wndb` for the format."""
     return fields[0], fields[-int(fields[2]) :]
 
 

@@ -13,9 +13,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mrmllm_ros.atomic_files import atomic_file
 from mrmllm_ros.environment import cache_folder
 from mrmllm_ros.model.label_scorer import EXAMPLES, LabelScorer
-from mrmllm_ros.model.label_table import OTHER_KINDS, ContinuationScores, LabelTable
+from mrmllm_ros.model.label_table import (
+    OTHER_KINDS,
+    ContinuationScores,
+    LabelTable,
+    probabilities,
+)
 from mrmllm_ros.model.language_model import LanguageModel
 
 # Scores of the embedded language model for the labels of the embedded detector and the class names
@@ -58,6 +64,15 @@ class LabelKnowledge:
     def table(self, labels: Sequence[str]) -> LabelTable:
         """Table of labels from the scores known so far; others have string matches alone."""
         return LabelTable.of_scores(labels, self._scores)
+
+    def language_model_table(self, labels: Sequence[str]) -> LabelTable:
+        """Table of what the language model says alone.
+
+        Args:
+            labels: Labels with scores, see `learn`.
+        """
+        values = probabilities(labels, self._scores).astype(np.float32)
+        return LabelTable(tuple(labels), values)
 
     def missing(self, labels: Sequence[str]) -> tuple[str, ...]:
         """Labels, and other kinds that compete with them, without scores."""
@@ -118,11 +133,10 @@ class LabelKnowledge:
 
     def _write(self) -> None:
         path = self._cache / self._file_name
-        temporary = path.with_suffix(".tmp")
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
-            self._scores.write(temporary)
-            temporary.replace(path)
+            with atomic_file(path) as written:
+                self._scores.write(written)
         except OSError as error:
             _log().warning("the scores of labels cannot be kept in %s: %s", path, error)
 

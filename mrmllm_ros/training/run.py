@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from huggingface_hub.errors import StrictDataclassError
 
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.datasets.coco import coco_examples, read_coco
+from mrmllm_ros.datasets.coco import read_coco
 from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
+from mrmllm_ros.datasets.feature_cache import FeatureCache
+from mrmllm_ros.datasets.labeled_examples import ViewSettings, coco_examples
 from mrmllm_ros.datasets.question_files import question_examples, read_questions
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
 from mrmllm_ros.datasets.synthetic import synthetic_example
@@ -31,28 +34,34 @@ from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.settings import SettingsError
 from mrmllm_ros.training.collator import Collator, TrainingBatch
+from mrmllm_ros.training.leg import Leg
 from mrmllm_ros.training.mixture import Batches, Source, repeat
 from mrmllm_ros.training.trainer import Progress, Trainer, TrainingError
 from mrmllm_ros.training.training_settings import BackboneChoice, SourceSettings, TrainingSettings
 from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.pretrained import fingerprint
 from mrmllm_ros.weights.store import locate
 
 _FIRST_OF_EVALUATION = 10**9  # far from the scenes that evaluation suites use
 
 
-def train(settings: TrainingSettings, accelerator: Accelerator, progress: Progress) -> Path:
+def train(
+    settings: TrainingSettings, accelerator: Accelerator, progress: Progress, leg: Leg
+) -> Path:
     """Train a model, or resume an interrupted run.
 
     Args:
         settings: All settings.
         accelerator: Devices and processes.
         progress: Called with each line of progress.
+        leg: Time of this process.
 
     Returns:
         Folder of the checkpoint.
 
     Raises:
         MrmllmError: If models or data cannot be loaded, or the run cannot continue.
+        UnfinishedError: If the leg is over before the run.
     """
     chosen = choose_backbones(settings)
     backbones = load_backbones(chosen, accelerator.device)
@@ -62,7 +71,7 @@ def train(settings: TrainingSettings, accelerator: Accelerator, progress: Progre
         config = MrMllm.configure(backbones, perception_outputs=outputs, **vars(settings.model))
     except StrictDataclassError as error:
         raise SettingsError(f"model: {error.__cause__ or error}") from error
-    sources = load_sources(settings, backbones, progress)
+    sources = load_sources(settings, chosen, backbones, progress, leg)
     model = MrMllm(config, backbones)
     if settings.checkpoint:
         start_from(model, settings.checkpoint, progress)
@@ -88,7 +97,7 @@ def train(settings: TrainingSettings, accelerator: Accelerator, progress: Progre
         f"{accelerator.mixed_precision}"
     )
     evaluation = evaluation_batches(settings, collate)
-    return Trainer(model, batches, evaluation, settings, accelerator, progress).run()
+    return Trainer(model, batches, evaluation, settings, accelerator, progress, leg).run()
 
 
 def start_from(model: MrMllm, checkpoint: str, progress: Progress) -> None:
@@ -138,9 +147,20 @@ def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
 
 
 def load_sources(
-    settings: TrainingSettings, backbones: Backbones, progress: Progress
+    settings: TrainingSettings,
+    chosen: BackboneChoice,
+    backbones: Backbones,
+    progress: Progress,
+    leg: Leg,
 ) -> dict[str, Source]:
     """Load the examples of every source with a share above 0.
+
+    Args:
+        settings: All settings.
+        chosen: Settings of the frozen models.
+        backbones: The frozen models.
+        progress: Called with each line of progress.
+        leg: Time of this process.
 
     Raises:
         TrainingError: If no source has a share.
@@ -162,25 +182,12 @@ def load_sources(
             settings.seed,
             _prefixed(progress, "frames"),
         )
-        examples = _collected("frames", found, progress)
+        examples = _collected("frames", _counted("frames", found, progress), progress)
         count = data.frames.questions
         ask = partial(with_questions, vocabulary=detector.labels, count=count)
         sources["frames"] = Source(data.frames.share, repeat(examples, ask))
     if data.coco.share:
-        dataset = read_coco(
-            expand(data.coco.images), expand(data.coco.annotations), _prefixed(progress, "coco")
-        )
-        found = coco_examples(
-            dataset,
-            detector,
-            encoder,
-            views=data.coco.views,
-            seed=settings.seed,
-            progress=_prefixed(progress, "coco"),
-        )
-        examples = _collected("coco", found, progress)
-        ask = partial(with_questions, vocabulary=dataset.labels)
-        sources["coco"] = Source(data.coco.share, repeat(examples, ask))
+        sources["coco"] = _coco_source(settings, chosen, backbones, progress, leg)
     if data.questions.share:
         file = expand(data.questions.file)
         skipped = Skipped(f"questions of {file}", _prefixed(progress, "questions"))
@@ -191,13 +198,55 @@ def load_sources(
             progress=lambda line: progress(f"{file}: {line}"),
             skipped=skipped,
         )
-        examples = _collected("questions", found, progress)
+        examples = _collected("questions", _counted("questions", found, progress), progress)
         sources["questions"] = Source(data.questions.share, repeat(examples), has_targets=False)
     if not sources:
         raise TrainingError(
             "data: every share is 0; give synthetic, frames, coco or questions one"
         )
     return sources
+
+
+def _coco_source(
+    settings: TrainingSettings,
+    chosen: BackboneChoice,
+    backbones: Backbones,
+    progress: Progress,
+    leg: Leg,
+) -> Source:
+    """Load the examples of labeled images."""
+    coco, report = settings.data.coco, _prefixed(progress, "coco")
+    annotations = expand(coco.annotations)
+    images = expand(coco.images) if coco.images else annotations.parent
+    dataset = read_coco(images, annotations, report)
+    views = ViewSettings(views=coco.views, seed=settings.seed)
+    cache, end_leg = None, None
+    if settings.feature_cache_gb:
+        configuration = {**vars(views), **_model_configuration(chosen, backbones)}
+        cache = FeatureCache(configuration, settings.feature_cache_gb * 1e9, report)
+        end_leg = partial(leg.check, f"computing the features of {annotations}")
+    detector, encoder = backbones.detector, backbones.visual_encoder
+    found = coco_examples(
+        dataset, detector, encoder, views, cache=cache, computed=end_leg, progress=report
+    )
+    examples = _collected("coco", found, progress)
+    ask = partial(
+        with_questions,
+        vocabulary=dataset.labels,
+        count=coco.questions,
+        shares={"missed": coco.missed_questions, "place": coco.place_questions},
+    )
+    return Source(coco.share, repeat(examples, ask))
+
+
+def _model_configuration(chosen: BackboneChoice, backbones: Backbones) -> dict[str, Any]:
+    """All of the detector and the visual encoder that features depend on."""
+    detector, encoder = backbones.detector, backbones.visual_encoder
+    return {
+        "detector": [vars(chosen.detector), fingerprint(chosen.detector.model)],
+        "labels": detector.labels,
+        "visual_encoder": fingerprint(chosen.visual_encoder.model) if encoder else "",
+    }
 
 
 def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[TrainingBatch]:
@@ -246,12 +295,15 @@ def _prefixed(progress: Progress, source: str) -> Progress:
     return lambda line: progress(f"{source}: {line}")
 
 
+def _counted(name: str, examples: Iterable[Example], progress: Progress) -> Iterator[Example]:
+    for count, example in enumerate(examples, start=1):
+        yield example
+        if count % 50 == 0:
+            progress(f"{name}: {count} examples read")
+
+
 def _collected(name: str, examples: Iterable[Example], progress: Progress) -> list[Example]:
-    made: list[Example] = []
-    for example in examples:
-        made.append(example)
-        if len(made) % 50 == 0:
-            progress(f"{name}: {len(made)} examples read")
+    made = list(examples)
     if not made:
         raise DataError(f"data.{name}: no usable examples; check its files")
     progress(f"{name}: {len(made)} examples")

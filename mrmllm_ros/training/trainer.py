@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 
+from mrmllm_ros.atomic_files import atomic_file
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.modeling_mrmllm import MrMllm, MrMllmOutput
 from mrmllm_ros.training.collator import TrainingBatch
+from mrmllm_ros.training.leg import Leg, UnfinishedError
 from mrmllm_ros.training.losses import losses, total
 from mrmllm_ros.training.mixture import Batches, dropped_switches
 from mrmllm_ros.training.training_settings import WITHOUT_LANGUAGE_MODEL, TrainingSettings
@@ -66,6 +67,7 @@ class Trainer:
         settings: TrainingSettings,
         accelerator: Accelerator,
         progress: Progress,
+        leg: Leg | None = None,
     ) -> None:
         """Prepare a run, or resume an interrupted one.
 
@@ -76,11 +78,13 @@ class Trainer:
             settings: All settings.
             accelerator: Devices and processes.
             progress: Called with each line of progress.
+            leg: Time of this process; None for a leg that starts now.
 
         Raises:
             TrainingError: If the folder holds the state of another run.
         """
         self._settings = settings
+        self._leg = leg or Leg(settings.leg_minutes)
         self._accelerator = accelerator
         self._print_progress = progress
         self._output = expand(settings.output)
@@ -105,6 +109,7 @@ class Trainer:
 
         Raises:
             TrainingError: If the loss is NaN or infinite, or the run cannot be saved.
+            UnfinishedError: If the leg is over before; the state is saved.
         """
         settings, progress = self._settings, self.progress
         loader = DataLoader(
@@ -117,6 +122,7 @@ class Trainer:
         for batches in loader:
             if self._time_is_up():
                 break
+            step_started_s = self._leg.elapsed_s
             parts = self._step(*batches)
             progress.step += 1
             progress.elapsed_s = self._longest(time.monotonic() - started)
@@ -129,6 +135,7 @@ class Trainer:
                 self.evaluate()
             if progress.step % settings.save_every == 0:
                 self._save()
+            self._end_leg(self._leg.elapsed_s - step_started_s)
         if progress.step % settings.evaluate_every:
             self.evaluate()
         return self._save()
@@ -227,6 +234,23 @@ class Trainer:
     def _time_is_up(self) -> bool:
         return self._share_done() >= 1
 
+    def _end_leg(self, next_step_s: float) -> None:
+        """End the leg if another step, which takes about this time, would exceed it.
+
+        Raises:
+            UnfinishedError: If the leg is over; the state is saved.
+        """
+        step = self.progress.step
+        if not self._leg.minutes or self._time_is_up():
+            return
+        if self._leg.is_over(self._longest(self._leg.elapsed_s + next_step_s)):
+            if step % self._settings.save_every:
+                self._save()
+            raise UnfinishedError(
+                f"the leg of {self._leg.minutes:g} minutes is over after step {step} of "
+                f"{self._settings.steps}"
+            )
+
     def _longest(self, seconds: float) -> float:
         """Maximum over all processes, so that they end at the same step."""
         if self._accelerator.num_processes == 1:
@@ -299,8 +323,8 @@ class Trainer:
         }
         try:
             self._output.mkdir(parents=True, exist_ok=True)
-            torch.save(state, self._output / f"{_STATE}.new")
-            os.replace(self._output / f"{_STATE}.new", self._output / _STATE)
+            with atomic_file(self._output / _STATE, durable=True) as written:
+                torch.save(state, written)
             write_checkpoint(self._model, folder)
         # PyTorch and safetensors raise these when a disk is full.
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -326,7 +350,8 @@ def write_checkpoint(model: MrMllm, folder: Path) -> None:
     with TemporaryDirectory(dir=folder) as written:
         model.save_pretrained(written, state_dict=weights)
         for file in ("config.json", "model.safetensors"):
-            os.replace(Path(written) / file, folder / file)
+            with atomic_file(folder / file, durable=True) as complete:
+                (Path(written) / file).replace(complete)
 
 
 def exact_answers(output: MrMllmOutput, batch: TrainingBatch) -> float:

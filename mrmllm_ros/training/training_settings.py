@@ -154,13 +154,31 @@ class CocoSettings(Validated):
     """Images with labeled boxes."""
 
     share: float = setting(0.0, "Fraction of the steps.", minimum=0.0, maximum=1.0)
-    images: str = setting("", "Folder of the images.")
+    images: str = setting("", "Folder of the images; empty for the folder of the annotations.")
     annotations: str = setting("", "COCO instances file.")
     views: int = setting(1, "Number of examples of each image.", minimum=1, maximum=1000)
+    questions: int = setting(
+        8, "Maximum number of questions about an image.", minimum=1, maximum=256
+    )
+    missed_questions: float = setting(
+        0.0,
+        "Share of the questions that are about true objects which the detector does not report, "
+        "where the annotations are complete. The right answer is yes, without a citation.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    place_questions: float = setting(
+        0.0,
+        "Share of the questions that are about the kind of room, where it is annotated.",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
     def __post_init__(self) -> None:
         """See `Validated`; a share above 0 needs a file."""
         super().__post_init__()
+        if self.missed_questions + self.place_questions > 1:
+            raise SettingsError("missed_questions and place_questions exceed 1 together")
         if self.share and not self.annotations:
             raise SettingsError("annotations: name the COCO instances file, or set share to 0")
 
@@ -228,6 +246,14 @@ class TrainingSettings(Validated):
         minimum=0.0,
         maximum=1e6,
     )
+    leg_minutes: float = setting(
+        0.0,
+        "Maximum time in minutes of one process, including the time to load models and data; 0 "
+        "for no limit. The state is saved then, and the same command continues the run, without "
+        "an effect on its result.",
+        minimum=0.0,
+        maximum=1e6,
+    )
     batch_size: int = setting(8, "Scenes per step and device.", minimum=1, maximum=4096)
     perception_batch_size: int = setting(
         16,
@@ -262,6 +288,13 @@ class TrainingSettings(Validated):
         4, "Number of batches of an evaluation.", minimum=1, maximum=10**6
     )
     save_every: int = setting(50, "Steps between checkpoints.", minimum=1, maximum=10**9)
+    feature_cache_gb: float = setting(
+        20.0,
+        "Maximum size in GB of the features of labeled images of all runs, in "
+        "$MRMLLM_HOME/cache/features; 0 keeps none.",
+        minimum=0.0,
+        maximum=1e5,
+    )
     models: BackboneSettings = group(BackboneSettings)
     model: ModelSettings = group(ModelSettings)
     loss: LossSettings = group(LossSettings)

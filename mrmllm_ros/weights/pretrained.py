@@ -15,6 +15,7 @@ from huggingface_hub import try_to_load_from_cache
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.weights.catalog import CATALOG
+from mrmllm_ros.weights.download import digest
 from mrmllm_ros.weights.store import locate
 
 
@@ -133,6 +134,22 @@ def load_weights(auto: Any, source: str, besides: str | None = None, **options: 
     if missing:
         raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} others")
     return model
+
+
+def fingerprint(model: str) -> str:
+    """Digest of the weights of a local model, or name and revision of another model.
+
+    Args:
+        model: Name or path of the model.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    path = expand(model)
+    if model in CATALOG or not path.exists():
+        return f"{model} {revision(model)}"
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return " ".join(f"{file.name} {digest(file)}" for file in files)
 
 
 def revision(model: str) -> str:

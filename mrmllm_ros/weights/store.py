@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import importlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mrmllm_ros.atomic_files import move_into_place
 from mrmllm_ros.environment import home
 from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
 from mrmllm_ros.weights.download import (
@@ -176,7 +176,7 @@ def _install(asset: Asset, label: str, progress: Progress) -> None:
         progress(f"{label}: checksums match, {'converting' if asset.converter else 'storing'}")
         _convert(asset, files, result)
         _write_manifest(asset, result)
-        _replace(_folder(asset), result)
+        move_into_place(result, _folder(asset), durable=True)
     except WeightsError as error:
         raise WeightsError(f"{error}\nto try again: `mrmllm models fetch {asset.name}`") from error
     finally:
@@ -195,7 +195,7 @@ def _convert(asset: Asset, files: dict[str, Path], result: Path) -> None:
 
 
 def _write_manifest(asset: Asset, folder: Path) -> None:
-    """Write the manifest and sync all files."""
+    """Write the manifest and make all files readable."""
     files = {
         str(file.relative_to(folder)): {"size": file.stat().st_size, "sha256": digest(file)}
         for file in _files_below(folder)
@@ -204,23 +204,6 @@ def _write_manifest(asset: Asset, folder: Path) -> None:
     (folder / _MANIFEST).write_text(text, encoding="utf-8")
     for file in _files_below(folder):
         file.chmod(0o644)  # a cache may be shared, but safetensors creates private files
-        _sync(file)
-    _sync(folder)
-
-
-def _replace(target: Path, result: Path) -> None:
-    if target.exists():
-        target.rename(home() / _TEMPORARY / "replaced")
-    result.rename(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -2,11 +2,13 @@
 """`mrmllm evaluate`: selection of suites, and errors."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from rendered_fixtures import rendered, write_scenes  # noqa: F401
 
 from mrmllm_ros.cli import evaluate_command as evaluate
 from mrmllm_ros.cli.main import main
@@ -14,6 +16,7 @@ from mrmllm_ros.evaluation import ablations as variants
 from mrmllm_ros.evaluation import report, suites
 from mrmllm_ros.evaluation.report import Figure, SuiteReport, VariantReport
 from mrmllm_ros.evaluation.statistics import Interval
+from mrmllm_ros.evaluation.suite_result import EvaluationError
 from mrmllm_ros.weights import WeightsError
 
 REPORT = SuiteReport(
@@ -21,6 +24,8 @@ REPORT = SuiteReport(
     title="questions",
     scenes=7,
     variants=(VariantReport("full", (Figure("accuracy", Interval(0.5, 0.25, 0.75)),)),),
+    group="synthetic",
+    headline={"accuracy": "accuracy"},
 )
 
 ABLATION = SimpleNamespace(label_fusion=object())
@@ -32,16 +37,16 @@ def asked(monkeypatch):
     asked = {}
 
     class Suites:
-        def __init__(self, backbones, scenes, frame_step, progress, label_fusion):
+        def __init__(self, backbones, scenes, frame_step, progress, label_fusion, folders):
             asked["scenes"], asked["frame_step"] = scenes, frame_step
-            asked["label_fusion"] = label_fusion
+            asked["label_fusion"], asked["folders"] = label_fusion, folders
 
         def of(self, names):
             asked["names"] = names
             return list(names)
 
     class EvaluatedModels:
-        backbones = None
+        backbones = SimpleNamespace(detector=SimpleNamespace(labels=("cup", "dog")))
 
     def subject(settings):
         asked["settings"] = settings
@@ -53,8 +58,11 @@ def asked(monkeypatch):
         return [REPORT]
 
     monkeypatch.setattr(suites, "Suites", Suites)
-    monkeypatch.setattr(suites, "require_samples", lambda names: None)
+    monkeypatch.setattr(suites, "require_samples", lambda names, folders: None)
     monkeypatch.setattr(variants, "Ablation", lambda subject: ABLATION)
+    monkeypatch.setattr(
+        ABLATION, "set_vocabulary", lambda labels: asked.update(labels=labels), raising=False
+    )
     monkeypatch.setattr(report, "evaluate", run)
     monkeypatch.setattr(evaluate, "_subject", subject)
     return asked
@@ -66,13 +74,63 @@ def test_the_command_names_the_suites_that_there_are():
 
 def test_everything_is_measured_by_default(asked, capsys):
     assert main(["evaluate"]) == 0
-    assert asked["names"] == list(evaluate.SUITES)
+    # Suites of rendered scenes need their folders.
+    rendered_suites = ("rendered", "context")
+    assert asked["names"] == [name for name in evaluate.SUITES if name not in rendered_suites]
     assert asked["scenes"] == 100
     assert asked["ablate"] is False
     assert asked["label_fusion"] is ABLATION.label_fusion
     printed = capsys.readouterr()
     assert "accuracy  0.500 [0.250, 0.750]" in printed.out
     assert "at work" in printed.err
+    assert "rendered: skipped, because --scenes-folder is not given" in printed.err
+    assert "context: skipped, because --context-folder is not given" in printed.err
+
+
+def test_suites_of_rendered_scenes_run_on_their_folders(asked):
+    folders = ["--scenes-folder", "rooms", "--probe-folder", "tuning"]
+    assert main(["evaluate", "--suite", "all", *folders]) == 0
+    assert asked["names"] == [name for name in evaluate.SUITES if name != "context"]
+    assert asked["folders"].rendered == Path("rooms")
+    assert asked["folders"].context is None
+    assert asked["folders"].probe == Path("tuning")
+    assert main(["evaluate", "--suite", "context", "--context-folder", "pairs"]) == 0
+    assert asked["names"] == ["context"]
+
+
+def test_a_suite_without_its_folder_names_the_command_that_makes_it(capsys):
+    assert main(["evaluate", "--suite", "rendered"]) == 2
+    error = capsys.readouterr().err
+    assert "mrmllm scenes render --out FOLDER --split evaluation" in error
+    assert "--scenes-folder" in error
+    assert main(["evaluate", "--suite", "all", "--suite", "context"]) == 2
+    assert "--kind context" in capsys.readouterr().err
+
+
+def test_controls_are_not_fitted_on_evaluated_scenes(write_scenes):  # noqa: F811
+    rooms = write_scenes(([rendered("cup", (10, 10, 90, 90))], {}), name="rooms")
+    others = write_scenes(([rendered("cup", (20, 20, 90, 90))], {}), name="others")
+    suites.SceneFolders(rendered=rooms, probe=others).require_other_probe()
+    suites.SceneFolders(rendered=rooms).require_other_probe()
+    with pytest.raises(EvaluationError, match="--probe-folder"):
+        suites.SceneFolders(rendered=rooms, probe=rooms).require_other_probe()
+
+
+def test_the_model_may_choose_from_the_labels_of_the_scenes(asked, write_scenes, capsys):  # noqa: F811
+    rooms = write_scenes(([rendered("kettle", (10, 10, 90, 90))], {}))
+    arguments = ["evaluate", "--suite", "rendered", "--scenes-folder", str(rooms)]
+    assert main([*arguments, "--scene-labels"]) == 0
+    assert asked.pop("labels") == ("cup", "dog", "kettle")
+    assert main(arguments) == 0
+    assert "labels" not in asked
+    assert main(["evaluate", "--suite", "synthetic", "--scene-labels"]) == 2
+    assert "--scenes-folder" in capsys.readouterr().err
+
+
+def test_a_report_is_written_to_a_folder(asked, tmp_path, capsys):
+    assert main(["evaluate", "--suite", "synthetic", "--report", str(tmp_path / "report")]) == 0
+    assert "0.500 [0.250, 0.750]" in (tmp_path / "report" / "index.md").read_text()
+    assert "wrote" in capsys.readouterr().err
 
 
 def test_suites_and_models_can_be_chosen(asked, tmp_path, capsys):
@@ -91,6 +149,7 @@ def test_suites_and_models_can_be_chosen(asked, tmp_path, capsys):
     assert record["checkpoint"] == "there"
     value = record["suites"]["synthetic"]["variants"]["full"]["accuracy"]
     assert value == {"value": 0.5, "low": 0.25, "high": 0.75}
+    assert record["suites"]["synthetic"]["questions"]["accuracy"] == 0.5
 
 
 @pytest.fixture
@@ -129,7 +188,7 @@ def test_own_questions_are_checked_before_models_are_loaded(asked, tmp_path, cap
 
 
 def test_a_missing_video_is_named_with_the_command_that_fetches_it(asked, monkeypatch, capsys):
-    def missing(names):
+    def missing(names, folders):
         raise WeightsError("bikes is missing; run `mrmllm models fetch bikes`")
 
     monkeypatch.setattr(suites, "require_samples", missing)

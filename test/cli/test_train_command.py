@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from mrmllm_ros.cli.main import main
+from mrmllm_ros.cli.output import UNFINISHED
 
 SETTINGS = """
 output: {output}
@@ -30,10 +31,10 @@ def train(tmp_path, bus_file):
     """Function that runs the command with a number of steps."""
     file = tmp_path / "training.yaml"
 
-    def run(steps, **values):
+    def run(steps, options=(), **values):
         values = {"output": tmp_path / "run", "frames": bus_file.parent} | values
         file.write_text(SETTINGS.format(steps=steps, **values))
-        return main(["train", "--config", str(file)])
+        return main(["train", "--config", str(file), *options])
 
     return run
 
@@ -102,6 +103,20 @@ def test_time_limit_and_output_may_be_given_on_the_command_line(tmp_path, capsys
     options = ["--output", str(tmp_path), "--time-limit-minutes", "-1"]
     assert main(["train", "--config", str(file), *options]) == 2
     assert "below the minimum" in capsys.readouterr().err
+
+
+def test_a_run_in_legs_says_that_the_same_command_continues_it(train, tmp_path, capsys):
+    assert train(2, options=["--leg-minutes", "0.0001"]) == UNFINISHED
+    out, progress = capsys.readouterr()
+    assert not out
+    assert progress.splitlines()[-1].endswith("run the same command again to continue")
+    legs = 1
+    while train(2, options=["--leg-minutes", "0.0001"]) == UNFINISHED:
+        legs += 1
+        assert legs < 5
+    out, progress = capsys.readouterr()
+    assert out.strip() == str(tmp_path / "run" / "checkpoint")
+    assert "step 2 of 2" in progress
 
 
 def test_two_processes_train_together_whatever_has_a_loss(tmp_path, bus_file):

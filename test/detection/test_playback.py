@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mrmllm_ros.detection.images import ImageError
-from mrmllm_ros.detection.playback import frames, image_files, named_frames, readable_frames
+from mrmllm_ros.detection.playback import frames, image_files, readable_frames, recorded_frames
 
 
 def uniform(value):
@@ -106,8 +106,13 @@ def test_a_name_that_no_file_can_have_is_named():
 
 
 def test_each_frame_comes_with_its_file(folder, video):
-    assert [path.name for path, _ in named_frames(folder)] == ["a.png", "b.bmp", "c.PNG", "d.jpg"]
-    assert {path for path, _ in named_frames(video)} == {video}
+    assert [frame.path.name for frame in recorded_frames(folder)] == [
+        "a.png",
+        "b.bmp",
+        "c.PNG",
+        "d.jpg",
+    ]
+    assert {frame.path for frame in recorded_frames(video)} == {video}
 
 
 def test_a_video_without_frames_is_named(tmp_path):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, UNTRAINED
+from mrmllm_ros.evaluation.controls import MAJORITY
 from mrmllm_ros.evaluation.report import evaluate, to_json, to_text
 from mrmllm_ros.evaluation.statistics import Ratio
 from mrmllm_ros.evaluation.suite_result import Suite, SuiteResult
@@ -32,6 +34,18 @@ class Answers(Suite):
 class Boxes(Answers):
     name, title = "boxes", "objects"
     variants = (FULL, DETECTOR_ALONE)
+    part = "detections"
+    headline: ClassVar = {"ap50": "accuracy", "none": "not measured"}
+    group = "rooms"
+
+    def controls(self, progress):
+        progress("fitted")
+        statistics = {"accuracy": Ratio(np.full(20, 2), np.full(20, 10))}
+        return {MAJORITY: SuiteResult(20, statistics)}
+
+
+class RoomAnswers(Answers):
+    name, group = "room answers", "rooms"
 
 
 class Variants:
@@ -93,10 +107,36 @@ def test_differences_are_taken_from_the_full_model(run):
     assert same["excludes_zero"] is False
 
 
+def test_a_summary_has_the_main_figures_of_a_set_of_images(asked):
+    suites = [Answers(asked), Boxes(asked), RoomAnswers(asked)]
+    record = to_json(evaluate(suites, Variants(), False, lambda line: None))
+    assert list(record) == ["answers", "boxes", "rooms", "room answers"]
+    assert record["rooms"] == {
+        "fused": {"ap50": 0.9, "ap50_interval": [0.9, 0.9]},
+        "detector": {"ap50": 0.9, "ap50_interval": [0.9, 0.9]},
+        "controls": {"majority": {"ap50": 0.2, "ap50_interval": [0.2, 0.2]}},
+        "questions": {"accuracy": 0.9, "accuracy_interval": [0.9, 0.9]},
+    }
+    # A suite that is its own set has details and summary in one place.
+    assert record["answers"]["questions"]["accuracy"] == 0.9
+    assert set(record["answers"]) == {"title", "scenes", "variants", "questions"}
+
+
+def test_controls_are_compared_with_the_full_model(run):
+    lines = []
+    [_, boxes] = run(False, lines.append)
+    assert "boxes: fitted" in lines
+    [control] = [each for each in boxes.variants if each.variant == MAJORITY]
+    assert control.value("accuracy").value == 0.2
+    assert control.figures[0].difference.value == pytest.approx(-0.7)
+    assert control.value("none") is None
+    assert boxes.variant("none") is None
+
+
 def test_a_table_marks_significant_differences(run):
     text = to_text(run(ablate=True))
     assert text.splitlines()[0] == "answers: questions; 20 scenes, 95 % intervals"
     assert "    accuracy   0.900 [0.900, 0.900]\n" in text
     assert "    undefined  - [-, -]\n" in text
     assert "0.600 [0.600, 0.600]  -0.300 [-0.300, -0.300] *" in text
-    assert text.endswith("0.900 [0.900, 0.900]  +0.000 [+0.000, +0.000]")
+    assert "0.900 [0.900, 0.900]  +0.000 [+0.000, +0.000]\n" in text

@@ -4,8 +4,10 @@ import pytest
 
 from mrmllm_ros.evaluation.statistics import (
     Auroc,
+    Difference,
     Interval,
     Mean,
+    MeanRatio,
     Ratio,
     auroc,
     bootstrap,
@@ -28,6 +30,20 @@ def test_a_mean_ignores_undefined_values():
     one = Ratio(np.ones(4), np.ones(4))
     assert Mean([half, undefined, one])(ALL).tolist() == [0.75]
     assert np.isnan(Mean([undefined])(ALL)).all()
+
+
+def test_a_mean_of_ratios_is_over_the_classes_of_the_chosen_scenes():
+    # The first three scenes are of one class, the last one is of another.
+    members = np.array([[1, 0], [1, 0], [1, 0], [0, 1]])
+    mean = MeanRatio(members * np.array([[1], [1], [0], [0]]), members)
+    assert mean(ALL) == pytest.approx([(2 / 3 + 0) / 2])
+    assert mean(np.array([[0, 0, 1, 2], [3, 3, 3, 3]])) == pytest.approx([0.75, 0])
+    assert np.isnan(MeanRatio(np.zeros((4, 2)), np.zeros((4, 2)))(ALL)).all()
+
+
+def test_a_difference_is_on_the_same_samples():
+    half, one = Ratio(np.ones(4), np.full(4, 2)), Ratio(np.ones(4), np.ones(4))
+    assert Difference(one, half)(ALL).tolist() == [0.5]
 
 
 @pytest.mark.parametrize(

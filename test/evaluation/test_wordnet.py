@@ -37,11 +37,22 @@ def test_a_noun_has_all_its_senses(wordnet):
 
 def test_an_unknown_noun_has_no_senses(wordnet):
     assert wordnet.senses("forklift") == frozenset()
+    assert wordnet.main_sense("forklift") is None
+
+
+def test_the_main_sense_of_a_noun_is_its_first(wordnet):
+    assert wordnet.main_sense("dog") == "00000002"
+    assert wordnet.main_sense("Hot dog") == "00000005"
 
 
 def test_a_synset_belongs_to_itself_and_to_all_kinds_above_it(wordnet):
     assert wordnet.kinds("00000003") == {"00000003", "00000002", "00000001"}
     assert wordnet.kinds("00000005") == {"00000005"}
+
+
+def test_the_distance_to_a_kind_is_the_number_of_steps(wordnet):
+    assert wordnet.distances("00000003") == {"00000003": 0, "00000002": 1, "00000001": 2}
+    assert wordnet.distances("00000005") == {"00000005": 0}
 
 
 def test_an_instance_belongs_to_its_kind(wordnet):

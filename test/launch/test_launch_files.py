@@ -250,9 +250,14 @@ def test_nothing_of_ours_reaches_the_nodes_of_an_including_file():
 
 
 def test_the_demo_plays_where_the_others_listen(tmp_path):
-    nodes = started(include("demo", path=str(tmp_path), image="/eye", namespace="first"))
-    assert nodes["/first/camera_player_node"]["image_raw"] == "/eye"
+    arguments = {"image": "/eye", "namespace": "first", "localizer": "true"}
+    nodes = started(include("demo", path=str(tmp_path), **arguments))
+    player = nodes["/first/camera_player_node"]
+    assert player["image_raw"] == "/eye"
     assert nodes["/first/mrmllm_node"]["image_raw"] == "/eye"
+    localizer = nodes["/first/localizer_node"]
+    for topic in ("camera_info", "depth/image_raw", "depth/camera_info"):
+        assert player[topic] == localizer[topic]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,15 @@ def test_learned_scores_are_those_of_the_scorer(make, tiny_language_model):
     assert (values_of(knowledge) > 0).all()
 
 
+def test_the_table_of_the_language_model_has_no_string_matches(make):
+    knowledge = make()
+    knowledge.learn(LABELS, NEVER)
+    alone = knowledge.language_model_table(LABELS)
+    assert alone.labels == LABELS
+    matches = np.array([[1, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(values_of(knowledge), (alone.values + matches) / 2, rtol=1e-5)
+
+
 def test_learned_scores_are_read_from_the_cache_without_a_language_model(make, cache):
     first = make()
     first.learn(LABELS, NEVER)

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.training.leg import Leg, UnfinishedError
 from mrmllm_ros.training.trainer import Trainer, TrainingError, exact_answers, start
 from mrmllm_ros.training.training_settings import DropSettings, LossSettings, TrainingSettings
 
@@ -29,10 +30,10 @@ def settings(tmp_path):
 
 @pytest.fixture
 def make_trainer(make_batches):
-    def make(settings, lines=None, evaluation=()):
+    def make(settings, lines=None, evaluation=(), leg=None):
         model, _, batches = make_batches(settings, lora_rank=2)
         report = (lambda line: None) if lines is None else lines.append
-        return Trainer(model, batches, evaluation, settings, start(settings), report)
+        return Trainer(model, batches, evaluation, settings, start(settings), report, leg)
 
     return make
 
@@ -71,6 +72,50 @@ def test_a_run_that_is_cut_and_resumed_ends_as_one_that_is_not(make_trainer, set
     assert again.keys() == whole.keys()
     for name, weight in whole.items():
         torch.testing.assert_close(again[name], weight, msg=name)
+
+
+def full_state(settings):
+    return torch.load(f"{settings.output}/state.pt", weights_only=True)
+
+
+def train_in_legs(make_trainer, settings, steps_of_a_leg, lines):
+    """Train in legs of a number of steps; returns the number of legs."""
+    for legs in range(1, 10):
+        clock = iter(range(0, 10**6, 60))
+        leg = Leg(settings.leg_minutes, lambda clock=clock: next(clock))
+        # The clock is read when a step starts and twice when it ends.
+        leg.minutes = 3 * steps_of_a_leg
+        try:
+            make_trainer(settings, lines, leg=leg).run()
+            return legs
+        except UnfinishedError as reason:
+            lines.append(str(reason))
+    raise AssertionError("the legs do not end")
+
+
+def test_legs_end_with_the_weights_and_the_optimizer_of_one_run(make_trainer, settings, tmp_path):
+    settings = replace(settings, steps=5, warmup_steps=2, save_every=10, leg_minutes=1.0)
+    whole = replace(settings, output=str(tmp_path / "whole"), leg_minutes=0.0)
+    make_trainer(whole).run()
+    lines = []
+    assert train_in_legs(make_trainer, settings, 2, lines) == 3
+    assert "the leg of 6 minutes is over after step 2 of 5" in lines
+    expected, found = full_state(whole), full_state(settings)
+    assert found["weights"].keys() == expected["weights"].keys()
+    for name, weight in expected["weights"].items():
+        assert torch.equal(found["weights"][name], weight), name
+    for index, values in expected["optimizer"]["state"].items():
+        for name, value in values.items():
+            assert torch.equal(found["optimizer"]["state"][index][name], value), (index, name)
+    rates = [[g["lr"] for g in s["optimizer"]["param_groups"]] for s in (expected, found)]
+    assert rates[0] == rates[1]
+
+
+def test_every_leg_makes_at_least_one_step_and_none_follows_the_last(make_trainer, settings):
+    settings = replace(settings, steps=2, leg_minutes=1e-9)
+    with pytest.raises(UnfinishedError, match="after step 1 of 2"):
+        make_trainer(settings).run()
+    assert make_trainer(settings).run().is_dir()
 
 
 def test_a_resumed_run_decays_weights_as_it_is_told_now(make_trainer, settings):
@@ -139,8 +184,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_fix(make_trainer, settin
 
 
 def test_a_run_that_cannot_be_saved_is_one_error_with_the_reason(make_trainer, settings, tmp_path):
-    (tmp_path / "state.pt.new").symlink_to("/dev/full")
     trainer = make_trainer(replace(settings, output=str(tmp_path)))
+    (tmp_path / "state.pt").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"cannot save step \d+ to .*\. Check the folder") as e:
         trainer.run()
     assert len(str(e.value).splitlines()) == 1

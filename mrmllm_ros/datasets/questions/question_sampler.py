@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sample questions about listed objects, with answers that cite them.
 
-Every answer follows from the list alone, so that a model does not learn to state what it cannot
-know; only questions may presuppose more ("the old car"). Answers have few, fixed forms, which
-small language models learn best.
+Without an annotation of the scene, every answer follows from the list alone, so that a model does
+not learn to state what it cannot know; only questions may presuppose more ("the old car"). Answers
+have few, fixed forms, which small language models learn best.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
-from mrmllm_ros.datasets.questions.families import FAMILIES
-from mrmllm_ros.datasets.questions.scene_sampler import NothingToAskError, Scene, SceneSampler
+from mrmllm_ros.datasets.questions.families import ALL_FAMILIES, FAMILIES
+from mrmllm_ros.datasets.questions.scene import Scene
+from mrmllm_ros.datasets.questions.scene_sampler import NothingToAskError, SceneSampler
 from mrmllm_ros.datasets.questions.templates import british
 from mrmllm_ros.datasets.questions.vocabulary import Split
 from mrmllm_ros.model import prompt
@@ -33,6 +34,7 @@ def ask(
     split: Split,
     vocabulary: Sequence[str],
     missed: Collection[str] = (),
+    shares: Mapping[str, float] | None = None,
 ) -> tuple[QuestionAnswer, ...]:
     """Sample questions about a scene, evenly over the families that the scene allows.
 
@@ -45,16 +47,22 @@ def ask(
         split: Split of the templates.
         vocabulary: Labels of absent objects.
         missed: Labels of objects that may be present without being listed; no answer denies these
-            objects, their place or their color.
+            objects, their place or their color. Those of the scene's annotation are added.
+        shares: Share of the questions of each family that is asked on request, 0 to 1.
 
     Returns:
-        Distinct questions in random order of families.
+        Distinct questions: those on request, then the others in random order of families.
     """
-    sampler = SceneSampler(scene, rng, split, tuple(vocabulary), frozenset(missed))
+    unlisted = () if scene.annotation is None else scene.annotation.unlisted
+    unseen = frozenset(missed).union(x.label for x in unlisted)
+    sampler = SceneSampler(scene, rng, split, tuple(vocabulary), unseen)
     sampled: dict[str, QuestionAnswer] = {}
-    extra = [name for name, family in FAMILIES.items() for _ in range(family.extra)]
-    names = (*FAMILIES, *extra) if split == "train" else tuple(FAMILIES)
-    families = [str(family) for family in rng.permutation(names)]
+    for family, share in (shares or {}).items():
+        wanted = int(rng.binomial(count, share)) if share else 0
+        while wanted and len(sampled) < count and (new := _another(sampler, family, sampled)):
+            sampled[_key(new)] = new
+            wanted -= 1
+    families = [str(family) for family in rng.permutation(_round(scene, split))]
     while families and len(sampled) < count:
         for family in tuple(families):
             if len(sampled) == count:
@@ -67,28 +75,50 @@ def ask(
     return tuple(sampled.values())
 
 
+def _round(scene: Scene, split: Split) -> tuple[str, ...]:
+    """Families that are asked in turn, some of them several times."""
+    annotated = scene.annotation is not None
+    asked = [
+        name
+        for name, family in ALL_FAMILIES.items()
+        if name in FAMILIES or (annotated and family.asked == "annotation")
+    ]
+    extra = [name for name in asked for _ in range(ALL_FAMILIES[name].extra)]
+    return (*asked, *extra) if split == "train" else tuple(asked)
+
+
 def with_questions(
-    example: Example, rng: np.random.Generator, *, vocabulary: Sequence[str], count: int = 8
+    example: Example,
+    rng: np.random.Generator,
+    *,
+    vocabulary: Sequence[str],
+    count: int = 8,
+    shares: Mapping[str, float] | None = None,
 ) -> Example:
-    """Replace the questions of an example by new training questions about its reported objects.
+    """Replace the questions of an example by new training questions about its scene.
+
+    Without a scene they are about the reported objects.
 
     Args:
         example: The example.
         rng: Source of randomness.
         vocabulary: Labels of absent objects.
         count: Maximum number of questions.
+        shares: Share of the questions of each family that is asked on request.
     """
-    scene = Scene.of(example.perception.detections, example.attributes)
-    questions = ask(scene, rng, count, "train", vocabulary, example.missed)
+    scene = example.scene
+    if scene is None:
+        scene = Scene.of(example.perception.detections, example.attributes)
+    questions = ask(scene, rng, count, "train", vocabulary, example.missed, shares)
     return replace(example, questions=questions)
 
 
 def _another(
     sampler: SceneSampler, family: str, sampled: Mapping[str, QuestionAnswer]
 ) -> QuestionAnswer | None:
-    """Sample a new question of a family; None if the family is exhausted."""
+    """Sample a new question of a family; None if the family is exhausted or does not fit."""
     for _ in range(_ATTEMPTS):
-        form = sampler.pick(FAMILIES[family].forms)
+        form = sampler.pick(ALL_FAMILIES[family].forms)
         try:
             question, answer, truth = form(sampler)
         except NothingToAskError:

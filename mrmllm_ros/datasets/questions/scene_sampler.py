@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes, and random choices of their objects and names for questions."""
+"""Random choices of the objects of a scene and of names for them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import on_side, plural, plural_only
+from mrmllm_ros.datasets.questions.scene import Scene, UnlistedObject
 from mrmllm_ros.datasets.questions.templates import fill
 from mrmllm_ros.datasets.questions.vocabulary import (
     OBJECT_KINDS,
@@ -23,7 +24,6 @@ from mrmllm_ros.datasets.questions.vocabulary import (
     overlap,
 )
 from mrmllm_ros.detection.boxes import box_areas
-from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.configuration_mrmllm import COLORS
 
@@ -35,55 +35,12 @@ MAX_COUNTED, MAX_PLACES = 15, 4
 _SYNONYM_SHARE = 0.25
 # Share of names with a property that the list does not state.
 _DESCRIBED_SHARE = 0.2
+# Share of labels that the detector reports wrongly among absent labels, if there are any.
+_WRONG_SHARE = 0.3
 
 T = TypeVar("T")
 # Label with the ids of its objects.
 Group = tuple[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Scene:
-    """Objects of an image as the prompt lists them; the object at index i has the id i + 1.
-
-    Attributes:
-        labels: N labels.
-        boxes: (N, 4) left, top, right, bottom, normalized by the image size.
-        attributes: Known attributes of each object by name: `color`, `state`.
-        meters: (N,) distances in meters as the prompt states them, NaN if unknown; None if all are
-            unknown.
-
-    Raises:
-        ValueError: If the parts have different lengths.
-    """
-
-    labels: tuple[str, ...]
-    boxes: np.ndarray
-    attributes: tuple[Mapping[str, str], ...]
-    meters: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, detections: Detections, attributes: Sequence[Mapping[str, str]]) -> Scene:
-        """Create the scene of listed detections.
-
-        Args:
-            detections: N objects.
-            attributes: Attributes of at least the first N objects.
-        """
-        boxes = detections.xyxy / np.tile(detections.resolution_wh, 2)
-        return cls(
-            labels=detections.labels,
-            boxes=boxes.clip(0, 1),
-            attributes=tuple(attributes[: len(detections)]),
-            meters=prompt.distances(detections),
-        )
-
-    def __post_init__(self) -> None:
-        count = len(self.labels)
-        if self.boxes.shape != (count, 4) or len(self.attributes) != count:
-            raise ValueError(
-                f"{count} labels, but boxes of shape {self.boxes.shape} and attributes of "
-                f"{len(self.attributes)}"
-            )
 
 
 class NothingToAskError(Exception):
@@ -131,6 +88,8 @@ class SceneSampler:
         """Ids by label, in the order of each label's first id."""
         groups: dict[str, tuple[int, ...]] = {}
         for i, label in enumerate(self.scene.labels, start=1):
+            if not label:
+                continue
             groups[label] = (*groups.get(label, ()), i)
         return groups
 
@@ -162,8 +121,13 @@ class SceneSampler:
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
-        """Ids of all objects."""
-        return tuple(range(1, len(self.scene.labels) + 1))
+        """Ids of all objects that are asked about."""
+        return tuple(i for i, label in enumerate(self.scene.labels, start=1) if label)
+
+    @property
+    def unlisted(self) -> tuple[UnlistedObject, ...]:
+        """True objects that are known and not listed."""
+        return () if self.scene.annotation is None else self.scene.annotation.unlisted
 
     def is_known(self, ids: Iterable[int]) -> bool:
         """Whether the distances of all these objects are stated."""
@@ -264,9 +228,14 @@ class SceneSampler:
         Raises:
             NothingToAskError: If no label is found.
         """
-        if self.scene.labels and self.chance():
-            near = confusable(self.pick(self.scene.labels))
-            known = label_set(self.vocabulary)
+        known = label_set(self.vocabulary)
+        wrong = () if self.scene.annotation is None else self.scene.annotation.wrong
+        wrong = [label for label in wrong if label in known and self._is_absent(label)]
+        if wrong and self.chance(_WRONG_SHARE):
+            return self.pick(wrong)
+        labels = tuple(filter(None, self.scene.labels))
+        if labels and self.chance():
+            near = confusable(self.pick(labels))
             pool = [label for label in near if label in known and self._is_absent(label)]
             if pool:
                 return self.pick(pool)
@@ -315,11 +284,43 @@ class SceneSampler:
         ids = self.groups.get(label, ())
         return ids if len(ids) <= MAX_PLACES else ()
 
+    def rivals(self, ids: Sequence[int]) -> list[UnlistedObject]:
+        """Known unlisted objects that belong to a group: of its label, or all for all objects."""
+        if len(ids) == len(self.ids):
+            return list(self.unlisted)
+        labels = {self.label(i) for i in ids}
+        return [x for x in self.unlisted if any(overlap(x.label, label) for label in labels)]
+
+    def require_complete(self, *labels: str) -> None:
+        """Check that all known objects of these labels are listed, so that they can be counted.
+
+        Raises:
+            NothingToAskError: If one is not listed.
+        """
+        if any(overlap(x.label, label) for x in self.unlisted for label in labels):
+            raise NothingToAskError
+
+    def largest_of(self, ids: Sequence[int], *, smallest: bool = False) -> int:
+        """Return the object that is clearly larger, or smaller, than all others.
+
+        Raises:
+            NothingToAskError: If there are fewer than two objects, or no clear extreme.
+        """
+        sizes = self.areas
+        rivals = np.array([box_areas(x.box[None])[0] for x in self.rivals(ids)], sizes.dtype)
+        if smallest:
+            sizes, rivals = (1 / np.maximum(areas, 1e-9) for areas in (sizes, rivals))
+        i = clear_maximum(sizes, ids)
+        if (rivals * MIN_AREA_RATIO > sizes[i - 1]).any():
+            raise NothingToAskError
+        return i
+
     def nearest_of(self, ids: Sequence[int], *, farthest: bool = False) -> int:
         """Return the nearest or farthest object, in the prompt's order.
 
         Raises:
-            NothingToAskError: If a distance is unknown or the first two are too similar.
+            NothingToAskError: If a distance is unknown, the first two are too similar, or an
+                unlisted object is nearer or farther.
         """
         depths = prompt.depth_order(self.scene.boxes[:, 3], self.meters)
         if any(np.isnan(depths[i - 1]) for i in ids):
@@ -329,7 +330,17 @@ class SceneSampler:
             len(ranked) > 1 and abs(depths[ranked[1] - 1] - depths[ranked[0] - 1]) < MIN_DEPTH_GAP
         ):
             raise NothingToAskError
+        self._require_ahead(depths[ranked[0] - 1], ids, farthest)
         return ranked[0]
+
+    def _require_ahead(self, depth: float, ids: Sequence[int], farthest: bool) -> None:
+        """Check that no unlisted object is about as near, or far, as the nearest listed one."""
+        for rival in self.rivals(ids):
+            other = rival.meters if self.has_distances else -rival.box[3]
+            gap = depth - other if farthest else other - depth
+            # Also if the distance is unknown.
+            if not gap >= MIN_DEPTH_GAP:
+                raise NothingToAskError
 
     def plural_group(self) -> Group:
         """Sample a group of several objects whose label has a singular."""

@@ -106,6 +106,8 @@ STATES = {label: tuple(row["pair"]) for row in _DATA["states"] for label in row[
 RAISED = frozenset(_DATA["raised"])
 OBJECT_KINDS = _sets(_DATA["kinds"])
 PAIRED = frozenset(_DATA["paired"])
+# Kinds of rooms that rendered scenes show.
+PLACES = frozenset(_DATA["places"])
 UNCOUNTED = frozenset(_DATA["uncounted"])
 IRREGULAR: Mapping[str, str] = _DATA["irregular"]
 _PERSONS = frozenset(_DATA["persons"])

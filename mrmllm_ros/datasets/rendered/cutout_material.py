@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,9 +12,9 @@ from typing import Any, Literal, get_args
 import yaml
 
 from mrmllm_ros.datasets.data_errors import DataError, read_text
+from mrmllm_ros.datasets.rendered.model_map import SPLITS, Split
 from mrmllm_ros.weights.store import locate
 
-Split = Literal["train", "tuning", "evaluation"]
 BackdropKind = Literal["land", "water", "wall", "texture"]
 Place = Literal["land", "water", "air"]
 
@@ -136,12 +137,46 @@ def load_material(
         DataError: If the file is damaged, or a family is in several splits.
         WeightsError: If an asset is missing or damaged.
     """
-    try:
+    with _reading(catalog):
         entries = yaml.safe_load(read_text(catalog))
         return Material(
             cutouts=_cutouts(entries["cutouts"], split, locate_asset(STAMPS)),
             backdrops=_backdrops(entries["backdrops"], split, locate_asset),
         )
+
+
+def load_backdrops(
+    split: Split, catalog: Path = CATALOG, locate_asset: Callable[[str], Path] = locate
+) -> tuple[Backdrop, ...]:
+    """Read the backdrops of a split.
+
+    Args:
+        split: Split of the backdrops.
+        catalog: YAML file as cutouts.yaml.
+        locate_asset: Returns the folder of an asset.
+
+    Raises:
+        DataError: If the file is damaged.
+        WeightsError: If an asset is missing or damaged.
+    """
+    with _reading(catalog):
+        return _backdrops(yaml.safe_load(read_text(catalog))["backdrops"], split, locate_asset)
+
+
+def cutout_nouns(catalog: Path = CATALOG) -> frozenset[str]:
+    """Nouns of all cut-outs in all splits.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    with _reading(catalog):
+        return frozenset(yaml.safe_load(read_text(catalog))["cutouts"])
+
+
+@contextmanager
+def _reading(catalog: Path) -> Iterator[None]:
+    try:
+        yield
     except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{catalog} cannot be used: {error}") from error
 
@@ -179,7 +214,7 @@ def _backdrops(
 
 def _pop_split(fields: dict[str, Any], name: str) -> Split:
     split = fields.pop("split")
-    if split not in get_args(Split):
-        choices = ", ".join(get_args(Split))
+    if split not in SPLITS:
+        choices = ", ".join(SPLITS)
         raise ValueError(f"{name}: unknown split {split!r}; choose {choices}")
     return split

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mrmllm_ros.atomic_files import atomic_file
 from mrmllm_ros.datasets.data_errors import DataError, parse_json, read_text
 from mrmllm_ros.datasets.rendered.renderer import RenderError
 from mrmllm_ros.datasets.rendered.scene_renderer import Frame
@@ -230,6 +231,5 @@ def _dump(content: Any, indent: int | None = None) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with atomic_file(path) as written:
+        written.write_bytes(data)

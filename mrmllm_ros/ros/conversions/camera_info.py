@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
@@ -29,15 +30,36 @@ def pinhole_camera_info(
     width, height = resolution_wh
     focal = width / (2 * math.tan(math.radians(horizontal_fov_deg) / 2))
     center_x, center_y = (width - 1) / 2, (height - 1) / 2
+    matrix = np.array([[focal, 0, center_x], [0, focal, center_y], [0, 0, 1]])
+    return calibrated_camera_info(header, resolution_wh, matrix)
+
+
+def calibrated_camera_info(
+    header: Header,
+    resolution_wh: tuple[int, int],
+    matrix: np.ndarray,
+    distortion: Sequence[float] = (0.0,) * 5,
+    distortion_model: str = "plumb_bob",
+) -> CameraInfo:
+    """Make the `CameraInfo` of a single calibrated camera.
+
+    Args:
+        header: Header of the message.
+        resolution_wh: Width and height of the image in pixels.
+        matrix: (3, 3) camera matrix.
+        distortion: Coefficients of the distortion model.
+        distortion_model: See `sensor_msgs/CameraInfo`.
+    """
+    width, height = resolution_wh
     return CameraInfo(
         header=header,
         width=width,
         height=height,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=[focal, 0.0, center_x, 0.0, focal, center_y, 0.0, 0.0, 1.0],
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[focal, 0.0, center_x, 0.0, 0.0, focal, center_y, 0.0, 0.0, 0.0, 1.0, 0.0],
+        distortion_model=distortion_model,
+        d=list(distortion),
+        k=matrix.ravel().tolist(),
+        r=np.eye(3).ravel().tolist(),
+        p=np.pad(matrix, ((0, 0), (0, 1))).ravel().tolist(),
     )
 
 

@@ -109,6 +109,21 @@ def jpeg_from_bgr(bgr: np.ndarray, header: Header, quality: int) -> CompressedIm
     return message
 
 
+def image_from_depth(millimeters: np.ndarray, header: Header) -> Image:
+    """Make a `16UC1` depth image message.
+
+    Args:
+        millimeters: (H, W) uint16; 0 for holes.
+        header: Header of the message.
+    """
+    height, width = millimeters.shape
+    message = Image(
+        header=header, height=height, width=width, encoding="16UC1", is_bigendian=0, step=width * 2
+    )
+    message.data = array.array("B", millimeters.astype("<u2").tobytes())
+    return message
+
+
 def depth_from_image(message: Image) -> np.ndarray:
     """Decode a depth image: `16UC1` (or `mono16`) in millimeters, `32FC1` in meters.
 

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from geometry_msgs.msg import Point, Pose, Quaternion, TransformStamped, Vector3
+from std_msgs.msg import Header
 
+from mrmllm_ros.detection.rgbd_frames import CameraPose
 from mrmllm_ros.localization.localizer import Location
+from mrmllm_ros.localization.rotations import matrix_from_xyzw, xyzw_from_matrix
 from mrmllm_ros.msg import Detection, DetectionArray, ObjectDistances
 
 
@@ -32,33 +35,29 @@ def set_location(
     detection.size = Vector3(**dict(zip("xyz", location.size.tolist(), strict=True)))
     if to_frame is not None:
         center = to_frame[:3, :3] @ center + to_frame[:3, 3]
-        rotation = quaternion_from_matrix(to_frame[:3, :3]).tolist()
+        rotation = xyzw_from_matrix(to_frame[:3, :3]).tolist()
         detection.pose.orientation = Quaternion(**dict(zip("xyzw", rotation, strict=True)))
     detection.pose.position = Point(**dict(zip("xyz", center.tolist(), strict=True)))
 
 
 def matrix_from_quaternion(rotation: Quaternion) -> np.ndarray:
     """Convert a unit quaternion to a rotation matrix, (3, 3) float64."""
-    x, y, z, w = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    # Rodrigues' formula.
-    return np.eye(3) + 2 * (w * cross + cross @ cross)
+    return matrix_from_xyzw(np.array([rotation.x, rotation.y, rotation.z, rotation.w]))
 
 
-def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
-    """Convert a (3, 3) rotation matrix to a quaternion x, y, z, w, (4,) float64."""
-    # The quaternion is the eigenvector of the greatest eigenvalue (Bar-Itzhack, 2000).
-    (a, b, c), (d, e, f), (g, h, i) = rotation
-    symmetric = np.array(
-        [
-            [a - e - i, b + d, c + g, h - f],
-            [b + d, e - a - i, f + h, c - g],
-            [c + g, f + h, i - a - e, d - b],
-            [h - f, c - g, d - b, a + e + i],
-        ]
-    )
-    quaternion = np.linalg.eigh(symmetric)[1][:, -1]
-    return quaternion if quaternion[3] >= 0 else -quaternion
+def transform_message(header: Header, child: str, pose: CameraPose) -> TransformStamped:
+    """Make the transform from the frame of a header to the frame of a camera.
+
+    Args:
+        header: Header with the parent frame.
+        child: Optical frame of the camera.
+        pose: Pose of the camera in the parent frame.
+    """
+    message = TransformStamped(header=header, child_frame_id=child)
+    transform = message.transform
+    transform.translation = Vector3(**dict(zip("xyz", pose.position.tolist(), strict=True)))
+    transform.rotation = Quaternion(**dict(zip("xyzw", pose.xyzw.tolist(), strict=True)))
+    return message
 
 
 def distance_of(detection: Detection) -> float:

@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.questions import templates
 from mrmllm_ros.datasets.questions.families import FAMILIES
 from mrmllm_ros.datasets.questions.grammar import NUMBERS
 from mrmllm_ros.datasets.questions.question_sampler import ask
-from mrmllm_ros.datasets.questions.scene_sampler import Scene
+from mrmllm_ros.datasets.questions.scene import Scene
 from mrmllm_ros.datasets.questions.vocabulary import TRAIN_NOUNS
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.evaluation.scoring import is_right

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("mrmllm_ros.msg", reason="needs the built package: run scripts/test")
 
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, Quaternion
+from geometry_msgs.msg import Point, Pose
 from mrmllm_ros.msg import Detection, DetectionArray, ObjectDistances
 from std_msgs.msg import Header
 
@@ -14,7 +14,6 @@ from mrmllm_ros.ros.conversions.location_messages import (
     distances_from_message,
     distances_message,
     matrix_from_quaternion,
-    quaternion_from_matrix,
     set_location,
 )
 
@@ -94,14 +93,3 @@ def test_a_pose_in_another_frame_keeps_size_and_distance():
     from_camera = np.linalg.norm(LOCATION.center)
     message = distances_message(DetectionArray(detections=[detection]))
     assert distances_from_message(message) == {"7": pytest.approx(from_camera, rel=1e-6)}
-
-
-def test_any_rotation_survives_the_quaternion():
-    rng = np.random.default_rng(0)
-    half_turns = [np.diag(signs) for signs in ((1, -1, -1), (-1, 1, -1), (-1, -1, 1))]
-    for matrix in (*half_turns, *rng.normal(size=(20, 3, 3))):
-        rotation, _ = np.linalg.qr(matrix)
-        rotation *= np.linalg.det(rotation)
-        x, y, z, w = quaternion_from_matrix(rotation)
-        again = matrix_from_quaternion(Quaternion(x=x, y=y, z=z, w=w))
-        np.testing.assert_allclose(again, rotation, atol=1e-12)

@@ -5,12 +5,14 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
+import rgbd_folder
+from mrmllm_ros.msg import BoundingBox2D, Detection, DetectionArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from mrmllm_ros.ros.conversions.image_messages import bgr_from_message
+from mrmllm_ros.ros.conversions.image_messages import bgr_from_message, depth_from_image
 from mrmllm_ros.ros.nodes.camera_player_node import CameraPlayerNode
 
 NAMESPACE = "/test_camera_player_node"
@@ -51,6 +53,126 @@ def test_it_plays_a_folder_over_and_over_with_matching_headers(
     assert matched
     assert all((info.width, info.height) == (64, 48) for info in matched)
     assert bgr_from_message(compressed[-1]).shape == (48, 64, 3)
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Folder with two images of a screen 2 m and 1.5 m in front of the camera."""
+    views = [((0.0, y, 0.0), [rgbd_folder.SCREEN]) for y in (0.0, 0.5)]
+    return rgbd_folder.write(tmp_path / "scenes", views, d=[0.1, 0.0, 0.0, 0.0, 0.0])
+
+
+def stamp_of(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def test_rendered_scenes_come_with_depth_and_their_calibration(
+    ros, start_node, make_client, scenes
+):
+    client = make_client(NAMESPACE)
+    kinds = {
+        "image_raw": Image,
+        "camera_info": CameraInfo,
+        "depth/image_raw": Image,
+        "depth/camera_info": CameraInfo,
+    }
+    received = [
+        client.subscribe(kind, topic, qos_profile_sensor_data) for topic, kind in kinds.items()
+    ]
+    with start_node("camera_player_node", NAMESPACE, path=scenes, frame_id="left") as node:
+        assert client.spin_until(lambda: min(map(len, received)) >= 8)
+        node.check()
+    by_stamp = [{stamp_of(message): message for message in messages} for messages in received]
+    common = set.intersection(*map(set, by_stamp))
+    assert len(common) >= 4
+    nearest = set()
+    for stamp in common:
+        image, info, depth_image, depth_info = (messages[stamp] for messages in by_stamp)
+        assert {m.header.frame_id for m in (image, info, depth_image, depth_info)} == {"left"}
+        assert (depth_image.encoding, depth_image.width, depth_image.height) == ("16UC1", 160, 120)
+        assert info == depth_info
+        assert (info.k[0], info.d[0], info.width) == (rgbd_folder.FOCAL, 0.1, 160)
+        depth = depth_from_image(depth_image)
+        assert depth.max() == pytest.approx(rgbd_folder.WALL_M)
+        # The color of the image is that of the depth.
+        assert depth.min() == pytest.approx(2.0 if bgr_from_message(image).mean() < 20 else 1.5)
+        nearest.add(round(float(depth.min()), 3))
+    assert nearest == {2.0, 1.5}
+
+
+def test_the_localizer_finds_an_object_of_a_rendered_scene(ros, start_node, make_client, scenes):
+    client = make_client(NAMESPACE)
+    images = client.subscribe(Image, "image_raw", qos_profile_sensor_data)
+    located = client.subscribe(DetectionArray, "detections_3d")
+    publisher = client.node.create_publisher(DetectionArray, "enriched_detections", 10)
+    size = np.array(rgbd_folder.SCREEN.size) * rgbd_folder.FOCAL / 2
+
+    def detect():
+        """Publish the box of the screen in each black image, 2 m away."""
+        for image in images:
+            if bgr_from_message(image).mean() < 20:
+                box = BoundingBox2D(center_x=80.0, center_y=60.0, size_x=size[0], size_y=size[1])
+                message = DetectionArray(header=image.header, image_width=160, image_height=120)
+                message.detections = [Detection(id=1, label="tv", score=0.9, bbox=box)]
+                publisher.publish(message)
+        images.clear()
+        return any(message.detections[0].has_pose for message in located)
+
+    with (
+        start_node("localizer_node", NAMESPACE),
+        start_node("camera_player_node", NAMESPACE, path=scenes),
+    ):
+        assert client.spin_until(detect)
+    poses = [d.pose.position for m in located for d in m.detections if d.has_pose]
+    assert [poses[0].x, poses[0].y] == pytest.approx([0, 0], abs=0.02)
+    assert poses[0].z == pytest.approx(2.0, abs=0.02)
+
+
+def test_a_sequence_is_played_at_the_spacing_of_its_stamps(make_node, tmp_path):
+    views = [((0.0, 0.1 * n, 0.0), [rgbd_folder.SCREEN]) for n in range(3)]
+    folder = rgbd_folder.write(tmp_path / "scenes", views, [0.0, 20.0, 50.0])
+    node = make_node(CameraPlayerNode, path=str(folder))
+    node.start()
+    periods_s = []
+    for _ in views:
+        node._play()
+        periods_s.append(node._timer.timer_period_ns / 1e9)
+    assert periods_s == pytest.approx([20, 30, 0.1])
+    node.set_parameters([rclpy.Parameter("rate_hz", value=0.5)])
+    node._play()
+    assert node._timer.timer_period_ns == 2_000_000_000
+
+
+def test_other_images_are_played_at_ten_a_second(make_node, folder):
+    node = make_node(CameraPlayerNode, path=str(folder))
+    node.start()
+    node._play()
+    assert node._timer.timer_period_ns == 100_000_000
+
+
+def test_a_rate_next_to_zero_is_rejected(make_node):
+    node = make_node(CameraPlayerNode)
+    [result] = node.set_parameters([rclpy.Parameter("rate_hz", value=1e-9)])
+    assert not result.successful
+    assert "below the minimum of 0.01; 0 selects" in result.reason
+
+
+def test_a_missing_depth_image_is_named_and_skipped(ros, start_node, make_client, scenes):
+    (scenes / "depth" / "000000.png").unlink()
+    client = make_client(NAMESPACE)
+    images = client.subscribe(Image, "image_raw", qos_profile_sensor_data)
+    with start_node("camera_player_node", NAMESPACE, path=scenes, rate_hz=30.0) as node:
+        assert client.spin_until(lambda: len(images) >= 4)
+        missing = f"cannot read the depth image {scenes}/depth/000000.png: No such file"
+        assert missing in node.log_text()
+    assert all(bgr_from_message(image).mean() > 20 for image in images)
+
+
+def test_annotations_that_are_not_json_are_named(ros, start_node, scenes):
+    (scenes / "annotations.json").write_text("{")
+    with start_node("camera_player_node", NAMESPACE, path=scenes) as node:
+        assert f"cannot configure: {scenes}/annotations.json is not JSON" in node.log_text()
+        node.check()
 
 
 def test_without_loop_it_stops_at_the_end(ros, start_node, make_client, folder):
@@ -176,7 +298,7 @@ def test_a_folder_that_becomes_empty_is_named_and_played_again_once_it_is_not(
     node = make_node(CameraPlayerNode, path=str(folder), rate_hz=0.01)
     node.start()
     published = []
-    monkeypatch.setattr(node, "_publish", lambda path, frame: published.append(path.name))
+    monkeypatch.setattr(node, "_publish", lambda frame: published.append(frame.path.name))
     contents = {name: (folder / name).read_bytes() for name in NAMES}
     for _ in NAMES:
         node._play()

@@ -77,6 +77,7 @@ def _existence_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 def _count_color(sampler: SceneSampler) -> tuple[str, str, Truth]:
     label, color, ids = sampler.label_of_color()
+    sampler.require_complete(label)
     # Raises if any color is unknown, since the count would be unknown too.
     sampler.colors(sampler.groups.get(label, ()))
     question = sampler.phrase("count_color", color_fields(sampler, label, color))

@@ -21,6 +21,7 @@ from mrmllm_ros.datasets.questions.scene_sampler import (
     NothingToAskError,
     SceneSampler,
 )
+from mrmllm_ros.datasets.questions.vocabulary import OBJECT_KINDS
 
 
 def _count(sampler: SceneSampler) -> tuple[str, str, Truth]:
@@ -30,6 +31,7 @@ def _count(sampler: SceneSampler) -> tuple[str, str, Truth]:
         # Most groups have one object; half of the time, take one with several.
         several = sampler.groups_of(2, MAX_COUNTED) if sampler.chance() else []
         label, ids = sampler.pick(several or sampler.groups_of(1, MAX_COUNTED))
+    sampler.require_complete(label)
     question = sampler.phrase("count", fields_of(sampler.group_name(label)))
     # The prompt states the count.
     name = label if len(ids) == 1 else plural(label)
@@ -42,12 +44,14 @@ def _count_kind(sampler: SceneSampler) -> tuple[str, str, Truth]:
     ids = ids_of(groups)
     if not ids or len(ids) > MAX_COUNTED or sampler.is_ambiguous(word):
         raise NothingToAskError
+    sampler.require_complete(word, *OBJECT_KINDS[word])
     answer = f"I see {mention_all(groups)}, {number_word(len(ids))} in all."
     return sampler.phrase("count", fields_of(word)), answer, count_truth(ids)
 
 
 def _count_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
     label, side, ids = sampler.label_on_side()
+    sampler.require_complete(label)
     where = on_side(side)
     question = sampler.phrase("count_side", fields_of(sampler.group_name(label), on_side=where))
     if few := sampler.few(label):

@@ -214,6 +214,7 @@ def _is_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 def _count_within(sampler: SceneSampler) -> tuple[str, str, Truth]:
     label, ids = sampler.pick(sampler.groups_of(2, MAX_PLACES) or sampler.groups_of(1, 1))
+    sampler.require_complete(label)
     known = sampler.is_known(ids)
     reference = sampler.meters[sampler.pick(ids) - 1] if known else _some_distance(sampler)
     meters, limit = _limit(sampler, reference, sampler.chance())

@@ -52,7 +52,8 @@ def _is_on_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
 def _what_on_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
     side = sampler.pick(prompt.SIDES)
     # In the order of the prompt, so that a model can copy the numbers before it names them.
-    ids = (prompt.group_by_side(sampler.scene.boxes)[side] + 1).tolist()
+    on_this_side = (prompt.group_by_side(sampler.scene.boxes)[side] + 1).tolist()
+    ids = [i for i in on_this_side if sampler.label(i)]
     # Empty sides are frequent; most of these questions are dropped.
     if len(ids) > MAX_ON_SIDE or (not ids and (sampler.missed or sampler.chance(0.6))):
         raise NothingToAskError

@@ -5,22 +5,18 @@ from __future__ import annotations
 
 from itertools import permutations
 
-import numpy as np
-
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.phrases import be, name_truth, the, two_fields, verdict
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MIN_AREA_RATIO,
     Form,
     SceneSampler,
-    clear_maximum,
 )
 
 
 def _extreme(sampler: SceneSampler) -> tuple[str, str, Truth]:
     name = sampler.pick(["largest", "smallest"])
-    areas = sampler.areas if name == "largest" else 1 / np.maximum(sampler.areas, 1e-9)
-    i = clear_maximum(areas, range(1, len(areas) + 1))
+    i = sampler.largest_of(sampler.ids, smallest=name == "smallest")
     return (
         sampler.phrase(name),
         f"The {name} {be(sampler, i)} {the(sampler, i)}.",

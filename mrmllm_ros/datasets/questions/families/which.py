@@ -12,7 +12,7 @@ from mrmllm_ros.datasets.questions.phrases import (
     has_color,
     the,
 )
-from mrmllm_ros.datasets.questions.scene_sampler import Form, SceneSampler, clear_maximum
+from mrmllm_ros.datasets.questions.scene_sampler import Form, SceneSampler
 from mrmllm_ros.datasets.questions.vocabulary import is_person
 
 
@@ -43,7 +43,7 @@ def _which_side(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 def _which_biggest(sampler: SceneSampler) -> tuple[str, str, Truth]:
     label, ids = sampler.plural_group()
-    i = clear_maximum(sampler.areas, ids)
+    i = sampler.largest_of(ids)
     answer = f"The biggest is {the(sampler, i)}."
     return (
         sampler.phrase("which_biggest", fields_of(sampler.name(label))),

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenes for questions from complete annotations, as rendered images have them.
+
+Such annotations state the occlusion of objects. They name every object of the categories, so that
+questions are about the true objects, and not about what the detector reports. The list of objects
+in the prompt stays that of the detector: a true object can be cited if the detector reports its
+box, under any label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mrmllm_ros.datasets.coco import CocoDataset
+from mrmllm_ros.datasets.labeled_views import LabeledView
+from mrmllm_ros.datasets.questions.scene import Annotation, Scene, UnlistedObject
+from mrmllm_ros.datasets.targets import match_objects
+from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detector import Perception
+
+
+def is_complete(dataset: CocoDataset) -> bool:
+    """Whether annotations state the occlusion of objects, as those of rendered images do."""
+    return any("occlusion" in entry for image in dataset.images for entry in image.annotations)
+
+
+def with_distances(perception: Perception, view: LabeledView, depths_m: np.ndarray) -> Perception:
+    """Add distances to candidates, as a depth camera would give them.
+
+    Args:
+        perception: K candidates in the view.
+        view: The view; the annotated distance of a true object replaces the measured one.
+        depths_m: (K,) measured depth of each candidate in meters, NaN if unknown.
+    """
+    candidates = perception.candidates
+    meters, known = np.float32(depths_m), view.distances_m
+    for candidate, true in match_objects(candidates, view.truth):
+        if not np.isnan(known[true]):
+            meters[candidate] = known[true]
+    return replace(perception, candidates=replace(candidates, distances_m=meters))
+
+
+def annotated_scene(
+    listed: Detections, colors: tuple[str, ...], view: LabeledView, place: str
+) -> Scene:
+    """Create the scene of a view for questions.
+
+    Args:
+        listed: N reported objects, with the distances that the prompt states.
+        colors: Colors of the N objects as the prompt states them; empty if unknown. An annotated
+            color of a true object replaces them.
+        view: The view with its true objects.
+        place: Kind of room; empty if unknown.
+    """
+    matched = dict(match_objects(listed, view.truth))
+    count, annotated, of_truth = len(listed), view.colors, view.occlusion
+    labels, occlusion, known = [""] * count, np.full(count, np.nan), list(colors)
+    for i, true in matched.items():
+        labels[i] = view.truth.labels[true]
+        occlusion[i] = of_truth[true]
+        known[i] = annotated[true] or colors[i]
+    scene = Scene.of(listed, [{"color": color} if color else {} for color in known])
+    wrong = (listed.labels[i] for i in range(count) if i not in matched)
+    return replace(
+        scene,
+        labels=tuple(labels),
+        annotation=Annotation(
+            occlusion=occlusion,
+            unlisted=_unlisted(view, {*matched.values()}, listed.distances_m is not None),
+            wrong=tuple(dict.fromkeys(wrong)),
+            place=place,
+        ),
+    )
+
+
+def _unlisted(
+    view: LabeledView, listed: set[int], has_distances: bool
+) -> tuple[UnlistedObject, ...]:
+    """True objects of a view beside those with these indices."""
+    boxes = view.truth.xyxy / np.tile(view.truth.resolution_wh, 2)
+    meters = view.distances_m if has_distances else np.full(len(boxes), np.nan)
+    return tuple(
+        UnlistedObject(label=label, box=boxes[i], meters=float(meters[i]))
+        for i, label in enumerate(view.truth.labels)
+        if i not in listed
+    )

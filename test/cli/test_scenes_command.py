@@ -69,6 +69,7 @@ def test_defaults_are_rectified_vga_images(written, tmp_path):
         (["--distortion", "0.5"], "distortion is 0.5; it must be from 0 to 0.4"),
         (["--kind", "context", "--frames", "2"], "--kind context ignores --frames"),
         (["--kind", "context", "--distortion", "0.1"], "--kind context ignores --frames"),
+        (["--kind", "cutouts", "--frames", "2"], "--kind cutouts ignores --frames"),
         (["--seed", "-1"], "-1 is negative"),
         (["--count", "0"], "0 is not a positive number"),
         (["--split", "test"], "invalid choice: 'test'"),

@@ -9,7 +9,7 @@ import yaml
 
 from mrmllm_ros.datasets.rendered import surfaces as module
 from mrmllm_ros.datasets.rendered.context_scenes import shapes
-from mrmllm_ros.datasets.rendered.model_map import SPLITS, read_model_map
+from mrmllm_ros.datasets.rendered.model_map import SPLITS
 from mrmllm_ros.datasets.rendered.surfaces import surfaces
 
 FOLDER = Path(module.__file__).parent
@@ -24,10 +24,9 @@ def shared(uses):
     return {each for each, of in splits.items() if "evaluation" in of and of & set(TRAINING)}
 
 
-def test_families_and_models():
-    entries = read_model_map()
-    assert not shared((entry.family, entry.split) for entry in entries)
-    assert not shared((entry.key, entry.split) for entry in entries)
+def test_families_and_models(label_map):
+    assert not shared((entry.family, entry.split) for entry in label_map)
+    assert not shared((entry.key, entry.split) for entry in label_map)
 
 
 @pytest.mark.parametrize("kind", ["floors", "walls"])

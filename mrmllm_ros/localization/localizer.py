@@ -6,9 +6,12 @@ extent along the optical axis is almost zero for a screen seen from the front, a
 radius for a ball. It is at least one centimeter and at least a twentieth of the smaller of width
 and height; sensor noise adds to it.
 
+A mask separates the object from the rest, but its border is not exact. The object is the main
+layer of depths in the interior of the mask, and other parts of the mask that do not have the depth
+of their surroundings.
+
 A box in an image also contains the background, the ground and occluders, and its sides are not
-exact. A mask separates the object from the rest. Without a mask the object is found in three
-steps:
+exact. Without a mask the object is found in three steps:
 
 1. Contrast: a depth that is as frequent beside the box, in the same rows or columns, belongs to
    the ground, a wall or an occluder. A gap between the box and its surroundings allows for
@@ -25,16 +28,21 @@ steps:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mrmllm_ros.detection.boxes import box_areas, clip_boxes, expand_boxes
 from mrmllm_ros.localization.depth import Depths, DepthSamples, pinhole
+from mrmllm_ros.localization.masked_samples import mask_bounds, sample_mask
 
 MINIMUM_SIZE_M = 0.01
 _MIN_THICKNESS = 0.05  # of the smaller of width and height
 _MIN_COVERAGE = 0.02  # share of an object's pixels with a depth
+
+# With a mask.
+_MIN_INTERIOR = 0.3  # minimum share of the samples to find the main layer with them
+_MIN_PART = 0.1  # minimum share of the samples in another layer of the object
 
 # Shares of the box's width and height, on each side of it.
 _BOX_ERROR = 0.12  # maximum error of a side
@@ -112,41 +120,58 @@ def localize(
         array([0.4 , 0.4 , 0.02])
     """
     image_wh = np.array(resolution_wh or 2 * pinhole(camera_matrix)[1], float)
-    box = np.asarray(xyxy, float) if mask is None else _mask_bounds(mask)
-    box = clip_boxes(box, image_wh)
+    if mask is not None:
+        return _localize_mask(depths, camera_matrix, mask, min_points)
+    box = clip_boxes(np.asarray(xyxy, float), image_wh)
     if (box[2:] <= box[:2]).any():
         return None
-    if mask is None:
-        samples = depths.within(clip_boxes(expand_boxes(box, _BOX_ERROR), image_wh))
-        inside = ((samples.pixels >= box[:2]) & (samples.pixels < box[2:])).all(1)
-        area = box_areas(box)
-    else:
-        samples = depths.within(box)
-        columns, rows = samples.pixels.astype(int).clip(0, np.array(mask.shape[::-1]) - 1).T
-        samples = samples.take(mask[rows, columns])
-        inside = np.ones(len(samples), bool)
-        area = np.count_nonzero(mask)
-    sample_area = np.prod(samples.pitch)
-    minimum = max(min_points, _MIN_COVERAGE * area / sample_area if sample_area else 1)
+    samples = depths.within(clip_boxes(expand_boxes(box, _BOX_ERROR), image_wh))
+    inside = ((samples.pixels >= box[:2]) & (samples.pixels < box[2:])).all(1)
+    minimum = _minimum(samples, box_areas(box), min_points)
     if np.count_nonzero(inside) < minimum:
         return None
     region = _Region(samples, samples.points(camera_matrix), inside, box, camera_matrix)
-    if mask is not None:
-        layers = _layers(region, np.ones(len(samples)), np.ones(len(samples)))
-        best = max(layers, key=lambda layer: layer.contrast)
-        return _bound(region, best, 0)[0] if best.count >= minimum else None
     weights = _weights(region)
     contrast = _contrast(region, _strips(depths, region, image_wh))
     layers = [layer for layer in _layers(region, weights, contrast) if layer.count >= minimum]
     return _best(region, layers) or _evenly_filled(region, minimum)
 
 
-def _mask_bounds(mask: np.ndarray) -> np.ndarray:
-    """(4,) float64, bounding box of a mask; zeros if the mask is empty."""
+def _minimum(samples: DepthSamples, area: float, min_points: int) -> float:
+    """Minimum number of samples of an object with an area in pixels."""
+    sample_area = np.prod(samples.pitch)
+    return max(min_points, _MIN_COVERAGE * area / sample_area if sample_area else 1)
+
+
+def _localize_mask(
+    depths: Depths, camera_matrix: np.ndarray, mask: np.ndarray, min_points: int
+) -> Location | None:
+    """Localize an object with a mask; see `localize`."""
     if not mask.any():
-        return np.zeros(4)
-    columns, rows = (np.flatnonzero(mask.any(axis)) for axis in (0, 1))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+        return None
+    masked = sample_mask(depths, mask)
+    samples, everywhere = masked.samples, np.ones(len(masked.samples), bool)
+    minimum = _minimum(samples, np.count_nonzero(mask), min_points)
+    if len(samples) < minimum:
+        return None
+    # Thin objects have no interior, and thin objects on a surface are like background.
+    needed = max(minimum, _MIN_INTERIOR * len(samples))
+    certain = (masked.interior, ~masked.background, everywhere)
+    core = next(inside for inside in certain if np.count_nonzero(inside) >= needed)
+    region = _Region(
+        samples, samples.points(camera_matrix), core, mask_bounds(mask), camera_matrix
+    )
+    main = max(_layers(region, core, everywhere), key=lambda layer: layer.contrast)
+    parts = core | ~masked.background
+    members = np.zeros(len(samples), bool)
+    for layer in _layers(replace(region, inside=parts), parts, everywhere):
+        if layer.contrast >= _MIN_PART or (layer.members & main.members).any():
+            members |= layer.members & parts
+    count = np.count_nonzero(members)
+    if count < minimum:
+        return None
+    whole = replace(region, inside=everywhere)
+    return _bound(whole, _Layer(members, members, main.contrast, count), 0)[0]
 
 
 @dataclass(frozen=True, eq=False)

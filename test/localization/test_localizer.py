@@ -7,6 +7,7 @@ its distance or 2 cm, its size within 10 % or two pixels, over near, far, hidden
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pytest
 
@@ -135,6 +136,27 @@ def test_with_a_mask_the_background_does_not_matter_and_the_box_neither(name):
     seen = Seen.of(shape)
     whole = np.array([0, 0, WIDTH, HEIGHT])
     check(localize(image(shape, *background, missing=0.6), MATRIX, whole, seen.mask), seen)
+
+
+# The far floor differs by more than 2.5 % from one row to the second next.
+GROWN = [(name, pixels) for name in SHAPES for pixels in (1, 2) if (name, pixels) != ("far", 2)]
+
+
+@pytest.mark.parametrize(("name", "grown"), GROWN)
+def test_a_mask_may_be_larger_than_the_object(name, grown):
+    shape, *background = SHAPES[name]
+    seen = Seen.of(shape)
+    kernel = np.ones((2 * grown + 1,) * 2, np.uint8)
+    mask = cv2.dilate(seen.mask.astype(np.uint8), kernel).astype(bool)
+    location = localize(image(shape, *background), MATRIX, seen.box, mask)
+    assert np.linalg.norm(location.center - seen.center) <= 0.02 * max(1, seen.center[2])
+
+
+def test_a_part_at_another_depth_belongs_to_a_mask():
+    # A seat, and a leg behind it that is seen below it.
+    seat, leg = cuboid((0, 0, 2), (0.5, 0.4, 0.05)), cuboid((0.1, 0.45, 2.6), (0.15, 0.5, 0.05))
+    seen = Seen.of(np.minimum(seat, leg))
+    check(localize(image(seat, leg, wall(5)), MATRIX, seen.box, seen.mask), seen)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -16,12 +16,13 @@ from mrmllm_ros.settings import SettingsError
 if TYPE_CHECKING:
     from mrmllm_ros.engine.engine_settings import Settings
     from mrmllm_ros.evaluation.ablations import EvaluatedModels
+    from mrmllm_ros.evaluation.report import SuiteReport
     from mrmllm_ros.evaluation.suites import SceneFolders
 
 # Names in `mrmllm_ros.evaluation.suites`, which imports slowly.
 SUITES = (
     *("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs"),
-    *("rendered", "context", "names"),
+    *("names", "rendered", "context"),
 )
 
 
@@ -99,6 +100,12 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
         help="scenes of `mrmllm scenes render` for training or tuning, on which the control "
         "baselines of labels are fitted; without it, there are no controls",
     )
+    parser.add_argument(
+        "--scene-labels",
+        action="store_true",
+        help="let the model choose from the labels of these scenes too, not from the detector's "
+        "alone; the first time, the language model scores them, which takes minutes",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -112,8 +119,8 @@ def run(options: argparse.Namespace) -> int:
     requested = options.suite or ([] if options.questions else ["all"])
     from mrmllm_ros.datasets.data_errors import Skipped
     from mrmllm_ros.evaluation.ablations import Ablation
-    from mrmllm_ros.evaluation.report import evaluate, to_json, to_text
-    from mrmllm_ros.evaluation.report_folder import require_report, write_report
+    from mrmllm_ros.evaluation.report import evaluate
+    from mrmllm_ros.evaluation.report_folder import require_report
     from mrmllm_ros.evaluation.suites import SceneFolders, Suites, require_samples
     from mrmllm_ros.evaluation.user_questions import QuestionFileSuite, read_scorable
 
@@ -124,6 +131,7 @@ def run(options: argparse.Namespace) -> int:
     )
     names = _names(requested, folders)
     require_samples(names, folders)
+    scene_labels = folders.labels() if options.scene_labels else ()
     if options.report:
         require_report(options.report)
     skipped = Skipped(f"questions of {options.questions}", print_progress)
@@ -134,6 +142,9 @@ def run(options: argparse.Namespace) -> int:
     subject = _subject(settings)
     backbones = subject.backbones
     ablation = Ablation(subject)
+    if options.scene_labels:
+        print_progress("scoring the labels of the scenes")
+        ablation.set_vocabulary((*backbones.detector.labels, *scene_labels))
     suites = Suites(
         backbones,
         options.scenes,
@@ -147,18 +158,25 @@ def run(options: argparse.Namespace) -> int:
             QuestionFileSuite(questions, backbones, print_progress, skipped, ablation.label_fusion)
         )
     reports = evaluate(suites, ablation, options.ablate, print_progress)
-    if options.report:
-        write_report(reports, options.report)
-        print_progress(f"wrote {options.report / 'index.md'}")
-    if options.json:
-        checkpoint = settings.trained.checkpoint
-        print(json.dumps({"checkpoint": checkpoint, "suites": to_json(reports)}))
-    else:
-        print(to_text(reports))
+    _write(reports, options, settings.trained.checkpoint)
     if skipped.count:
         print_error(skipped)
         return PARTIAL
     return 0
+
+
+def _write(reports: Sequence[SuiteReport], options: argparse.Namespace, checkpoint: str) -> None:
+    """Print results as JSON or tables, and write the report."""
+    from mrmllm_ros.evaluation.report import to_json, to_text
+    from mrmllm_ros.evaluation.report_folder import write_report
+
+    if options.json:
+        print(json.dumps({"checkpoint": checkpoint, "suites": to_json(reports)}))
+    else:
+        print(to_text(reports))
+    if options.report:
+        write_report(reports, options.report)
+        print_progress(f"wrote {options.report / 'index.md'}")
 
 
 def _names(requested: Sequence[str], folders: SceneFolders) -> list[str]:

@@ -23,6 +23,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def non_negative_int(text: str) -> int:
+    """Parse an integer of at least 0; `type` of an argument."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
 def positive_float(text: str) -> float:
     """Parse a finite number above 0; `type` of an argument."""
     value = float(text)

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mrmllm_ros.cli.options import positive_int
+from mrmllm_ros.cli.options import non_negative_int, positive_int
 from mrmllm_ros.cli.output import make_folder, print_progress
 from mrmllm_ros.settings import SettingsError
 
@@ -41,7 +41,9 @@ def _add_render(commands: Any) -> None:
     parser.add_argument(
         "--count", type=positive_int, default=100, metavar="N", help="number of scenes (100)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (0)")
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=0, metavar="S", help="random seed (0)"
+    )
     parser.add_argument(
         "--split",
         choices=SPLITS,
@@ -64,7 +66,7 @@ def _add_render(commands: Any) -> None:
         type=float,
         default=6.0,
         metavar="N",
-        help="largest standard deviation of the noise, of 0 to 255 (6)",
+        help="largest standard deviation of the noise, 0 to 128 of 255 (6)",
     )
     parser.add_argument(
         "--motion-blur",
@@ -94,7 +96,7 @@ def _add_sheet(commands: Any) -> None:
     parser = commands.add_parser(
         "sheet",
         help="draw a contact sheet of rendered scenes",
-        description="Draw the first scenes of a folder with boxes, masks and labels.",
+        description="Draw the first scenes of a folder with boxes and labels.",
     )
     parser.add_argument(
         "--folder", required=True, type=Path, metavar="FOLDER", help="folder of rendered scenes"
@@ -115,6 +117,8 @@ def _render(options: argparse.Namespace) -> int:
     from mrmllm_ros.datasets.rendered.scene_renderer import SceneSettings
     from mrmllm_ros.datasets.rendered.scene_sources import SourceSettings
 
+    if options.kind == "context" and (options.frames > 1 or options.distortion):
+        raise SettingsError("--kind context ignores --frames and --distortion; omit them")
     try:
         effects = EffectSettings(
             noise=options.noise, motion_blur=options.motion_blur, distortion=options.distortion

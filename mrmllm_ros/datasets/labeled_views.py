@@ -17,8 +17,9 @@ from mrmllm_ros.detection.detections import Detections
 
 # Minimum visible share of an object's area; the detector may or may not find what is cut more.
 _MIN_VISIBLE = 0.5
-# Occlusion is known for objects that the image and the view do not cut by more than this share.
-_MAX_CUT = 0.05
+# Objects that image or view cut by more than this share are not in full view, although nothing may
+# hide them: their occlusion counts as known only from a value on.
+_MAX_CUT, _MIN_OCCLUSION_OF_CUT = 0.05, 0.4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,9 +60,10 @@ class LabeledView:
 
     @property
     def occlusion(self) -> np.ndarray:
-        """(M,) annotated occlusion of the true objects; NaN if there is none or they are cut."""
-        cut = np.fmax(self._numbers("truncation"), 1 - self.visible)
-        return np.where(cut <= _MAX_CUT, self._numbers("occlusion"), np.nan)
+        """(M,) annotated occlusion of the true objects; NaN if unknown or low for cut objects."""
+        occlusion = self._numbers("occlusion")
+        is_cut = np.fmax(self._numbers("truncation"), 1 - self.visible) > _MAX_CUT
+        return np.where(is_cut & (occlusion < _MIN_OCCLUSION_OF_CUT), np.nan, occlusion)
 
     def _numbers(self, name: str) -> np.ndarray:
         values = [each.get(name) for each in self.annotations]

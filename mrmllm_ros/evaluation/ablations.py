@@ -105,6 +105,18 @@ class Ablation:
         if self.label_fusion is not None:
             self.label_fusion.wait()
         self._full.label_fusion = self.label_fusion
+        self._vocabulary: tuple[str, ...] = self._full.processor.vocabulary
+
+    def set_vocabulary(self, labels: Sequence[str]) -> None:
+        """Let all variants choose from these labels; waits until they are scored.
+
+        Raises:
+            FixedVocabularyError: If the model can only use the detector's labels.
+        """
+        self._full.set_vocabulary(labels)
+        self._vocabulary = self._full.processor.vocabulary
+        if self.label_fusion is not None:
+            self.label_fusion.wait()
 
     @property
     def config(self) -> MrMllmConfig:
@@ -161,6 +173,7 @@ class Ablation:
     def _another(self, label_fusion: LabelFusion | None) -> MrMllmAnswerer:
         models = self._models
         answerer = MrMllmAnswerer(self._full.model, models.backbones, models.prompt)
+        answerer.processor.vocabulary = self._vocabulary
         answerer.label_fusion = label_fusion
         return answerer
 
@@ -184,5 +197,6 @@ class Ablation:
         models = self._models
         backbones = replace(models.backbones, language_model=models.load_language_model())
         answerer = MrMllmAnswerer.load(MrMllmSettings(""), models.prompt, backbones)
+        answerer.processor.vocabulary = self._vocabulary
         answerer.label_fusion = self.label_fusion
         return answerer

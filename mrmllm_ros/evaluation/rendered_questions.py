@@ -15,7 +15,8 @@ import numpy as np
 
 from mrmllm_ros.datasets.example import QuestionAnswer, Truth
 from mrmllm_ros.datasets.questions.question_sampler import ask
-from mrmllm_ros.datasets.questions.scene_sampler import Scene
+from mrmllm_ros.datasets.questions.scene import Annotation, Scene, UnlistedObject
+from mrmllm_ros.datasets.questions.vocabulary import PLACES
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.evaluation.label_accuracy import best_matches
 from mrmllm_ros.evaluation.rendered_scenes import RenderedImage, RenderedScenes
@@ -23,6 +24,8 @@ from mrmllm_ros.evaluation.rendered_scenes import RenderedImage, RenderedScenes
 QUESTIONS = 8  # maximum number for an image
 # Images state no distances in meters.
 _EXCLUDED = frozenset({"distance"})
+# Share of questions about the kind of room.
+_PLACE_SHARE = 0.1
 _SEED = 20250311
 
 
@@ -43,12 +46,33 @@ def rendered_questions(
     sampled = []
     for number, image in enumerate(scenes.images):
         rng = np.random.default_rng((_SEED, number))
-        scene = Scene.of(image.listed, image.colors)
+        scene = _scene(image)
+        shares = {"place": _PLACE_SHARE if image.place in PLACES else 0}
         # Twice as many, since some are left out.
-        asked = ask(scene, rng, 2 * count, "evaluation", scenes.labels, image.unlisted)
+        asked = ask(scene, rng, 2 * count, "evaluation", scenes.labels, shares=shares)
         chosen = [item for item in asked if item.family not in _EXCLUDED][:count]
         sampled.append(tuple(_among_all(item, scene, words) for item in chosen))
     return sampled
+
+
+def _scene(image: RenderedImage) -> Scene:
+    """Scene that lists the objects that must be found."""
+    counted = image.truth.counted
+    hidden = image.truth.objects.take(np.flatnonzero(~counted))
+    boxes = hidden.xyxy / np.tile(hidden.resolution_wh, 2)
+    return replace(
+        Scene.of(image.listed, image.colors),
+        annotation=Annotation(
+            occlusion=image.occlusions[counted],
+            unlisted=tuple(
+                UnlistedObject(label=label, box=box, meters=float(meters))
+                for label, box, meters in zip(
+                    hidden.labels, boxes, hidden.distances_m, strict=True
+                )
+            ),
+            place=image.place,
+        ),
+    )
 
 
 def with_listed_ids(

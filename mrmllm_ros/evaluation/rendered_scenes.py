@@ -89,9 +89,9 @@ class RenderedImage:
         return tuple({"color": each["color"]} if each.get("color") else {} for each in listed)
 
     @property
-    def unlisted(self) -> frozenset[str]:
-        """Labels of objects that are neither found nor missed."""
-        return frozenset(self.truth.objects.labels[i] for i in np.flatnonzero(~self.truth.counted))
+    def occlusions(self) -> np.ndarray:
+        """(N,) share of each object that others hide."""
+        return np.array([each["occlusion"] for each in self.annotations], float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +145,7 @@ class RenderedScenes:
             yield ObjectGroup(name, members, area_range=(low, high))
 
     def _occlusions(self) -> Iterator[ObjectGroup]:
-        occlusions = [
-            np.array([each["occlusion"] for each in image.annotations], float)
-            for image in self.images
-        ]
+        occlusions = [image.occlusions for image in self.images]
         for name, (low, high) in OCCLUSIONS.items():
             yield ObjectGroup(name, [(each >= low) & (each < high) for each in occlusions])
 

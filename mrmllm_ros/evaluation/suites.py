@@ -44,7 +44,7 @@ from mrmllm_ros.weights import WeightsError, locate
 
 NAMES = (
     *("synthetic", "consistency", "hallucination", "grounding", "labeled", "photographs"),
-    *("rendered", "context", "names"),
+    *("names", "rendered", "context"),
 )
 # Options of `mrmllm evaluate` that give the folders of suites.
 FOLDER_OPTIONS = {"rendered": "--scenes-folder", "context": "--context-folder"}
@@ -83,6 +83,19 @@ class SceneFolders:
                 f"{FOLDER_OPTIONS[suite]} FOLDER"
             )
         return RenderedScenes.read(folder)
+
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the evaluated scenes.
+
+        Raises:
+            EvaluationError: If no folder is given, or one cannot be read.
+        """
+        given = [name for name in FOLDER_OPTIONS if self._of(name) is not None]
+        if not given:
+            raise EvaluationError(
+                "--scene-labels needs scenes: give --scenes-folder or --context-folder"
+            )
+        return tuple(dict.fromkeys(x for name in given for x in self.read(name).labels))
 
     def _of(self, suite: str) -> Path | None:
         return self.rendered if suite == "rendered" else self.context

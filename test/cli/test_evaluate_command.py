@@ -46,7 +46,7 @@ def asked(monkeypatch):
             return list(names)
 
     class EvaluatedModels:
-        backbones = None
+        backbones = SimpleNamespace(detector=SimpleNamespace(labels=("cup", "dog")))
 
     def subject(settings):
         asked["settings"] = settings
@@ -60,6 +60,9 @@ def asked(monkeypatch):
     monkeypatch.setattr(suites, "Suites", Suites)
     monkeypatch.setattr(suites, "require_samples", lambda names, folders: None)
     monkeypatch.setattr(variants, "Ablation", lambda subject: ABLATION)
+    monkeypatch.setattr(
+        ABLATION, "set_vocabulary", lambda labels: asked.update(labels=labels), raising=False
+    )
     monkeypatch.setattr(report, "evaluate", run)
     monkeypatch.setattr(evaluate, "_subject", subject)
     return asked
@@ -72,7 +75,8 @@ def test_the_command_names_the_suites_that_there_are():
 def test_everything_is_measured_by_default(asked, capsys):
     assert main(["evaluate"]) == 0
     # Suites of rendered scenes need their folders.
-    assert asked["names"] == list(evaluate.SUITES[:-2])
+    rendered_suites = ("rendered", "context")
+    assert asked["names"] == [name for name in evaluate.SUITES if name not in rendered_suites]
     assert asked["scenes"] == 100
     assert asked["ablate"] is False
     assert asked["label_fusion"] is ABLATION.label_fusion
@@ -86,7 +90,7 @@ def test_everything_is_measured_by_default(asked, capsys):
 def test_suites_of_rendered_scenes_run_on_their_folders(asked):
     folders = ["--scenes-folder", "rooms", "--probe-folder", "tuning"]
     assert main(["evaluate", "--suite", "all", *folders]) == 0
-    assert asked["names"] == list(evaluate.SUITES[:-1])
+    assert asked["names"] == [name for name in evaluate.SUITES if name != "context"]
     assert asked["folders"].rendered == Path("rooms")
     assert asked["folders"].context is None
     assert asked["folders"].probe == Path("tuning")
@@ -110,6 +114,17 @@ def test_controls_are_not_fitted_on_evaluated_scenes(write_scenes):  # noqa: F81
     suites.SceneFolders(rendered=rooms).require_other_probe()
     with pytest.raises(EvaluationError, match="--probe-folder"):
         suites.SceneFolders(rendered=rooms, probe=rooms).require_other_probe()
+
+
+def test_the_model_may_choose_from_the_labels_of_the_scenes(asked, write_scenes, capsys):  # noqa: F811
+    rooms = write_scenes(([rendered("kettle", (10, 10, 90, 90))], {}))
+    arguments = ["evaluate", "--suite", "rendered", "--scenes-folder", str(rooms)]
+    assert main([*arguments, "--scene-labels"]) == 0
+    assert asked.pop("labels") == ("cup", "dog", "kettle")
+    assert main(arguments) == 0
+    assert "labels" not in asked
+    assert main(["evaluate", "--suite", "synthetic", "--scene-labels"]) == 2
+    assert "--scenes-folder" in capsys.readouterr().err
 
 
 def test_a_report_is_written_to_a_folder(asked, tmp_path, capsys):

@@ -241,16 +241,19 @@ class TestCompleteAnnotations:
         others = [e for e in made if e.perception.candidates.distances_m is None]
         assert all(np.isnan(x.meters) for e in others for x in e.scene.annotation.unlisted)
 
-    def test_cut_objects_have_no_known_occlusion(self, examples):
+    @pytest.mark.parametrize(("occlusion", "known"), [(0.0, set()), (0.5, {0.5})])
+    def test_cut_objects_are_hidden_or_nothing_is_known(self, examples, occlusion, known):
+        values = rendered()
+        values["annotations"][0]["occlusion"] = occlusion
         found = [
             (occlusion, e)
-            for e in examples(rendered(), views=12)
+            for e in examples(values, views=12)
             for label, occlusion in zip(e.scene.labels, e.scene.annotation.occlusion, strict=True)
             if label == "bus"
         ]
         occlusions = np.array([occlusion for occlusion, _ in found])
-        assert np.isnan(occlusions).any()
-        assert set(occlusions[~np.isnan(occlusions)]) <= {0.5}
+        assert np.isnan(occlusions).any() == (occlusion < 0.4)
+        assert set(occlusions[~np.isnan(occlusions)]) == known
 
     def test_other_annotations_give_no_scene(self, examples):
         assert all(e.scene is None and e.context is None for e in examples(content()))

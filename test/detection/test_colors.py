@@ -3,7 +3,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mrmllm_ros.detection.colors import COLORS, color_attributes, measure_colors
+from mrmllm_ros.detection.colors import (
+    COLORS,
+    color_attributes,
+    dominant_color,
+    measure_colors,
+)
 
 # Two everyday shades of each, R, G, B.
 SHADES = {
@@ -113,3 +118,18 @@ def test_a_gray_picture_has_no_hue(bus_image, make_detections):
     gray = cv2.cvtColor(cv2.cvtColor(bus_image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     bus = make_detections(("bus", 0.9, (20, 230, 800, 750)), resolution_wh=(810, 1080))
     assert measure_colors(gray, bus)[0] in ("", "gray", "black", "white")
+
+
+class TestDominantColor:
+    @pytest.mark.parametrize(("name", "rgb"), [(name, rgbs[0]) for name, rgbs in SHADES.items()])
+    def test_pixels_of_one_color_have_it(self, name, rgb):
+        assert dominant_color(np.full((5, 3), rgb[::-1], np.uint8)) == name
+
+    def test_the_most_frequent_color_is_named(self):
+        pixels = np.array([(0, 0, 220)] * 3 + [(220, 60, 20)] * 2, np.uint8)
+        assert dominant_color(pixels) == "red"
+
+    def test_no_pixels_and_many_colors_have_no_name(self):
+        assert dominant_color(np.zeros((0, 3), np.uint8)) == ""
+        pixels = np.array([(0, 0, 220), (220, 60, 20), (20, 220, 250)], np.uint8)
+        assert dominant_color(pixels) == ""

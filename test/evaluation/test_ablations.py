@@ -4,6 +4,7 @@ import pytest
 from making import LABELS, detector_stub, make_image, make_perception
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
+from mrmllm_ros.detection.detector import FixedVocabularyError
 from mrmllm_ros.evaluation import ablations
 from mrmllm_ros.evaluation.ablations import (
     ANSWER_VARIANTS,
@@ -209,3 +210,17 @@ def test_another_table_is_used_in_its_variant_alone(variant, make_fusing):
 def test_an_unknown_variant_is_an_error(ablation):
     with pytest.raises(ValueError, match="no perception prompt"), ablation.answerer("none"):
         pass
+
+
+def test_all_variants_choose_from_the_labels_that_are_set(make_fusing):
+    ablation = make_fusing()
+    ablation.set_vocabulary(["bus", "police dog"])
+    for variant in (FULL, NO_VISUAL_LABELS, STRING_MATCH, UNTRAINED):
+        with ablation.answerer(variant) as answerer:
+            assert answerer.processor.vocabulary == ("bus", "police dog")
+    assert ablation.label_fusion.labels == ("bus", "police dog")
+
+
+def test_the_labels_of_a_model_without_labels_cannot_be_set(make_ablation):
+    with pytest.raises(FixedVocabularyError):
+        make_ablation(perception_outputs=["score"]).set_vocabulary(["bus"])

@@ -55,6 +55,10 @@ def test_sources_are_a_list_of_files_with_ranges(tmp_path):
         ("data: {synthetic: 0.5}", "data: synthetic: 0.5 is not a group"),
         ("data: {coco: {share: 2}}", "data: coco: share: 2 is above"),
         ("data: {coco: {share: 0.5, images: a}}", "data: coco: annotations: name the COCO"),
+        (
+            "data: {coco: {missed_questions: 0.6, place_questions: 0.6}}",
+            "data: coco: missed_questions and place_questions exceed 1 together",
+        ),
         ("data: {questions: {share: 0.5}}", "data: questions: file: name the file"),
         ("loss:", "loss: None is not a group"),
         ("steps: 0", "below the minimum of 1"),

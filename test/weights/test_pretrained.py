@@ -4,7 +4,7 @@ import pytest
 from mrmllm_ros import weights
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.weights.catalog import CATALOG
-from mrmllm_ros.weights.pretrained import resolve, revision, safe_options
+from mrmllm_ros.weights.pretrained import fingerprint, resolve, revision, safe_options
 
 
 class NamedError(MrmllmError):
@@ -49,6 +49,22 @@ def test_another_name_is_one_of_the_hub():
 def test_code_of_a_model_is_not_run_and_folders_are_not_searched_online(tmp_path):
     assert safe_options("someone/model") == {"local_files_only": False, "trust_remote_code": False}
     assert safe_options(str(tmp_path)) == {"local_files_only": True, "trust_remote_code": False}
+
+
+def test_the_fingerprint_of_local_weights_is_their_digest(tmp_path):
+    (tmp_path / "model").mkdir()
+    file = tmp_path / "model" / "weights.onnx"
+    file.write_bytes(b"one")
+    of_file, of_folder = fingerprint(str(file)), fingerprint(str(file.parent))
+    assert of_file.startswith("weights.onnx ")
+    file.write_bytes(b"two")
+    assert fingerprint(str(file)) != of_file
+    assert fingerprint(str(file.parent)) != of_folder
+
+
+def test_the_fingerprint_of_other_models_is_name_and_revision():
+    assert fingerprint("nanodet-g") == f"nanodet-g {revision('nanodet-g')}"
+    assert fingerprint("some/model") == "some/model "
 
 
 def test_the_revision_of_an_embedded_model_names_package_and_conversion():

@@ -11,6 +11,7 @@ import io
 import posixpath
 import re
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _PROPERTY = re.compile(r"^(\w+)#(\d+)=(.*)$")
 # Library axes (x right, y up, z to the viewer) to room axes (x right, y away, z up).
 _TO_ROOM = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 _MAX_TEXTURE = 512  # pixels per side
+_MIN_OPACITY = 0.05  # of materials that are drawn
+_FIX = "run `mrmllm models fetch --profile scenes`"
+# SPDX identifiers, from LICENSE.TXT of each library.
 _LICENSES = {
     "BlendSwap-CC-0": "CC0-1.0",
     "BlendSwap-CC-BY": "CC-BY-3.0",
@@ -125,7 +129,8 @@ class FurnitureLibrary:
         """All models with an entry in the label map, in its order.
 
         Raises:
-            DataError: If a library or a model is missing.
+            DataError: If a library or a model is missing or damaged, or the license of a library
+                is unknown.
         """
         catalogs = {name: _read_catalog(file) for name, file in self._files.items()}
         return tuple(_model(entry, catalogs) for entry in self.entries)
@@ -139,41 +144,62 @@ class FurnitureLibrary:
         """Load the triangles of a model, scaled to its size.
 
         Raises:
-            DataError: If the OBJ file has no triangles.
+            DataError: If the OBJ file is missing, damaged or without triangles.
         """
         import trimesh
 
         file = self._files[model.library]
-        data = file.read(model.path)
-        scene = trimesh.load(
-            io.BytesIO(data),
-            file_type="obj",
-            resolver=trimesh.resolvers.ZipResolver(_beside(file, model.path)),
-            split_object=False,
-            group_material=True,
-            process=False,
-        )
+        data = _read(file, model.path)
+        resolver = trimesh.resolvers.ZipResolver(_beside(file, model.path))
+        try:
+            scene = trimesh.load(
+                io.BytesIO(data),
+                file_type="obj",
+                resolver=resolver,
+                split_object=False,
+                group_material=True,
+                process=False,
+            )
+        except Exception as error:
+            # trimesh raises what its parser comes across.
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{file.filename}: {model.path} is not OBJ: {reason}; {_FIX}"
+            ) from error
         geometries = scene.geometry.values() if hasattr(scene, "geometry") else [scene]
         has_normals = b"\nvn " in data
-        parts = [_part(each, has_normals) for each in geometries if len(each.faces)]
+        # Vertices without triangles are a point cloud, which has no faces.
+        solid = [each for each in geometries if len(getattr(each, "faces", ()))]
+        parts = [_part(each, has_normals) for each in solid]
         if not parts:
-            raise DataError(f"{file.filename}: {model.path} has no triangles")
-        return _scaled(parts, model)
+            raise DataError(f"{file.filename}: {model.path} has no triangles; {_FIX}")
+        # Invisible materials count for the size, but would hide objects in masks and depth.
+        return [part for part in _scaled(parts, model) if part.opacity >= _MIN_OPACITY]
 
 
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"cannot read {path}: {error}; run `mrmllm models fetch --profile scenes`"
-        ) from error
+        raise DataError(f"cannot read {path}: {error}; {_FIX}") from error
+
+
+def _read(file: zipfile.ZipFile, name: str) -> bytes:
+    """Read a file of a library.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
+    try:
+        return file.read(name)
+    except (KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"cannot read {name} in {file.filename}: {error}; {_FIX}") from error
 
 
 def _read_catalog(file: zipfile.ZipFile) -> dict[str, Mapping[str, str]]:
     """Properties of the models of a library, by the last part of their ids."""
     items: dict[str, dict[str, str]] = defaultdict(dict)
-    for line in file.read(_CATALOG).decode("latin-1").splitlines():
+    for line in _read(file, _CATALOG).decode("latin-1").splitlines():
         if match := _PROPERTY.match(line):
             name, number, value = match.groups()
             items[number][name] = value.strip()
@@ -184,16 +210,25 @@ def _model(
     entry: ModelEntry, catalogs: Mapping[str, Mapping[str, Mapping[str, str]]]
 ) -> FurnitureModel:
     library, key = entry.key.split("/")
+    if library not in _LICENSES:
+        raise DataError(f"the license of the library {library} is unknown; add it to _LICENSES")
     item = catalogs[library].get(key)
     if item is None:
         raise DataError(f"the label map has {entry.key}, which is not in the library {library}")
+    try:
+        return _catalog_model(entry, item, _LICENSES[library])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"the catalog of {library} is wrong: {key}: {error}; {_FIX}") from error
+
+
+def _catalog_model(entry: ModelEntry, item: Mapping[str, str], license: str) -> FurnitureModel:
     width, depth, height = (float(item[side]) / 100 for side in ("width", "depth", "height"))
     rotation = np.array(item.get("modelRotation", "1 0 0 0 1 0 0 0 1").split(), float)
     return FurnitureModel(
         entry=entry,
         title=item["name"],
-        creator=item.get("creator", library),
-        license=_LICENSES.get(library, "unknown"),
+        creator=item["creator"],
+        license=license,
         path=item["model"].lstrip("/"),
         size=(width, depth, height),
         elevation=float(item.get("elevation", 0)) / 100,
@@ -212,7 +247,7 @@ def _beside(file: zipfile.ZipFile, path: str) -> dict[str, io.BytesIO]:
     """Files in the folder of a model, by their names relative to it."""
     folder = posixpath.dirname(path) + "/"
     return {
-        name.removeprefix(folder): io.BytesIO(file.read(name))
+        name.removeprefix(folder): io.BytesIO(_read(file, name))
         for name in file.namelist()
         if name.startswith(folder) and name[-1] != "/"
     }

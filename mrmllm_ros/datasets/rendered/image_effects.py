@@ -11,6 +11,8 @@ import numpy as np
 from mrmllm_ros.datasets.rendered.camera_model import PinholeCamera
 
 _MAX_BLUR = 9.0  # pixels
+# Of the inversion of the distortion: iterations and pixels.
+_CONVERGED = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 1000, 0.01)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +20,12 @@ class EffectSettings:
     """Effects of the camera.
 
     Attributes:
-        noise: Largest standard deviation of the noise, of 0 to 255.
+        noise: Largest standard deviation of the noise, of 0 to 255; up to 128.
         motion_blur: Probability that an image has motion blur.
-        distortion: Largest radial distortion k1 of either sign; 0 for rectified images.
+        distortion: Largest radial distortion k1 of either sign, up to 0.4; 0 for rectified images.
 
     Raises:
-        ValueError: If a value is negative, or a probability or a distortion too large.
+        ValueError: If a value is outside its range.
     """
 
     noise: float = 6.0
@@ -31,12 +33,13 @@ class EffectSettings:
     distortion: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise < 0 or not 0 <= self.motion_blur <= 1 or not 0 <= self.distortion <= 0.4:
-            raise ValueError(
-                f"noise {self.noise}, motion blur {self.motion_blur}, distortion "
-                f"{self.distortion}: noise must not be negative, motion blur be from 0 to 1 and "
-                "distortion from 0 to 0.4"
-            )
+        limits = {"noise": 128.0, "motion_blur": 1.0, "distortion": 0.4}
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            if not 0 <= value <= limit:  # also if it is NaN
+                raise ValueError(
+                    f"{name.replace('_', ' ')} is {value}; it must be from 0 to {limit:g}"
+                )
 
 
 def apply_effects(
@@ -77,11 +80,14 @@ def distort(image: np.ndarray, camera: PinholeCamera, coefficients: np.ndarray) 
         return image
     width, height = camera.resolution_wh
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
-    source = cv2.undistortPoints(
+    # The 5 iterations of undistortPoints leave errors of many pixels where the image shrinks.
+    source = cv2.undistortPointsIter(
         pixels.reshape(-1, 1, 2).astype(np.float64),
         camera.matrix,
         coefficients,
-        P=camera.matrix,
+        np.eye(3),
+        camera.matrix,
+        _CONVERGED,
     )
     grid = source.reshape(height, width, 2).astype(np.float32)
     interpolation = cv2.INTER_LINEAR if image.ndim == 3 else cv2.INTER_NEAREST

@@ -16,10 +16,19 @@ from mrmllm_ros.datasets.rendered.furniture import FurnitureModel
 from mrmllm_ros.datasets.rendered.places import Item, Place
 
 _ATTEMPTS = 12  # to find a free place
-_GAP_M = 0.02  # between objects
+_GAP_M = 0.01  # between objects
 _WALL_GAP_M = 0.01
 _SURFACE_MARGIN = 0.06  # of the width and depth of what carries an object
-# Share of a seat's depth that is below the table.
+# Furniture with space for knees; a chair would stand inside a cabinet.
+_TABLES = (
+    "dining table",
+    "desk",
+    "dressing table",
+    "drawing table",
+    "kitchen island",
+    "workbench",
+)
+# Largest share of a seat's depth that is below the table.
 _TUCKED = 0.35
 _SITTING_BACK_M = 0.1  # from the back of a seat to the back of a person
 _ROLE_ORDER = (
@@ -101,14 +110,14 @@ class Layout:
     objects: list[PlacedObject] = field(default_factory=list)
 
     def is_free(self, candidate: PlacedObject, ignored: PlacedObject | None = None) -> bool:
-        """Whether an object is inside the room and touches no other one but `ignored`."""
+        """Whether an object is inside the room and touches no other one but `ignored` and rugs."""
         low, high = candidate.bounds
         if (low < -1e-6).any() or (high > np.asarray(self.size) + 1e-6).any():
             return False
         return not any(
-            (low < other.bounds[1] - _GAP_M).all() and (high > other.bounds[0] + _GAP_M).all()
+            (low < other.bounds[1] + _GAP_M).all() and (high > other.bounds[0] - _GAP_M).all()
             for other in self.objects
-            if other is not ignored
+            if other is not ignored and other.model.entry.role != "rug"
         )
 
 
@@ -218,7 +227,7 @@ def _place_seat(layout: Layout, model: FurnitureModel, rng: np.random.Generator)
     tables = [
         each
         for each in layout.objects
-        if each.model.entry.carries and 0.55 <= each.top <= 1.1 and each.position[2] < 0.05
+        if each.model.entry.noun in _TABLES and 0.55 <= each.top <= 1.1
     ]
     if not tables:
         _place_on_floor(layout, model, rng)

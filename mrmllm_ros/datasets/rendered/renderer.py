@@ -106,7 +106,8 @@ class _GpuPart:
 class Renderer:
     """Renders images of one size.
 
-    Meshes stay in graphics memory, so one renderer should render many scenes.
+    Meshes stay in graphics memory, so one renderer should render many scenes. A process can have
+    several renderers.
     """
 
     def __init__(self, resolution_wh: tuple[int, int]) -> None:
@@ -155,16 +156,17 @@ class Renderer:
             drawables: The room and the things in it.
             camera: Camera with the renderer's resolution.
         """
-        self._truth.use()
-        self._truth.clear(depth=1.0)
-        self._context.enable_only(self._context.DEPTH_TEST)
-        self._write_camera("truth", _projection(camera), camera)
-        for drawable in drawables:
-            self._draw("truth", drawable)
-        return SurfaceImage(
-            depth=self._read(self._truth, 1, np.float32),
-            instances=self._read(self._truth, 0, np.int32),
-        )
+        with self._context:
+            self._truth.use()
+            self._truth.clear(depth=1.0)
+            self._context.enable_only(self._context.DEPTH_TEST)
+            self._write_camera("truth", _projection(camera), camera)
+            for drawable in drawables:
+                self._draw("truth", drawable)
+            return SurfaceImage(
+                depth=self._read(self._truth, 1, np.float32),
+                instances=self._read(self._truth, 0, np.int32),
+            )
 
     def color(
         self,
@@ -185,24 +187,26 @@ class Renderer:
             (H, W, 3) uint8 in BGR order.
         """
         context, program = self._context, self._programs["color"]
-        shadow = self._render_shadows(casts_shadow, lighting)
-        self._color.use()
-        self._color.clear(0.0, 0.0, 0.0, 1.0, depth=1.0)
-        context.enable_only(context.DEPTH_TEST | context.BLEND)
-        context.blend_func = context.SRC_ALPHA, context.ONE_MINUS_SRC_ALPHA
-        self._write_camera("color", _projection(camera), camera)
-        program["shadow_projection"].write(_gl(shadow))
-        program["eye"].value = tuple(camera.position)
-        _set_lighting(program, lighting)
-        self._shadow_map.use(1)
-        program["shadow_map"].value = 1
-        program["surface"].value = 0
-        for drawable in drawables:
-            self._draw("color", drawable, min_opacity=_OPAQUE)
-        for drawable in drawables:
-            self._draw("color", drawable, max_opacity=_OPAQUE)
+        with self._context:
+            shadow = self._render_shadows(casts_shadow, lighting)
+            self._color.use()
+            self._color.clear(0.0, 0.0, 0.0, 1.0, depth=1.0)
+            context.enable_only(context.DEPTH_TEST | context.BLEND)
+            context.blend_func = context.SRC_ALPHA, context.ONE_MINUS_SRC_ALPHA
+            self._write_camera("color", _projection(camera), camera)
+            program["shadow_projection"].write(_gl(shadow))
+            program["eye"].value = tuple(camera.position)
+            _set_lighting(program, lighting)
+            self._shadow_map.use(1)
+            program["shadow_map"].value = 1
+            program["surface"].value = 0
+            for drawable in drawables:
+                self._draw("color", drawable, min_opacity=_OPAQUE)
+            for drawable in drawables:
+                self._draw("color", drawable, max_opacity=_OPAQUE)
+            data = self._color.read(components=3)
         width, height = self._color.size
-        pixels = np.frombuffer(self._color.read(components=3), np.uint8).reshape(height, width, 3)
+        pixels = np.frombuffer(data, np.uint8).reshape(height, width, 3)
         rgb = cv2.resize(pixels, self._resolution_wh, interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(rgb[..., ::-1])
 
@@ -215,6 +219,12 @@ class Renderer:
             drawables: Objects with different instances.
             camera: Camera with the renderer's resolution.
         """
+        with self._context:
+            return self._count_pixels(drawables, camera)
+
+    def _count_pixels(
+        self, drawables: Sequence[Drawable], camera: PinholeCamera
+    ) -> dict[int, ObjectPixels]:
         width, height = self._resolution_wh
         self._alone.use()
         self._context.enable_only(0)
@@ -236,11 +246,12 @@ class Renderer:
 
     def forget(self, keys: Sequence[str]) -> None:
         """Free the meshes of keys, such as those of one room."""
-        for key in keys:
-            for each in self._parts.pop(key, ()):
-                for resource in (*each.arrays.values(), each.buffer, each.texture):
-                    if resource is not None and resource is not self._white:
-                        resource.release()
+        with self._context:
+            for key in keys:
+                for each in self._parts.pop(key, ()):
+                    for resource in (*each.arrays.values(), each.buffer, each.texture):
+                        if resource is not None and resource is not self._white:
+                            resource.release()
 
     def _render_shadows(self, drawables: Sequence[Drawable], lighting: Lighting) -> np.ndarray:
         matrix = _shadow_matrix(drawables, lighting.direction)

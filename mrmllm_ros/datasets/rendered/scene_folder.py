@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from mrmllm_ros.atomic_files import atomic_file
 from mrmllm_ros.datasets.data_errors import DataError, parse_json, read_text
+from mrmllm_ros.datasets.rendered.renderer import RenderError
 from mrmllm_ros.datasets.rendered.scene_renderer import Frame
 from mrmllm_ros.datasets.rendered.scene_sources import SceneSource, SourceSettings
 from mrmllm_ros.detection.images import encode_image
@@ -107,6 +110,10 @@ def _write_missing(
         for task in as_completed(tasks):
             task.result()
             counter.add()
+    except BrokenProcessPool as error:
+        raise RenderError(
+            f"a rendering process ended: {error}; if memory is short, use fewer workers"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -224,6 +231,5 @@ def _dump(content: Any, indent: int | None = None) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with atomic_file(path) as written:
+        written.write_bytes(data)

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contact sheet of a folder of scenes: images with their boxes, masks and labels."""
+"""Contact sheet of a folder of scenes: images with their boxes and labels."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from mrmllm_ros.datasets.coco import CocoDataset, CocoImage
 from mrmllm_ros.detection.annotation import draw_caption, draw_detections
-from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.images import read_image
-from mrmllm_ros.detection.masks import Mask
 
 _GAP = 6  # pixels between the images
 
@@ -53,32 +48,10 @@ def _drawn(item: CocoImage) -> np.ndarray:
         if not annotation.get("ignore") and not annotation.get("iscrowd")
     ]
     objects = item.objects.take(np.array(kept, int))
-    masks = [_mask(item.annotations[index]) for index in kept]
-    detections = Detections(
-        xyxy=objects.xyxy,
-        scores=objects.scores,
-        labels=objects.labels,
-        resolution_wh=objects.resolution_wh,
-        masks=tuple(masks),
-    )
-    drawn = draw_detections(read_image(item.path), detections, objects.labels)
+    drawn = draw_detections(read_image(item.path), objects, objects.labels)
     return draw_caption(drawn, _lines(item))
 
 
 def _lines(item: CocoImage) -> list[str]:
     context = item.entry.get("context")
     return [str(item.entry.get("place", item.name)) + (f': "{context}"' if context else "")]
-
-
-def _mask(annotation: Mapping[str, Any]) -> Mask:
-    """Mask from COCO's uncompressed run lengths, which go by columns."""
-    segmentation = annotation.get("segmentation")
-    if not isinstance(segmentation, dict):
-        return Mask.empty()
-    return Mask.crop(_decode(segmentation["counts"], segmentation["size"]))
-
-
-def _decode(counts: Sequence[int], size: Sequence[int]) -> np.ndarray:
-    """(H, W) bool mask."""
-    inside = np.arange(len(counts)) % 2 == 1
-    return np.repeat(inside, counts).reshape(size[1], size[0]).T

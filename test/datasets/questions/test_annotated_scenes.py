@@ -146,6 +146,11 @@ def test_missed_objects_and_places_are_asked_about_on_request_only(kitchen):
     assert asked["Is this an office?"].answer == "This is a kitchen, so no."
 
 
+def test_places_that_are_no_rooms_are_not_asked_about():
+    asked = questions(with_annotation(place="outdoors"), draws=20, shares={"place": 0.5})
+    assert not [x for x in asked.values() if x.family == "place"]
+
+
 def test_questions_on_request_have_their_share():
     asked = [
         item.family

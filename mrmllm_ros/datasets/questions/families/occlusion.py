@@ -64,7 +64,9 @@ def _known(sampler: SceneSampler) -> tuple[int, str, bool]:
     """Sample an object with a name for it, and whether it is hidden."""
     i, called = sampler.reference(by_color=True, by_side=True)
     hidden = is_hidden(sampler, i)
-    if hidden is None:
+    # Few objects are hidden: where there are any, most questions are about them.
+    some = any(is_hidden(sampler, other) for other in sampler.ids)
+    if hidden is None or (some and not hidden and sampler.chance(0.7)):
         raise NothingToAskError
     return i, called, hidden
 
@@ -74,4 +76,5 @@ def _stated(sampler: SceneSampler, i: int, hidden: bool) -> str:
 
 
 FORMS: tuple[Form, ...] = (_is_hidden, _is_visible, _which_hidden)
+EXTRA = 1
 ASKED = "annotation"

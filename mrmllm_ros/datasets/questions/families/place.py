@@ -12,7 +12,7 @@ from mrmllm_ros.datasets.questions.vocabulary import PLACES
 
 def _which_place(sampler: SceneSampler) -> tuple[str, str, Truth]:
     place = _place(sampler)
-    truth = Truth(mentions=frozenset([place]), among=PLACES | {place}, cited=frozenset())
+    truth = Truth(mentions=frozenset([place]), among=PLACES, cited=frozenset())
     return sampler.phrase("place"), f"This is {with_article(place)}.", truth
 
 
@@ -25,7 +25,8 @@ def _is_place(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 def _place(sampler: SceneSampler) -> str:
     annotation = sampler.scene.annotation
-    if annotation is None or not annotation.place:
+    # Other places, such as outdoors, are not rooms.
+    if annotation is None or annotation.place not in PLACES:
         raise NothingToAskError
     return annotation.place
 

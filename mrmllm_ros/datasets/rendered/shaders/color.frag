@@ -21,7 +21,9 @@ out vec4 color;
 // Share of the main light that arrives, from 3 x 3 samples of the shadow map.
 float lit(float slope) {
     vec3 p = (shadow_projection * vec4(position, 1.0)).xyz * 0.5 + 0.5;
-    if (p.x < 0.0 || p.x > 1.0 || p.y < 0.0 || p.y > 1.0 || p.z > 1.0) return 1.0;
+    if (p.x < 0.0 || p.x > 1.0 || p.y < 0.0 || p.y > 1.0) return 1.0;
+    // The map ends behind the last object that casts a shadow; floor and walls are farther away.
+    p.z = min(p.z, 1.0);
     float bias = 0.0015 + 0.004 * (1.0 - slope);
     vec2 texel = 1.0 / vec2(textureSize(shadow_map, 0));
     float sum = 0.0;

@@ -135,6 +135,8 @@ def rgbd_frame(folder: Path, entry: Any, where: str) -> RgbdFrame:
         ImageError: If a field is missing or has a wrong value; the message names it.
     """
     fields = _Fields(entry, where)
+    if fields.get("depth_file") is None:
+        raise ImageError(f"{where} has no depth_file; use the folder of its images instead")
     info = _Fields(fields.get("camera_info"), f"{where}: camera_info")
     k = info.numbers("k", 9)
     if min(k[0], k[4]) <= 0:

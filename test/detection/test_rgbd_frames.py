@@ -87,7 +87,8 @@ def test_annotations_of_another_format_are_rejected(folder, text, reason):
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"depth_file": None}, r'images\[0\] has depth_file None; "depth_file" must be a text'),
+        ({"depth_file": None}, r"images\[0\] has no depth_file; use the folder of its images"),
+        ({"depth_file": 3}, r'images\[0\] has depth_file 3; "depth_file" must be a text'),
         ({"width": 0}, '"width" must be a number of pixels above 0'),
         ({"camera_info": None}, "camera_info is None; it must be an object"),
         ({"camera_info": {"k": [1, 2]}}, '"k" must be 9 numbers'),

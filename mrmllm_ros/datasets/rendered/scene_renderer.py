@@ -21,7 +21,7 @@ from mrmllm_ros.datasets.rendered.image_effects import (
     distort,
     draw_distortion,
 )
-from mrmllm_ros.datasets.rendered.layout import Layout, PlacedObject, furnish
+from mrmllm_ros.datasets.rendered.layout import Layout, furnish
 from mrmllm_ros.datasets.rendered.model_map import SPLITS, Split
 from mrmllm_ros.datasets.rendered.places import Place, places
 from mrmllm_ros.datasets.rendered.renderer import (
@@ -36,6 +36,7 @@ from mrmllm_ros.datasets.rendered.room_mesh import pane, room_parts
 from mrmllm_ros.datasets.rendered.surfaces import draw_surface, surfaces
 from mrmllm_ros.datasets.rendered.viewpoints import moved, viewpoints
 from mrmllm_ros.detection.images import read_image
+from mrmllm_ros.weights.catalog import CATALOG
 
 # Streams of random numbers of one scene.
 _LAYOUT, _LOOK, _CAMERA, _EFFECTS = range(4)
@@ -49,7 +50,6 @@ _NEAR_M = 0.5
 _MAX_NEAR = 0.3  # share of the image
 _VIEW_SIZE = 512  # pixels across a photograph in a window
 _FRAME_S = 0.1
-_WINDOW = "window "  # begins the keys of meshes with a photograph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,8 @@ class Frame:
         depth: (H, W) float32 in meters, or None if unknown.
         entry: Fields of the image in COCO's format, without id and file names.
         objects: Annotations without ids, each with its `noun`.
-        credits: Title, creator and license of each model in the scene, by its key.
+        credits: Title, creator and license of each model in the scene, by its key;
+            photographs have no creator.
     """
 
     image: np.ndarray
@@ -214,7 +215,7 @@ class SceneRenderer:
                 _annotation(view, instance, instances == instance, pixels[instance], image)
                 for instance in np.unique(instances[instances > 0]).tolist()
             ],
-            credits={x.model.entry.key: x.model.credit for x in room.layout.objects},
+            credits=room.credits,
         )
 
     def _view(self, room: Room, camera: PinholeCamera) -> RoomView:
@@ -228,11 +229,17 @@ class SceneRenderer:
         look = self.rng(number, _LOOK, attempt)
         name = f"{number} {attempt}"
         shell = Drawable(f"room {name}", self._room_parts(layout, look), np.eye(4))
-        drawables = [
-            self._drawable(each, index + 1, look, name)
-            for index, each in enumerate(layout.objects)
-        ]
-        self._room = Room(place, layout, shell, drawables, _draw_lighting(layout, look))
+        photographs: dict[str, Path] = {}
+        drawables = []
+        for instance, placed in enumerate(layout.objects, 1):
+            key = placed.model.entry.key
+            if placed.model.entry.noun == "window" and self._photographs:
+                key = f"window {name} {instance}"
+                photographs[key] = self._photographs[int(look.integers(len(self._photographs)))]
+            parts = self._parts(placed.model, photographs.get(key))
+            drawables.append(Drawable(key, parts, placed.transform, instance))
+        lighting = _draw_lighting(layout, look)
+        self._room = Room(place, layout, shell, drawables, lighting, photographs)
         return self._room
 
     def _room_parts(self, layout: Layout, rng: np.random.Generator) -> list[MeshPart]:
@@ -242,15 +249,9 @@ class SceneRenderer:
             textures.append(draw_surface(known[int(rng.integers(len(known)))], rng))
         return room_parts(layout.size, *textures)
 
-    def _drawable(
-        self, placed: PlacedObject, instance: int, rng: np.random.Generator, room: str
-    ) -> Drawable:
-        model = placed.model
-        key, parts = model.entry.key, self._mesh(model)
-        if model.entry.noun == "window" and self._photographs:
-            path = self._photographs[int(rng.integers(len(self._photographs)))]
-            key, parts = f"{_WINDOW}{room} {instance}", [*parts, pane(model.size, _view(path))]
-        return Drawable(key, parts, placed.transform, instance)
+    def _parts(self, model: FurnitureModel, photograph: Path | None) -> list[MeshPart]:
+        parts = self._mesh(model)
+        return parts if photograph is None else [*parts, pane(model.size, _view(photograph))]
 
     def _mesh(self, model: FurnitureModel) -> list[MeshPart]:
         if model.entry.key not in self._meshes:
@@ -268,6 +269,7 @@ class Room:
         shell: Floor, walls and ceiling.
         drawables: The objects, in the order of the layout; instances count from 1.
         lighting: Lights.
+        photographs: Photograph in each window, by the key of its mesh.
     """
 
     place: Place
@@ -275,12 +277,19 @@ class Room:
     shell: Drawable
     drawables: Sequence[Drawable]
     lighting: Lighting
+    photographs: Mapping[str, Path]
 
     @property
     def own_meshes(self) -> list[str]:
         """Keys of the meshes that no other room has."""
-        windows = [each.key for each in self.drawables if each.key.startswith(_WINDOW)]
-        return [self.shell.key, *windows]
+        return [self.shell.key, *self.photographs]
+
+    @property
+    def credits(self) -> dict[str, Mapping[str, str]]:
+        """Title and license of each model and photograph, and creators of models."""
+        models = {each.model.entry.key: each.model.credit for each in self.layout.objects}
+        pictures = {f"{x.parent.name}/{x.name}": _credit(x) for x in self.photographs.values()}
+        return models | pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,6 +369,12 @@ def _draw_lighting(layout: Layout, rng: np.random.Generator) -> Lighting:
         point_colors=tint * rng.uniform(0.4, 1.4, (lamps, 1)),
         exposure=float(rng.uniform(0.8, 1.15)),
     )
+
+
+def _credit(photograph: Path) -> dict[str, str]:
+    """Title and license of a photograph of a fetched asset."""
+    asset = CATALOG.get(photograph.parent.name)
+    return {"title": photograph.stem, "license": asset.license if asset else "unknown"}
 
 
 @lru_cache(maxsize=64)

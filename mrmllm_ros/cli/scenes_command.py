@@ -117,8 +117,8 @@ def _render(options: argparse.Namespace) -> int:
     from mrmllm_ros.datasets.rendered.scene_renderer import SceneSettings
     from mrmllm_ros.datasets.rendered.scene_sources import SourceSettings
 
-    if options.kind == "context" and (options.frames > 1 or options.distortion):
-        raise SettingsError("--kind context ignores --frames and --distortion; omit them")
+    if options.kind != "rooms" and (options.frames > 1 or options.distortion):
+        raise SettingsError(f"--kind {options.kind} ignores --frames and --distortion; omit them")
     try:
         effects = EffectSettings(
             noise=options.noise, motion_blur=options.motion_blur, distortion=options.distortion

@@ -65,7 +65,8 @@ def _section(report: SuiteReport, folder: Path) -> Iterator[str]:
             }
             for each in report.variants
         }
-        if any(values.values()):
+        values = {variant: each for variant, each in values.items() if each}
+        if values:
             plot_intervals(folder / f"{name}_{suffix}.png", report.name, values)
             yield from _image(f"{name}_{suffix}.png", suffix.replace("_", " "))
     fused, detector = (_found(report.variant(variant)) for variant in (FULL, DETECTOR_ALONE))
@@ -98,7 +99,7 @@ def _pictures(
     if labels:
         curves = {x: each.precision_curve(labels) for x, each in matches.items()}
         panels = {f"mean over {len(labels)} labels": curves, **panels}
-    plot_precision(folder / f"{name}_precision.png", f"{name}, IoU 0.5", panels)
+    plot_precision(folder / f"{name}_precision.png", "precision by recall, IoU 0.5", panels)
     yield from _image(f"{name}_precision.png", "precision by recall")
     compared = ComparedPictures.of(pictures, detector, fused)
     sheets = {

@@ -8,10 +8,10 @@ the place alone (`context.yaml`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,9 @@ class Spot:
     v: float
     depth: float
     scale: float
+
+
+_ViewSpots = tuple[RoomView, list[Spot]]
 
 
 @cache
@@ -151,8 +154,7 @@ class ContextScenes:
         self, number: int, chosen: Sequence[str], shape: Shape, rng: np.random.Generator
     ) -> tuple[tuple[RoomView, RoomView], tuple[Spot, Spot], int]:
         """Views of two places, a spot in each, and a height in pixels that suits both."""
-        candidates = [self._views(number, side, name) for side, name in enumerate(chosen)]
-        for (first, of_first), (second, of_second) in product(*candidates):
+        for (first, of_first), (second, of_second) in self._view_pairs(number, chosen):
             pairs = [(a, b) for a in of_first for b in of_second]
             for index in rng.permutation(len(pairs))[:_PAIRS].tolist():
                 spots = pairs[index]
@@ -165,17 +167,26 @@ class ContextScenes:
                     return (first, second), spots, height
         raise RenderError(f"pair {number} has no free places of a common size; use another seed")
 
-    def _views(self, number: int, side: int, name: str) -> list[tuple[RoomView, list[Spot]]]:
-        """Views of a place with visible spots on tables, those that show enough first."""
+    def _view_pairs(
+        self, number: int, chosen: Sequence[str]
+    ) -> Iterator[tuple[_ViewSpots, _ViewSpots]]:
+        """Pairs of views with visible spots on tables; later pairs are of other rooms."""
+        sides = [self._views(number, side, name) for side, name in enumerate(chosen)]
+        while True:
+            # Views of later rooms are rendered only if none of the first ones fit.
+            candidates = [list(islice(side, _VIEWS)) for side in sides]
+            if not all(candidates):
+                return
+            yield from product(*candidates)
+
+    def _views(self, number: int, side: int, name: str) -> Iterator[_ViewSpots]:
+        """Views of a place that show enough, with visible spots on tables."""
         place = _place(self._split, name)
-        found = []
-        for view in self._rooms.views(2 * number + side, place):
-            spots = _visible_spots(view, self._rooms.rng(2 * number + side, _PAIR, 1))
-            if spots:
-                found.append((view, spots))
-            if sum(view.shows_enough for view, _ in found) == _VIEWS:
-                break
-        return sorted(found, key=lambda each: not each[0].shows_enough)
+        scene = 2 * number + side
+        for _, view in self._rooms.views(scene, place):
+            spots = _visible_spots(view, self._rooms.rng(scene, _PAIR, 1))
+            if spots and view.shows_enough:
+                yield view, spots
 
     def _picture(
         self, shape: Shape, height: int, rng: np.random.Generator

@@ -99,11 +99,12 @@ def distort(image: np.ndarray, camera: PinholeCamera, coefficients: np.ndarray) 
 def _motion_kernel(length: float, angle: float) -> np.ndarray:
     """(9, 9) float32 kernel of a movement along a line."""
     size = int(_MAX_BLUR)
-    kernel = np.zeros((size, size), np.float32)
+    # Anti-aliased lines need 8 bits.
+    line = np.zeros((size, size), np.uint8)
     center = (size - 1) / 2
     offset = np.array([np.cos(angle), np.sin(angle)]) * (length - 1) / 2
     start, end = (center - offset), (center + offset)
     # Coordinates with 4 fractional bits.
     points = [tuple(np.round(p * 16).astype(int).tolist()) for p in (start, end)]
-    cv2.line(kernel, *points, 1.0, 1, cv2.LINE_AA, 4)
-    return kernel / kernel.sum()
+    cv2.line(line, *points, 255, 1, cv2.LINE_AA, 4)
+    return line.astype(np.float32) / line.sum(dtype=np.float32)

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from mrmllm_ros.datasets.rendered.furniture import FurnitureModel
+from mrmllm_ros.datasets.rendered.model_map import INDOOR_PLACES
 from mrmllm_ros.datasets.rendered.places import Item, Place
 
 _ATTEMPTS = 12  # to find a free place
@@ -130,14 +131,26 @@ def furnish(place: Place, models: Sequence[FurnitureModel], rng: np.random.Gener
         rng: Source of all choices.
     """
     layout = Layout(tuple(float(rng.uniform(*limits)) for limits in place.room))
-    by_noun: dict[str, list[FurnitureModel]] = {}
-    for model in models:
-        by_noun.setdefault(model.entry.noun, []).append(model)
+    by_noun = _by_noun(models, place.name)
     chosen = [model for item in place.items for model in _draw(item, by_noun, rng)]
     chosen.sort(key=lambda model: _ROLE_ORDER.index(model.entry.role))
     for model in chosen:
         _PLACERS[model.entry.role](layout, model, rng)
     return layout
+
+
+def _by_noun(
+    models: Sequence[FurnitureModel], place: str
+) -> dict[str, tuple[FurnitureModel, ...]]:
+    """Models for a place by noun: those that belong there, or any that belong indoors."""
+    indoors: dict[str, list[FurnitureModel]] = {}
+    for model in models:
+        if INDOOR_PLACES & {*model.entry.places}:
+            indoors.setdefault(model.entry.noun, []).append(model)
+    return {
+        noun: tuple(each for each in found if place in each.entry.places) or tuple(found)
+        for noun, found in indoors.items()
+    }
 
 
 def _draw(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ ROLES = (
     "rug",
 )
 PLACES = ("kitchen", "office", "living room", "bedroom", "workshop", "bathroom", "outdoor")
+INDOOR_PLACES = frozenset(PLACES[:5])
 SPLITS: tuple[Split, ...] = ("train", "tuning", "evaluation")
 
 
@@ -71,6 +73,7 @@ class ModelEntry:
             raise ValueError(f"carries is {self.carries!r}; write true or false")
 
 
+@cache
 def read_model_map(path: Path = MODEL_MAP) -> tuple[ModelEntry, ...]:
     """Read a map of models.
 

@@ -40,7 +40,8 @@ from mrmllm_ros.detection.images import read_image
 # Streams of random numbers of one scene.
 _LAYOUT, _LOOK, _CAMERA, _EFFECTS = range(4)
 
-_ROOMS = 6  # tries to furnish a room with a good view
+_ROOMS = 6  # furnished for a view that shows enough
+_MAX_ROOMS = 60  # furnished for any view
 _VIEWS = 3  # cameras that are rendered in a room
 _MIN_OBJECTS = 6
 _MIN_PIXELS = 150  # of an object that counts
@@ -153,27 +154,28 @@ class SceneRenderer:
             number: Number of the scene.
             place: Kind of the room.
         """
-        view = None
-        for view in self.views(number, place):
+        last = None
+        for attempt, view in self.views(number, place):
             if view.shows_enough:
                 return view
-        if view is None:
-            raise RenderError(f"scene {number} has no free place for a camera; use another seed")
-        return view
+            if attempt >= _ROOMS:
+                return last or view
+            last = view
+        raise RenderError(f"scene {number} has no free place for a camera; use another seed")
 
-    def views(self, number: int, place: Place) -> Iterator[RoomView]:
-        """Render views of several rooms.
+    def views(self, number: int, place: Place) -> Iterator[tuple[int, RoomView]]:
+        """Render views of many rooms, each with the number of the room.
 
         Args:
             number: Number of the scene.
             place: Kind of the rooms.
         """
-        for attempt in range(_ROOMS):
+        for attempt in range(_MAX_ROOMS):
             room = self._furnish(place, number, attempt)
             rng = self.rng(number, _CAMERA, attempt)
             cameras = viewpoints(room.layout, place, self._settings.resolution_wh, rng)
             for camera in cameras[:_VIEWS]:
-                yield self._view(room, camera)
+                yield attempt, self._view(room, camera)
 
     def rng(self, number: int, stream: int, attempt: int = 0) -> np.random.Generator:
         """Random numbers of a scene.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mrmllm_ros.datasets.questions.vocabulary import COCO
 from mrmllm_ros.datasets.rendered.context_scenes import ContextScenes, context_labels
 from mrmllm_ros.datasets.rendered.cutout_material import (
     Material,
@@ -30,6 +31,7 @@ FURNITURE = "furniture"
 # Makes the images of the scene of a number.
 SceneSource = Callable[[int], Sequence[Frame]]
 
+_WORN = {"tie"}  # by some persons, without an annotation
 _CUTOUT_CREDIT = {"creator": "Tux Paint contributors", "license": "GPL-2.0-or-later"}
 
 
@@ -53,7 +55,8 @@ class SourceSettings:
         """All labels that scenes of this kind annotate, in alphabetical order."""
         if self.kind == "cutouts":
             return tuple(sorted(cutout_nouns()))
-        labels = {entry.noun for entry in read_model_map()}
+        # Also COCO's labels that no room has: a detector that reports them is wrong.
+        labels = {entry.noun for entry in read_model_map()} | ({*COCO} - _WORN)
         if self.kind == "context":
             labels |= context_labels()
         return tuple(sorted(labels))

@@ -124,7 +124,8 @@ def _planks(surface: Surface, rng: np.random.Generator) -> np.ndarray:
 def _tiles(surface: Surface, rng: np.random.Generator) -> np.ndarray:
     column, row, joint = _grid(surface, rng, 0)
     colors = np.float32(surface.colors)
-    texture = colors[(row + column) % 2] * rng.normal(1, 0.01, (_PIXELS, 1, 1))
+    shade = rng.normal(1, 0.015, (row.max() + 1, column.max() + 1))
+    texture = colors[(row + column) % 2] * shade[row, column][..., None]
     texture[joint] = colors[2]
     return texture
 

@@ -9,7 +9,7 @@ import pytest
 
 from mrmllm_ros.datasets.rendered.furniture import FurnitureLibrary, FurnitureModel
 from mrmllm_ros.datasets.rendered.image_effects import EffectSettings
-from mrmllm_ros.datasets.rendered.model_map import ModelEntry
+from mrmllm_ros.datasets.rendered.model_map import ModelEntry, read_model_map
 from mrmllm_ros.datasets.rendered.renderer import Renderer, RenderError
 from mrmllm_ros.datasets.rendered.scene_renderer import SceneRenderer, SceneSettings
 
@@ -58,8 +58,10 @@ f 5/1 2/3 1/4
 """
 MTL = """newmtl red
 Kd 1 0 0
+d {opacity}
 newmtl painted
 Kd 0 0 0
+d {opacity}
 map_Kd paint.png
 """
 
@@ -80,12 +82,19 @@ def _paint():
 
 
 @pytest.fixture(scope="session")
+def label_map():
+    """The label map of the package, which takes long to read."""
+    return read_model_map()
+
+
+@pytest.fixture(scope="session")
 def library_files():
     """Contents of the tiny library by the paths in its archive."""
     files = {CATALOG: _properties().encode("latin-1")}
     for name in MODELS:
         files[f"maker/{name}/cube.obj"] = OBJ.encode()
-        files[f"maker/{name}/cube.mtl"] = MTL.encode()
+        opacity = 0.1 if name == "glazing" else 1
+        files[f"maker/{name}/cube.mtl"] = MTL.format(opacity=opacity).encode()
         files[f"maker/{name}/paint.png"] = _paint()
     return files
 

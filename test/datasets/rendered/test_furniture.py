@@ -112,12 +112,12 @@ class TestMesh:
         assert np.allclose(red.positions[:, 0], 0.3)
 
     def test_invisible_materials_are_left_out(self, make_changed, library_files):
-        mtl = library_files[f"{CUBE}.mtl"].replace(b"Kd 1 0 0", b"Kd 1 0 0\nd 0")
+        mtl = library_files[f"{CUBE}.mtl"].replace(b"Kd 1 0 0\nd 1", b"Kd 1 0 0\nd 0")
         [painted] = cube_mesh(make_changed(mtl=mtl))
         assert painted.texture is not None
 
     def test_glass_keeps_its_opacity(self, make_changed, library_files):
-        mtl = library_files[f"{CUBE}.mtl"].replace(b"Kd 1 0 0", b"Kd 1 0 0\nd 0.3")
+        mtl = library_files[f"{CUBE}.mtl"].replace(b"Kd 1 0 0\nd 1", b"Kd 1 0 0\nd 0.3")
         assert {part.opacity for part in cube_mesh(make_changed(mtl=mtl))} == {0.3, 1.0}
 
     @pytest.mark.parametrize("name", ["mtl", "texture"])

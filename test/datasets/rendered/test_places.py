@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from mrmllm_ros.datasets.rendered import places as module
-from mrmllm_ros.datasets.rendered.model_map import PLACES, SPLITS, read_model_map
+from mrmllm_ros.datasets.rendered.model_map import PLACES, SPLITS
 from mrmllm_ros.datasets.rendered.places import Item, places
 
 # Roles that items with these names can have; other items have things of any kind.
@@ -16,11 +16,6 @@ ITEM_ROLES = {
     "ceiling": {"ceiling", "surface"},
     "rug": {"rug"},
 }
-
-
-@pytest.fixture(scope="module")
-def entries():
-    return read_model_map()
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +38,8 @@ def test_every_split_has_the_same_places(split):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_noun_has_a_model(split, entries):
-    nouns = {entry.noun for entry in entries}
+def test_every_noun_has_a_model(split, label_map):
+    nouns = {entry.noun for entry in label_map}
     missing = {
         (place.name, noun)
         for place in places(split)
@@ -56,19 +51,19 @@ def test_every_noun_has_a_model(split, entries):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_place_has_tables_and_things_for_them(split, entries):
+def test_every_place_has_tables_and_things_for_them(split, label_map):
     for place in places(split):
         nouns = {noun for item in place.items for noun in item.nouns}
-        models = [entry for entry in entries if entry.split == split and entry.noun in nouns]
+        models = [entry for entry in label_map if entry.split == split and entry.noun in nouns]
         assert any(entry.carries for entry in models)
         assert sum(entry.role == "surface" for entry in models) >= 4
 
 
-def test_roles_fit_the_items(content, entries):
+def test_roles_fit_the_items(content, label_map):
     for name, place in content.items():
         for key, item in [*place["items"].items(), *place["evaluation"].items()]:
             for noun in item.get("nouns", {}):
-                roles = {entry.role for entry in entries if entry.noun == noun}
+                roles = {entry.role for entry in label_map if entry.noun == noun}
                 assert roles <= ITEM_ROLES.get(key, roles), (name, key, noun)
 
 

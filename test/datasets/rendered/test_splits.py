@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mrmllm_ros.datasets.questions.vocabulary import kinds
 from mrmllm_ros.datasets.rendered import surfaces as module
 from mrmllm_ros.datasets.rendered.context_scenes import shapes
-from mrmllm_ros.datasets.rendered.model_map import SPLITS, read_model_map
+from mrmllm_ros.datasets.rendered.model_map import SPLITS
 from mrmllm_ros.datasets.rendered.surfaces import surfaces
+from mrmllm_ros.weights.catalog import PROFILES
 
 FOLDER = Path(module.__file__).parent
 TRAINING = ("train", "tuning")
@@ -24,10 +26,9 @@ def shared(uses):
     return {each for each, of in splits.items() if "evaluation" in of and of & set(TRAINING)}
 
 
-def test_families_and_models():
-    entries = read_model_map()
-    assert not shared((entry.family, entry.split) for entry in entries)
-    assert not shared((entry.key, entry.split) for entry in entries)
+def test_families_and_models(label_map):
+    assert not shared((entry.family, entry.split) for entry in label_map)
+    assert not shared((entry.key, entry.split) for entry in label_map)
 
 
 @pytest.mark.parametrize("kind", ["floors", "walls"])
@@ -81,3 +82,22 @@ def test_photographs_of_cutouts_and_backdrops():
     ]
     assert backdrops
     assert not shared(backdrops)
+
+
+def test_labels_that_the_vocabulary_keeps_for_evaluation(label_map):
+    kept = {noun.label for kind in kinds("evaluation") for noun in kind.nouns if noun.held_out}
+    content = yaml.safe_load((FOLDER / "cutouts.yaml").read_text(encoding="utf-8"))
+    cutouts = {
+        noun
+        for noun, families in content["cutouts"].items()
+        if {values["split"] for values in families.values()} & set(TRAINING)
+    }
+    models = {entry.noun for entry in label_map if entry.split in TRAINING}
+    assert kept
+    assert not kept & (models | cutouts)
+
+
+def test_photographs_for_evaluation_are_in_no_training_data():
+    measured = {name for name in PROFILES["evaluation"] if name.startswith("photographs-")}
+    assert measured
+    assert not measured & {*PROFILES["training"], *PROFILES["scenes"]}

@@ -14,6 +14,8 @@ from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.model.backbones import Backbones
 
 COLORS = {"red": (0, 0, 255), "green": (0, 160, 0), "blue": (255, 0, 0)}
+# Sheep that the photograph of a scene of cut-outs shows.
+CROWD = {"label": "sheep", "bbox": [0, 0, 640, 480], "area": 640 * 480, "iscrowd": 1}
 
 
 def rendered(label, box, color="red", **fields):
@@ -46,17 +48,18 @@ def write_scenes(tmp_path):
         labels = sorted({each["label"] for objects, _ in images for each in objects})
         entries, annotations = [], []
         for number, (objects, fields) in enumerate(images):
-            picture = np.full((480, 640, 3), 200, np.uint8)
+            image = np.full((480, 640, 3), 200, np.uint8)
             for each in objects:
-                left, top, width, height = each["bbox"]
-                corner = (left + width - 1, top + height - 1)
-                cv2.rectangle(picture, (left, top), corner, COLORS[each["color"]], -1)
+                if "color" in each:
+                    left, top, width, height = each["bbox"]
+                    corner = (left + width - 1, top + height - 1)
+                    cv2.rectangle(image, (left, top), corner, COLORS[each["color"]], -1)
                 rest = {key: value for key, value in each.items() if key != "label"}
                 ids = {"id": len(annotations) + 1, "image_id": number}
                 category = labels.index(each["label"]) + 1
                 annotations.append({**ids, "category_id": category, **rest})
             file = f"images/{number:06d}.png"
-            cv2.imwrite(str(folder / file), picture)
+            cv2.imwrite(str(folder / file), image)
             size = {"width": 640, "height": 480}
             entries.append({"id": number, "file_name": file, **size, **fields})
         content = {

@@ -113,9 +113,10 @@ def _add_sheet(commands: Any) -> None:
 
 def _render(options: argparse.Namespace) -> int:
     from mrmllm_ros.datasets.rendered.image_effects import EffectSettings
-    from mrmllm_ros.datasets.rendered.scene_folder import ANNOTATIONS, write_scenes
+    from mrmllm_ros.datasets.rendered.scene_folder import write_scenes
     from mrmllm_ros.datasets.rendered.scene_renderer import SceneSettings
     from mrmllm_ros.datasets.rendered.scene_sources import SourceSettings
+    from mrmllm_ros.detection.rgbd_frames import ANNOTATIONS
 
     if options.kind != "rooms" and (options.frames > 1 or options.distortion):
         raise SettingsError(f"--kind {options.kind} ignores --frames and --distortion; omit them")
@@ -141,9 +142,9 @@ def _render(options: argparse.Namespace) -> int:
 
 def _sheet(options: argparse.Namespace) -> int:
     from mrmllm_ros.datasets.coco import read_coco
-    from mrmllm_ros.datasets.rendered.scene_folder import ANNOTATIONS
     from mrmllm_ros.datasets.rendered.scene_sheet import draw_sheet
     from mrmllm_ros.detection.images import save_image
+    from mrmllm_ros.detection.rgbd_frames import ANNOTATIONS
 
     dataset = read_coco(options.folder, options.folder / ANNOTATIONS, print_progress)
     save_image(options.save, draw_sheet(dataset, options.columns, options.rows))

@@ -21,18 +21,15 @@ from mrmllm_ros.datasets.data_errors import DataError
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.images import read_image
+from mrmllm_ros.detection.rgbd_frames import ANNOTATIONS
 from mrmllm_ros.evaluation.average_precision import TrueObjects
 from mrmllm_ros.evaluation.detection_statistics import ObjectGroup
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_fusion import LabelFusion
 
-ANNOTATIONS = "annotations.json"
-# Objects with fewer visible pixels, or more hidden, are neither found nor missed.
-MIN_VISIBLE_PIXELS = 40
-MAX_OCCLUSION = 0.9
 # Minimum (inclusive) and maximum (exclusive) area of boxes in square pixels, as in COCO.
-SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
+AREA_RANGES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
 # Minimum (inclusive) and maximum (exclusive) share of an object that others hide.
 OCCLUSIONS = {
     "occlusion below 0.1": (0, 0.1),
@@ -48,29 +45,33 @@ class RenderedImage:
     Attributes:
         path: Image file.
         entry: The image's entry in the annotations file: `place`, `context`, `pair`.
-        truth: N objects with distances, largest boxes first, as in a prompt.
+        truth: N objects with distances, largest boxes first, as in a prompt. Objects with `ignore`
+            need not be found.
         annotations: N entries of the objects in the annotations file.
+        occlusions: (N,) share of each object that others hide; NaN for crowd regions.
     """
 
     path: Path
     entry: Mapping[str, Any]
     truth: TrueObjects
     annotations: tuple[Mapping[str, Any], ...]
+    occlusions: np.ndarray
 
     @classmethod
     def of(cls, image: CocoImage) -> RenderedImage:
         """Convert an image with annotations.
 
         Raises:
-            EvaluationError: If an annotation has no area or occlusion.
+            EvaluationError: If an object other than a crowd region has no occlusion.
         """
         order = np.argsort(-image.objects.areas, kind="stable")
         annotations = tuple(image.annotations[i] for i in order)
         distances = np.array([_distance(each) for each in annotations], np.float32)
         objects = replace(image.objects.take(order), distances_m=distances)
-        ignored = [_is_ignored(image.name, each) for each in annotations]
-        truth = TrueObjects(objects, image.crowd[order], np.array(ignored, bool))
-        return cls(image.path, image.entry, truth, annotations)
+        ignored = np.array([bool(each.get("ignore")) for each in annotations], bool)
+        truth = TrueObjects(objects, image.crowd[order], ignored)
+        occlusions = np.array([_occlusion(image.name, each) for each in annotations], float)
+        return cls(image.path, image.entry, truth, annotations, occlusions)
 
     @property
     def place(self) -> str:
@@ -87,11 +88,6 @@ class RenderedImage:
         """Color of each of `listed`, under the key `color`; empty if unknown."""
         listed = [self.annotations[i] for i in np.flatnonzero(self.truth.counted)]
         return tuple({"color": each["color"]} if each.get("color") else {} for each in listed)
-
-    @property
-    def occlusions(self) -> np.ndarray:
-        """(N,) share of each object that others hide."""
-        return np.array([each["occlusion"] for each in self.annotations], float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +135,7 @@ class RenderedScenes:
         return tuple(sorted({image.place for image in self.images} - {""}))
 
     def _sizes(self) -> Iterator[ObjectGroup]:
-        for name, (low, high) in SIZES.items():
+        for name, (low, high) in AREA_RANGES.items():
             areas = [image.truth.objects.areas for image in self.images]
             members = [(each >= low) & (each < high) for each in areas]
             yield ObjectGroup(name, members, area_range=(low, high))
@@ -202,25 +198,20 @@ class DetectedScenes:
         return read_image(self.scenes.images[index].path)
 
 
-def _is_ignored(image: str, annotation: Mapping[str, Any]) -> bool:
-    return (
-        bool(annotation.get("ignore"))
-        or _number(image, annotation, "area") < MIN_VISIBLE_PIXELS
-        or _number(image, annotation, "occlusion") > MAX_OCCLUSION
-    )
-
-
 def _distance(annotation: Mapping[str, Any]) -> float:
     """Meters, NaN if unknown."""
     value = annotation.get("distance")
     return float("nan") if value is None else float(value)
 
 
-def _number(image: str, annotation: Mapping[str, Any], name: str) -> float:
-    value = annotation.get(name)
-    if type(value) not in (int, float) or not np.isfinite(value) or value < 0:
+def _occlusion(image: str, annotation: Mapping[str, Any]) -> float:
+    """Share of an object that others hide; NaN for a crowd region."""
+    if annotation.get("iscrowd"):
+        return float("nan")
+    value = annotation.get("occlusion")
+    if type(value) not in (int, float) or not 0 <= value <= 1:
         raise EvaluationError(
-            f"annotation {annotation.get('id')} of {image} has the {name} {value!r}; it must be a "
-            "number from 0 on; use a folder of `mrmllm scenes render`"
+            f"annotation {annotation.get('id')} of {image} has the occlusion {value!r}; it must "
+            "be from 0 to 1; use a folder of `mrmllm scenes render`"
         )
     return float(value)

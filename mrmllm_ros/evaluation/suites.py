@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 from mrmllm_ros.datasets.questions.vocabulary import vocabulary
+from mrmllm_ros.detection.rgbd_frames import ANNOTATIONS
 from mrmllm_ros.evaluation.consistency import FRAME_STEP, ConsistencySuite, CorruptedFrames
 from mrmllm_ros.evaluation.context_suite import ContextLabelsSuite, ambiguous_objects
 from mrmllm_ros.evaluation.controls import Controls
@@ -29,7 +30,7 @@ from mrmllm_ros.evaluation.labeled_suites import (
 )
 from mrmllm_ros.evaluation.names_suite import VOCABULARIES, LabelTablesSuite, NamedRegionsSuite
 from mrmllm_ros.evaluation.region_sources import MapClassifier, RegionImages, RegionNamer
-from mrmllm_ros.evaluation.rendered_scenes import ANNOTATIONS, DetectedScenes, RenderedScenes
+from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes, RenderedScenes
 from mrmllm_ros.evaluation.rendered_suites import RenderedDetectionsSuite, RenderedQuestionsSuite
 from mrmllm_ros.evaluation.suite_result import EvaluationError, Progress, Suite
 from mrmllm_ros.evaluation.synthetic_suite import (

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from rendered_fixtures import rendered
+from rendered_fixtures import CROWD, rendered
 
 from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes, RenderedScenes
 from mrmllm_ros.evaluation.suite_result import EvaluationError
@@ -18,8 +18,8 @@ def scenes(write_scenes):
         rendered("table", LARGE, "red"),
         rendered("cup", MEDIUM, "green", occlusion=0.6),
         rendered("door", (600, 0, 640, 100), ignore=1),
-        rendered("fork", (500, 0, 505, 5)),
-        rendered("chair", (500, 100, 600, 200), occlusion=0.95),
+        rendered("fork", (500, 0, 505, 5), ignore=1),
+        rendered("chair", (500, 100, 600, 200), occlusion=0.95, ignore=1),
     ]
     kitchen = (objects, {"place": "kitchen"})
     return RenderedScenes.read(write_scenes(kitchen, ([], {"place": "office"})))
@@ -63,11 +63,22 @@ def test_unknown_colors_and_distances_are_left_out(write_scenes):
     assert image.place == ""
 
 
-@pytest.mark.parametrize("name", ["area", "occlusion"])
-@pytest.mark.parametrize("value", [None, -1, "much", float("nan"), True])
-def test_a_wrong_annotation_is_named(write_scenes, name, value):
-    folder = write_scenes(([rendered("cup", MEDIUM, **{name: value})], {}))
-    with pytest.raises(EvaluationError, match=f"annotation 1 .* has the {name} "):
+def test_crowd_regions_of_cut_outs_need_no_occlusion(write_scenes):
+    folder = write_scenes(([rendered("cow", MEDIUM), CROWD], {"place": "outdoors"}))
+    scenes = RenderedScenes.read(folder)
+    [image] = scenes.images
+    assert image.truth.objects.labels == ("sheep", "cow")
+    assert image.truth.is_crowd.tolist() == [True, False]
+    assert image.listed.labels == ("cow",)
+    groups = {group.name: group.members[0].tolist() for group in scenes.groups}
+    assert groups["occlusion below 0.1"] == [False, True]
+    assert not any(groups["occlusion above 0.5"])
+
+
+@pytest.mark.parametrize("value", [None, -1, 1.5, "much", float("nan"), True])
+def test_a_wrong_occlusion_is_named(write_scenes, value):
+    folder = write_scenes(([rendered("cup", MEDIUM, occlusion=value)], {}))
+    with pytest.raises(EvaluationError, match="annotation 1 .* has the occlusion "):
         RenderedScenes.read(folder)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from rendered_fixtures import rendered
+from rendered_fixtures import CROWD, rendered
 
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
 from mrmllm_ros.evaluation.context_suite import ContextLabelsSuite, ambiguous_objects
@@ -51,6 +51,23 @@ def test_the_detections_of_a_model_are_measured(detected, make_answerer):
     result = suite.evaluate(make_answerer(detected.backbones), FULL, silent)
     assert set(values(result)) == set(values(suite.evaluate(None, DETECTOR_ALONE, silent)))
     assert len(result.found.candidates) == len(result.found.reported) == 16
+
+
+def test_scenes_of_cut_outs_are_measured(write_scenes, color_backbones, make_answerer):
+    cow = rendered("cow", RED)
+    del cow["distance"]
+    folder = write_scenes(*[([cow, CROWD], {"place": "outdoors"})] * 16)
+    scenes = DetectedScenes(RenderedScenes.read(folder), color_backbones(red="cow", blue="sheep"))
+    figures = values(
+        RenderedDetectionsSuite("rendered", scenes, None).evaluate(None, DETECTOR_ALONE, silent)
+    )
+    assert figures["AP50"] == figures["AP50, outdoors"] == pytest.approx(1)
+    assert "AP50 of sheep" not in figures
+    suite = RenderedQuestionsSuite("rendered", scenes)
+    figures = values(suite.evaluate(make_answerer(scenes.backbones), FULL, silent))
+    assert "accuracy, place" not in figures
+    asked = [item for questions in suite._questions for item in questions]
+    assert not any("sheep" in item.question for item in asked)
 
 
 def test_controls_stand_beside_the_models(detected):

@@ -11,7 +11,8 @@ import numpy as np
 
 from mrmllm_ros.detection.colors import dominant_color
 
-MIN_PIXELS = 40
+# Objects with fewer visible pixels, or with more hidden, have `ignore`: detectors may miss them.
+MIN_VISIBLE_PIXELS = 40
 MAX_OCCLUSION = 0.9
 
 
@@ -69,7 +70,7 @@ def annotate(
         "model": found.model,
         "instance": found.instance,
     }
-    if pixels < MIN_PIXELS or occlusion > MAX_OCCLUSION:
+    if pixels < MIN_VISIBLE_PIXELS or occlusion > MAX_OCCLUSION:
         entry["ignore"] = 1
     if points is not None and len(points):
         entry |= _position(points)

@@ -26,8 +26,8 @@ from mrmllm_ros.datasets.rendered.renderer import RenderError
 from mrmllm_ros.datasets.rendered.scene_renderer import Frame
 from mrmllm_ros.datasets.rendered.scene_sources import SceneSource, SourceSettings
 from mrmllm_ros.detection.images import encode_image
+from mrmllm_ros.detection.rgbd_frames import ANNOTATIONS
 
-ANNOTATIONS = "annotations.json"
 CREDITS = "credits.json"
 VERSION = 1  # increment when the same settings give other scenes
 

@@ -64,21 +64,18 @@ def _add_render(commands: Any) -> None:
     parser.add_argument(
         "--noise",
         type=float,
-        default=6.0,
         metavar="N",
         help="largest standard deviation of the noise, 0 to 128 of 255 (6)",
     )
     parser.add_argument(
         "--motion-blur",
         type=float,
-        default=0.2,
         metavar="P",
         help="probability of motion blur (0.2)",
     )
     parser.add_argument(
         "--distortion",
         type=float,
-        default=0.0,
         metavar="K",
         help="largest radial distortion k1, 0 to 0.4 (0: rectified images)",
     )
@@ -118,12 +115,11 @@ def _render(options: argparse.Namespace) -> int:
     from mrmllm_ros.datasets.rendered.scene_sources import SourceSettings
     from mrmllm_ros.detection.rgbd_frames import ANNOTATIONS
 
-    if options.kind != "rooms" and (options.frames > 1 or options.distortion):
-        raise SettingsError(f"--kind {options.kind} ignores --frames and --distortion; omit them")
+    _require_used(options)
+    names = ("noise", "motion_blur", "distortion")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     try:
-        effects = EffectSettings(
-            noise=options.noise, motion_blur=options.motion_blur, distortion=options.distortion
-        )
+        effects = EffectSettings(**given)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     settings = SourceSettings(
@@ -138,6 +134,18 @@ def _render(options: argparse.Namespace) -> int:
     count = write_scenes(options.out, settings, options.count, options.workers, print_progress)
     print(f"{count} images, {options.out / ANNOTATIONS}")
     return 0
+
+
+def _require_used(options: argparse.Namespace) -> None:
+    """Check that scenes of the kind use all options that are given."""
+    unused = {
+        "--frames": options.frames > 1 and options.kind != "rooms",
+        "--distortion": options.distortion and options.kind != "rooms",
+        "--noise": options.noise is not None and options.kind == "cutouts",
+        "--motion-blur": options.motion_blur is not None and options.kind == "cutouts",
+    }
+    if names := [name for name, is_unused in unused.items() if is_unused]:
+        raise SettingsError(f"--kind {options.kind} ignores {' and '.join(names)}; omit it")
 
 
 def _sheet(options: argparse.Namespace) -> int:

@@ -33,6 +33,7 @@ from mrmllm_ros.weights.download import folder_size
 # Increment when the same configuration gives other features or other files.
 _VERSION = 1
 _SUFFIX = ".npz"
+_FULL = "they reach feature_cache_gb"
 # Exceptions of damaged files.
 _DAMAGED = (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error)
 
@@ -85,6 +86,9 @@ class FeatureCache:
             self._free = limit_bytes - _prune(root, self.folder, limit_bytes)
         except OSError as error:
             self._stop(error)
+        else:
+            if self._free <= 0:
+                self._stop(_FULL)
 
     def read(self, image: str) -> list[ViewFeatures] | None:
         """Features of the views of an image; None if they have to be computed.
@@ -115,7 +119,7 @@ class FeatureCache:
         buffer = BytesIO()
         np.savez(buffer, **arrays)
         if 0 < self._free < buffer.tell():
-            self._stop("they reach feature_cache_gb")
+            self._stop(_FULL)
         if self._free <= 0:
             return
         try:

@@ -88,6 +88,17 @@ def test_features_beyond_the_limit_are_not_kept_and_that_is_said_once(folder):
     assert "reach feature_cache_gb" in line
 
 
+def test_a_cache_that_is_full_from_the_start_says_so(folder):
+    FeatureCache({}, 1e9).write("image", [features(tokens=100)])
+    lines = []
+    cache = FeatureCache({}, 10, lines.append)
+    cache.write("other", [features()])
+    assert cache.read("image")
+    assert cache.read("other") is None
+    [line] = lines
+    assert "reach feature_cache_gb" in line
+
+
 def test_configurations_that_were_used_first_are_removed_first(folder):
     caches = []
     for seed in range(3):

@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
 def _write(reports: Sequence[SuiteReport], options: argparse.Namespace, checkpoint: str) -> None:
     """Print results as JSON or tables, and write the report."""
     from mrmllm_ros.evaluation.report import to_json, to_text
-    from mrmllm_ros.evaluation.report_folder import write_report
+    from mrmllm_ros.evaluation.report_folder import INDEX, write_report
 
     if options.json:
         print(json.dumps({"checkpoint": checkpoint, "suites": to_json(reports)}))
@@ -176,7 +176,7 @@ def _write(reports: Sequence[SuiteReport], options: argparse.Namespace, checkpoi
         print(to_text(reports))
     if options.report:
         write_report(reports, options.report)
-        print_progress(f"wrote {options.report / 'index.md'}")
+        print_progress(f"wrote {options.report / INDEX}")
 
 
 def _names(requested: Sequence[str], folders: SceneFolders) -> list[str]:

@@ -71,7 +71,9 @@ def plot_intervals(file: Path, title: str, values: Mapping[str, Mapping[str, Int
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(-0.02, 1.02)
+    # Differences may be negative.
+    lows = [x.low for each in values.values() for x in each.values() if not np.isnan(x.low)]
+    axes.set_xlim(min([0, *lows]) - 0.02, 1.02)
     axes.set_xlabel("value with its 95 % interval")
     axes.grid(axis="x", alpha=0.3)
     axes.set_title(title, fontsize=10)

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-
+from mrmllm_ros.detection.images import save_image
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
 from mrmllm_ros.evaluation.average_precision import Matches
 from mrmllm_ros.evaluation.detection_statistics import AP50, agnostic_precision
@@ -110,7 +109,7 @@ def _pictures(
     for kind, (indices, title) in sheets.items():
         if indices:
             file = f"{name}_{kind}.jpg"
-            cv2.imwrite(str(folder / file), compared.sheet(indices))
+            save_image(folder / file, compared.sheet(indices))
             yield from _image(file, title)
 
 

@@ -78,7 +78,7 @@ def test_crowd_regions_of_cut_outs_need_no_occlusion(write_scenes):
 @pytest.mark.parametrize("value", [None, -1, 1.5, "much", float("nan"), True])
 def test_a_wrong_occlusion_is_named(write_scenes, value):
     folder = write_scenes(([rendered("cup", MEDIUM, occlusion=value)], {}))
-    with pytest.raises(EvaluationError, match="annotation 1 .* has the occlusion "):
+    with pytest.raises(EvaluationError, match=r"annotation 1 .* has the occlusion "):
         RenderedScenes.read(folder)
 
 

@@ -122,3 +122,15 @@ def test_f1_counts_labels_and_leaves_out_ignored_objects(make_detections):
     wrong = make_detections(("cup", 0.5, RED), ("cup", 0.5, (400, 300, 450, 350)))
     assert f1(truth, wrong) == pytest.approx(2 / 3)
     assert np.isnan(f1(TrueObjects(make_detections()), make_detections(("cup", 0.5, RED))))
+
+
+def test_plots_show_negative_differences(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.append(figure)
+    )
+    values = {"full": {"a minus b": Interval(-0.4, -0.5, -0.3), "undefined": UNDEFINED}}
+    plot_intervals(tmp_path / "a.png", "differences", values)
+    [axes] = drawn[0].axes
+    assert axes.get_xlim()[0] < -0.5
+    assert axes.get_xlim()[1] > 1

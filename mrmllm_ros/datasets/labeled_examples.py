@@ -22,7 +22,8 @@ from mrmllm_ros.datasets.targets import match_targets, unreported
 from mrmllm_ros.datasets.views import CorruptedImage, generator
 from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detector import Detector, Perception
-from mrmllm_ros.detection.images import ImageError, decode_pixels, read_image
+from mrmllm_ros.detection.images import ImageError, read_image
+from mrmllm_ros.detection.rgbd_frames import read_depth_mm
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.weights.download import digest
 
@@ -205,13 +206,7 @@ def _read_depth(item: CocoImage, annotations: Path) -> np.ndarray | None:
     file = _depth_file(item, annotations)
     if file is None:
         return None
-    try:
-        depth = decode_pixels(file.read_bytes())
-    except (ImageError, OSError) as error:
-        raise ImageError(f"cannot read the depth {file}: {error}") from error
-    if depth.shape != item.objects.resolution_wh[::-1]:
-        raise ImageError(f"the depth {file} has shape {depth.shape}, unlike its image")
-    return depth / _MILLIMETERS
+    return read_depth_mm(file, item.objects.resolution_wh) / _MILLIMETERS
 
 
 def _image_key(item: CocoImage, annotations: Path) -> str:

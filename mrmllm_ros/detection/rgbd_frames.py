@@ -65,7 +65,7 @@ class RgbdFrame:
             ImageError: If it cannot be read or has another size.
         """
         bgr = read_image(self.path)
-        self._check_size(self.path, bgr)
+        _check_size(self.path, bgr, self.resolution_wh)
         return bgr
 
     def read_depth_mm(self) -> np.ndarray:
@@ -74,31 +74,35 @@ class RgbdFrame:
         Raises:
             ImageError: If it cannot be read, has another size or no 16 bits.
         """
-        name = f"the depth image {printable_path(self.depth_path)}"
-        try:
-            depth = decode_pixels(self.depth_path.read_bytes())
-        except OSError as error:
-            raise ImageError(
-                f"cannot read {name}: {error.strerror}; render the folder again"
-            ) from error
-        except ImageError as error:
-            raise ImageError(f"cannot read {name}: {error}") from error
-        if depth.dtype != np.uint16 or depth.ndim != 2:
-            raise ImageError(
-                f"{name} has shape {depth.shape} and type {depth.dtype}; it must have one channel "
-                "of 16 bits, in millimeters"
-            )
-        self._check_size(self.depth_path, depth)
-        return depth
+        return read_depth_mm(self.depth_path, self.resolution_wh)
 
-    def _check_size(self, path: Path, pixels: np.ndarray) -> None:
-        height, width = pixels.shape[:2]
-        if (width, height) != self.resolution_wh:
-            expected = "{} x {}".format(*self.resolution_wh)
-            raise ImageError(
-                f"{printable_path(path)} has {width} x {height} pixels, but {ANNOTATIONS} says "
-                f"{expected}; render the folder again"
-            )
+
+def read_depth_mm(path: Path, resolution_wh: tuple[int, int]) -> np.ndarray:
+    """Read a depth image, (H, W) uint16, millimeters along the optical axis; 0 is a hole.
+
+    Args:
+        path: File of the depth image.
+        resolution_wh: Annotated width and height in pixels.
+
+    Raises:
+        ImageError: If it cannot be read, has another size or no 16 bits.
+    """
+    name = f"the depth image {printable_path(path)}"
+    try:
+        depth = decode_pixels(path.read_bytes())
+    except OSError as error:
+        raise ImageError(
+            f"cannot read {name}: {error.strerror}; render the folder again"
+        ) from error
+    except ImageError as error:
+        raise ImageError(f"cannot read {name}: {error}") from error
+    if depth.dtype != np.uint16 or depth.ndim != 2:
+        raise ImageError(
+            f"{name} has shape {depth.shape} and type {depth.dtype}; it must have one channel of "
+            "16 bits, in millimeters"
+        )
+    _check_size(path, depth, resolution_wh)
+    return depth
 
 
 def rgbd_frames(folder: Path) -> list[RgbdFrame]:
@@ -161,6 +165,15 @@ def _pose(fields: _Fields) -> CameraPose | None:
     if abs(np.linalg.norm(xyzw) - 1) > 1e-3:
         raise pose.error("orientation", "a unit quaternion x, y, z, w")
     return CameraPose(position=pose.numbers("position", 3), xyzw=xyzw / np.linalg.norm(xyzw))
+
+
+def _check_size(path: Path, pixels: np.ndarray, resolution_wh: tuple[int, int]) -> None:
+    height, width = pixels.shape[:2]
+    if (width, height) != resolution_wh:
+        raise ImageError(
+            f"{printable_path(path)} has {width} x {height} pixels, but its annotations say "
+            f"{resolution_wh[0]} x {resolution_wh[1]}; render the folder again"
+        )
 
 
 class _Fields:

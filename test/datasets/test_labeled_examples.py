@@ -17,6 +17,8 @@ from mrmllm_ros.datasets.views import View
 from mrmllm_ros.training.leg import UnfinishedError
 
 CLEAN = ViewSettings(corrupted_share=0.0)
+# A depth image must have 16 bits.
+EIGHT_BITS = cv2.imencode(".png", np.ones((120, 160), np.uint8))[1].tobytes()
 
 
 class TestSkipping:
@@ -258,8 +260,8 @@ class TestCompleteAnnotations:
     def test_other_annotations_give_no_scene(self, examples):
         assert all(e.scene is None and e.context is None for e in examples(content()))
 
-    @pytest.mark.parametrize("fault", [b"no image", b""])
-    def test_a_damaged_depth_image_is_skipped_and_named(self, images, write, detector, fault):
+    @pytest.mark.parametrize("fault", [b"no image", b"", EIGHT_BITS])
+    def test_a_wrong_depth_image_is_skipped_and_named(self, images, write, detector, fault):
         values = content()
         values["images"][1]["depth_file"] = "depth.png"
         path = write(values)
@@ -267,7 +269,7 @@ class TestCompleteAnnotations:
         lines = []
         made = list(coco_examples(read_coco(images, path), detector, None, progress=lines.append))
         assert len(made) == 1
-        assert f"cannot read the depth {path.parent / 'depth.png'}" in lines[0]
+        assert f"the depth image {path.parent / 'depth.png'}" in lines[0]
 
 
 class TestCache:

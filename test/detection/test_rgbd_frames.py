@@ -108,7 +108,7 @@ def test_a_wrong_field_is_named(folder, fields, reason):
     [
         (None, r"cannot read the depth image .*000000\.png: No such file"),
         (b"not an image", r"cannot read the depth image .*000000\.png: 12 bytes are not"),
-        (np.zeros((60, 80), np.uint16), "has 80 x 60 pixels, but annotations.json says 160 x 120"),
+        (np.zeros((60, 80), np.uint16), "has 80 x 60 pixels, but its annotations say 160 x 120"),
         (np.zeros((120, 160), np.uint8), "type uint8; it must have one channel of 16 bits"),
     ],
 )

@@ -17,8 +17,8 @@ import numpy as np
 from mrmllm_ros.evaluation.controls import Controls
 from mrmllm_ros.evaluation.detection_statistics import LABEL_ACCURACY, WITH_BOX
 from mrmllm_ros.evaluation.detections_suite import DetectionsSuite
-from mrmllm_ros.evaluation.found_objects import FoundObjects
 from mrmllm_ros.evaluation.label_accuracy import MIN_OBJECTS, best_matches
+from mrmllm_ros.evaluation.predicted_objects import PredictedObjects
 from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes, RenderedImage, RenderedScenes
 from mrmllm_ros.evaluation.statistics import MeanRatio, Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import EvaluationError
@@ -61,7 +61,7 @@ class ContextLabelsSuite(DetectionsSuite):
         """See `DetectionsSuite.scenes`: the number of pairs."""
         return len(self._pairs)
 
-    def statistics(self, found: FoundObjects) -> Mapping[str, Statistic]:
+    def statistics(self, found: PredictedObjects) -> Mapping[str, Statistic]:
         """See `DetectionsSuite.statistics`."""
         seen = np.array([[self._label(each, found) for each in pair] for pair in self._pairs])
         labels = np.array([[each.label for each in pair] for pair in self._pairs])
@@ -79,7 +79,7 @@ class ContextLabelsSuite(DetectionsSuite):
             BOTH_RIGHT: Ratio(right.all(axis=1), np.ones(len(right))),
         }
 
-    def _label(self, ambiguous: AmbiguousObject, found: FoundObjects) -> str:
+    def _label(self, ambiguous: AmbiguousObject, found: PredictedObjects) -> str:
         """Label at the true box; empty if no found object has about this box."""
         truth = self._scenes.images[ambiguous.image].truth.objects
         seen = found.one_label_each[ambiguous.image]

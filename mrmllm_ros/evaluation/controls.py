@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Control baselines of labels: what can be had without looking at an object.
+"""Control baselines of labels: accuracy without the pixels of an object.
 
 Each control names the detector's boxes:
 
 - the most frequent label;
-- a probe on the geometry of the box and the detector's word, which is its label and score;
+- a probe on the geometry of the box and the detector's label and score;
 - a probe that also has the detector's features of the box (`V_p`);
 - the same probe with the features of other boxes: features that matter make it worse.
 
@@ -26,14 +26,14 @@ from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.evaluation.average_precision import TrueObjects
-from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures
 from mrmllm_ros.evaluation.label_accuracy import best_matches, one_label_indices
+from mrmllm_ros.evaluation.predicted_objects import ImageSet, PredictedObjects
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 
 CONTROL = "control: "  # prefix of all names
 MAJORITY = f"{CONTROL}majority"
-GEOMETRY = f"{CONTROL}geometry + detector's word"
-FEATURES = f"{CONTROL}features + geometry + detector's word"
+GEOMETRY = f"{CONTROL}geometry + detector's label"
+FEATURES = f"{CONTROL}features + geometry + detector's label"
 SHUFFLED = f"{CONTROL}features shuffled between boxes"
 
 _SEED = 20250311
@@ -46,15 +46,15 @@ _STEPS = 100
 class Controls:
     """Controls that are fitted on images on first use."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, images: ImageSet) -> None:
         """Create the controls.
 
         Args:
-            pictures: Images for training or tuning.
+            images: Images for training or tuning.
         """
-        self._pictures = pictures
+        self._images = images
 
-    def found(self, examples: Sequence[Example]) -> Mapping[str, FoundObjects]:
+    def found(self, examples: Sequence[Example]) -> Mapping[str, PredictedObjects]:
         """Name the detector's boxes in images, by control.
 
         Args:
@@ -72,7 +72,7 @@ class Controls:
     @cached_property
     def _fitted(self) -> _FittedControls:
         perceptions, labels = [], []
-        for example, truth in zip(self._pictures.examples, self._pictures.truth, strict=True):
+        for example, truth in zip(self._images.examples, self._images.truth, strict=True):
             perception = _one_label_each(example.perception)
             indices, names = _named_boxes(perception.candidates, truth)
             perceptions.append(perception.take(indices))
@@ -91,23 +91,23 @@ class _FittedControls:
 
     Attributes:
         majority: The most frequent label.
-        words: The detector's labels.
-        without_features: Probe on geometry and the detector's word.
+        detector_labels: The detector's labels.
+        without_features: Probe on the geometry of the box and the detector's label and score.
         with_features: Probe that also has the features; None for a detector without features.
     """
 
     majority: str
-    words: tuple[str, ...]
+    detector_labels: tuple[str, ...]
     without_features: _Probe
     with_features: _Probe | None
 
     @classmethod
     def fit(cls, perceptions: Sequence[Perception], labels: Sequence[str]) -> _FittedControls:
-        words = tuple(sorted({x for each in perceptions for x in each.candidates.labels}))
-        inputs, features = _inputs(perceptions, words), _features(perceptions)
+        known = tuple(sorted({x for each in perceptions for x in each.candidates.labels}))
+        inputs, features = _inputs(perceptions, known), _features(perceptions)
         return cls(
             majority=Counter(sorted(labels)).most_common(1)[0][0],
-            words=words,
+            detector_labels=known,
             without_features=_Probe.fit(inputs, labels),
             with_features=None
             if features is None
@@ -118,7 +118,7 @@ class _FittedControls:
         self, perceptions: Sequence[Perception]
     ) -> dict[str, tuple[Sequence[str], np.ndarray]]:
         """Label and probability of each of N boxes, in the order of the images."""
-        inputs, features = _inputs(perceptions, self.words), _features(perceptions)
+        inputs, features = _inputs(perceptions, self.detector_labels), _features(perceptions)
         predicted: dict[str, tuple[Sequence[str], np.ndarray]] = {
             MAJORITY: ([self.majority] * len(inputs), np.ones(len(inputs), np.float32)),
             GEOMETRY: self.without_features.predict(inputs),
@@ -207,8 +207,8 @@ def _named_boxes(found: Detections, truth: TrueObjects) -> tuple[np.ndarray, lis
     return matches[objects], [truth.objects.labels[i] for i in objects]
 
 
-def _inputs(perceptions: Sequence[Perception], words: Sequence[str]) -> np.ndarray:
-    """(N, 6 + 1 + W) geometry of each box, and the detector's score and label (one-hot)."""
+def _inputs(perceptions: Sequence[Perception], detector_labels: Sequence[str]) -> np.ndarray:
+    """(N, 6 + 1 + V) geometry of each box, and the detector's score and label (one-hot)."""
     rows = []
     for candidates in (each.candidates for each in perceptions):
         center, sides = np.hsplit(
@@ -216,10 +216,10 @@ def _inputs(perceptions: Sequence[Perception], words: Sequence[str]) -> np.ndarr
         )
         area = sides.prod(axis=1, keepdims=True)
         aspect = np.log(sides[:, :1].clip(1e-6) / sides[:, 1:].clip(1e-6))
-        word = np.array(candidates.labels)[:, None] == np.array(words)
+        is_label = np.array(candidates.labels)[:, None] == np.array(detector_labels)
         scores = candidates.scores[:, None]
-        word = word.reshape(len(candidates), len(words))
-        rows.append(np.hstack([center, sides, area, aspect, scores, word]))
+        is_label = is_label.reshape(len(candidates), len(detector_labels))
+        rows.append(np.hstack([center, sides, area, aspect, scores, is_label]))
     return np.concatenate(rows)
 
 
@@ -233,7 +233,7 @@ def _features(perceptions: Sequence[Perception]) -> np.ndarray | None:
 
 def _relabeled(
     perceptions: Sequence[Perception], labels: Sequence[str], probabilities: np.ndarray
-) -> FoundObjects:
+) -> PredictedObjects:
     """Give the boxes other labels, with the detector's score times the label's probability."""
     candidates, start = [], 0
     for perception in perceptions:
@@ -246,4 +246,4 @@ def _relabeled(
         each.take(np.flatnonzero(each.scores >= np.float32(perception.score_threshold)))
         for each, perception in zip(candidates, perceptions, strict=True)
     ]
-    return FoundObjects(candidates, reported)
+    return PredictedObjects(candidates, reported)

@@ -22,8 +22,8 @@ from mrmllm_ros.evaluation.average_precision import (
     Matches,
     TrueObjects,
 )
-from mrmllm_ros.evaluation.found_objects import FoundObjects
 from mrmllm_ros.evaluation.label_accuracy import frequent_labels, label_statistics
+from mrmllm_ros.evaluation.predicted_objects import PredictedObjects
 from mrmllm_ros.evaluation.statistics import Statistic
 
 AP50, AGNOSTIC, LABEL_ACCURACY = "AP50", "class-agnostic AP50", "label accuracy"
@@ -50,7 +50,7 @@ class ObjectGroup:
 
 
 def detection_statistics(
-    truth: Sequence[TrueObjects], found: FoundObjects, groups: Sequence[ObjectGroup] = ()
+    truth: Sequence[TrueObjects], found: PredictedObjects, groups: Sequence[ObjectGroup] = ()
 ) -> dict[str, Statistic]:
     """Average precision and accuracy of labels, overall, by kind of label, group and label.
 
@@ -99,7 +99,7 @@ def agnostic_precision(
 
 
 def _of_group(
-    group: ObjectGroup, truth: Sequence[TrueObjects], found: FoundObjects
+    group: ObjectGroup, truth: Sequence[TrueObjects], found: PredictedObjects
 ) -> dict[str, Statistic]:
     members = [
         replace(each, ignored=~(each.counted & chosen) & ~each.is_crowd)

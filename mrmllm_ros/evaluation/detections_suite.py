@@ -11,7 +11,7 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.evaluation.ablations import DETECTION_VARIANTS
 from mrmllm_ros.evaluation.controls import MAJORITY, Controls
 from mrmllm_ros.evaluation.detection_statistics import AGNOSTIC, AP50, LABEL_ACCURACY
-from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures, find_objects
+from mrmllm_ros.evaluation.predicted_objects import ImageSet, PredictedObjects, predict_objects
 from mrmllm_ros.evaluation.statistics import Statistic
 from mrmllm_ros.evaluation.suite_result import Part, Progress, Suite, SuiteResult
 
@@ -21,7 +21,7 @@ class DetectionsSuite(Suite):
 
     Attributes:
         group: See `Suite`.
-        pictures: The images.
+        images: The images.
     """
 
     variants = DETECTION_VARIANTS
@@ -31,23 +31,23 @@ class DetectionsSuite(Suite):
         "class_agnostic_ap50": AGNOSTIC,
         "label_accuracy": LABEL_ACCURACY,
     }
-    pictures: Pictures
+    images: ImageSet
 
-    def __init__(self, group: str, pictures: Pictures, controls: Controls | None = None) -> None:
+    def __init__(self, group: str, images: ImageSet, controls: Controls | None = None) -> None:
         """Create the suite; candidates are computed on first use.
 
         Args:
             group: Name of the set of images.
-            pictures: The images.
+            images: The images.
             controls: Control baselines; None to leave them out.
         """
         self.group = group
-        self.pictures = pictures
+        self.images = images
         self._controls = controls
 
     @abstractmethod
-    def statistics(self, found: FoundObjects) -> Mapping[str, Statistic]:
-        """Statistics of the objects found in the images.
+    def statistics(self, found: PredictedObjects) -> Mapping[str, Statistic]:
+        """Statistics of the objects predicted in the images.
 
         Args:
             found: Objects in each of C images.
@@ -56,11 +56,11 @@ class DetectionsSuite(Suite):
     @property
     def scenes(self) -> int:
         """Number of scenes that bootstrap samples are drawn from."""
-        return len(self.pictures.truth)
+        return len(self.images.truth)
 
     def evaluate(self, answerer: MrMllmAnswerer, variant: str, progress: Progress) -> SuiteResult:
         """See `Suite.evaluate`."""
-        found = find_objects(answerer, variant, self.pictures.examples)
+        found = predict_objects(answerer, variant, self.images.examples)
         return SuiteResult(self.scenes, self.statistics(found), found)
 
     def controls(self, progress: Progress) -> Mapping[str, SuiteResult]:
@@ -71,7 +71,7 @@ class DetectionsSuite(Suite):
         progress("controls: started")
         return {
             name: SuiteResult(self.scenes, _meaningful(name, self.statistics(found)), found)
-            for name, found in self._controls.found(self.pictures.examples).items()
+            for name, found in self._controls.found(self.images.examples).items()
         }
 
 

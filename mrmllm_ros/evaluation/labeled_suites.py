@@ -19,9 +19,9 @@ from mrmllm_ros.evaluation.detection_statistics import (
     agnostic_precision,
 )
 from mrmllm_ros.evaluation.detections_suite import DetectionsSuite
-from mrmllm_ros.evaluation.found_objects import FoundObjects
 from mrmllm_ros.evaluation.label_accuracy import frequent_labels, label_statistics
 from mrmllm_ros.evaluation.labeled_images import LabeledImages
+from mrmllm_ros.evaluation.predicted_objects import PredictedObjects
 from mrmllm_ros.evaluation.statistics import Statistic
 from mrmllm_ros.evaluation.suite_result import Progress, Suite, SuiteResult, evaluate_accuracy
 
@@ -36,9 +36,9 @@ class LabeledDetectionsSuite(DetectionsSuite):
         super().__init__(images.name, images, controls)
         self.name = f"{images.name} detections"
 
-    def statistics(self, found: FoundObjects) -> Mapping[str, Statistic]:
+    def statistics(self, found: PredictedObjects) -> Mapping[str, Statistic]:
         """See `DetectionsSuite.statistics`."""
-        truth = self.pictures.truth
+        truth = self.images.truth
         matches, seen = Matches(truth, found.candidates), found.one_label_each
         accuracy, with_box = label_statistics(truth, seen, frequent_labels(truth))
         return {

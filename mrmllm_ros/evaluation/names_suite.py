@@ -89,15 +89,15 @@ class NamedRegionsSuite(Suite):
         "map": f"all sizes: top name, {MAP}",
     }
 
-    def __init__(self, place: str, regions: RegionImages, namer: RegionNamer) -> None:
+    def __init__(self, group: str, regions: RegionImages, namer: RegionNamer) -> None:
         """Create the suite.
 
         Args:
-            place: Name of the images, for the name of the suite.
+            group: Name of the set of images, for the name of the suite.
             regions: The images with their boxes.
             namer: Names the boxes.
         """
-        self.name = f"names of regions, {place}"
+        self.name = f"names of regions, {group}"
         self._regions = regions
         self._namer = namer
 

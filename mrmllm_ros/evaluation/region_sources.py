@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labeled regions of images, and ways to look at them, to compare the names that they give."""
+"""Labeled regions of images, and the inputs of a classifier whose names for them are compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mrmllm_ros.evaluation.rendered_scenes import RenderedScenes
 from mrmllm_ros.model.region_classifier import RegionClassifier
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
-# What the classifier sees of a region.
+# Inputs of the classifier for a region.
 MAP = "pooled map of the box"
 RANDOM_MAP = "pooled map of a random box"
 WHOLE_IMAGE = "whole image"

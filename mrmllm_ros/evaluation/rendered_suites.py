@@ -14,7 +14,7 @@ from mrmllm_ros.evaluation.batched_inference import fuse_labels
 from mrmllm_ros.evaluation.controls import Controls
 from mrmllm_ros.evaluation.detection_statistics import detection_statistics
 from mrmllm_ros.evaluation.detections_suite import DetectionsSuite
-from mrmllm_ros.evaluation.found_objects import FoundObjects
+from mrmllm_ros.evaluation.predicted_objects import PredictedObjects
 from mrmllm_ros.evaluation.rendered_questions import rendered_questions, with_listed_ids
 from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes
 from mrmllm_ros.evaluation.statistics import Statistic
@@ -39,9 +39,9 @@ class RenderedDetectionsSuite(DetectionsSuite):
         self.name = f"{group} detections"
         self._groups = scenes.scenes.groups
 
-    def statistics(self, found: FoundObjects) -> Mapping[str, Statistic]:
+    def statistics(self, found: PredictedObjects) -> Mapping[str, Statistic]:
         """See `DetectionsSuite.statistics`."""
-        return detection_statistics(self.pictures.truth, found, self._groups)
+        return detection_statistics(self.images.truth, found, self._groups)
 
 
 class RenderedQuestionsSuite(Suite):

@@ -10,7 +10,7 @@ from typing import Any
 
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL, VARIANTS, Ablation
 from mrmllm_ros.evaluation.controls import CONTROL
-from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures
+from mrmllm_ros.evaluation.predicted_objects import ImageSet, PredictedObjects
 from mrmllm_ros.evaluation.statistics import Interval, bootstrap, bootstrap_difference
 from mrmllm_ros.evaluation.suite_result import Part, Progress, Suite, SuiteResult
 
@@ -45,7 +45,7 @@ class VariantReport:
 
     variant: str
     figures: tuple[Figure, ...]
-    found: FoundObjects | None = None
+    found: PredictedObjects | None = None
 
     def value(self, name: str) -> Interval | None:
         """Value of a statistic; None if the variant does not have it."""
@@ -64,7 +64,7 @@ class SuiteReport:
         group: See `Suite`.
         part: See `Suite`.
         headline: See `Suite`.
-        pictures: See `Suite`.
+        images: See `Suite`.
     """
 
     name: str
@@ -74,7 +74,7 @@ class SuiteReport:
     group: str
     part: Part = "questions"
     headline: Mapping[str, str] = field(default_factory=dict)
-    pictures: Pictures | None = None
+    images: ImageSet | None = None
 
     def variant(self, name: str) -> VariantReport | None:
         """Results of a variant; None if it was not evaluated."""
@@ -156,7 +156,7 @@ def _report(suite: Suite, results: dict[str, SuiteResult]) -> SuiteReport:
         group=suite.group or suite.name,
         part=suite.part,
         headline=suite.headline,
-        pictures=suite.pictures,
+        images=suite.images,
     )
 
 

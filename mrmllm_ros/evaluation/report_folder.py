@@ -10,11 +10,11 @@ from pathlib import Path
 from mrmllm_ros.detection.images import save_image
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
 from mrmllm_ros.evaluation.average_precision import Matches
+from mrmllm_ros.evaluation.comparison_sheets import ComparedImages
 from mrmllm_ros.evaluation.detection_statistics import AP50, agnostic_precision
-from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures
 from mrmllm_ros.evaluation.label_accuracy import frequent_labels
-from mrmllm_ros.evaluation.picture_sheets import ComparedPictures
 from mrmllm_ros.evaluation.plots import plot_intervals, plot_precision, require_plots
+from mrmllm_ros.evaluation.predicted_objects import ImageSet, PredictedObjects
 from mrmllm_ros.evaluation.report import SuiteReport, VariantReport, format_interval
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 
@@ -69,8 +69,8 @@ def _section(report: SuiteReport, folder: Path) -> Iterator[str]:
             plot_intervals(folder / f"{name}_{suffix}.png", report.name, values)
             yield from _image(f"{name}_{suffix}.png", suffix.replace("_", " "))
     fused, detector = (_found(report.variant(variant)) for variant in (FULL, DETECTOR_ALONE))
-    if report.pictures is not None and fused is not None and detector is not None:
-        yield from _pictures(folder, name, report.pictures, detector, fused)
+    if report.images is not None and fused is not None and detector is not None:
+        yield from _comparison(folder, name, report.images, detector, fused)
 
 
 def _table(report: SuiteReport) -> Iterator[str]:
@@ -83,15 +83,15 @@ def _table(report: SuiteReport) -> Iterator[str]:
         yield f"| {name} | {' | '.join(cells)} |"
 
 
-def _pictures(
-    folder: Path, name: str, pictures: Pictures, detector: FoundObjects, fused: FoundObjects
+def _comparison(
+    folder: Path, name: str, images: ImageSet, detector: PredictedObjects, fused: PredictedObjects
 ) -> Iterator[str]:
     """Write the curves and the sheets; yields their lines of the index."""
-    labels = frequent_labels(pictures.truth)
+    labels = frequent_labels(images.truth)
     variants = {"detector": detector, "fused": fused}
-    matches = {x: Matches(pictures.truth, found.candidates) for x, found in variants.items()}
+    matches = {x: Matches(images.truth, found.candidates) for x, found in variants.items()}
     agnostic = {
-        x: agnostic_precision(pictures.truth, found.one_label_each).matches
+        x: agnostic_precision(images.truth, found.one_label_each).matches
         for x, found in variants.items()
     }
     panels = {"any label": {x: each.precision_curve() for x, each in agnostic.items()}}
@@ -100,7 +100,7 @@ def _pictures(
         panels = {f"mean over {len(labels)} labels": curves, **panels}
     plot_precision(folder / f"{name}_precision.png", "precision by recall, IoU 0.5", panels)
     yield from _image(f"{name}_precision.png", "precision by recall")
-    compared = ComparedPictures.of(pictures, detector, fused)
+    compared = ComparedImages.of(images, detector, fused)
     sheets = {
         "best": (compared.best(), "images with the highest F1 after fusion"),
         "worst": (compared.worst(), "images with the lowest F1 after fusion"),
@@ -118,5 +118,5 @@ def _image(file: str, title: str) -> Iterator[str]:
     yield f"![{title}]({file})"
 
 
-def _found(report: VariantReport | None) -> FoundObjects | None:
+def _found(report: VariantReport | None) -> PredictedObjects | None:
     return None if report is None else report.found

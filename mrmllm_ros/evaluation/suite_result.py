@@ -14,7 +14,7 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.evaluation.batched_inference import answer_questions, encode_examples, fuse_labels
-from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures
+from mrmllm_ros.evaluation.predicted_objects import ImageSet, PredictedObjects
 from mrmllm_ros.evaluation.scoring import is_right
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.model.citations import cited_ids
@@ -37,12 +37,12 @@ class SuiteResult:
     Attributes:
         scenes: Number C of scenes, images or frames.
         statistics: Statistics over the scenes, by name.
-        found: Objects that the variant finds, or None for answers.
+        found: Objects that the variant predicts, or None for answers.
     """
 
     scenes: int
     statistics: Mapping[str, Statistic]
-    found: FoundObjects | None = None
+    found: PredictedObjects | None = None
 
 
 class Suite(ABC):
@@ -55,7 +55,7 @@ class Suite(ABC):
         part: What the suite measures.
         headline: Names of the main statistics by their keys in a summary.
         group: Name of the set of images, whose suites share a summary; empty for the suite's name.
-        pictures: Images of the suite, to draw detections in; None without images.
+        images: Images of the suite, to draw detections in; None without images.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Suite(ABC):
     part: Part = "questions"
     headline: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy"}
     group: str = ""
-    pictures: Pictures | None = None
+    images: ImageSet | None = None
 
     def controls(self, progress: Progress) -> Mapping[str, SuiteResult]:
         """Evaluate control baselines, by name; none by default.

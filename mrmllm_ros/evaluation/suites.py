@@ -211,11 +211,11 @@ class Suites:
         encoder, language_model = self.backbones.visual_encoder, self.backbones.language_model
         crops = fusion.classifier
         namer = RegionNamer(crops, MapClassifier(encoder, crops.names))
-        places = {"photographs": RegionImages.of_annotations(_photographs())}
+        sets = {"photographs": RegionImages.of_annotations(_photographs())}
         if self.folders.rendered is not None:
-            places["rendered"] = RegionImages.of_rendered(self.folders.read("rendered"))
+            sets["rendered"] = RegionImages.of_rendered(self.folders.read("rendered"))
         return [
-            *(NamedRegionsSuite(place, regions, namer) for place, regions in places.items()),
+            *(NamedRegionsSuite(group, regions, namer) for group, regions in sets.items()),
             *(
                 LabelTablesSuite(fusion.knowledge, language_model, vocabulary, share_word)
                 for share_word, vocabulary in product((False, True), VOCABULARIES)
@@ -264,8 +264,8 @@ def _labeled_suites(images: LabeledImages, controls: Controls | None) -> list[Su
     return [detections, LabeledAnswersSuite(images), TrueBoxesSuite(images)]
 
 
-def _hallucination_in(images: LabeledImages, place: str) -> HallucinationSuite:
+def _hallucination_in(images: LabeledImages, group: str) -> HallucinationSuite:
     annotations = images.annotations
     return HallucinationSuite(
-        images.examples, annotations.present, annotations.labels, f"hallucination, {place}"
+        images.examples, annotations.present, annotations.labels, f"hallucination, {group}"
     )

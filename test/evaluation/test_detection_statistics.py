@@ -4,7 +4,7 @@ import pytest
 
 from mrmllm_ros.evaluation.average_precision import TrueObjects
 from mrmllm_ros.evaluation.detection_statistics import ObjectGroup, detection_statistics
-from mrmllm_ros.evaluation.found_objects import FoundObjects
+from mrmllm_ros.evaluation.predicted_objects import PredictedObjects
 
 IMAGES = 16
 CUP, DOG, SMALL = (10, 10, 110, 110), (200, 200, 350, 350), (400, 300, 420, 320)
@@ -18,7 +18,7 @@ def values(make_detections):
         truth = [TrueObjects(make_detections(*objects)) for _ in range(IMAGES)]
         seen = [make_detections(*found) for _ in range(IMAGES)]
         every = np.arange(IMAGES)[None]
-        statistics = detection_statistics(truth, FoundObjects(seen, seen), make_groups(truth))
+        statistics = detection_statistics(truth, PredictedObjects(seen, seen), make_groups(truth))
         return {name: float(statistic(every)[0]) for name, statistic in statistics.items()}
 
     return values
@@ -70,6 +70,6 @@ def test_detections_in_images_of_other_places_do_not_count(values):
 def test_statistics_of_rare_labels_are_undefined(make_detections):
     truth = [TrueObjects(make_detections(("cup", 1, CUP)))]
     seen = [make_detections(("cup", 0.9, CUP))]
-    statistics = detection_statistics(truth, FoundObjects(seen, seen))
+    statistics = detection_statistics(truth, PredictedObjects(seen, seen))
     assert np.isnan(statistics["AP50"](np.array([[0]]))[0])
     assert statistics["class-agnostic AP50"](np.array([[0]]))[0] == pytest.approx(1)

@@ -8,9 +8,9 @@ from rendered_fixtures import rendered
 
 from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
 from mrmllm_ros.evaluation.average_precision import TrueObjects
-from mrmllm_ros.evaluation.found_objects import FoundObjects, find_objects
-from mrmllm_ros.evaluation.picture_sheets import ComparedPictures, f1
+from mrmllm_ros.evaluation.comparison_sheets import ComparedImages, f1
 from mrmllm_ros.evaluation.plots import plot_intervals, plot_precision
+from mrmllm_ros.evaluation.predicted_objects import PredictedObjects, predict_objects
 from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes, RenderedScenes
 from mrmllm_ros.evaluation.report import Figure, SuiteReport, VariantReport
 from mrmllm_ros.evaluation.report_folder import require_report, write_report
@@ -22,7 +22,7 @@ UNDEFINED = Interval(np.nan, np.nan, np.nan)
 
 
 @pytest.fixture
-def pictures(write_scenes, color_backbones):
+def images(write_scenes, color_backbones):
     """Scenes of which the detector names the first right, the second wrong, the last empty."""
     objects = [[rendered("cup", RED)], [rendered("vase", RED), rendered("dog", BLUE, "blue")], []]
     folder = write_scenes(*[(each, {}) for each in objects])
@@ -30,15 +30,15 @@ def pictures(write_scenes, color_backbones):
 
 
 @pytest.fixture
-def found(pictures):
+def found(images):
     """Objects of the detector, and objects that are all right."""
-    right = [image.truth.objects for image in pictures.scenes.images]
-    detector = find_objects(None, DETECTOR_ALONE, pictures.examples)
-    return detector, FoundObjects(right, right)
+    right = [image.truth.objects for image in images.scenes.images]
+    detector = predict_objects(None, DETECTOR_ALONE, images.examples)
+    return detector, PredictedObjects(right, right)
 
 
 @pytest.fixture
-def report(pictures, found):
+def report(images, found):
     detector, fused = found
     figures = (Figure("AP50", Interval(0.5, 0.4, 0.6)), Figure("AP50 of cup", UNDEFINED))
     return SuiteReport(
@@ -51,11 +51,11 @@ def report(pictures, found):
         ),
         group="rendered",
         part="detections",
-        pictures=pictures,
+        images=images,
     )
 
 
-def test_the_folder_has_an_index_with_all_pictures(report, tmp_path):
+def test_the_folder_has_an_index_with_all_images(report, tmp_path):
     folder = tmp_path / "new" / "report"
     require_report(folder)
     answers = VariantReport(FULL, (Figure("accuracy", Interval(0.5, 0.25, 0.75)),))
@@ -98,14 +98,14 @@ def test_plots_without_values_are_drawn(tmp_path):
     assert (tmp_path / "b.png").stat().st_size > 0
 
 
-def test_pictures_are_ranked_by_their_f1(pictures, found):
-    compared = ComparedPictures.of(pictures, *found)
+def test_images_are_ranked_by_their_f1(images, found):
+    compared = ComparedImages.of(images, *found)
     assert compared.detector_f1[:2].tolist() == [1, 0]
     assert compared.fused_f1[:2].tolist() == [1, 1]
     # The image without objects has no F1. Of equal images, that with more objects comes first.
     assert compared.best() == compared.worst() == [1, 0]
     assert compared.changed() == [1]
-    same = ComparedPictures.of(pictures, found[0], found[0])
+    same = ComparedImages.of(images, found[0], found[0])
     assert (same.best(1), same.worst(1), same.changed()) == ([0], [1], [])
     sheet = compared.sheet([0, 1])
     assert sheet.shape[1] > 2 * 640

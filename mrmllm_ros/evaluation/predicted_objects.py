@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects that variants of a model find in images."""
+"""Objects that variants of a model predict in images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mrmllm_ros.evaluation.batched_inference import enrich
 from mrmllm_ros.evaluation.label_accuracy import one_label_each
 
 
-class Pictures(Protocol):
+class ImageSet(Protocol):
     """Images with true objects and with the detector's candidates."""
 
     @property
@@ -39,8 +39,8 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class FoundObjects:
-    """Objects that one variant finds in images.
+class PredictedObjects:
+    """Objects that one variant predicts in images.
 
     Attributes:
         candidates: All objects in each of C images, with scores.
@@ -56,10 +56,10 @@ class FoundObjects:
         return [one_label_each(each) for each in self.candidates]
 
 
-def find_objects(
+def predict_objects(
     answerer: MrMllmAnswerer, variant: str, examples: Sequence[Example]
-) -> FoundObjects:
-    """Find the objects in images.
+) -> PredictedObjects:
+    """Predict the objects in images.
 
     Args:
         answerer: Answerer of the variant; not used for the detector alone.
@@ -68,10 +68,10 @@ def find_objects(
     """
     if variant == DETECTOR_ALONE:
         perceptions = [each.perception for each in examples]
-        return FoundObjects(
+        return PredictedObjects(
             [each.candidates for each in perceptions], [each.detections for each in perceptions]
         )
     enriched = enrich(answerer, examples)
-    return FoundObjects(
+    return PredictedObjects(
         [each.fused for each in enriched], [each.fused.take(each.reported) for each in enriched]
     )

@@ -14,51 +14,51 @@ from mrmllm_ros.detection.annotation import draw_caption, draw_detections
 from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.evaluation.average_precision import TrueObjects
-from mrmllm_ros.evaluation.found_objects import FoundObjects, Pictures
+from mrmllm_ros.evaluation.predicted_objects import ImageSet, PredictedObjects
 
-PICTURES = 6  # in a sheet
+SHEET_IMAGES = 6  # in a sheet
 _WIDTH = 640  # pixels of an image in a sheet
 _GAP = 8  # pixels
 
 
 @dataclass(frozen=True, eq=False)
-class ComparedPictures:
+class ComparedImages:
     """Objects of the detector and after fusion in images, with their F1.
 
     Attributes:
-        pictures: C images.
+        images: C images.
         detector: The detector's objects.
         fused: Objects after fusion.
         detector_f1: (C,) F1 of the detector's reported objects, NaN for an image without objects.
         fused_f1: (C,) F1 after fusion.
     """
 
-    pictures: Pictures
-    detector: FoundObjects
-    fused: FoundObjects
+    images: ImageSet
+    detector: PredictedObjects
+    fused: PredictedObjects
     detector_f1: np.ndarray
     fused_f1: np.ndarray
 
     @classmethod
     def of(
-        cls, pictures: Pictures, detector: FoundObjects, fused: FoundObjects
-    ) -> ComparedPictures:
+        cls, images: ImageSet, detector: PredictedObjects, fused: PredictedObjects
+    ) -> ComparedImages:
         """Score the reported objects in each image."""
         scores = [
-            np.array([f1(*pair) for pair in zip(pictures.truth, each.reported, strict=True)])
+            np.array([f1(*pair) for pair in zip(images.truth, each.reported, strict=True)])
             for each in (detector, fused)
         ]
-        return cls(pictures, detector, fused, *scores)
+        return cls(images, detector, fused, *scores)
 
-    def best(self, count: int = PICTURES) -> list[int]:
+    def best(self, count: int = SHEET_IMAGES) -> list[int]:
         """Images with the highest F1 after fusion; of equal ones, those with more objects."""
         return self._ranked(-self.fused_f1)[:count]
 
-    def worst(self, count: int = PICTURES) -> list[int]:
+    def worst(self, count: int = SHEET_IMAGES) -> list[int]:
         """Images with the lowest F1 after fusion; of equal ones, those with more objects."""
         return self._ranked(self.fused_f1)[:count]
 
-    def changed(self, count: int = PICTURES) -> list[int]:
+    def changed(self, count: int = SHEET_IMAGES) -> list[int]:
         """Images whose F1 fusion changes most, for better or worse; none without a change."""
         change = np.abs(self.fused_f1 - self.detector_f1)
         return [i for i in self._ranked(-change) if change[i] > 0][:count]
@@ -76,12 +76,12 @@ class ComparedPictures:
 
     def _ranked(self, keys: np.ndarray) -> list[int]:
         """Images with objects, lowest keys first."""
-        objects = np.array([np.count_nonzero(each.counted) for each in self.pictures.truth])
+        objects = np.array([np.count_nonzero(each.counted) for each in self.images.truth])
         order = np.lexsort((-objects, keys))
         return [int(i) for i in order if not np.isnan(keys[i])]
 
     def _row(self, index: int) -> np.ndarray:
-        image, name = self.pictures.image(index), self.pictures.file_names[index]
+        image, name = self.images.image(index), self.images.file_names[index]
         panels = [
             draw_caption(
                 _drawn(image, found.reported[index]), [f"{name}, {which}: F1 {score:.2f}"]

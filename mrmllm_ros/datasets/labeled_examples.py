@@ -60,7 +60,7 @@ def coco_examples(
 ) -> Iterator[Example]:
     """Make examples without questions from views of labeled images.
 
-    The candidates are what the detector finds in a view, the targets are the labels. The same
+    The candidates are those of the detector in a view, the targets are the labels. The same
     arguments give the same examples. An image that cannot be decoded, or whose size differs from
     the annotations, is skipped without a change to the examples of other images.
 

@@ -44,8 +44,8 @@ from mrmllm_ros.model.label_table import OTHER_KINDS
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.weights import locate
 
-# Smallest and largest area of a box, as a share of the image.
-SIZES = {
+# Minimum (inclusive) and maximum (exclusive) area of a box, as a share of the image.
+AREA_SHARES = {
     "below 1 %": (0.0, 0.01),
     "1 to 5 %": (0.01, 0.05),
     "5 to 20 %": (0.05, 0.2),
@@ -173,12 +173,12 @@ class _NamedObjects:
 
     def counts(self) -> list[str]:
         """Number of objects by size, as lines."""
-        return [f"{size}: {self._of_size(size).sum()} objects" for size in SIZES]
+        return [f"{size}: {self._of_size(size).sum()} objects" for size in AREA_SHARES]
 
     def statistics(self) -> dict[str, Statistic]:
         """Statistics over the images by size, source and measure."""
         statistics: dict[str, Statistic] = {}
-        for size in SIZES:
+        for size in AREA_SHARES:
             chosen = self._of_size(size)
             right = {source: self._mean(self._right[source], chosen) for source in SOURCES}
             for name, statistic in {**right, **self._controls(chosen)}.items():
@@ -193,7 +193,7 @@ class _NamedObjects:
 
     def _of_size(self, size: str) -> np.ndarray:
         """(N,) bool, the objects of a size."""
-        low, high = SIZES[size]
+        low, high = AREA_SHARES[size]
         areas = np.array(self._areas, float)
         return (areas >= low) & (areas < high)
 

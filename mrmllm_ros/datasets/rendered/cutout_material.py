@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cut-outs and backdrops of composed scenes; the pictures are described in cutouts.yaml."""
+"""Cut-outs and backdrops of composed scenes, from cutouts.yaml."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mrmllm_ros.datasets.rendered.model_map import SPLITS, Split
 from mrmllm_ros.weights.store import locate
 
 BackdropKind = Literal["land", "water", "wall", "texture"]
-Place = Literal["land", "water", "air"]
+Habitat = Literal["land", "water", "air"]
 
 STAMPS = "stamps"
 CATALOG = Path(__file__).with_name("cutouts.yaml")
 
-# Sizes in meters of the cut-outs that each kind of backdrop gets.
-SIZES: Mapping[BackdropKind, tuple[float, float]] = {
+# Minimum and maximum size in meters of the cut-outs in each kind of backdrop.
+_SIZES_M: Mapping[BackdropKind, tuple[float, float]] = {
     "land": (0.2, float("inf")),
     "water": (0.2, float("inf")),
     "wall": (0.0, 1.2),
@@ -32,11 +32,11 @@ SIZES: Mapping[BackdropKind, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout:
-    """Picture of one object with transparent surroundings.
+    """Photograph of one object with transparent surroundings.
 
     Attributes:
         noun: Noun of the object; COCO's where it has one.
-        family: Name of the similar pictures that belong to one split.
+        family: Name of the similar cut-outs that belong to one split.
         path: PNG file with an alpha channel.
         size: Longest side of the real object, in meters.
         places: Parts of a landscape for it; any object may be on a wall or a texture.
@@ -50,19 +50,19 @@ class Cutout:
     family: str
     path: Path
     size: float
-    places: tuple[Place, ...] = ("land",)
+    places: tuple[Habitat, ...] = ("land",)
     mirror: bool = True
 
     def __post_init__(self) -> None:
         if self.size <= 0:
             raise ValueError(f"the size of {self.family!r} is {self.size}; it must be above 0")
-        if unknown := set(self.places) - set(get_args(Place)):
-            choices = ", ".join(get_args(Place))
+        if unknown := set(self.places) - set(get_args(Habitat)):
+            choices = ", ".join(get_args(Habitat))
             raise ValueError(f"{self.family!r}: unknown places {unknown}; choose {choices}")
 
     @property
     def model(self) -> str:
-        """Asset and name of the picture, such as `stamps/owl`."""
+        """Asset and name of the cut-out, such as `stamps/owl`."""
         return f"{STAMPS}/{self.path.stem}"
 
     @property
@@ -72,7 +72,7 @@ class Cutout:
 
     def suits(self, backdrop: Backdrop) -> bool:
         """Whether it may be pasted into a backdrop."""
-        least, most = SIZES[backdrop.kind]
+        least, most = _SIZES_M[backdrop.kind]
         in_place = backdrop.ground is None or self.flies or backdrop.kind in self.places
         return in_place and least <= self.size <= most and self.noun not in backdrop.shows
 

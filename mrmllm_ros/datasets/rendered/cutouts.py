@@ -23,7 +23,7 @@ from mrmllm_ros.detection.images import decode_pixels, read_image
 MAX_OBJECTS = 8
 
 _REPEATED = 0.3  # probability of another cut-out of a noun that the scene already has
-_MAX_PICTURE = 1280  # pixels; larger pictures are reduced when they are read
+_MAX_PICTURE = 1280  # pixels; larger images are reduced when they are read
 _MAX_TRIES = 6
 _MAX_HIDDEN, _MAX_TRUNCATION = 0.9, 0.6
 # The longest side of a cut-out of 1 m, as a share of the image height, closest to the camera. The
@@ -44,7 +44,7 @@ class PastedObject:
     Attributes:
         noun: Noun of the object.
         family: Family of the cut-out.
-        model: Asset and name of the picture.
+        model: Asset and name of the cut-out.
         visible: (H, W) bool; pixels that no other object covers.
         whole: (H, W) bool; all pixels of the object within the image.
         truncation: Share of the object's pixels outside the image.
@@ -87,7 +87,7 @@ def compose(
         At most `MAX_OBJECTS` objects.
 
     Raises:
-        ImageError: If a picture cannot be read.
+        ImageError: If a photograph cannot be read.
         DataError: If no cut-out suits a backdrop.
     """
     fitting = [material.fitting(backdrop) for backdrop in material.backdrops]
@@ -147,7 +147,7 @@ class _Canvas:
         ground = None
         if backdrop.ground is not None:
             row = backdrop.ground * height
-            # The ground line is at 30 to 85 % of the crop, as far as the picture allows it.
+            # The ground line is at 30 to 85 % of the crop, as far as the photograph allows it.
             top = float(np.clip(row - tall * rng.uniform(0.3, 0.85), 0, height - tall))
             ground = (row - top) / tall * resolution_wh[1]
         crop = picture[round(top) : round(top + tall), round(left) : round(left + wide)]
@@ -357,7 +357,7 @@ def _read_cutout(path: Path) -> np.ndarray:
     """(h, w, 4) float32 with an alpha of 0 to 1 and colors of 0 to 255 multiplied by it."""
     picture = decode_pixels(path.read_bytes())
     if picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
-        raise DataError(f"{path} is not a picture with 8 bits per channel and transparency")
+        raise DataError(f"{path} is not an image with 8 bits per channel and transparency")
     alpha = picture[..., 3:].astype(np.float32) / 255
     return _trim(_reduced(np.dstack([picture[..., :3] * alpha, alpha])))
 

@@ -279,7 +279,7 @@ def test_a_picture_without_transparency_is_rejected(load, assets):
     cv2.imwrite(str(assets / "stamps/opaque.png"), np.zeros((60, 60, 3), np.uint8))
     catalog = entries()
     catalog["cutouts"] = {"box": {"box": {"split": "train", "size": 1, "files": ["opaque.png"]}}}
-    with pytest.raises(DataError, match=r"opaque\.png is not a picture with 8 bits per channel"):
+    with pytest.raises(DataError, match=r"opaque\.png is not an image with 8 bits per channel"):
         compose(load(catalog), np.random.default_rng(0))
 
 

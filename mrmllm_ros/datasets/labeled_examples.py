@@ -197,8 +197,7 @@ def _check_size(image: np.ndarray, item: CocoImage, annotations: Path) -> None:
 
 def _depth_file(item: CocoImage, annotations: Path) -> Path | None:
     name = item.entry.get("depth_file")
-    file = annotations.parent / name if isinstance(name, str) else None
-    return file if file is not None and file.is_file() else None
+    return annotations.parent / name if isinstance(name, str) else None
 
 
 def _read_depth(item: CocoImage, annotations: Path) -> np.ndarray | None:
@@ -221,7 +220,7 @@ def _image_key(item: CocoImage, annotations: Path) -> str:
     try:
         files = [digest(item.path), "" if depth is None else digest(depth)]
     except OSError as error:
-        raise ImageError(f"cannot read the image {item.path}: {error.strerror}") from error
+        raise ImageError(f"cannot read {error.filename}: {error.strerror}") from error
     return digest_of([item.name, item.objects.resolution_wh, files, objects, ignored])
 
 

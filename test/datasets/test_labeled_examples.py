@@ -271,6 +271,14 @@ class TestCompleteAnnotations:
         assert len(made) == 1
         assert f"the depth image {path.parent / 'depth.png'}" in lines[0]
 
+    def test_a_missing_depth_image_is_skipped_and_named(self, images, write, detector):
+        values, lines = content(), []
+        values["images"][1]["depth_file"] = "depth.png"
+        path = write(values)
+        made = list(coco_examples(read_coco(images, path), detector, None, progress=lines.append))
+        assert len(made) == 1
+        assert str(path.parent / "depth.png") in lines[0]
+
 
 class TestCache:
     @pytest.fixture

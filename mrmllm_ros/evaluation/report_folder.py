@@ -33,7 +33,7 @@ def require_report(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EvaluationError(
-            f"cannot create the folder {folder}: {error}; give another one with --report"
+            f"cannot create the folder {folder}: {error.strerror}; give another one with --report"
         ) from error
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,8 @@ def write_scenes(
     if len(missing) < count:
         progress(f"{count - len(missing)} of {count} scenes exist already")
     if missing:
-        _write_missing(folder, settings, missing, min(workers, len(missing)), progress)
+        counter = _Counter(count, len(missing), progress)
+        _write_missing(folder, settings, missing, min(workers, len(missing)), counter)
     return _join(folder, settings, count)
 
 
@@ -77,14 +80,33 @@ def _prepare(folder: Path, settings: SourceSettings) -> None:
     # As JSON reads it: lists instead of tuples.
     described = json.loads(json.dumps({"version": VERSION, **asdict(settings)}))
     path = folder / _SETTINGS
-    if path.exists():
-        if _load(path) != described:
-            raise DataError(
-                f"{folder} has scenes of other settings, see {path}; name another folder or "
-                "remove this one"
-            )
-        return
+    if path.exists() and (existing := _load(path)) != described and _has_scenes(folder):
+        raise DataError(
+            f"{folder} has scenes of other settings ({_difference(existing, described)}); name "
+            "another folder or remove this one"
+        )
     _write(path, _dump(described))
+
+
+def _has_scenes(folder: Path) -> bool:
+    return any((folder / _SCENES).glob("*.json"))
+
+
+def _difference(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Describe settings that differ, such as "seed 1, not 2"."""
+    before, after = _flat(existing), _flat(wanted)
+    return "; ".join(
+        f"{name} {before.get(name)}, not {after.get(name)}"
+        for name in after
+        if before.get(name) != after.get(name)
+    )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _write_missing(
@@ -92,10 +114,9 @@ def _write_missing(
     settings: SourceSettings,
     numbers: Sequence[int],
     workers: int,
-    progress: Callable[[str], None],
+    counter: _Counter,
 ) -> None:
     source = settings.create()  # fails here, with a clear error, if something is missing
-    counter = _Counter(len(numbers), progress)
     if workers == 1:
         for number in numbers:
             _write_scene(folder, source, number)
@@ -105,8 +126,10 @@ def _write_missing(
     # Mesa would otherwise start a thread for each core in each process.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (settings,))
+    others = active_children()
     try:
-        tasks = [pool.submit(_work, folder, number) for number in numbers]
+        with _ignoring_interrupts():  # the processes, which start here, inherit this
+            tasks = [pool.submit(_work, folder, number) for number in numbers]
         for task in as_completed(tasks):
             task.result()
             counter.add()
@@ -114,8 +137,23 @@ def _write_missing(
         raise RenderError(
             f"a rendering process ended: {error}; if memory is short, use fewer workers"
         ) from error
+    except KeyboardInterrupt:
+        # Each process has several scenes to do. A scene without its file is made again.
+        for process in active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker(settings: SourceSettings) -> None:
@@ -131,10 +169,10 @@ def _work(folder: Path, number: int) -> None:
 class _Counter:
     """Reports the number of finished scenes and the time left."""
 
-    def __init__(self, total: int, progress: Callable[[str], None]) -> None:
+    def __init__(self, total: int, missing: int, progress: Callable[[str], None]) -> None:
         self._total = total
         self._progress = progress
-        self._done = 0
+        self._done = self._existing = total - missing
         self._start = self._reported = time.monotonic()
 
     def add(self) -> None:
@@ -144,11 +182,10 @@ class _Counter:
         if now - self._reported < _PROGRESS_S and self._done < self._total:
             return
         self._reported = now
-        rate = self._done / max(now - self._start, 1e-9)
-        left = (self._total - self._done) / rate / 60
-        self._progress(
-            f"{self._done} of {self._total} scenes, {rate:.2f} a second, {left:.0f} min left"
-        )
+        rate = (self._done - self._existing) / max(now - self._start, 1e-9)
+        left = (self._total - self._done) / rate
+        listed = f"{left:.0f} s" if left < 60 else f"{left / 60:.0f} min"
+        self._progress(f"{self._done} of {self._total} scenes, {rate:.2f} a second, {listed} left")
 
 
 def _write_scene(folder: Path, source: SceneSource, number: int) -> None:

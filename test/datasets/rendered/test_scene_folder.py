@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import signal
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -215,13 +216,24 @@ class TestResume:
         assert len(read(folder)["images"]) == 1
         assert render(3) == 3
 
-    @pytest.mark.parametrize("changes", [{"seed": 6}, {"kind": "context"}])
-    def test_other_settings_are_rejected(self, render, source, folder, changes):
+    @pytest.mark.parametrize(
+        ("changes", "difference"),
+        [({"seed": 6}, "seed 5, not 6"), ({"kind": "context"}, "kind rooms, not context")],
+    )
+    def test_other_settings_are_rejected(self, render, source, folder, changes, difference):
         render(1)
         before = contents(folder)
-        with pytest.raises(DataError, match=r"has scenes of other settings, .*; name another"):
+        with pytest.raises(DataError, match=rf"of other settings \({difference}\); name"):
             render(1, **changes)
         assert contents(folder) == before
+
+    def test_a_folder_without_scenes_takes_other_settings(self, render, source, folder):
+        source.failing = {0}
+        with pytest.raises(RenderError):
+            render(1)
+        source.failing.clear()
+        assert render(1, kind="cutouts") == 1
+        assert read(folder, "settings.json")["kind"] == "cutouts"
 
     def test_scenes_of_another_version_are_rejected(self, render, monkeypatch):
         render(1)
@@ -277,11 +289,58 @@ class TestFailure:
         with pytest.raises(RenderError, match=r"terminated abruptly; .* use fewer workers"):
             render(3, workers=2)
 
+    def test_an_interrupt_ends_the_processes_without_their_tracebacks(self, render, monkeypatch):
+        handlers, ended = [], []
+
+        class Process:
+            def terminate(self):
+                ended.append(self)
+
+        class Pool:
+            def __init__(self, *_):
+                pass
+
+            def submit(self, *_):
+                handlers.append(signal.getsignal(signal.SIGINT))
+                processes.append(Process())
+                future = Future()
+                future.set_exception(KeyboardInterrupt())
+                return future
+
+            def shutdown(self, cancel_futures):
+                assert cancel_futures
+
+        another = Process()
+        processes = [another]
+        monkeypatch.setattr(scene_folder, "ProcessPoolExecutor", Pool)
+        monkeypatch.setattr(scene_folder, "active_children", lambda: list(processes))
+        before = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            render(2, workers=2)
+        assert handlers == [signal.SIG_IGN] * 2
+        assert signal.getsignal(signal.SIGINT) == before
+        assert len(ended) == 2
+        assert another not in ended
+
 
 class TestProgress:
     def test_the_last_scene_is_reported(self, render, lines):
         render(4)
         assert lines[-1].startswith("4 of 4 scenes, ")
+
+    def test_existing_scenes_are_counted_and_do_not_change_the_rate(
+        self, render, lines, monkeypatch
+    ):
+        render(2)
+        lines.clear()
+        clock = iter([0.0, 10.0, 20.0, 30.0])
+        monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+        render(5)
+        assert lines[1:] == [
+            "3 of 5 scenes, 0.10 a second, 20 s left",
+            "4 of 5 scenes, 0.10 a second, 10 s left",
+            "5 of 5 scenes, 0.10 a second, 0 s left",
+        ]
 
     def test_few_lines_are_printed(self, render, lines, monkeypatch):
         monkeypatch.setattr(time, "monotonic", lambda: 0.0)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mrmllm_ros.cli.output import print_warning
 from mrmllm_ros.settings import SettingsError
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from mrmllm_ros.engine.engine_settings import Settings
 
 
+_Number = TypeVar("_Number", int, float)
+
+
 def positive_int(text: str) -> int:
     """Parse an integer above 0; `type` of an argument."""
-    value = int(text)
+    value = _number(int, text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
@@ -25,7 +28,7 @@ def positive_int(text: str) -> int:
 
 def non_negative_int(text: str) -> int:
     """Parse an integer of at least 0; `type` of an argument."""
-    value = int(text)
+    value = _number(int, text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")
     return value
@@ -33,10 +36,18 @@ def non_negative_int(text: str) -> int:
 
 def positive_float(text: str) -> float:
     """Parse a finite number above 0; `type` of an argument."""
-    value = float(text)
+    value = _number(float, text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def _number(kind: Callable[[str], _Number], text: str) -> _Number:
+    try:
+        return kind(text)
+    except ValueError as error:
+        expected = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from error
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -44,15 +44,20 @@ def plot_intervals(file: Path, title: str, values: Mapping[str, Mapping[str, Int
         title: Title of the plot.
         values: For each variant, its values by name of the statistic; undefined ones are left out.
     """
-    names = list(dict.fromkeys(name for each in values.values() for name in each))
+    defined = {
+        variant: {
+            name: x for name, x in each.items() if not np.isnan([x.value, x.low, x.high]).any()
+        }
+        for variant, each in values.items()
+    }
+    names = list(dict.fromkeys(name for each in defined.values() for name in each))
     figure = _figure(_MARGIN + _ROW * len(names))
     axes = figure.subplots()
     height = 0.7 / max(1, len(values))
-    for number, (variant, intervals) in enumerate(values.items()):
+    for number, (variant, intervals) in enumerate(defined.items()):
         rows = [
             (names.index(name) + (number + 0.5) * height - 0.35, x)
             for name, x in intervals.items()
-            if not np.isnan([x.value, x.low, x.high]).any()
         ]
         axes.errorbar(
             x=[x.value for _, x in rows],
@@ -72,7 +77,7 @@ def plot_intervals(file: Path, title: str, values: Mapping[str, Mapping[str, Int
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     # Differences may be negative.
-    lows = [x.low for each in values.values() for x in each.values() if not np.isnan(x.low)]
+    lows = [x.low for each in defined.values() for x in each.values()]
     axes.set_xlim(min([0, *lows]) - 0.02, 1.02)
     axes.set_xlabel("value with its 95 % interval")
     axes.grid(axis="x", alpha=0.3)

@@ -222,12 +222,16 @@ def _interval_json(interval: Interval) -> dict[str, float | None]:
 
 def _table(report: SuiteReport) -> Iterator[str]:
     yield f"{report.name}: {report.title}; {report.scenes} scenes, 95 % intervals"
-    names = [figure.name for each in report.variants for figure in each.figures]
-    width = max(map(len, names), default=0)
+    figures = [figure for each in report.variants for figure in each.figures]
+    defined = {figure.name for figure in figures if not math.isnan(figure.value.value)}
+    width = max(map(len, defined), default=0)
     for each in report.variants:
         yield f"  {each.variant}" + ("" if each.variant == FULL else "; behind it, minus full")
         for figure in each.figures:
-            yield f"    {figure.name:{width}}  {_cell(figure)}"
+            if figure.name in defined:
+                yield f"    {figure.name:{width}}  {_cell(figure)}"
+    if undefined := len({figure.name for figure in figures} - defined):
+        yield f"  {undefined} figures are undefined: too few objects or questions"
 
 
 def _cell(figure: Figure) -> str:

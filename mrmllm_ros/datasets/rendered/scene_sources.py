@@ -22,6 +22,7 @@ from mrmllm_ros.datasets.rendered.furniture import FurnitureLibrary
 from mrmllm_ros.datasets.rendered.ground_truth import VisibleObject, annotate
 from mrmllm_ros.datasets.rendered.model_map import SPLITS, Split, read_model_map
 from mrmllm_ros.datasets.rendered.scene_renderer import Frame, SceneRenderer, SceneSettings
+from mrmllm_ros.weights import WeightsError
 from mrmllm_ros.weights.store import locate
 
 Kind = Literal["rooms", "context", "cutouts"]
@@ -68,6 +69,14 @@ class SourceSettings:
             WeightsError: If an asset has not been fetched; names the command.
             RenderError: If there is no OpenGL.
         """
+        try:
+            return self._create()
+        except WeightsError as error:
+            raise WeightsError(
+                f"{error}; `mrmllm models fetch --profile scenes` fetches all of the scenes"
+            ) from error
+
+    def _create(self) -> SceneSource:
         if self.kind == "cutouts":
             return CutoutScenes(load_material(self.split), self).frames
         library = FurnitureLibrary.open(locate(FURNITURE))

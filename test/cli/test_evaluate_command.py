@@ -103,7 +103,7 @@ def test_a_suite_without_its_folder_names_the_command_that_makes_it(capsys):
     error = capsys.readouterr().err
     assert "mrmllm scenes render --out FOLDER --split evaluation" in error
     assert "--scenes-folder" in error
-    assert main(["evaluate", "--suite", "all", "--suite", "context"]) == 2
+    assert main(["evaluate", "--suite", "context"]) == 2
     assert "--kind context" in capsys.readouterr().err
 
 

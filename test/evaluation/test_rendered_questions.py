@@ -17,7 +17,7 @@ def scenes(write_scenes):
         rendered("cup", BLUE, "blue", distance=1.0),
         rendered("couch", RED, "red", distance=3.0),
         rendered("cup", GREEN, "green", distance=4.0),
-        rendered("fork", (600, 400, 604, 404), "red"),
+        rendered("fork", (600, 400, 604, 404), "red", ignore=1),
     ]
     office = [rendered("dog", RED, "red")]
     return RenderedScenes.read(write_scenes((objects, {}), (office, {}), ([], {})))

@@ -40,7 +40,7 @@ _DAMAGED = (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ViewFeatures:
-    """What the frozen models and the pixels of a view give.
+    """Outputs of the frozen models, and colors, for a view.
 
     Attributes:
         example: Candidates, measured colors and tokens, in half precision; without questions and

@@ -35,7 +35,7 @@ _REPORT_INTERVAL_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """How views are sampled.
+    """Sampling of views.
 
     Attributes:
         views: Number of views of each image.

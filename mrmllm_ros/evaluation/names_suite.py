@@ -80,7 +80,7 @@ VOCABULARIES: Mapping[str, tuple[str, ...]] = {
 
 
 class NamedRegionsSuite(Suite):
-    """How often the names of true boxes mean their labels, by source of the names."""
+    """Share of true boxes with a name that means their label, by source of the names."""
 
     title = "share of labeled boxes with a name that means the label, by area of the box"
     variants = (FULL,)

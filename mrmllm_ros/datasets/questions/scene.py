@@ -29,7 +29,7 @@ class UnlistedObject:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Annotation:
-    """What is known about a scene beside the listed detections.
+    """Annotations of a scene beside the listed detections.
 
     Attributes:
         occlusion: (N,) share of each listed object that others hide, NaN if unknown.

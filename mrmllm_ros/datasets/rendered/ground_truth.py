@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mrmllm_ros.detection.colors import dominant_color
+from mrmllm_ros.detection.masks import Mask
 
 # Objects with fewer visible pixels, or with more hidden, have `ignore`: detectors may miss them.
 MIN_VISIBLE_PIXELS = 40
@@ -79,9 +80,8 @@ def annotate(
 
 def column_runs(mask: np.ndarray) -> list[int]:
     """COCO's uncompressed run lengths of an (H, W) bool mask: by columns, background first."""
-    pixels = mask.T.ravel()
-    changes = np.flatnonzero(np.diff(pixels, prepend=False))
-    return np.diff(changes, prepend=0, append=pixels.size).tolist()
+    # `Mask` counts by rows, and has no runs for an empty mask.
+    return Mask(mask.T).run_lengths.tolist() or [mask.size]
 
 
 def _position(points: np.ndarray) -> Mapping[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands where: statistics of kinds of rooms, from `places.yaml`."""
+"""Object statistics of each kind of room, from `places.yaml`."""
 
 from __future__ import annotations
 

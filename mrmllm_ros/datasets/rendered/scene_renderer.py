@@ -54,7 +54,7 @@ _FRAME_S = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSettings:
-    """What scenes look like.
+    """Image size, number of frames and camera effects of scenes.
 
     Attributes:
         resolution_wh: Width and height of the images in pixels.

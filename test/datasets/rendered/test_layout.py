@@ -82,7 +82,7 @@ def in_outline(point, placed):
 
 
 def carriers_of(thing, layout):
-    """What an object stands on."""
+    """The carrier below an object."""
     return [
         each
         for each in layout.objects

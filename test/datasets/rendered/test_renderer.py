@@ -19,7 +19,7 @@ CUBE_M = (0.6, 0.4, 0.8)
 
 @pytest.fixture(scope="module")
 def camera():
-    """At the height of the middle of the cube, looking along y."""
+    """Camera at the height of the center of the cube, looking along y."""
     return PinholeCamera.looking((0, 0, 0.4), np.pi / 2, 0.0, FOV, RESOLUTION)
 
 

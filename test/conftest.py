@@ -53,10 +53,10 @@ def detector(compute):
 
 @pytest.fixture(scope="session")
 def language_model(compute):
-    """The embedded language model."""
+    """The embedded language model in float32."""
     from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
 
-    return LanguageModel.load(LanguageModelSettings(), compute)
+    return LanguageModel.load(LanguageModelSettings(quantization="none"), compute)
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,8 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         """
         self.model = model
         self.name = backbones.language_model.name
-        self.state = "trained" if model.trained_state() else "untrained"
+        is_trained = model.trained_state() or backbones.language_model.has_adapters
+        self.state = "trained" if is_trained else "untrained"
         self._language_model = backbones.language_model
         self.processor = MrMllmProcessor(model.config, backbones, settings)
         ids = self.processor.chat.system_prompt_ids
@@ -121,7 +122,6 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         """
         if settings.checkpoint:
             model = MrMllm.from_pretrained(settings.source, backbones)
-            model.merge_adapters()
             model.config.head_uses_language_model &= settings.head_uses_language_model
         else:
             model = MrMllm(prompt_only(backbones), backbones)

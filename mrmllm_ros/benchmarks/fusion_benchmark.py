@@ -85,7 +85,11 @@ class Fusion:
         )
         detector = load_detector(detector_settings, compute)
         backbones = Backbones.load(
-            detector, settings.language_model, settings.visual_encoder, compute
+            detector,
+            settings.language_model,
+            settings.visual_encoder,
+            compute,
+            settings.trained.source if settings.trained.checkpoint else "",
         )
         if settings.trained.checkpoint:
             answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mrmllm_ros.answering.answerer import Answerer
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
@@ -67,7 +67,8 @@ def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> 
     needs_image = trained.checkpoint and read_config(trained.source).needs_image
     needs_encoder = needs_image or settings.uses_visual_labels
     visual_encoder = settings.visual_encoder if needs_encoder else None
-    return Backbones.load(detector, settings.language_model, visual_encoder, compute)
+    checkpoint = trained.source if trained.checkpoint else ""
+    return Backbones.load(detector, settings.language_model, visual_encoder, compute, checkpoint)
 
 
 def load_label_fusion(settings: Settings, backbones: Backbones) -> LabelFusion | None:
@@ -102,8 +103,8 @@ def load_label_fusion(settings: Settings, backbones: Backbones) -> LabelFusion |
 
 
 def _without_adapters(settings: Settings, language_model: LanguageModel) -> LanguageModel:
-    """The language model itself, or a second copy if a checkpoint has changed it."""
-    trained = settings.trained
-    if not trained.checkpoint or not read_config(trained.source).lora_rank:
+    """The language model in floating point and without adapters: itself, or a second copy."""
+    if not language_model.has_adapters and not language_model.is_quantized:
         return language_model
-    return LanguageModel.load(settings.language_model, Compute.from_settings(settings.compute))
+    chosen = replace(settings.language_model, quantization="none")
+    return LanguageModel.load(chosen, Compute.from_settings(settings.compute))

@@ -14,9 +14,9 @@ from transformers.utils import cached_file
 
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.settings import Validated, setting
+from mrmllm_ros.weights.download import digest
 
 AUTO = "auto"
 # Weights of ours that come with the package, for the embedded models.
@@ -76,7 +76,7 @@ def read_config(source: str | Path) -> MrMllmConfig:
     Raises:
         CheckpointError: If the checkpoint is missing or damaged.
     """
-    with _encoded(source):
+    with _reading(source):
         return MrMllmConfig.from_pretrained(source)
 
 
@@ -86,50 +86,25 @@ def read_weights(source: str | Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: If the weights are missing or damaged.
     """
-    with _encoded(source):
+    with _reading(source):
         return load_file(cached_file(source, _WEIGHTS))
 
 
+def checkpoint_digest(source: str | Path) -> str:
+    """SHA-256 digest of the trained weights of a checkpoint.
+
+    Raises:
+        CheckpointError: If the weights are missing.
+    """
+    with _reading(source):
+        return digest(Path(cached_file(source, _WEIGHTS)))
+
+
 @contextmanager
-def _encoded(source: str | Path) -> Iterator[None]:
+def _reading(source: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         # Missing, damaged and foreign folders raise different exceptions.
         reason = " ".join(str(error).split())
         raise CheckpointError(f"the checkpoint {source} cannot be read: {reason}") from error
-
-
-def check_backbones(config: MrMllmConfig, backbones: Backbones) -> None:
-    """Check that a configuration was made for these backbones.
-
-    Raises:
-        CheckpointError: If a backbone is missing, or its name or revision differs.
-    """
-    needed = ["language_model"]
-    needed += ["visual_encoder"] if config.needs_image else []
-    needed += ["detector"] if config.has_queries and config.detector else []
-    for field in needed:
-        kind = field.replace("_", " ")
-        wanted = (getattr(config, field), getattr(config, f"{field}_revision"))
-        backbone = getattr(backbones, field)
-        if backbone is None:
-            raise CheckpointError(f"the {kind} {_named(*wanted)} is required but not loaded")
-        given = (backbone.name, backbone.revision)
-        same_state = "" in (wanted[1], given[1]) or wanted[1] == given[1]
-        if wanted[0] != given[0] or not same_state:
-            raise CheckpointError(
-                f"made for the {kind} {_named(*wanted)}, not for {_named(*given)}; set the "
-                f"parameter {field}.model to it, or choose another checkpoint"
-            )
-    detector_width = backbones.detector.feature_width
-    if "detector" in needed and detector_width != config.perception_hidden_size:
-        raise CheckpointError(
-            f"made for detector features of size {config.perception_hidden_size}, but the "
-            f"detector {backbones.detector.name!r} gives {detector_width or 'none'}; set "
-            "the parameter detector.model to the detector that the checkpoint was trained with"
-        )
-
-
-def _named(name: str, revision: str) -> str:
-    return f"{name!r}, revision {revision}" if revision else repr(name)

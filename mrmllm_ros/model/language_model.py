@@ -7,12 +7,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    Cache,
+    DynamicCache,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -20,8 +24,19 @@ from transformers import (
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.adapters import merge_adapters
+from mrmllm_ros.model.checkpoint import checkpoint_digest, read_config, read_weights
+from mrmllm_ros.model.int8_graph import unsupported
+from mrmllm_ros.model.int8_language_model import Int8Cache, Int8CausalLM
+from mrmllm_ros.model.quantization import load_int8
 from mrmllm_ros.settings import Validated, setting
-from mrmllm_ros.weights.pretrained import load_weights, loading, resolve, revision
+from mrmllm_ros.weights.pretrained import (
+    fingerprint,
+    load_weights,
+    loading,
+    resolve,
+    revision,
+)
 
 
 class LanguageModelError(MrmllmError):
@@ -36,6 +51,12 @@ class LanguageModelSettings(Validated):
         "smollm2-135m-instruct",
         "Embedded model (see `mrmllm models list`), folder, or model of the Hugging Face hub.",
     )
+    quantization: str = setting(
+        "auto",
+        "Integer arithmetic of the language model: int8, none, or auto, which selects int8 on a "
+        "CPU for models that support it and none otherwise.",
+        choices=("auto", "none", "int8"),
+    )
     trust_remote_code: bool = setting(
         False, "Whether to run code that comes with the model; only for models that you trust."
     )
@@ -49,24 +70,38 @@ class LanguageModel:
         tokenizer: Tokenizer with a chat template.
         name: Name of the model, for messages, logs and checkpoints.
         revision: Revision of its weights; empty if unknown.
+        has_adapters: Whether the adapters of a checkpoint are merged into the weights.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, revision: str = ""
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        revision: str = "",
+        has_adapters: bool = False,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = Path(model.name_or_path).name
         self.revision = revision
+        self.has_adapters = has_adapters
         self._blank = special_token_blanker(tokenizer)
         self._embedded: dict[str, torch.Tensor] = {}
 
     @classmethod
-    def load(cls, settings: LanguageModelSettings, compute: Compute) -> LanguageModel:
+    def load(
+        cls, settings: LanguageModelSettings, compute: Compute, checkpoint: str = ""
+    ) -> LanguageModel:
         """Load the language model that the settings name.
 
+        Args:
+            settings: Settings of the language model.
+            compute: Device and precision.
+            checkpoint: MR-MLLM checkpoint with adapters to merge; empty for none.
+
         Raises:
-            LanguageModelError: If the model cannot be found or loaded.
+            LanguageModelError: If the model cannot be found, loaded or quantized.
+            CheckpointError: If the checkpoint cannot be read.
             WeightsError: If an embedded model is missing or damaged.
         """
         named = ("language model", settings.model, "language_model.model", LanguageModelError)
@@ -75,16 +110,45 @@ class LanguageModel:
             "trust_remote_code": settings.trust_remote_code,
             "local_files_only": Path(source).is_dir(),
         }
+        has_adapters = bool(checkpoint and read_config(checkpoint).lora_rank)
+
+        def load_float(dtype: torch.dtype) -> PreTrainedModel:
+            model = load_weights(AutoModelForCausalLM, source, dtype=dtype, **options)
+            clear_generation_config(model)
+            if has_adapters:
+                merge_adapters(model, read_weights(checkpoint), read_config(checkpoint))
+            return model
+
         with loading(*named):
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = load_weights(AutoModelForCausalLM, source, dtype=compute.dtype, **options)
+            if _uses_int8(settings, compute, source, options):
+                adapters = checkpoint_digest(checkpoint) if has_adapters else ""
+                model = load_int8(
+                    Path(source).name,
+                    f"{fingerprint(settings.model)}\n{adapters}",
+                    compute.threads,
+                    lambda: load_float(torch.float32),
+                )
+                model.name_or_path = source
+            else:
+                model = load_float(compute.dtype).to(compute.device)
         if tokenizer.chat_template is None:
             raise LanguageModelError(
                 f"the language model {settings.model!r} has no chat template; name one that is "
                 "tuned to follow instructions with the parameter language_model.model"
             )
-        clear_generation_config(model)
-        return cls(model.to(compute.device), tokenizer, revision(settings.model))
+        return cls(model, tokenizer, revision(settings.model), has_adapters)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its arithmetic is int8: no training, and no masks other than (B, T)."""
+        return isinstance(self.model, Int8CausalLM)
+
+    def new_cache(self) -> Cache:
+        """Create an empty key-value cache for one text."""
+        if self.is_quantized:
+            return Int8Cache(self.model.config)
+        return DynamicCache(config=self.model.config)
 
     @property
     def width(self) -> int:
@@ -151,6 +215,30 @@ class LanguageModel:
         if not texts:
             return torch.zeros(0, self.width, dtype=self.model.dtype, device=self.model.device)
         return torch.stack([self._embedded[text] for text in texts])
+
+
+def _uses_int8(
+    settings: LanguageModelSettings, compute: Compute, source: str, options: dict[str, Any]
+) -> bool:
+    """Whether to quantize; `auto` is resolved for the device and the model.
+
+    Raises:
+        LanguageModelError: If int8 is not possible.
+    """
+    if settings.quantization == "none":
+        return False
+    if compute.device.type != "cpu":
+        reason = f"it needs a CPU, and the device is {compute.device}"
+    elif compute.dtype != torch.float32:
+        reason = "compute.precision is not float32"
+    else:
+        reason = unsupported(AutoConfig.from_pretrained(source, **options).get_text_config())
+    if reason and settings.quantization == "int8":
+        raise LanguageModelError(
+            f"language_model.quantization: int8 is not possible for {settings.model!r}: {reason}; "
+            "use auto or none"
+        )
+    return not reason
 
 
 def clear_generation_config(model: PreTrainedModel) -> None:

@@ -18,21 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from mrmllm_ros.detection.roi_features import pool_tokens
-from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model import adapters
+from mrmllm_ros.model.backbones import Backbones, check_backbones
 from mrmllm_ros.model.box_embedding import BoxEmbedding
-from mrmllm_ros.model.checkpoint import (
-    CheckpointError,
-    check_backbones,
-    read_config,
-    read_weights,
-)
+from mrmllm_ros.model.checkpoint import CheckpointError, read_config, read_weights
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.cross_modal import QueryTokens
 from mrmllm_ros.model.packed_attention import PADDING, SHARED, additive_mask, visible_tokens
@@ -117,7 +111,8 @@ class MrMllm(PreTrainedModel):
             backbones: Loaded models.
 
         Raises:
-            CheckpointError: If the configuration is for other backbones.
+            CheckpointError: If the configuration is for other backbones, or asks for adapters of
+                an int8 language model.
         """
         super().__init__(config)
         check_backbones(config, backbones)
@@ -130,7 +125,15 @@ class MrMllm(PreTrainedModel):
         # Before the backbones are added, so that their weights are not initialized again.
         self.post_init()
         self.text = backbones.language_model
-        self.language_model = _with_adapters(backbones.language_model.model, config)
+        self.language_model = self.text.model
+        if config.lora_rank and not self.text.has_adapters:
+            if self.text.is_quantized:
+                raise CheckpointError(
+                    "an int8 language model takes no adapters; merge them with "
+                    "Backbones.load(..., checkpoint=...), or set the parameter "
+                    "language_model.quantization to none"
+                )
+            self.language_model = adapters.add_adapters(self.language_model, config)
         self.visual_encoder = backbones.visual_encoder if config.needs_image else None
         self.to(device=self.language_model.device, dtype=self.language_model.dtype)
         self.eval()
@@ -173,7 +176,8 @@ class MrMllm(PreTrainedModel):
 
         Args:
             source: Folder, or repository of the Hugging Face hub.
-            backbones: Loaded models; the model takes their device and precision.
+            backbones: Loaded models; the model takes their device and precision. Adapters may be
+                merged into the language model already.
 
         Raises:
             CheckpointError: If the checkpoint is missing, damaged, or made for other backbones.
@@ -183,6 +187,8 @@ class MrMllm(PreTrainedModel):
             model = cls(config, backbones)
         except CheckpointError as error:
             raise CheckpointError(f"the checkpoint {source}: {error}") from error
+        if backbones.language_model.has_adapters:
+            weights = {k: w for k, w in weights.items() if not k.startswith(adapters.PREFIX)}
         expected, found = _shapes(model.trained_state()), _shapes(weights)
         if expected != found:
             raise CheckpointError(
@@ -238,19 +244,13 @@ class MrMllm(PreTrainedModel):
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         return {name: weight for name, weight in self.state_dict().items() if name in trained}
 
-    def merge_adapters(self) -> None:
-        """Merge the LoRA adapters into the language model: the same answers, faster."""
-        for module in self.language_model.modules():
-            if isinstance(module, LoraLayer):
-                module.merge()
-
     def prefill_system_prompt(self, ids: torch.Tensor) -> SystemPrompt:
         """Compute the key-value cache of the system prompt.
 
         Args:
             ids: (P,) int64 tokens.
         """
-        cache = DynamicCache(config=self.language_model.config)
+        cache = self.text.new_cache()
         if len(ids):
             self._run(self._embed(ids[None]), torch.ones_like(ids[None]), cache)
         return SystemPrompt(ids, cache)
@@ -465,12 +465,3 @@ def _shapes(weights: dict[str, torch.Tensor]) -> set[tuple[str, tuple[int, ...]]
 def _positions(attention_mask: torch.Tensor) -> torch.Tensor:
     """Position ids, which skip padding: (B, T)."""
     return (attention_mask.cumsum(-1) - 1).clamp(min=0)
-
-
-def _with_adapters(language_model: PreTrainedModel, config: MrMllmConfig) -> PreTrainedModel:
-    if not config.lora_rank:
-        return language_model
-    adapters = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear"
-    )
-    return inject_adapter_in_model(adapters, language_model)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,8 @@ def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
         torch.set_num_threads(chosen.compute.threads)
     compute = Compute(device, torch.float32, chosen.compute.threads)
     detector = load_detector(chosen.detector, compute)
-    return Backbones.load(detector, chosen.language_model, chosen.visual_encoder, compute)
+    language_model = replace(chosen.language_model, quantization="none")
+    return Backbones.load(detector, language_model, chosen.visual_encoder, compute)
 
 
 def load_sources(

@@ -97,7 +97,9 @@ def test_the_visual_encoder_is_loaded_only_if_something_needs_it(
     switch, loaded, monkeypatch, compute
 ):
     monkeypatch.setattr(
-        Backbones, "load", lambda detector, language, encoder, compute: encoder is not None
+        Backbones,
+        "load",
+        lambda detector, language, encoder, compute, checkpoint: encoder is not None,
     )
     settings = Settings.from_dotted({"mrmllm.checkpoint": ""} | switch)
     assert load_backbones(settings, compute, detector_stub()) is loaded
@@ -138,20 +140,23 @@ def test_an_encoder_that_cannot_name_regions_is_an_error_that_names_the_fix(back
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "copies"), [("", 0), ("embedded", 1)], ids=["untrained", "with adapters"]
+    ("has_adapters", "copies"), [(False, 0), (True, 1)], ids=["untrained", "with adapters"]
 )
-def test_labels_are_learned_from_the_language_model_without_adapters(
-    checkpoint, copies, backbones, created, make_language_model, monkeypatch
+def test_labels_are_learned_from_the_float_language_model_without_adapters(
+    has_adapters, copies, backbones, created, make_language_model, monkeypatch
 ):
     loaded = []
 
     def load(settings, compute):
+        assert settings.quantization == "none"
         loaded.append(settings.model)
         return make_language_model()
 
     monkeypatch.setattr(LanguageModel, "load", load)
-    settings = Settings.from_dotted({"mrmllm.checkpoint": checkpoint, "compute.device": "cpu"})
-    fusion = load_label_fusion(settings, backbones)
+    settings = Settings.from_dotted({"compute.device": "cpu"})
+    changed = make_language_model()
+    changed.has_adapters = has_adapters
+    fusion = load_label_fusion(settings, replace(backbones, language_model=changed))
     assert loaded == []
     stop = Event()
     stop.set()

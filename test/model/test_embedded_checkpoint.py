@@ -13,7 +13,8 @@ from mrmllm_ros.datasets.corruptions import corrupt
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import AUTO, EMBEDDED_CHECKPOINT, MrMllmSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.language_model import LanguageModelSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
 
 MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
 
@@ -21,12 +22,12 @@ MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
 @pytest.fixture(scope="module")
 def answerer(compute, detector):
     """With a language model of its own: the trained weights are merged into it."""
-    from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
-
-    backbones = Backbones(
-        LanguageModel.load(LanguageModelSettings(), compute),
+    backbones = Backbones.load(
         detector,
-        VisualEncoder.load(VisualEncoderSettings(), compute),
+        LanguageModelSettings(),
+        VisualEncoderSettings(),
+        compute,
+        str(EMBEDDED_CHECKPOINT),
     )
     return MrMllmAnswerer.load(MrMllmSettings("embedded"), prompt.PromptSettings(), backbones)
 

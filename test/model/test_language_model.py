@@ -153,6 +153,23 @@ def test_it_computes_in_the_precision_that_is_asked_for(folder):
     assert model.revision == ""
 
 
+@pytest.mark.parametrize(("quantization", "is_int8"), [("auto", True), ("none", False)])
+def test_it_is_int8_on_a_cpu_unless_that_is_switched_off(quantization, is_int8, compute):
+    model = LanguageModel.load(LanguageModelSettings(quantization=quantization), compute)
+    assert model.is_quantized == is_int8
+    assert model.name == "smollm2-135m-instruct"
+    cache = model.new_cache()
+    with torch.inference_mode():
+        model.model(input_ids=model.tokenize("A cup")[None], past_key_values=cache)
+    assert cache.get_seq_length() == 2
+
+
+def test_int8_that_is_not_possible_is_an_error_with_the_reason():
+    compute = Compute(torch.device("cpu"), torch.bfloat16, 0)
+    with pytest.raises(LanguageModelError, match="is not float32; use auto or none"):
+        LanguageModel.load(LanguageModelSettings(quantization="int8"), compute)
+
+
 @pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "~/nowhere"])
 def test_a_missing_folder_is_named_and_nobody_is_asked_for_it(name, compute, monkeypatch):
     monkeypatch.setenv("HOME", "/root-of-nobody")

@@ -21,6 +21,7 @@ from making import (
 from safetensors.torch import load_file, save_file
 from torch.nn.utils.rnn import pad_sequence
 
+from mrmllm_ros.model import adapters
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import CheckpointError
 from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
@@ -79,7 +80,7 @@ def test_without_query_tokens_the_logits_are_those_of_the_language_model(backbon
         ours = model(frames, system_prompt, texts).logits
         whole = torch.cat([system_prompt, frames.prompts.ids[0], texts.ids[0]])[None]
         untouched = (
-            LanguageModel.load(LanguageModelSettings(), _on_cpu())
+            LanguageModel.load(LanguageModelSettings(quantization="none"), _on_cpu())
             .model(whole)
             .logits[:, -texts.ids.shape[1] :]
         )
@@ -376,13 +377,17 @@ def test_lora_gets_a_gradient_from_both_losses(tiny_backbones, make_model):
         assert "lora" not in none
 
 
-def test_merged_adapters_give_the_same(tiny_backbones, make_model):
+def test_merged_adapters_give_the_same(tiny_backbones, make_model, tmp_path):
     backbones = tiny_backbones()
     model = make_model(backbones, lora_rank=4)
+    merged = tiny_backbones()
+    adapters.merge_adapters(merged.language_model.model, model.trained_state(), model.config)
+    merged.language_model.has_adapters = True
+    model.save_pretrained(tmp_path)
     with torch.inference_mode():
         before = forward(model, backbones, (3,), QUESTIONS[:1]).logits
-        model.merge_adapters()
-        after = forward(model, backbones, (3,), QUESTIONS[:1]).logits
+        loaded = MrMllm.from_pretrained(tmp_path, merged)
+        after = forward(loaded, merged, (3,), QUESTIONS[:1]).logits
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
 
 

@@ -23,10 +23,12 @@ from threading import Event, Lock, Thread, current_thread
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
-from mrmllm_ros.answering.answerer import Answerer, EncodedImage, Question
-from mrmllm_ros.answering.generation import (
+from mrmllm_ros.answering.answerer import (
     Answer,
+    Answerer,
     Decoding,
+    EncodedImage,
+    Question,
     SilentListener,
     TextListener,
 )

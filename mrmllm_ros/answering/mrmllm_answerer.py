@@ -15,19 +15,21 @@ import torch
 from transformers import Cache
 
 from mrmllm_ros.answering.answerer import (
+    Answer,
     Answerer,
     EncodedImage,
     Question,
+    TextListener,
     check_context_length,
 )
-from mrmllm_ros.answering.generation import Answer, TextListener, generate_answer
+from mrmllm_ros.answering.generation import generate_answer
 from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception, unique_labels
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections, attribute_values
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.label_fusion import LabelFusion
+from mrmllm_ros.model.model_settings import MrMllmSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm, ObjectStates, PrefillOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings

@@ -6,26 +6,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mrmllm_ros.answering.answerer import Answerer
-from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.answering.vlm_answerer import VlmAnswerer
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.detector import Detector, load_detector
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import read_config
-from mrmllm_ros.model.label_fusion import LabelFusion
-from mrmllm_ros.model.label_knowledge import LabelKnowledge
-from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.region_classifier import ZeroShotClassifier, region_classifier
-from mrmllm_ros.settings import SettingsError
 
 
 @dataclass(frozen=True)
 class Models:
-    """Loaded detector and answerer."""
+    """Loaded detector and answerer.
+
+    Attributes:
+        detector: Detects objects.
+        answerer: Enriches detections and answers questions; None for detection only.
+    """
 
     detector: Detector
-    answerer: Answerer
+    answerer: Answerer | None
 
     @classmethod
     def load(cls, settings: Settings) -> Models:
@@ -34,76 +30,13 @@ class Models:
         Raises:
             SettingsError: If the device does not exist.
             DetectorError: If the detector cannot be loaded.
-            LanguageModelError: If the language model cannot be loaded.
-            VisualEncoderError: If the visual encoder is needed and cannot be loaded.
-            CheckpointError: If the trained weights cannot be read or fit other models.
-            VlmError: If the image-text-to-text model cannot be loaded.
-            WeightsError: If an embedded model is missing or damaged.
+            MrmllmError: If the answerer cannot be loaded, see `load_answerer`.
         """
         compute = Compute.from_settings(settings.compute)
         detector = load_detector(settings.detector, compute)
-        return cls(detector, _load_answerer(settings, compute, detector))
+        if settings.answerer == "none":
+            return cls(detector, None)
+        # Imports transformers, which a detector alone does not need.
+        from mrmllm_ros.engine.answerer_loading import load_answerer
 
-
-def _load_answerer(settings: Settings, compute: Compute, detector: Detector) -> Answerer:
-    if settings.answerer == "hf_vlm":
-        return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
-    backbones = load_backbones(settings, compute, detector)
-    answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
-    answerer.label_fusion = load_label_fusion(settings, backbones)
-    return answerer
-
-
-def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> Backbones:
-    """Load the backbones, with the visual encoder only if something needs it.
-
-    Raises:
-        LanguageModelError: If the language model cannot be loaded.
-        VisualEncoderError: If the visual encoder is needed and cannot be loaded.
-        CheckpointError: If the configuration of the trained weights cannot be read.
-        WeightsError: If an embedded model is missing or damaged.
-    """
-    trained = settings.trained
-    needs_image = trained.checkpoint and read_config(trained.source).needs_image
-    needs_encoder = needs_image or settings.uses_visual_labels
-    visual_encoder = settings.visual_encoder if needs_encoder else None
-    return Backbones.load(detector, settings.language_model, visual_encoder, compute)
-
-
-def load_label_fusion(settings: Settings, backbones: Backbones) -> LabelFusion | None:
-    """Create the correction of labels that the settings ask for.
-
-    Args:
-        settings: Settings of the models.
-        backbones: Loaded backbones; the language model may have the adapters of a checkpoint.
-
-    Raises:
-        SettingsError: If the visual encoder cannot name regions.
-        VisualEncoderError: If its text encoder cannot be loaded.
-    """
-    if not settings.uses_visual_labels:
-        return None
-    encoder = backbones.visual_encoder
-    classifier = region_classifier(encoder)
-    if classifier is None:
-        raise SettingsError(
-            f"evidence.visual_labels: the visual encoder {encoder.name} cannot name regions; "
-            "set visual_encoder.model to efficientnet-lite0, CLIP or SigLIP, or "
-            "evidence.visual_labels to never"
-        )
-    knowledge = None
-    if not isinstance(classifier, ZeroShotClassifier):
-        knowledge = LabelKnowledge(
-            backbones.language_model,
-            classifier.names,
-            lambda: _without_adapters(settings, backbones.language_model),
-        )
-    return LabelFusion(backbones.detector, classifier, knowledge, settings.evidence.max_crops)
-
-
-def _without_adapters(settings: Settings, language_model: LanguageModel) -> LanguageModel:
-    """The language model itself, or a second copy if a checkpoint has changed it."""
-    trained = settings.trained
-    if not trained.checkpoint or not read_config(trained.source).lora_rank:
-        return language_model
-    return LanguageModel.load(settings.language_model, Compute.from_settings(settings.compute))
+        return cls(detector, load_answerer(settings, compute, detector))

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition, Thread
 
-from mrmllm_ros.answering.answerer import Answerer, PromptTooLongError, Question
-from mrmllm_ros.answering.generation import Decoding
+from mrmllm_ros.answering.answerer import Answerer, Decoding, PromptTooLongError, Question
 from mrmllm_ros.engine.answer_future import AnswerFuture, SceneAnswer
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.detector import Detector
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import LanguageModelSettings, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,25 +19,12 @@ from transformers import (
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.settings import Validated, setting
+from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.weights.pretrained import load_weights, loading, resolve, revision
 
 
 class LanguageModelError(MrmllmError):
     """A language model cannot be loaded."""
-
-
-@dataclass(frozen=True)
-class LanguageModelSettings(Validated):
-    """Language model."""
-
-    model: str = setting(
-        "smollm2-135m-instruct",
-        "Embedded model (see `mrmllm models list`), folder, or model of the Hugging Face hub.",
-    )
-    trust_remote_code: bool = setting(
-        False, "Whether to run code that comes with the model; only for models that you trust."
-    )
 
 
 class LanguageModel:

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImagePro
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.settings import Validated, setting
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.pretrained import (
     load_weights,
@@ -31,17 +31,6 @@ from mrmllm_ros.weights.pretrained import (
 
 class VisualEncoderError(MrmllmError):
     """A visual encoder cannot be loaded."""
-
-
-@dataclass(frozen=True)
-class VisualEncoderSettings(Validated):
-    """Visual encoder."""
-
-    model: str = setting(
-        "efficientnet-lite0",
-        "Embedded model (see `mrmllm models list`), folder, or vision model of the Hugging Face "
-        "hub, such as SigLIP, CLIP, DINOv2 or ViT.",
-    )
 
 
 @dataclass(frozen=True)

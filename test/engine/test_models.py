@@ -8,13 +8,15 @@ import timm
 import torch
 from making import LABELS, detector_stub, tiny_llama
 
-from mrmllm_ros.engine import models
+from mrmllm_ros.engine import answerer_loading
+from mrmllm_ros.engine.answerer_loading import load_backbones, load_label_fusion
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.engine.models import Models, load_backbones, load_label_fusion
+from mrmllm_ros.engine.models import Models
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.model.region_classifier import ImageNetClassifier, ZeroShotClassifier
-from mrmllm_ros.model.visual_encoder import NetworkInput, VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import NetworkInput, VisualEncoder
 from mrmllm_ros.settings import SettingsError
 
 DETECTOR = {"detector.model": "yolo.onnx"}
@@ -62,7 +64,7 @@ def created(monkeypatch):
         created.append(SimpleNamespace(**locals()))
         return created[-1]
 
-    monkeypatch.setattr(models, "LabelFusion", create)
+    monkeypatch.setattr(answerer_loading, "LabelFusion", create)
     return created
 
 
@@ -119,7 +121,9 @@ def test_labels_are_not_corrected_if_visual_labels_are_off(backbones):
 
 
 def test_the_names_of_an_encoder_with_text_encoder_are_the_labels(backbones, monkeypatch):
-    monkeypatch.setattr(models, "region_classifier", lambda encoder: FakeZeroShotClassifier())
+    monkeypatch.setattr(
+        answerer_loading, "region_classifier", lambda encoder: FakeZeroShotClassifier()
+    )
     fusion = load_label_fusion(Settings.from_dotted(ENCODER | ALWAYS), backbones)
     assert fusion.knowledge is None
     assert fusion.classifier.names == fusion.labels == LABELS

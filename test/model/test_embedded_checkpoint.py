@@ -6,14 +6,18 @@ import re
 import numpy as np
 import pytest
 
-from mrmllm_ros.answering.answerer import Question
-from mrmllm_ros.answering.generation import Decoding, SilentListener
+from mrmllm_ros.answering.answerer import Decoding, Question, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.corruptions import corrupt
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import AUTO, EMBEDDED_CHECKPOINT, MrMllmSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.model_settings import (
+    AUTO,
+    EMBEDDED_CHECKPOINT,
+    MrMllmSettings,
+    VisualEncoderSettings,
+)
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
 
@@ -21,7 +25,8 @@ MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
 @pytest.fixture(scope="module")
 def answerer(compute, detector):
     """With a language model of its own: the trained weights are merged into it."""
-    from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+    from mrmllm_ros.model.language_model import LanguageModel
+    from mrmllm_ros.model.model_settings import LanguageModelSettings
 
     backbones = Backbones(
         LanguageModel.load(LanguageModelSettings(), compute),

@@ -23,7 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import CheckpointError
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings
@@ -419,11 +420,13 @@ sys.path.insert(0, "test")
 from making import detector_stub, make_frames, make_image, make_perception, open_up
 from mrmllm_ros.compute import Compute, ComputeSettings
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.prompt import PromptSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 
 step, checkpoint, result = sys.argv[1:]
 # How a sum is split among threads may depend on what else the machine does.

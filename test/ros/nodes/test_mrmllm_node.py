@@ -510,8 +510,9 @@ def checkpoint(tmp_path_factory, compute, detector, language_model):
     import torch
 
     from mrmllm_ros.model.backbones import Backbones
+    from mrmllm_ros.model.model_settings import VisualEncoderSettings
     from mrmllm_ros.model.modeling_mrmllm import MrMllm
-    from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+    from mrmllm_ros.model.visual_encoder import VisualEncoder
 
     encoder = VisualEncoder.load(VisualEncoderSettings(), compute)
     backbones = Backbones(language_model, detector, encoder)

@@ -122,12 +122,15 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
             CheckpointError: If the checkpoint cannot be read or is for other backbones.
         """
         if settings.checkpoint:
-            model = MrMllm.from_pretrained(settings.source, backbones)
-            model.merge_adapters()
+            model = MrMllm.from_pretrained(settings.source, backbones, merged=True)
             model.config.head_uses_language_model &= settings.head_uses_language_model
         else:
             model = MrMllm(prompt_only(backbones), backbones)
-        return cls(model, backbones, prompt)
+        answerer = cls(model, backbones, prompt)
+        if settings.checkpoint:
+            # The model may have no other trained weights than the merged adapters.
+            answerer.state = "trained"
+        return answerer
 
     def configure(self, settings: PromptSettings) -> None:
         """See `Answerer.configure`."""

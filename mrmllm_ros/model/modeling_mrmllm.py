@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from mrmllm_ros.detection.roi_features import pool_tokens
+from mrmllm_ros.model.adapters import adapter_shapes, create_adapters, merge_adapters
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.box_embedding import BoxEmbedding
 from mrmllm_ros.model.checkpoint import (
@@ -39,6 +38,9 @@ from mrmllm_ros.model.packed_attention import PADDING, SHARED, additive_mask, vi
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene_queries
+
+# Prefix of the names of the language model's weights.
+_LANGUAGE_MODEL = "language_model."
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,7 @@ class MrMllm(PreTrainedModel):
         # Before the backbones are added, so that their weights are not initialized again.
         self.post_init()
         self.text = backbones.language_model
-        self.language_model = _with_adapters(backbones.language_model.model, config)
+        self.language_model = create_adapters(backbones.language_model.model, config)
         self.visual_encoder = backbones.visual_encoder if config.needs_image else None
         self.to(device=self.language_model.device, dtype=self.language_model.dtype)
         self.eval()
@@ -168,22 +170,32 @@ class MrMllm(PreTrainedModel):
         return MrMllmConfig(**{**fields, **choices})
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, backbones: Backbones) -> MrMllm:
+    def from_pretrained(
+        cls, source: str | Path, backbones: Backbones, *, merged: bool = False
+    ) -> MrMllm:
         """Load trained weights for loaded backbones.
 
         Args:
             source: Folder, or repository of the Hugging Face hub.
             backbones: Loaded models; the model takes their device and precision.
+            merged: Whether to merge the LoRA adapters into the language model: the same answers,
+                faster; the model can then not be trained further.
 
         Raises:
             CheckpointError: If the checkpoint is missing, damaged, or made for other backbones.
         """
         config, weights = read_config(source), read_weights(source)
+        adapters = copy.copy(config) if merged and config.lora_rank else None
+        if adapters is not None:
+            config.lora_rank = 0
         try:
             model = cls(config, backbones)
         except CheckpointError as error:
             raise CheckpointError(f"the checkpoint {source}: {error}") from error
         expected, found = _shapes(model.trained_state()), _shapes(weights)
+        if adapters is not None:
+            shapes = adapter_shapes(model.language_model, adapters)
+            expected |= {(f"{_LANGUAGE_MODEL}{name}", shape) for name, shape in shapes.items()}
         if expected != found:
             raise CheckpointError(
                 f"the checkpoint {source} does not match its configuration: missing weights "
@@ -191,6 +203,9 @@ class MrMllm(PreTrainedModel):
                 f"{sorted(found - expected)[:3]}; export it again with mrmllm train"
             )
         model.load_state_dict(weights, strict=False)
+        if adapters is not None:
+            own = {name.removeprefix(_LANGUAGE_MODEL): weight for name, weight in weights.items()}
+            merge_adapters(model.language_model, adapters, own)
         return model
 
     def start_from(self, source: str | Path) -> tuple[str, ...]:
@@ -237,12 +252,6 @@ class MrMllm(PreTrainedModel):
         """Return the trainable weights by name; the backbones have none."""
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         return {name: weight for name, weight in self.state_dict().items() if name in trained}
-
-    def merge_adapters(self) -> None:
-        """Merge the LoRA adapters into the language model: the same answers, faster."""
-        for module in self.language_model.modules():
-            if isinstance(module, LoraLayer):
-                module.merge()
 
     def prefill_system_prompt(self, ids: torch.Tensor) -> SystemPrompt:
         """Compute the key-value cache of the system prompt.
@@ -465,12 +474,3 @@ def _shapes(weights: dict[str, torch.Tensor]) -> set[tuple[str, tuple[int, ...]]
 def _positions(attention_mask: torch.Tensor) -> torch.Tensor:
     """Position ids, which skip padding: (B, T)."""
     return (attention_mask.cumsum(-1) - 1).clamp(min=0)
-
-
-def _with_adapters(language_model: PreTrainedModel, config: MrMllmConfig) -> PreTrainedModel:
-    if not config.lora_rank:
-        return language_model
-    adapters = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear"
-    )
-    return inject_adapter_in_model(adapters, language_model)

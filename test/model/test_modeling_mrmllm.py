@@ -377,14 +377,36 @@ def test_lora_gets_a_gradient_from_both_losses(tiny_backbones, make_model):
         assert "lora" not in none
 
 
-def test_merged_adapters_give_the_same(tiny_backbones, make_model):
+def test_merged_adapters_give_the_same(tiny_backbones, make_model, tmp_path):
+    model = make_model(tiny_backbones(), lora_rank=4)
+    model.save_pretrained(tmp_path)
     backbones = tiny_backbones()
-    model = make_model(backbones, lora_rank=4)
+    unmerged = forward_without_adapters(backbones)
+    merged = MrMllm.from_pretrained(tmp_path, backbones, merged=True)
+    assert not any("lora" in name for name in merged.state_dict())
     with torch.inference_mode():
-        before = forward(model, backbones, (3,), QUESTIONS[:1]).logits
-        model.merge_adapters()
-        after = forward(model, backbones, (3,), QUESTIONS[:1]).logits
+        before = forward(model, tiny_backbones(), (3,), QUESTIONS[:1]).logits
+        after = forward(merged, backbones, (3,), QUESTIONS[:1]).logits
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+    assert not torch.equal(unmerged, forward_without_adapters(backbones))
+
+
+def forward_without_adapters(backbones):
+    with torch.inference_mode():
+        return backbones.language_model.model(torch.arange(5)[None]).logits
+
+
+def test_merging_lacking_adapters_is_an_error_that_names_them(
+    tiny_backbones, make_model, tmp_path
+):
+    make_model(tiny_backbones(), lora_rank=4).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    lacking = next(name for name in weights if "lora_B" in name)
+    weights.pop(lacking)
+    save_file(weights, file)
+    with pytest.raises(CheckpointError, match=lacking):
+        MrMllm.from_pretrained(tmp_path, tiny_backbones(), merged=True)
 
 
 def test_a_checkpoint_holds_trained_weights_only(tiny_backbones, make_model, tmp_path):

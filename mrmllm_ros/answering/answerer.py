@@ -131,11 +131,27 @@ class Answerer(ABC, Generic[E]):
         name: Name of the model, for messages and logs.
         state: State of the model for the log, such as `untrained`.
         labels: Labels that the model may assign to objects.
+        loaded: Whether the model is loaded; false while a thread loads it or if that failed.
     """
 
     name: str
     state: str
     labels: tuple[str, ...] = ()
+    loaded: bool = True
+
+    def wait_until_loaded(self, timeout_s: float) -> bool:
+        """Wait until the model is loaded.
+
+        Args:
+            timeout_s: Maximum time to wait, in seconds.
+
+        Returns:
+            Whether the model is loaded.
+
+        Raises:
+            Exception: The error of loading, if it failed.
+        """
+        return True
 
     @abstractmethod
     def encode(self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]) -> list[E]:

@@ -9,17 +9,27 @@ from mrmllm_ros.answering.vlm_answerer import VlmAnswerer
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.models import Progress, silent, timed
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import read_config
 from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.label_knowledge import LabelKnowledge
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.region_classifier import ZeroShotClassifier, region_classifier
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.settings import SettingsError
 
 
-def load_answerer(settings: Settings, compute: Compute, detector: Detector) -> Answerer:
+def load_answerer(
+    settings: Settings, compute: Compute, detector: Detector, progress: Progress = silent
+) -> Answerer:
     """Load the model that answers; the setting `answerer` must name one.
+
+    Args:
+        settings: Choice of the models.
+        compute: Device and precision.
+        detector: The loaded detector.
+        progress: Called with a line of text for each loaded model.
 
     Raises:
         LanguageModelError: If the language model cannot be loaded.
@@ -29,15 +39,25 @@ def load_answerer(settings: Settings, compute: Compute, detector: Detector) -> A
         WeightsError: If an embedded model is missing or damaged.
     """
     if settings.answerer == "hf_vlm":
-        return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
-    backbones = load_backbones(settings, compute, detector)
-    answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
-    answerer.label_fusion = load_label_fusion(settings, backbones)
+        with timed(f"vision-language model {settings.vlm.model}", progress):
+            return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
+    backbones = load_backbones(settings, compute, detector, progress)
+    with timed(f"fusion weights {settings.trained.checkpoint or 'none'}", progress):
+        answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
+        answerer.label_fusion = load_label_fusion(settings, backbones)
     return answerer
 
 
-def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> Backbones:
+def load_backbones(
+    settings: Settings, compute: Compute, detector: Detector, progress: Progress = silent
+) -> Backbones:
     """Load the backbones, with the visual encoder only if something needs it.
+
+    Args:
+        settings: Choice of the models.
+        compute: Device and precision.
+        detector: The loaded detector.
+        progress: Called with a line of text for each loaded model.
 
     Raises:
         LanguageModelError: If the language model cannot be loaded.
@@ -48,8 +68,14 @@ def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> 
     trained = settings.trained
     needs_image = trained.checkpoint and read_config(trained.source).needs_image
     needs_encoder = needs_image or settings.uses_visual_labels
-    visual_encoder = settings.visual_encoder if needs_encoder else None
-    return Backbones.load(detector, settings.language_model, visual_encoder, compute)
+    with timed(f"language model {settings.language_model.model}", progress):
+        language_model = LanguageModel.load(settings.language_model, compute)
+    if not needs_encoder:
+        return Backbones(language_model, detector)
+    with timed(f"visual encoder {settings.visual_encoder.model}", progress):
+        return Backbones(
+            language_model, detector, VisualEncoder.load(settings.visual_encoder, compute)
+        )
 
 
 def load_label_fusion(settings: Settings, backbones: Backbones) -> LabelFusion | None:

@@ -252,7 +252,7 @@ class Engine(Generic[T]):
         self._count_dropped(scene)
         self._listener.on_scene(scene)
         self._image_counters[scene.frame.camera].add("processed", scene.latency_s)
-        if self._enrichment is not None:
+        if self._enrichment is not None and self._models.answerer.loaded:
             # Last, so that the fusion pass does not compete with the listener.
             self._enrichment.offer(scene)
 

@@ -67,6 +67,12 @@ class Settings(Validated):
         )
 
     @property
+    def answering_model(self) -> str:
+        """Name of the model that answers; empty without one."""
+        models = {"mrmllm": self.language_model.model, "hf_vlm": self.vlm.model}
+        return models.get(self.answerer, "")
+
+    @property
     def uses_visual_labels(self) -> bool:
         """Whether the visual encoder corrects labels; `auto` is resolved for the models."""
         if self.answerer != "mrmllm":

@@ -18,6 +18,9 @@ from mrmllm_ros.engine.request_validation import MAX_NEW_TOKENS, check_request
 from mrmllm_ros.engine.scene import Scene, SceneMemory
 from mrmllm_ros.settings import Validated, setting
 
+# A question that waits for the model notices its deadline and cancellation within this time.
+_LOADING_CHECK_PERIOD_S = 0.1
+
 
 @dataclass(frozen=True)
 class QuestionSettings(Validated):
@@ -207,6 +210,9 @@ class QuestionWorker:
             raise self._deadline_error(
                 "the question was still waiting; ask less often, or raise question.parallel"
             )
+        while not self._answerer.wait_until_loaded(_LOADING_CHECK_PERIOD_S):
+            if future.should_stop():
+                raise self._deadline_error("the model is still loading; ask again later")
         max_age_s = request.max_age_s or settings.max_age_s
         scene = self._memory.wait_for_recent(
             self._memory.resolve_camera(request.camera),

@@ -52,6 +52,7 @@ def snapshot(time_s, *cameras, questions=NO_QUESTIONS, last_error="", **others):
         "enabled": True,
         "enrich_rate_hz": 10.0,
         "models": {"detector": "nanodet-g", "answerer": "smollm2 (trained)"},
+        "loading": "",
         "device": DeviceUse("cpu"),
         "inputs": {name: f"/{name}/image_raw has no publisher" for name in ("front", "rear")},
         "waits_for_clock": False,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mrmllm_ros.answering.answerer import Answerer
-from mrmllm_ros.compute import Compute
+from mrmllm_ros.compute import Compute, free_memory
 from mrmllm_ros.detection.detector import Detector, load_detector
 from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.loading_answerer import LoadingAnswerer
@@ -61,7 +61,10 @@ class Models:
             # Imports transformers, which a detector alone does not need.
             from mrmllm_ros.engine.answerer_loading import load_answerer
 
-            return load_answerer(settings, compute, detector, progress)
+            answerer = load_answerer(settings, compute, detector, progress)
+            # Loading leaves garbage.
+            free_memory()
+            return answerer
 
         if in_background:
             return cls(detector, LoadingAnswerer(settings.answering_model, load))

@@ -23,18 +23,20 @@ from threading import Event, Lock, Thread, current_thread
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
-from mrmllm_ros.answering.answerer import Answerer, EncodedImage, Question
-from mrmllm_ros.answering.generation import (
+from mrmllm_ros.answering.answerer import (
     Answer,
+    Answerer,
     Decoding,
+    EncodedImage,
+    Question,
     SilentListener,
     TextListener,
 )
-from mrmllm_ros.compute import Compute, free_memory
+from mrmllm_ros.compute import free_memory
 from mrmllm_ros.detection.captions import correction
 from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detections import Attribute
-from mrmllm_ros.detection.detector import Detector, load_detector
+from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import to_bgr
 from mrmllm_ros.engine.engine_settings import Settings
@@ -275,11 +277,11 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         Raises:
             MrmllmError: If a model cannot be loaded; see `Models.load`.
         """
-        if answers or settings.trained.checkpoint or settings.uses_visual_labels:
-            models = Models.load(settings)
-            return cls(models.detector, models.answerer, settings)
-        compute = Compute.from_settings(settings.compute)
-        return cls(load_detector(settings.detector, compute), None, settings)
+        needs_answerer = settings.answerer != "none" and (
+            answers or settings.trained.checkpoint or settings.uses_visual_labels
+        )
+        models = Models.load(settings if needs_answerer else replace(settings, answerer="none"))
+        return cls(models.detector, models.answerer, settings)
 
     def detect(self, image: Any) -> ImageDetections:
         """Detect the objects in an image.
@@ -378,7 +380,10 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         self._open_detector()
         answerer = self._answerer
         if answerer is None:
-            raise PipelineError("the pipeline was loaded without models that answer questions")
+            raise PipelineError(
+                "the pipeline was loaded without a model that answers questions; load it with "
+                "the parameter answerer mrmllm or hf_vlm"
+            )
         settings = self.settings.question
         if max_new_tokens is not None:
             settings = replace(settings, max_new_tokens=max_new_tokens)

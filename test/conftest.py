@@ -54,7 +54,8 @@ def detector(compute):
 @pytest.fixture(scope="session")
 def language_model(compute):
     """The embedded language model in float32."""
-    from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+    from mrmllm_ros.model.language_model import LanguageModel
+    from mrmllm_ros.model.model_settings import LanguageModelSettings
 
     return LanguageModel.load(LanguageModelSettings(quantization="none"), compute)
 

@@ -8,9 +8,10 @@ from making import PERCEPTION_WIDTH, detector_stub, open_up, tiny_llama
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.prompt import PromptSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import ImageError
+from mrmllm_ros.engine import answerer_loading
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.engine.models import Models
 from mrmllm_ros.pipeline import ImageDetections, Pipeline, PipelineError, read_settings
 from mrmllm_ros.settings import SettingsError
 
@@ -348,14 +348,21 @@ def test_a_vision_language_model_answers_too(vlm_folder, bus_image):
         assert "bus" in [detection.label for detection in stream.answer.detections]
 
 
-def test_detection_only_loads_no_answering_model(bus_image, monkeypatch):
-    monkeypatch.setattr(Models, "load", None)
-    keywords = {"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": "never"}}
+@pytest.mark.parametrize(
+    ("keywords", "answers"),
+    [
+        ({"mrmllm": {"checkpoint": ""}, "evidence": {"visual_labels": "never"}}, False),
+        ({"answerer": "none"}, True),
+        ({"answerer": "none"}, False),
+    ],
+)
+def test_detection_only_loads_no_answering_model(keywords, answers, bus_image, monkeypatch):
+    monkeypatch.setattr(answerer_loading, "load_answerer", None)
     settings = read_settings("", {**keywords, "compute": {"device": "cpu"}})
-    with Pipeline.load(settings, answers=False) as pipeline:
+    with Pipeline.load(settings, answers) as pipeline:
         detections = pipeline.detect(bus_image)
         assert "bus" in [detection.label for detection in detections]
-        with pytest.raises(PipelineError, match="without models that answer"):
+        with pytest.raises(PipelineError, match="with the parameter answerer mrmllm or hf_vlm"):
             pipeline.ask(detections, QUESTION)
 
 

@@ -6,15 +6,73 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from mrmllm_ros.answering.generation import Answer, Decoding, TextListener
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.prompt import PromptSettings
+
+
+class TextListener(Protocol):
+    """Follows a text while it is generated, in the thread that generates it."""
+
+    def on_text(self, text: str) -> None:
+        """Receive the next piece of text."""
+
+    def should_stop(self) -> bool:
+        """Whether generation should end at this token."""
+
+
+class SilentListener:
+    """Ignores the text and lets it end by itself."""
+
+    def on_text(self, text: str) -> None:
+        """Ignore a piece of text."""
+
+    def should_stop(self) -> bool:
+        """Never end generation."""
+        return False
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are chosen.
+
+    Attributes:
+        max_new_tokens: Maximum number of generated tokens.
+        temperature: 0 for greedy decoding; above 0, tokens are sampled at this temperature.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A generated answer.
+
+    Attributes:
+        text: The answer; objects are cited as `[id]`.
+        confidence: Mean probability of its tokens, 0 to 1; 0 without tokens.
+        cited: Ids of the cited objects, in the order of first citation; the object at index i of
+            the candidates has id i + 1.
+        token_ids: Generated tokens, with the end token.
+        truncated: Whether the text ended at `Decoding.max_new_tokens`.
+    """
+
+    text: str
+    confidence: float
+    cited: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    truncated: bool
+
+    @property
+    def tokens(self) -> int:
+        """Number of generated tokens."""
+        return len(self.token_ids)
 
 
 class PromptTooLongError(MrmllmError):
@@ -73,11 +131,27 @@ class Answerer(ABC, Generic[E]):
         name: Name of the model, for messages and logs.
         state: State of the model for the log, such as `untrained`.
         labels: Labels that the model may assign to objects.
+        loaded: Whether the model is loaded; false while a thread loads it or if that failed.
     """
 
     name: str
     state: str
     labels: tuple[str, ...] = ()
+    loaded: bool = True
+
+    def wait_until_loaded(self, timeout_s: float) -> bool:
+        """Wait until the model is loaded.
+
+        Args:
+            timeout_s: Maximum time to wait, in seconds.
+
+        Returns:
+            Whether the model is loaded.
+
+        Raises:
+            Exception: The error of loading, if it failed.
+        """
+        return True
 
     @abstractmethod
     def encode(self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]) -> list[E]:

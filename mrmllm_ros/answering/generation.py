@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import (
@@ -18,66 +17,8 @@ from transformers import (
     TextStreamer,
 )
 
+from mrmllm_ros.answering.answerer import Answer, Decoding, TextListener
 from mrmllm_ros.model.citations import cited_ids
-
-
-class TextListener(Protocol):
-    """Follows a text while it is generated, in the thread that generates it."""
-
-    def on_text(self, text: str) -> None:
-        """Receive the next piece of text."""
-
-    def should_stop(self) -> bool:
-        """Whether generation should end at this token."""
-
-
-class SilentListener:
-    """Ignores the text and lets it end by itself."""
-
-    def on_text(self, text: str) -> None:
-        """Ignore a piece of text."""
-
-    def should_stop(self) -> bool:
-        """Never end generation."""
-        return False
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How tokens are chosen.
-
-    Attributes:
-        max_new_tokens: Maximum number of generated tokens.
-        temperature: 0 for greedy decoding; above 0, tokens are sampled at this temperature.
-    """
-
-    max_new_tokens: int
-    temperature: float = 0.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A generated answer.
-
-    Attributes:
-        text: The answer; objects are cited as `[id]`.
-        confidence: Mean probability of its tokens, 0 to 1; 0 without tokens.
-        cited: Ids of the cited objects, in the order of first citation; the object at index i of
-            the candidates has id i + 1.
-        token_ids: Generated tokens, with the end token.
-        truncated: Whether the text ended at `Decoding.max_new_tokens`.
-    """
-
-    text: str
-    confidence: float
-    cited: tuple[int, ...]
-    token_ids: tuple[int, ...]
-    truncated: bool
-
-    @property
-    def tokens(self) -> int:
-        """Number of generated tokens."""
-        return len(self.token_ids)
 
 
 def end_tokens(model: PreTrainedModel) -> tuple[int, ...]:

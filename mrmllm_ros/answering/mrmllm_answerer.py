@@ -15,19 +15,21 @@ import torch
 from transformers import Cache
 
 from mrmllm_ros.answering.answerer import (
+    Answer,
     Answerer,
     EncodedImage,
     Question,
+    TextListener,
     check_context_length,
 )
-from mrmllm_ros.answering.generation import Answer, TextListener, generate_answer
+from mrmllm_ros.answering.generation import generate_answer
 from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception, unique_labels
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections, attribute_values
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.label_fusion import LabelFusion
+from mrmllm_ros.model.model_settings import MrMllmSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm, ObjectStates, PrefillOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings
@@ -125,7 +127,11 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
             model.config.head_uses_language_model &= settings.head_uses_language_model
         else:
             model = MrMllm(prompt_only(backbones), backbones)
-        return cls(model, backbones, prompt)
+        answerer = cls(model, backbones, prompt)
+        if settings.checkpoint:
+            # The model may have no other trained weights than the merged adapters.
+            answerer.state = "trained"
+        return answerer
 
     def configure(self, settings: PromptSettings) -> None:
         """See `Answerer.configure`."""

@@ -24,24 +24,26 @@ from transformers import (
 )
 
 from mrmllm_ros.answering.answerer import (
+    Answer,
     Answerer,
     EncodedImage,
     Question,
+    TextListener,
     check_context_length,
 )
-from mrmllm_ros.answering.generation import Answer, TextListener, generate_answer
+from mrmllm_ros.answering.generation import generate_answer
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.language_model import clear_generation_config, special_token_blanker
+from mrmllm_ros.model.model_settings import VlmSettings
 from mrmllm_ros.model.prompt import (
     DESCRIBE,
     PromptSettings,
     describe_objects,
 )
-from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.pretrained import load_weights, loading, resolve
 
 # For a model that also gets the image, which may show objects that the list lacks.
@@ -56,20 +58,6 @@ INSTRUCTION = (
 
 class VlmError(MrmllmError):
     """A vision-language model cannot be loaded."""
-
-
-@dataclass(frozen=True)
-class VlmSettings(Validated):
-    """Vision-language model."""
-
-    model: str = setting(
-        "",
-        "Image-text-to-text model of transformers for the answerer hf_vlm: folder, or model of "
-        "the Hugging Face hub.",
-    )
-    trust_remote_code: bool = setting(
-        False, "Whether to run code that comes with the model; only for models that you trust."
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,13 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mrmllm_ros.answering.answerer import Question
-from mrmllm_ros.answering.generation import (
-    Decoding,
-    SilentListener,
-    TextListener,
-    generate_answer,
-)
+from mrmllm_ros.answering.answerer import Decoding, Question, SilentListener, TextListener
+from mrmllm_ros.answering.generation import generate_answer
 from mrmllm_ros.benchmarks.fusion_benchmark import (
     BenchmarkError,
     Fusion,

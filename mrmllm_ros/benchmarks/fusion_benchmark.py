@@ -16,8 +16,8 @@ from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.detector import Perception, load_detector
 from mrmllm_ros.detection.playback import frames, readable_frames
+from mrmllm_ros.engine.answerer_loading import load_label_fusion
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.engine.models import load_label_fusion
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_fusion import LabelFusion

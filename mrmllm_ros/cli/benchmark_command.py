@@ -136,6 +136,19 @@ def _add_ros_benchmarks(benchmarks: Any) -> None:
     lifecycle.add_argument(
         "--cycles", type=positive_int, default=100, help="number of cycles (100)"
     )
+    start = _add_benchmark(
+        benchmarks,
+        "start",
+        _start,
+        help="time from the start of the process to the first detections and the first answer",
+        description="Start the node, and the node without an answerer, in turn while a camera "
+        "publishes, and measure the time from the start of the process to the first detections "
+        "and to the first answer, and the memory then. Needs ROS 2.",
+    )
+    _add_params_file(start)
+    start.add_argument(
+        "--rounds", type=positive_int, default=5, help="number of starts of each node (5)"
+    )
 
 
 def _add_benchmark(
@@ -195,6 +208,14 @@ def _lifecycle(options: argparse.Namespace) -> Figures:
 
     with interruptible():
         return lifecycle.run(**_arguments(options, "params_file", "cycles"))
+
+
+def _start(options: argparse.Namespace) -> Figures:
+    require_ros()
+    from mrmllm_ros.benchmarks import start_benchmark as start
+
+    with interruptible():
+        return start.run(**_arguments(options, "params_file", "rounds"))
 
 
 def _answer(options: argparse.Namespace) -> Figures:

@@ -192,7 +192,7 @@ def _names(requested: Sequence[str], folders: SceneFolders) -> list[str]:
 def _subject(settings: Settings) -> EvaluatedModels:
     from mrmllm_ros.compute import Compute
     from mrmllm_ros.detection.detector import load_detector
-    from mrmllm_ros.engine.models import load_backbones, load_label_fusion
+    from mrmllm_ros.engine.answerer_loading import load_backbones, load_label_fusion
     from mrmllm_ros.evaluation.ablations import EvaluatedModels
     from mrmllm_ros.model.language_model import LanguageModel
 

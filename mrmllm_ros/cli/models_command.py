@@ -69,7 +69,7 @@ def _labels(args: argparse.Namespace) -> int:
     settings = model_settings(args)
     from mrmllm_ros.compute import Compute
     from mrmllm_ros.detection.detector import load_detector
-    from mrmllm_ros.engine.models import load_backbones, load_label_fusion
+    from mrmllm_ros.engine.answerer_loading import load_backbones, load_label_fusion
 
     evidence = replace(settings.evidence, visual_labels="always")
     # Other answerers do not correct labels.

@@ -18,7 +18,7 @@ import torch
 import ultralytics
 from ultralytics.nn.backends.base import BaseBackend
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
-from ultralytics.utils import WEIGHTS_DIR, nms, ops
+from ultralytics.utils import WEIGHTS_DIR, ops
 
 from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
@@ -32,6 +32,11 @@ from mrmllm_ros.detection.detector import (
     unique_labels,
 )
 from mrmllm_ros.detection.masks import Mask
+from mrmllm_ros.detection.network_output import (
+    best_class_rows,
+    broken_scores,
+    suppressed_columns,
+)
 from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
 from mrmllm_ros.detection.roi_features import pool_boxes
 from mrmllm_ros.environment import expand
@@ -281,17 +286,6 @@ def _unclipped(
     return points[:, :2].reshape(-1, 4)
 
 
-def _broken_scores(output: torch.Tensor, classes: int | None) -> list[int]:
-    """Number of objects with a NaN score in each image, which every threshold drops.
-
-    Args:
-        output: (B, 4 + classes or more, N), or (B, N, 6 or more) if `classes` is None.
-        classes: Number of classes with a score; None if only the best class has a score.
-    """
-    scores = output[..., 4] if classes is None else output[:, 4 : 4 + classes].amax(1)
-    return scores.isnan().sum(1).tolist()
-
-
 def _open_vocabulary_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:
     """Network of the predictor; None if its labels are fixed."""
     network = getattr(predictor.model, "model", None)
@@ -370,7 +364,7 @@ def _make_predictor(
             prototypes = self.prototypes(preds)
             classes = self.scored_classes(output, *prototypes)
             # Before post-processing, which changes the output in place.
-            broken = _broken_scores(output, classes)
+            broken = broken_scores(output, classes)
             if not self.has_names:
                 self.check_names(classes)
             if classes is None:
@@ -388,22 +382,19 @@ def _make_predictor(
         ) -> list[Results]:
             """Apply non-maximum suppression and keep the scores of all classes.
 
-            ultralytics' own post-processing keeps only the score of the best class.
+            ultralytics' own post-processing keeps only the score of the best class, and imports
+            torchvision, which takes two seconds and 150 MiB.
             """
-            rows, columns = nms.non_max_suppression(
-                output,
-                self.args.conf,
-                self.args.iou,
-                agnostic=self.args.agnostic_nms,
-                max_det=self.args.max_det,
-                nc=classes,
-                return_idxs=True,
-            )
+            columns = [
+                suppressed_columns(image_output, classes, self.args) for image_output in output
+            ]
+            rows = [
+                best_class_rows(image_output[:, kept], classes)
+                for image_output, kept in zip(output, columns, strict=True)
+            ]
             results = self.construct_results(rows, img, *args)
             for result, image_output, kept in zip(results, output, columns, strict=True):
-                # Without objects, ultralytics returns float columns.
-                kept = kept.flatten().long()[result.rows]
-                scores = image_output[4 : 4 + classes, kept].T
+                scores = image_output[4 : 4 + classes, kept[result.rows]].T
                 result.class_scores = scores.float().cpu().numpy()
             return results
 
@@ -463,6 +454,8 @@ def _make_predictor(
     }
     predictor = FeaturePredictor(overrides={**model.overrides, **overrides})
     predictor.setup_model(model=model.model, verbose=False)
+    # It would import torchvision; the first image warms up the model too.
+    predictor.done_warmup = True
     if predictor.model.format == "pt":
         # The predictor has a copy of the model, with fused layers.
         predictor.model.backend.model.model[-1].register_forward_pre_hook(predictor.keep_maps)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 
-from mrmllm_ros.answering.generation import Answer
+from mrmllm_ros.answering.answerer import Answer
 from mrmllm_ros.engine.query_errors import QueryError
 from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.scene import EnrichedScene

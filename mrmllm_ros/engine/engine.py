@@ -33,6 +33,11 @@ from mrmllm_ros.localization.distances import Distances
 
 T = TypeVar("T")
 
+NO_ANSWERER = (
+    "the node has no model that answers (answerer: none); set the parameter answerer to mrmllm or "
+    "hf_vlm and configure the node again"
+)
+
 
 class EngineListener(Protocol[T]):
     """Decodes images and receives results, in the engine's threads."""
@@ -78,7 +83,7 @@ class Engine(Generic[T]):
         """Create the engine; `start` starts its threads.
 
         Args:
-            models: Detector and answerer.
+            models: Detector, and answerer or None.
             settings: Limits and rates.
             trackers: Tracker of each camera, by name of the camera.
             now_ns: Clock of the images' stamps, in nanoseconds.
@@ -96,7 +101,6 @@ class Engine(Generic[T]):
         self._last_error = ""
         self._invalid_reasons: dict[str, str] = {}
         self._image_errors: dict[str, str] = {}
-        enricher = Enricher(models.answerer, self._memory, self._on_enriched)
         self._perception = PerceptionWorker(
             models.detector,
             cameras,
@@ -106,16 +110,20 @@ class Engine(Generic[T]):
             on_scene=self._on_scene,
             on_error=self._on_image_error,
         )
-        self._enrichment = EnrichmentWorker(
-            enricher, cameras, settings.enrich_rate_hz, self._on_error
-        )
-        self._questions = QuestionWorker(
-            models.answerer,
-            enricher,
-            self._memory,
-            settings.question,
-            self._on_error,
-        )
+        self._enrichment: EnrichmentWorker | None = None
+        self._questions: QuestionWorker | None = None
+        if models.answerer is not None:
+            enricher = Enricher(models.answerer, self._memory, self._on_enriched)
+            self._enrichment = EnrichmentWorker(
+                enricher, cameras, settings.enrich_rate_hz, self._on_error
+            )
+            self._questions = QuestionWorker(
+                models.answerer,
+                enricher,
+                self._memory,
+                settings.question,
+                self._on_error,
+            )
         self._vocabulary = ThreadPoolExecutor(1, "vocabulary")
         # Live settings may have changed after the models were loaded.
         self.configure(settings)
@@ -123,13 +131,15 @@ class Engine(Generic[T]):
     def start(self) -> None:
         """Start all workers."""
         self._perception.start()
-        self._enrichment.start()
-        self._questions.start()
+        if self._questions is not None:
+            self._enrichment.start()
+            self._questions.start()
 
     def stop(self) -> None:
         """Cancel all questions and stop all workers."""
-        self._questions.stop()
-        self._enrichment.stop()
+        if self._questions is not None:
+            self._questions.stop()
+            self._enrichment.stop()
         self._perception.stop()
         self._vocabulary.shutdown()
 
@@ -151,6 +161,8 @@ class Engine(Generic[T]):
             QueryError: If the request is rejected.
         """
         try:
+            if self._questions is None:
+                raise QueryError(ErrorCode.UNSUPPORTED, NO_ANSWERER)
             if not self.enabled:
                 raise QueryError(
                     ErrorCode.NOT_ACTIVE,
@@ -175,7 +187,8 @@ class Engine(Generic[T]):
 
     def cancel(self, future: AnswerFuture) -> None:
         """Cancel a question; its future fails immediately."""
-        self._questions.cancel(future)
+        if self._questions is not None:
+            self._questions.cancel(future)
 
     def set_vocabulary(self, labels: Sequence[str]) -> Future[None]:
         """Set the labels of detector and answerer; returns immediately.
@@ -199,9 +212,10 @@ class Engine(Generic[T]):
     def configure(self, settings: Settings) -> None:
         """Apply the live settings."""
         self._models.detector.configure(settings.detector)
-        self._models.answerer.configure(settings.prompt)
-        self._questions.settings = settings.question
-        self._enrichment.rate_hz = settings.enrich_rate_hz
+        if self._questions is not None:
+            self._models.answerer.configure(settings.prompt)
+            self._questions.settings = settings.question
+            self._enrichment.rate_hz = settings.enrich_rate_hz
         self._distances.max_age_s = settings.distance_max_age_s
         for tracker in self._trackers.values():
             tracker.configure(settings.tracking)
@@ -215,13 +229,16 @@ class Engine(Generic[T]):
         )
 
     def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
+        setters = [self._perception.set_vocabulary]
+        if self._models.answerer is not None:
+            setters.append(self._models.answerer.set_vocabulary)
         errors = []
-        for set_labels in (self._perception.set_vocabulary, self._models.answerer.set_vocabulary):
+        for set_labels in setters:
             try:
                 set_labels(labels)
             except FixedVocabularyError as error:
                 errors.append(str(error))
-        if len(errors) == 2:
+        if len(errors) == len(setters):
             raise FixedVocabularyError(f"the vocabulary cannot change: {'; and '.join(errors)}")
 
     def _track(self, frame: Frame, perception: Perception) -> Perception:
@@ -235,8 +252,9 @@ class Engine(Generic[T]):
         self._count_dropped(scene)
         self._listener.on_scene(scene)
         self._image_counters[scene.frame.camera].add("processed", scene.latency_s)
-        # Last, so that the fusion pass does not compete with the listener.
-        self._enrichment.offer(scene)
+        if self._enrichment is not None and self._models.answerer.loaded:
+            # Last, so that the fusion pass does not compete with the listener.
+            self._enrichment.offer(scene)
 
     def _count_dropped(self, scene: Scene) -> None:
         camera, perception = scene.frame.camera, scene.perception
@@ -292,7 +310,7 @@ class Engine(Generic[T]):
 
     def _question_statistics(self) -> QuestionStatistics:
         return QuestionStatistics(
-            waiting=self._questions.waiting,
+            waiting=0 if self._questions is None else self._questions.waiting,
             **self._question_counter.counts("answered", "rejected", "failed", "cancelled"),
             latency=self._question_counter.latency("answered"),
         )

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mrmllm_ros.answering.vlm_answerer import VlmSettings
 from mrmllm_ros.compute import ComputeSettings
 from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.detection.tracker import TrackingSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
-from mrmllm_ros.model.checkpoint import MrMllmSettings
-from mrmllm_ros.model.label_fusion import EvidenceSettings
-from mrmllm_ros.model.language_model import LanguageModelSettings
+from mrmllm_ros.model.model_settings import (
+    EvidenceSettings,
+    LanguageModelSettings,
+    MrMllmSettings,
+    VisualEncoderSettings,
+    VlmSettings,
+)
 from mrmllm_ros.model.prompt import PromptSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
 from mrmllm_ros.settings import Validated, group, setting
 
 
@@ -24,9 +26,10 @@ class Settings(Validated):
 
     answerer: str = setting(
         "mrmllm",
-        "Model that answers: mrmllm (the fusion model), or hf_vlm for an image-text-to-text model "
-        "of transformers with the same perception-embedded prompt.",
-        choices=("mrmllm", "hf_vlm"),
+        "Model that answers: mrmllm (the fusion model), hf_vlm for an image-text-to-text model of "
+        "transformers with the same perception-embedded prompt, or none for detection and "
+        "tracking only.",
+        choices=("mrmllm", "hf_vlm", "none"),
     )
     enrich_rate_hz: float = setting(
         10.0,
@@ -62,6 +65,12 @@ class Settings(Validated):
         return self.mrmllm.resolve(
             self.language_model.model, self.detector.model, self.visual_encoder.model
         )
+
+    @property
+    def answering_model(self) -> str:
+        """Name of the model that answers; empty without one."""
+        models = {"mrmllm": self.language_model.model, "hf_vlm": self.vlm.model}
+        return models.get(self.answerer, "")
 
     @property
     def uses_visual_labels(self) -> bool:

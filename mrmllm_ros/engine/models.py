@@ -3,108 +3,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from mrmllm_ros.answering.answerer import Answerer
-from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
-from mrmllm_ros.answering.vlm_answerer import VlmAnswerer
-from mrmllm_ros.compute import Compute
+from mrmllm_ros.compute import Compute, free_memory
 from mrmllm_ros.detection.detector import Detector, load_detector
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import read_config
-from mrmllm_ros.model.label_fusion import LabelFusion
-from mrmllm_ros.model.label_knowledge import LabelKnowledge
-from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.region_classifier import ZeroShotClassifier, region_classifier
-from mrmllm_ros.settings import SettingsError
+from mrmllm_ros.engine.loading_answerer import LoadingAnswerer
+
+# Receives a line of text for each loaded model.
+Progress = Callable[[str], object]
+
+
+def silent(_: str) -> None:
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """Loaded detector and answerer."""
+    """Loaded detector and answerer.
+
+    Attributes:
+        detector: Detects objects.
+        answerer: Enriches detections and answers questions; None for detection only.
+    """
 
     detector: Detector
-    answerer: Answerer
+    answerer: Answerer | None
 
     @classmethod
-    def load(cls, settings: Settings) -> Models:
+    def load(
+        cls, settings: Settings, progress: Progress = silent, *, in_background: bool = False
+    ) -> Models:
         """Load the models onto the selected device.
+
+        Args:
+            settings: Choice of the models.
+            progress: Called with a line of text for each loaded model.
+            in_background: Whether to return when the detector is loaded, while a thread loads the
+                answerer: a `LoadingAnswerer`.
 
         Raises:
             SettingsError: If the device does not exist.
             DetectorError: If the detector cannot be loaded.
-            LanguageModelError: If the language model cannot be loaded.
-            VisualEncoderError: If the visual encoder is needed and cannot be loaded.
-            CheckpointError: If the trained weights cannot be read or fit other models.
-            VlmError: If the image-text-to-text model cannot be loaded.
-            WeightsError: If an embedded model is missing or damaged.
+            MrmllmError: If the answerer cannot be loaded, see `load_answerer`.
         """
-        compute = Compute.from_settings(settings.compute)
-        detector = load_detector(settings.detector, compute)
-        return cls(detector, _load_answerer(settings, compute, detector))
+        with timed(f"detector {settings.detector.model}", progress):
+            compute = Compute.from_settings(settings.compute)
+            detector = load_detector(settings.detector, compute)
+        if settings.answerer == "none":
+            return cls(detector, None)
+
+        def load() -> Answerer:
+            # Imports transformers, which a detector alone does not need.
+            from mrmllm_ros.engine.answerer_loading import load_answerer
+
+            answerer = load_answerer(settings, compute, detector, progress)
+            # Loading leaves garbage.
+            free_memory()
+            return answerer
+
+        if in_background:
+            return cls(detector, LoadingAnswerer(settings.answering_model, load))
+        return cls(detector, load())
+
+    def wait(self) -> None:
+        """Wait until nothing is loaded in the background any more, whatever the result."""
+        if isinstance(self.answerer, LoadingAnswerer):
+            self.answerer.join()
 
 
-def _load_answerer(settings: Settings, compute: Compute, detector: Detector) -> Answerer:
-    if settings.answerer == "hf_vlm":
-        return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
-    backbones = load_backbones(settings, compute, detector)
-    answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
-    answerer.label_fusion = load_label_fusion(settings, backbones)
-    return answerer
-
-
-def load_backbones(settings: Settings, compute: Compute, detector: Detector) -> Backbones:
-    """Load the backbones, with the visual encoder only if something needs it.
-
-    Raises:
-        LanguageModelError: If the language model cannot be loaded.
-        VisualEncoderError: If the visual encoder is needed and cannot be loaded.
-        CheckpointError: If the configuration of the trained weights cannot be read.
-        WeightsError: If an embedded model is missing or damaged.
-    """
-    trained = settings.trained
-    needs_image = trained.checkpoint and read_config(trained.source).needs_image
-    needs_encoder = needs_image or settings.uses_visual_labels
-    visual_encoder = settings.visual_encoder if needs_encoder else None
-    checkpoint = trained.source if trained.checkpoint else ""
-    return Backbones.load(detector, settings.language_model, visual_encoder, compute, checkpoint)
-
-
-def load_label_fusion(settings: Settings, backbones: Backbones) -> LabelFusion | None:
-    """Create the correction of labels that the settings ask for.
+@contextmanager
+def timed(name: str, progress: Progress) -> Iterator[None]:
+    """Report the time that loading a model takes.
 
     Args:
-        settings: Settings of the models.
-        backbones: Loaded backbones; the language model may have the adapters of a checkpoint.
-
-    Raises:
-        SettingsError: If the visual encoder cannot name regions.
-        VisualEncoderError: If its text encoder cannot be loaded.
+        name: Kind and name of the model.
+        progress: Called with a line of text after loading without an error.
     """
-    if not settings.uses_visual_labels:
-        return None
-    encoder = backbones.visual_encoder
-    classifier = region_classifier(encoder)
-    if classifier is None:
-        raise SettingsError(
-            f"evidence.visual_labels: the visual encoder {encoder.name} cannot name regions; "
-            "set visual_encoder.model to efficientnet-lite0, CLIP or SigLIP, or "
-            "evidence.visual_labels to never"
-        )
-    knowledge = None
-    if not isinstance(classifier, ZeroShotClassifier):
-        knowledge = LabelKnowledge(
-            backbones.language_model,
-            classifier.names,
-            lambda: _without_adapters(settings, backbones.language_model),
-        )
-    return LabelFusion(backbones.detector, classifier, knowledge, settings.evidence.max_crops)
-
-
-def _without_adapters(settings: Settings, language_model: LanguageModel) -> LanguageModel:
-    """The language model in floating point and without adapters: itself, or a second copy."""
-    if not language_model.has_adapters and not language_model.is_quantized:
-        return language_model
-    chosen = replace(settings.language_model, quantization="none")
-    return LanguageModel.load(chosen, Compute.from_settings(settings.compute))
+    started_s = time.monotonic()
+    yield
+    progress(f"loaded {name} in {time.monotonic() - started_s:.1f} s")

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition, Thread
 
-from mrmllm_ros.answering.answerer import Answerer, PromptTooLongError, Question
-from mrmllm_ros.answering.generation import Decoding
+from mrmllm_ros.answering.answerer import Answerer, Decoding, PromptTooLongError, Question
 from mrmllm_ros.engine.answer_future import AnswerFuture, SceneAnswer
 from mrmllm_ros.engine.enrichment import Enricher
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
@@ -18,6 +17,9 @@ from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.request_validation import MAX_NEW_TOKENS, check_request
 from mrmllm_ros.engine.scene import Scene, SceneMemory
 from mrmllm_ros.settings import Validated, setting
+
+# A question that waits for the model notices its deadline and cancellation within this time.
+_LOADING_CHECK_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,9 @@ class QuestionWorker:
             raise self._deadline_error(
                 "the question was still waiting; ask less often, or raise question.parallel"
             )
+        while not self._answerer.wait_until_loaded(_LOADING_CHECK_PERIOD_S):
+            if future.should_stop():
+                raise self._deadline_error("the model is still loading; ask again later")
         max_age_s = request.max_age_s or settings.max_age_s
         scene = self._memory.wait_for_recent(
             self._memory.resolve_camera(request.camera),

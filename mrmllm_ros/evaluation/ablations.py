@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.evaluation import label_tables
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.weights import WeightsError, locate
 

@@ -9,8 +9,9 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.detector import Detector
 from mrmllm_ros.model.checkpoint import CheckpointError
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import LanguageModelSettings, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 
 @dataclass(frozen=True, eq=False)

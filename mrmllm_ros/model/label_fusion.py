@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from weakref import finalize, ref
 
@@ -33,7 +33,6 @@ from mrmllm_ros.detection.detector import Detector, LabelScores, Perception, ran
 from mrmllm_ros.model.label_knowledge import LabelKnowledge
 from mrmllm_ros.model.label_table import LabelTable
 from mrmllm_ros.model.region_classifier import RegionClassifier, ZeroShotClassifier
-from mrmllm_ros.settings import Validated, setting
 
 # Fitted on the tuning half of the photographs; see docs/labels.md.
 SMOOTHING = 0.2
@@ -46,26 +45,6 @@ MAX_IOU = 0.45
 MAX_COVERAGE = 0.8
 # Minimum of p(n) K(y|n) for which the name is reported as a reason.
 _MIN_CONTRIBUTION = 0.05
-
-
-@dataclass(frozen=True)
-class EvidenceSettings(Validated):
-    """Evidence about the labels of candidates."""
-
-    visual_labels: str = setting(
-        "auto",
-        "Whether the visual encoder's names of image regions correct labels and scores: always, "
-        "never, or auto, which corrects those of the embedded models, for which the correction "
-        "was fitted.",
-        choices=("auto", "always", "never"),
-    )
-    max_crops: int = setting(
-        16,
-        "Maximum number of regions of an image that the visual encoder names, those with the "
-        "highest scores. Each costs about 10 ms on two CPU cores.",
-        minimum=0,
-        maximum=300,
-    )
 
 
 class LabelFusion:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from mrmllm_ros.model.adapters import merge_adapters
 from mrmllm_ros.model.checkpoint import checkpoint_digest, read_config, read_weights
 from mrmllm_ros.model.int8_graph import unsupported
 from mrmllm_ros.model.int8_language_model import Int8Cache, Int8CausalLM
+from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.model.quantization import load_int8
-from mrmllm_ros.settings import Validated, setting
 from mrmllm_ros.weights.pretrained import (
     fingerprint,
     load_weights,
@@ -41,25 +40,6 @@ from mrmllm_ros.weights.pretrained import (
 
 class LanguageModelError(MrmllmError):
     """A language model cannot be loaded."""
-
-
-@dataclass(frozen=True)
-class LanguageModelSettings(Validated):
-    """Language model."""
-
-    model: str = setting(
-        "smollm2-135m-instruct",
-        "Embedded model (see `mrmllm models list`), folder, or model of the Hugging Face hub.",
-    )
-    quantization: str = setting(
-        "auto",
-        "Integer arithmetic of the language model: int8, none, or auto, which selects int8 on a "
-        "CPU for models that support it and none otherwise.",
-        choices=("auto", "none", "int8"),
-    )
-    trust_remote_code: bool = setting(
-        False, "Whether to run code that comes with the model; only for models that you trust."
-    )
 
 
 class LanguageModel:
@@ -116,7 +96,7 @@ class LanguageModel:
             model = load_weights(AutoModelForCausalLM, source, dtype=dtype, **options)
             clear_generation_config(model)
             if has_adapters:
-                merge_adapters(model, read_weights(checkpoint), read_config(checkpoint))
+                merge_adapters(model, read_config(checkpoint), read_weights(checkpoint))
             return model
 
         with loading(*named):

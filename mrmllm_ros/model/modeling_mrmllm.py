@@ -23,7 +23,7 @@ from transformers import Cache, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from mrmllm_ros.detection.roi_features import pool_tokens
-from mrmllm_ros.model import adapters
+from mrmllm_ros.model.adapters import ADAPTERS, create_adapters
 from mrmllm_ros.model.backbones import Backbones, check_backbones
 from mrmllm_ros.model.box_embedding import BoxEmbedding
 from mrmllm_ros.model.checkpoint import CheckpointError, read_config, read_weights
@@ -33,6 +33,8 @@ from mrmllm_ros.model.packed_attention import PADDING, SHARED, additive_mask, vi
 from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene_queries
+
+# Prefix of the names of the language model's weights.
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +128,14 @@ class MrMllm(PreTrainedModel):
         self.post_init()
         self.text = backbones.language_model
         self.language_model = self.text.model
-        if config.lora_rank and not self.text.has_adapters:
-            if self.text.is_quantized:
+        if not self.text.has_adapters:
+            if config.lora_rank and self.text.is_quantized:
                 raise CheckpointError(
                     "an int8 language model takes no adapters; merge them with "
                     "Backbones.load(..., checkpoint=...), or set the parameter "
                     "language_model.quantization to none"
                 )
-            self.language_model = adapters.add_adapters(self.language_model, config)
+            self.language_model = create_adapters(self.language_model, config)
         self.visual_encoder = backbones.visual_encoder if config.needs_image else None
         self.to(device=self.language_model.device, dtype=self.language_model.dtype)
         self.eval()
@@ -188,7 +190,7 @@ class MrMllm(PreTrainedModel):
         except CheckpointError as error:
             raise CheckpointError(f"the checkpoint {source}: {error}") from error
         if backbones.language_model.has_adapters:
-            weights = {k: w for k, w in weights.items() if not k.startswith(adapters.PREFIX)}
+            weights = {k: w for k, w in weights.items() if not k.startswith(ADAPTERS)}
         expected, found = _shapes(model.trained_state()), _shapes(weights)
         if expected != found:
             raise CheckpointError(

@@ -12,13 +12,12 @@ import numpy as np
 import timm
 import torch
 import transformers
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
+from torch.nn.functional import interpolate
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImageProcessor
 
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.errors import MrmllmError
-from mrmllm_ros.settings import Validated, setting
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.pretrained import (
     load_weights,
@@ -31,17 +30,6 @@ from mrmllm_ros.weights.pretrained import (
 
 class VisualEncoderError(MrmllmError):
     """A visual encoder cannot be loaded."""
-
-
-@dataclass(frozen=True)
-class VisualEncoderSettings(Validated):
-    """Visual encoder."""
-
-    model: str = setting(
-        "efficientnet-lite0",
-        "Embedded model (see `mrmllm models list`), folder, or vision model of the Hugging Face "
-        "hub, such as SigLIP, CLIP, DINOv2 or ViT.",
-    )
 
 
 @dataclass(frozen=True)
@@ -131,7 +119,7 @@ class VisualEncoder(torch.nn.Module):
         pixels = torch.empty((len(images), 3, *size), device=self._mean.device)
         for slot, image in zip(pixels, images, strict=True):
             rgb = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).to(pixels.device)
-            slot.copy_(resize(rgb.permute(2, 0, 1), list(size), InterpolationMode.BICUBIC))
+            slot.copy_(_resize(rgb.permute(2, 0, 1), size))
         return ((pixels / 255 - self._mean) / self._deviation).to(self._dtype)
 
     @torch.no_grad()
@@ -158,6 +146,16 @@ class VisualEncoder(torch.nn.Module):
             return features.flatten(2).transpose(1, 2)
         # Class and register tokens come first.
         return features[:, -self.grid[0] * self.grid[1] :]
+
+
+def _resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize a (3, H, W) uint8 image, bicubic with antialiasing."""
+    if image.device.type == "cpu":
+        [resized] = interpolate(image[None], size, mode="bicubic", antialias=True)
+        return resized
+    # CUDA has no kernel for uint8.
+    [resized] = interpolate(image[None].float(), size, mode="bicubic", antialias=True)
+    return resized.round().clamp(0, 255)
 
 
 def _embedded(folder: str) -> tuple[torch.nn.Module, NetworkInput]:

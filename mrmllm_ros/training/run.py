@@ -30,7 +30,7 @@ from mrmllm_ros.datasets.video import (
 from mrmllm_ros.detection.detector import load_detector
 from mrmllm_ros.environment import expand
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import MrMllmSettings
+from mrmllm_ros.model.model_settings import MrMllmSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.settings import SettingsError

@@ -11,9 +11,8 @@ from typing import Any
 from mrmllm_ros.compute import ComputeSettings
 from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.model.configuration_mrmllm import PERCEPTION_OUTPUTS
-from mrmllm_ros.model.language_model import LanguageModelSettings
+from mrmllm_ros.model.model_settings import LanguageModelSettings, VisualEncoderSettings
 from mrmllm_ros.model.prompt import PromptSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
 from mrmllm_ros.settings import SettingsError, Validated, group, read_yaml, setting
 
 # Prefix of the names of perception losses without the language model.

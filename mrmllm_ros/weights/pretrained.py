@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import transformers
-from huggingface_hub import try_to_load_from_cache
-
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.weights.catalog import CATALOG
@@ -39,8 +36,6 @@ class ShapeMismatchError(ValueError):
 def loading(kind: str, model: str, parameter: str, error: type[MrmllmError]) -> Iterator[None]:
     """Convert every exception while a model is loaded to one that names model and parameter.
 
-    transformers shows its progress bars only in a terminal.
-
     Args:
         kind: Kind of model, such as `language model`.
         model: Name or path of the model.
@@ -51,8 +46,6 @@ def loading(kind: str, model: str, parameter: str, error: type[MrmllmError]) -> 
         error: If the model cannot be loaded.
         MrmllmError: Exceptions of the package, unchanged.
     """
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
     try:
         yield
     except MrmllmError:
@@ -105,6 +98,8 @@ def safe_options(source: str) -> dict[str, Any]:
 def load_weights(auto: Any, source: str, besides: str | None = None, **options: Any) -> Any:
     """Load a model of transformers from safetensors; pickled weights are never read.
 
+    transformers shows its progress bars only in a terminal.
+
     Args:
         auto: Class that loads the model, such as `AutoModel`.
         source: Source from `resolve`.
@@ -116,6 +111,10 @@ def load_weights(auto: Any, source: str, besides: str | None = None, **options: 
         ShapeMismatchError: If shapes of weights differ from the configuration.
         Exception: Other exceptions of transformers.
     """
+    import transformers
+
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     model, report = auto.from_pretrained(
         source,
         use_safetensors=True,
@@ -165,5 +164,7 @@ def revision(model: str) -> str:
         return CATALOG[model].revision
     if expand(model).exists():
         return ""
+    from huggingface_hub import try_to_load_from_cache
+
     config = try_to_load_from_cache(model, "config.json")
     return Path(config).parent.name if isinstance(config, str) else ""

@@ -7,12 +7,8 @@ import torch
 from making import tiny_llama
 from transformers import AddedToken, GenerationConfig
 
-from mrmllm_ros.answering.generation import (
-    Decoding,
-    SilentListener,
-    end_tokens,
-    generate_answer,
-)
+from mrmllm_ros.answering.answerer import Decoding, SilentListener
+from mrmllm_ros.answering.generation import end_tokens, generate_answer
 from mrmllm_ros.model.language_model import (
     LanguageModel,
     clear_generation_config,

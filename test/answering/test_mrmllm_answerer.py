@@ -20,18 +20,17 @@ from making import (
 )
 
 from mrmllm_ros.answering import mrmllm_answerer
-from mrmllm_ros.answering.answerer import PromptTooLongError, Question
-from mrmllm_ros.answering.generation import Decoding, SilentListener
+from mrmllm_ros.answering.answerer import Decoding, PromptTooLongError, Question, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import (
     MrMllmAnswerer,
 )
 from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
-from mrmllm_ros.model.checkpoint import MrMllmSettings
+from mrmllm_ros.model.model_settings import MrMllmSettings, VisualEncoderSettings
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 QUESTIONS = (
     "How many people are there?",

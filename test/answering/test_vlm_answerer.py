@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from tiny_vlm import PATCHES, SPECIAL
 
 from mrmllm_ros.answering import vlm_answerer
-from mrmllm_ros.answering.answerer import PromptTooLongError, Question
-from mrmllm_ros.answering.generation import Decoding
-from mrmllm_ros.answering.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError, VlmSettings
+from mrmllm_ros.answering.answerer import Decoding, PromptTooLongError, Question
+from mrmllm_ros.answering.vlm_answerer import INSTRUCTION, VlmAnswerer, VlmError
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
+from mrmllm_ros.model.model_settings import VlmSettings
 from mrmllm_ros.model.prompt import DESCRIBE, PromptSettings
 
 

@@ -403,6 +403,17 @@ def test_parameters_that_only_the_node_knows_are_left_to_it(bus_file, tmp_path, 
     assert main(arguments) == 0
 
 
+def test_without_an_answerer_detect_works_and_ask_names_the_fix(bus_file, tmp_path, capsys):
+    file = tmp_path / "detector.yaml"
+    file.write_text("/**: {ros__parameters: {answerer: none}}")
+    options = ["--image", str(bus_file), "--params-file", str(file)]
+    assert main(["detect", *options, "--json"]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert "bus" in {detection["label"] for detection in json.loads(line)["detections"]}
+    assert main(["ask", *options, "Is there a bus?"]) == 2
+    assert "answerer mrmllm or hf_vlm" in capsys.readouterr().err
+
+
 def test_a_checkpoint_for_an_answerer_that_takes_none_is_rejected(bus_file, tmp_path, capsys):
     file = tmp_path / "vlm.yaml"
     file.write_text("/**: {ros__parameters: {answerer: hf_vlm}}")

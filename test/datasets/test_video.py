@@ -74,7 +74,8 @@ class TestExamples:
 
     @pytest.fixture(scope="class")
     def encoder(self, compute):
-        from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+        from mrmllm_ros.model.model_settings import VisualEncoderSettings
+        from mrmllm_ros.model.visual_encoder import VisualEncoder
 
         return VisualEncoder.load(VisualEncoderSettings(), compute)
 

@@ -40,7 +40,7 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
     """Function that makes a started engine, stopped after the test."""
     engines = []
 
-    def make(*cameras, settings=SETTINGS):
+    def make(*cameras, settings=SETTINGS, answerer=answerer):
         listener = SimpleNamespace(
             decode=decode,
             on_scene=scenes.put,
@@ -575,3 +575,59 @@ def test_dropped_objects_are_counted_by_camera_and_the_newest_reason_is_kept(
     assert "box is inverted: 2" in cameras["front"].invalid_reason
     assert (cameras["rear"].invalid, cameras["rear"].outside) == (0, 0)
     assert "camera front: box is inverted: 2" in engine.statistics().last_error
+
+
+@pytest.fixture
+def detecting(make_engine):
+    """Engine without an answerer."""
+    return make_engine("front", settings=FLOWING, answerer=None)
+
+
+def test_without_an_answerer_images_give_scenes_with_tracks(detecting, see, enriched):
+    see(detecting, 7)
+    assert see(detecting, 7).perception.candidates.track_ids
+    assert detecting.statistics().cameras["front"].processed == 2
+    assert enriched.empty()
+    assert {name for name in engine_threads() if "questions" in name or "enrich" in name} == set()
+
+
+def test_without_an_answerer_questions_are_rejected_with_the_fix(detecting, see):
+    see(detecting, 7)
+    with pytest.raises(QueryError, match="answerer to mrmllm or hf_vlm") as error:
+        detecting.ask(QuestionRequest("?"))
+    assert error.value.code is ErrorCode.UNSUPPORTED
+    assert detecting.statistics().questions.rejected == 1
+
+
+def test_without_an_answerer_the_vocabulary_is_that_of_the_detector(detecting, detector):
+    detecting.set_vocabulary(["cup"]).result(PATIENCE_S)
+    assert detector.labels == ("cup",)
+    detector.refusal = FixedVocabularyError("fixed")
+    with pytest.raises(FixedVocabularyError, match=r"cannot change: fixed$"):
+        detecting.set_vocabulary(["bus"]).result(PATIENCE_S)
+
+
+def test_scenes_are_not_enriched_and_questions_wait_until_the_answerer_is_loaded(
+    make_engine, answerer, see, enriched
+):
+    answerer.loaded = False
+    loaded = threading.Event()
+    answerer.wait_until_loaded = lambda timeout_s: loaded.wait(timeout_s)
+    engine = make_engine("front", settings=FLOWING)
+    see(engine, 7)
+    pending = engine.ask(QuestionRequest("?"))
+    assert answerer.encoded.empty()
+    answerer.loaded = True
+    loaded.set()
+    assert pending.result(PATIENCE_S).answer.text == "0 1 2"
+    see(engine, 8)
+    enriched.next()
+
+
+def test_a_question_that_waits_for_the_answerer_can_be_cancelled(make_engine, answerer, see):
+    answerer.wait_until_loaded = lambda timeout_s: False
+    engine = make_engine("front")
+    see(engine, 7)
+    pending = engine.ask(QuestionRequest("?"))
+    engine.cancel(pending)
+    assert code_of(pending) is ErrorCode.CANCELLED

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from threading import Event
 from types import SimpleNamespace
@@ -6,15 +9,19 @@ from types import SimpleNamespace
 import pytest
 import timm
 import torch
+from fakes import FakeAnswerer
 from making import LABELS, detector_stub, tiny_llama
 
-from mrmllm_ros.engine import models
+from mrmllm_ros.engine import answerer_loading
+from mrmllm_ros.engine.answerer_loading import load_backbones, load_label_fusion
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.engine.models import Models, load_backbones, load_label_fusion
+from mrmllm_ros.engine.loading_answerer import LoadingAnswerer
+from mrmllm_ros.engine.models import Models
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.model.region_classifier import ImageNetClassifier, ZeroShotClassifier
-from mrmllm_ros.model.visual_encoder import NetworkInput, VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import NetworkInput, VisualEncoder
 from mrmllm_ros.settings import SettingsError
 
 DETECTOR = {"detector.model": "yolo.onnx"}
@@ -62,7 +69,7 @@ def created(monkeypatch):
         created.append(SimpleNamespace(**locals()))
         return created[-1]
 
-    monkeypatch.setattr(models, "LabelFusion", create)
+    monkeypatch.setattr(answerer_loading, "LabelFusion", create)
     return created
 
 
@@ -96,13 +103,15 @@ def test_other_values_of_visual_labels_are_rejected():
 def test_the_visual_encoder_is_loaded_only_if_something_needs_it(
     switch, loaded, monkeypatch, compute
 ):
-    monkeypatch.setattr(
-        Backbones,
-        "load",
-        lambda detector, language, encoder, compute, checkpoint: encoder is not None,
-    )
+    monkeypatch.setattr(LanguageModel, "load", lambda settings, *_: settings.model)
+    monkeypatch.setattr(VisualEncoder, "load", lambda settings, compute: settings.model)
     settings = Settings.from_dotted({"mrmllm.checkpoint": ""} | switch)
-    assert load_backbones(settings, compute, detector_stub()) is loaded
+    lines = []
+    backbones = load_backbones(settings, compute, detector_stub(), lines.append)
+    assert backbones.language_model == settings.language_model.model
+    assert backbones.visual_encoder == (settings.visual_encoder.model if loaded else None)
+    assert len(lines) == 1 + loaded
+    assert lines[0].startswith(f"loaded language model {settings.language_model.model} in ")
 
 
 def test_labels_are_corrected_with_the_names_of_the_encoder(backbones, created):
@@ -121,7 +130,9 @@ def test_labels_are_not_corrected_if_visual_labels_are_off(backbones):
 
 
 def test_the_names_of_an_encoder_with_text_encoder_are_the_labels(backbones, monkeypatch):
-    monkeypatch.setattr(models, "region_classifier", lambda encoder: FakeZeroShotClassifier())
+    monkeypatch.setattr(
+        answerer_loading, "region_classifier", lambda encoder: FakeZeroShotClassifier()
+    )
     fusion = load_label_fusion(Settings.from_dotted(ENCODER | ALWAYS), backbones)
     assert fusion.knowledge is None
     assert fusion.classifier.names == fusion.labels == LABELS
@@ -170,3 +181,62 @@ def test_the_answerer_of_the_embedded_models_corrects_labels():
     assert fusion.labels == loaded.detector.labels == loaded.answerer.labels
     # Known from the package.
     assert fusion.knowledge.missing(fusion.labels) == ()
+
+
+DETECTOR_ONLY = """
+import json, sys
+import numpy as np
+from mrmllm_ros.engine.engine import Engine
+from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.models import Models
+
+def loaded():
+    return [name for name in json.loads(sys.argv[1]) if name in sys.modules]
+
+before = loaded()
+models = Models.load(Settings.from_dotted({"answerer": "none", "compute.device": "cpu"}))
+[perception] = models.detector.detect([np.zeros((48, 64, 3), np.uint8)])
+assert perception.features is not None
+print(json.dumps([models.answerer is None, before, loaded()]))
+"""
+# Each takes up to seconds and 150 MiB.
+HEAVY = (
+    *("transformers", "timm", "peft", "torchvision", "huggingface_hub", "accelerate"),
+    *("torch._dynamo", "sympy", "matplotlib", "pandas", "polars", "onnx"),
+)
+
+
+def test_a_detector_without_an_answerer_loads_none_of_the_answerers_libraries():
+    result = subprocess.run(
+        [sys.executable, "-c", DETECTOR_ONLY, json.dumps([*HEAVY, "torch", "ultralytics"])],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert result.returncode == 0, result.stderr
+    without_answerer, before, after = json.loads(result.stdout.splitlines()[-1])
+    assert without_answerer
+    assert before == []
+    assert after == ["torch", "ultralytics"]
+
+
+def test_an_answerer_is_loaded_in_the_background_if_asked_for(monkeypatch):
+    loaded, release = FakeAnswerer(), Event()
+
+    def load_answerer(settings, compute, detector, progress):
+        assert release.wait(60)
+        progress("loaded")
+        return loaded
+
+    monkeypatch.setattr(answerer_loading, "load_answerer", load_answerer)
+    lines = []
+    settings = Settings.from_dotted({"compute.device": "cpu"})
+    models = Models.load(settings, lines.append, in_background=True)
+    assert isinstance(models.answerer, LoadingAnswerer)
+    assert models.answerer.name == "smollm2-135m-instruct"
+    assert [line.split(" in ")[0] for line in lines] == ["loaded detector nanodet-g"]
+    release.set()
+    models.wait()
+    assert models.answerer.name == loaded.name
+    assert lines[1:] == ["loaded"]
+    assert Models.load(settings).answerer is loaded

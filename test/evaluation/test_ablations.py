@@ -24,9 +24,9 @@ from mrmllm_ros.evaluation.ablations import (
 )
 from mrmllm_ros.evaluation.batched_inference import answer_questions
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.label_table import LabelTable
+from mrmllm_ros.model.model_settings import MrMllmSettings
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.model.region_classifier import RegionClassifier
 from mrmllm_ros.weights import WeightsError

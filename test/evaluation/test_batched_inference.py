@@ -10,8 +10,7 @@ import pytest
 import torch
 from making import make_image, make_perception
 
-from mrmllm_ros.answering.answerer import Question
-from mrmllm_ros.answering.generation import Decoding, SilentListener
+from mrmllm_ros.answering.answerer import Decoding, Question, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, prompt_only
 from mrmllm_ros.datasets.example import Example, QuestionAnswer, Truth
 from mrmllm_ros.evaluation import batched_inference

@@ -19,8 +19,9 @@ from mrmllm_ros.evaluation.region_sources import (
     random_boxes,
 )
 from mrmllm_ros.evaluation.rendered_scenes import RenderedScenes
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.model.region_classifier import ImageNetClassifier
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 BOXES = np.array([[10, 20, 40, 60], [0, 0, 640, 480]], float)
 BUS = np.array([[20, 230, 805, 750]], float)

@@ -37,7 +37,8 @@ from mrmllm_ros.evaluation.synthetic_suite import (
     citation_statistics,
 )
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 
 def silent(line):

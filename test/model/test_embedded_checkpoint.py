@@ -6,15 +6,18 @@ import re
 import numpy as np
 import pytest
 
-from mrmllm_ros.answering.answerer import Question
-from mrmllm_ros.answering.generation import Decoding, SilentListener
+from mrmllm_ros.answering.answerer import Decoding, Question, SilentListener
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.corruptions import corrupt
 from mrmllm_ros.model import prompt
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.checkpoint import AUTO, EMBEDDED_CHECKPOINT, MrMllmSettings
-from mrmllm_ros.model.language_model import LanguageModelSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoderSettings
+from mrmllm_ros.model.model_settings import (
+    AUTO,
+    EMBEDDED_CHECKPOINT,
+    LanguageModelSettings,
+    MrMllmSettings,
+    VisualEncoderSettings,
+)
 
 MODELS = ("smollm2-135m-instruct", "nanodet-g", "efficientnet-lite0")
 

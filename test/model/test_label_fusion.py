@@ -12,8 +12,8 @@ import torch
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import LabelScores, Perception
 from mrmllm_ros.detection.images import read_image
+from mrmllm_ros.engine.answerer_loading import load_label_fusion
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.engine.models import load_label_fusion
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_fusion import (
     BEST_OBJECT_SHIFT,

@@ -9,11 +9,8 @@ from transformers import MambaConfig, MambaForCausalLM
 
 from mrmllm_ros import weights
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.model.language_model import (
-    LanguageModel,
-    LanguageModelError,
-    LanguageModelSettings,
-)
+from mrmllm_ros.model.language_model import LanguageModel, LanguageModelError
+from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.weights.catalog import CATALOG
 
 EMBEDDED = "smollm2-135m-instruct"

@@ -21,10 +21,11 @@ from making import (
 from safetensors.torch import load_file, save_file
 from torch.nn.utils.rnn import pad_sequence
 
-from mrmllm_ros.model import adapters
+from mrmllm_ros.model.adapters import merge_adapters
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import CheckpointError
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
 from mrmllm_ros.model.prompt import PromptSettings
@@ -381,7 +382,7 @@ def test_merged_adapters_give_the_same(tiny_backbones, make_model, tmp_path):
     backbones = tiny_backbones()
     model = make_model(backbones, lora_rank=4)
     merged = tiny_backbones()
-    adapters.merge_adapters(merged.language_model.model, model.trained_state(), model.config)
+    merge_adapters(merged.language_model.model, model.config, model.trained_state())
     merged.language_model.has_adapters = True
     model.save_pretrained(tmp_path)
     with torch.inference_mode():
@@ -424,11 +425,13 @@ sys.path.insert(0, "test")
 from making import detector_stub, make_frames, make_image, make_perception, open_up
 from mrmllm_ros.compute import Compute, ComputeSettings
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelSettings
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
 from mrmllm_ros.model.prompt import PromptSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 
 step, checkpoint, result = sys.argv[1:]
 # How a sum is split among threads may depend on what else the machine does.

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from mrmllm_ros.compute import Compute
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.model.region_classifier import (
     BATCH_SIZE,
     ImageNetClassifier,
@@ -31,12 +32,7 @@ from mrmllm_ros.model.region_classifier import (
     region_classifier,
     square_crops,
 )
-from mrmllm_ros.model.visual_encoder import (
-    NetworkInput,
-    VisualEncoder,
-    VisualEncoderError,
-    VisualEncoderSettings,
-)
+from mrmllm_ros.model.visual_encoder import NetworkInput, VisualEncoder, VisualEncoderError
 
 BUS = (20, 230, 805, 750)
 PERSON = (220, 405, 345, 860)

@@ -28,11 +28,8 @@ from transformers import (
 
 from mrmllm_ros import weights
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.model.visual_encoder import (
-    VisualEncoder,
-    VisualEncoderError,
-    VisualEncoderSettings,
-)
+from mrmllm_ros.model.model_settings import VisualEncoderSettings
+from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderError
 from mrmllm_ros.weights.catalog import CATALOG
 
 LAYERS = {

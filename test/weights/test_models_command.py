@@ -10,7 +10,7 @@ import pytest
 from mrmllm_ros.cli import models_command as models
 from mrmllm_ros.cli.main import main
 from mrmllm_ros.detection import detector
-from mrmllm_ros.engine import models as engine_models
+from mrmllm_ros.engine import answerer_loading
 from mrmllm_ros.weights import store
 from mrmllm_ros.weights.catalog import PROFILES
 
@@ -90,9 +90,9 @@ def fakes(monkeypatch):
     recorded.knowledge = SimpleNamespace(export=export)
     monkeypatch.setattr(detector, "load_detector", lambda settings, compute: "detector")
     monkeypatch.setattr(
-        engine_models, "load_backbones", lambda settings, compute, detector: f"with {detector}"
+        answerer_loading, "load_backbones", lambda settings, compute, detector: f"with {detector}"
     )
-    monkeypatch.setattr(engine_models, "load_label_fusion", load_label_fusion)
+    monkeypatch.setattr(answerer_loading, "load_label_fusion", load_label_fusion)
     return recorded
 
 

@@ -68,6 +68,7 @@ class Snapshot:
         enabled: Whether the engine accepts images and questions.
         enrich_rate_hz: Maximum number of fusion passes per second.
         models: Names of the models, by role.
+        loading: Name of the model that is being loaded; empty if none is.
         device: Device of the models.
         inputs: Explanation of missing images, by camera.
         waits_for_clock: Whether the node uses `/clock` and has received no time.
@@ -78,6 +79,7 @@ class Snapshot:
     enabled: bool
     enrich_rate_hz: float
     models: Mapping[str, str]
+    loading: str
     device: DeviceUse
     inputs: Mapping[str, str]
     waits_for_clock: bool
@@ -330,11 +332,23 @@ def _models_status(snapshot: Snapshot) -> DiagnosticStatus:
         "memory total (MiB)": _mebibytes(device.total_bytes),
         "last error": snapshot.statistics.last_error,
     }
-    return status("models", _device_findings(device), values, hardware_id=device.name)
+    return status("models", _model_findings(snapshot), values, hardware_id=device.name)
 
 
-def _device_findings(device: DeviceUse) -> Iterator[Finding]:
+def loading_status(model: str) -> DiagnosticStatus:
+    """Status of a node that is loading a model and not active yet.
+
+    Args:
+        model: Name of the model.
+    """
+    return status("models", [Finding(_WARN, f"loading {model}")], {})
+
+
+def _model_findings(snapshot: Snapshot) -> Iterator[Finding]:
+    device = snapshot.device
     yield Finding(_OK, f"running on {device.name}")
+    if snapshot.loading:
+        yield Finding(_WARN, f"loading {snapshot.loading}; until then the node only detects")
     if device.total_bytes and device.used_bytes > _ALMOST_FULL * device.total_bytes:
         yield Finding(
             _WARN,

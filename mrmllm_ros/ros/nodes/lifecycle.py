@@ -120,6 +120,11 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         log_parameter_mistakes(self, sys.argv)
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the node is in the state active, after its transition."""
+        return self._state_machine.current_state[0] == State.PRIMARY_STATE_ACTIVE
+
     @abstractmethod
     def configure(self) -> None:
         """Load models and create publishers and services."""

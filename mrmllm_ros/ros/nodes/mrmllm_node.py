@@ -6,7 +6,8 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +26,7 @@ from mrmllm_ros.detection.stamps import StampSequence
 from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.engine import Engine
 from mrmllm_ros.engine.engine_settings import Settings
+from mrmllm_ros.engine.loading_answerer import LoadingAnswerer
 from mrmllm_ros.engine.metrics import EngineStatistics
 from mrmllm_ros.engine.models import Models
 from mrmllm_ros.engine.query_errors import QueryError
@@ -40,6 +42,7 @@ from mrmllm_ros.ros.conversions.diagnostic_messages import (
     DiagnosticsSettings,
     EngineDiagnostics,
     Snapshot,
+    loading_status,
 )
 from mrmllm_ros.ros.conversions.image_messages import bgr_from_message
 from mrmllm_ros.ros.conversions.location_messages import distances_from_message
@@ -65,9 +68,11 @@ from mrmllm_ros.ros.nodes.question_server import (
     require_engine,
     wait_for,
 )
-from mrmllm_ros.ros.nodes.requests import Requests
+from mrmllm_ros.ros.nodes.requests import Requests, pause
 from mrmllm_ros.settings import group
 from mrmllm_ros.srv import SetVocabulary
+
+_ACTIVATION_CHECK_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,11 @@ class ReceivedImage:
 
 @dataclass(frozen=True, eq=False)
 class CameraOutputs:
-    """Publishers of the results of one camera."""
+    """Publishers of the results of one camera; None without an answerer."""
 
     detections: DetectionOutput
-    enriched: DetectionOutput
-    answers: LifecyclePublisher[Answer]
+    enriched: DetectionOutput | None
+    answers: LifecyclePublisher[Answer] | None
 
 
 class MrmllmNode(ManagedNode[MrmllmSettings]):
@@ -120,14 +125,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
         self._load()
-        self._outputs = {
-            camera: CameraOutputs(
-                detections=self._make_detection_output(camera, "detections"),
-                enriched=self._make_detection_output(camera, "enriched_detections"),
-                answers=self._make_answer_publisher(camera),
-            )
-            for camera in self.settings.cameras
-        }
+        self._outputs = {camera: self._make_outputs(camera) for camera in self.settings.cameras}
         self._labels = LabelOutput(self, vision_msgs=self.settings.vision_msgs)
         self.release_stack.callback(self._labels.destroy)
         self._requests = Requests()
@@ -163,6 +161,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         self._diagnostics = EngineDiagnostics(self._snapshot())
         publisher = DiagnosticsPublisher(self, self.settings.diagnostics.period_s, self._statuses)
         self.deactivate_stack.callback(publisher.destroy)
+        if isinstance(self._models.answerer, LoadingAnswerer):
+            self._models.answerer.add_done_callback(partial(self._on_answerer_done, self._engine))
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`. Unloads the models, which frees GPU memory."""
@@ -186,16 +186,59 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             self._publish_labels()
 
     def _load(self) -> None:
-        settings = self.settings
+        settings, log = self.settings, self.get_logger()
         self._has_loaded = True
-        self.get_logger().info(f"loading {settings.detector.model} and {settings.answerer}")
-        self._models = Models.load(settings)
+        log.info(f"loading detector {settings.detector.model}")
+        with self._reporting_loading():
+            self._models = Models.load(settings, log.info, in_background=True)
         self._device = Compute.from_settings(settings.compute).device
-        detector, answerer = self._models.detector, self._models.answerer
-        self.get_logger().info(
-            f"loaded detector {detector.name} and answerer {answerer.name} ({answerer.state}) on "
-            f"{self._device}"
+        answerer = self._models.answerer
+        if answerer is None:
+            log.info(f"detecting only, on {self._device} (answerer: none)")
+        elif answerer.loaded:
+            self._log_answerer()
+        else:
+            log.info(f"loading answerer {answerer.name}; detection starts before")
+
+    @contextmanager
+    def _reporting_loading(self) -> Iterator[None]:
+        """Publish on `/diagnostics` that the detector is loaded, within a `with` block."""
+        model = self.settings.detector.model
+        publisher = DiagnosticsPublisher(
+            self, self.settings.diagnostics.period_s, lambda: [loading_status(model)]
         )
+        try:
+            yield
+        finally:
+            publisher.destroy()
+
+    def _log_answerer(self) -> None:
+        answerer = self._models.answerer
+        self.get_logger().info(
+            f"loaded answerer {answerer.name} ({answerer.state}) on {self._device}"
+        )
+
+    def _on_answerer_done(self, engine: Engine[ReceivedImage], error: Exception | None) -> None:
+        """Continue in the executor's thread when the answerer is loaded, or cannot be."""
+        if self.executor is not None:
+            task = self._use_answerer if error is None else partial(self._give_up, error)
+            self.executor.create_task(task, engine)
+
+    def _use_answerer(self, engine: Engine[ReceivedImage]) -> None:
+        if self._engine is engine:
+            self._log_answerer()
+            self._publish_labels()
+
+    async def _give_up(self, error: Exception, engine: Engine[ReceivedImage]) -> None:
+        """Become unconfigured, as after a failed transition."""
+        reason = str(error) if isinstance(error, MrmllmError) else format_traceback(error)
+        self.get_logger().error(f"cannot load the answerer: {reason}")
+        # Autostart may still be activating in another thread.
+        while self._engine is engine and not self.is_active:
+            await pause(self, _ACTIVATION_CHECK_PERIOD_S)
+        if self._engine is engine:
+            self.trigger_deactivate()
+            self.trigger_cleanup()
 
     def _stop_engine(self) -> None:
         # A local name, since memory is not freed while a reference exists.
@@ -207,6 +250,8 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
     def _unload(self) -> None:
         # Freeing memory may take a second, which would delay a shutdown without models.
         if self._has_loaded:
+            if self._models is not None:
+                self._models.wait()
             self._models = None
             free_memory()
             self._has_loaded = False
@@ -231,6 +276,16 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         for subscription in (images, distances):
             self.deactivate_stack.callback(self.destroy_subscription, subscription)
         self.get_logger().info(f"subscribed to camera {camera!r} on {images.topic_name}")
+
+    def _make_outputs(self, camera: str) -> CameraOutputs:
+        answers = self.settings.answerer != "none"
+        return CameraOutputs(
+            detections=self._make_detection_output(camera, "detections"),
+            enriched=self._make_detection_output(camera, "enriched_detections")
+            if answers
+            else None,
+            answers=self._make_answer_publisher(camera) if answers else None,
+        )
 
     def _make_detection_output(self, camera: str, name: str) -> DetectionOutput:
         output = DetectionOutput(
@@ -271,20 +326,23 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         if self._models is None:
             return
         threshold = self.settings.detector.score_threshold
-        labels = (*self._models.detector.labels, *self._models.answerer.labels)
+        answerer = self._models.answerer
+        labels = (*self._models.detector.labels, *(answerer.labels if answerer else ()))
         self._labels.publish(tuple(dict.fromkeys(labels)), threshold)
 
     def _snapshot(self) -> Snapshot:
         detector, answerer = self._models.detector, self._models.answerer
+        loaded = answerer is not None and answerer.loaded
         return Snapshot(
             statistics=self._engine.statistics(),
             time_s=time.monotonic(),
             enabled=self._engine.enabled,
-            enrich_rate_hz=self.settings.enrich_rate_hz,
+            enrich_rate_hz=self.settings.enrich_rate_hz if loaded else 0.0,
             models={
                 "detector": detector.name,
-                "answerer": f"{answerer.name} ({answerer.state})",
+                "answerer": f"{answerer.name} ({answerer.state})" if answerer else "none",
             },
+            loading="" if loaded or answerer is None else answerer.name,
             device=DeviceUse.of(self._device),
             inputs={camera: self.explain_silence(camera) for camera in self.settings.cameras},
             waits_for_clock=waits_for_clock(self),

@@ -21,6 +21,7 @@ from mrmllm_ros.ros.conversions.diagnostic_messages import (
     EngineDiagnostics,
     Finding,
     Snapshot,
+    loading_status,
     status,
 )
 
@@ -30,6 +31,7 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
+LOADING = "loading smollm2; until then the node only detects"
 NO_IMAGES = CameraStatistics(0, 0, 0, 0, 0, 0, None, None, None)
 NO_QUESTIONS = QuestionStatistics(0, 0, 0, 0, 0, None)
 GOOD = replace(
@@ -52,6 +54,7 @@ def snapshot(time_s, *cameras, questions=NO_QUESTIONS, last_error="", **others):
         "enabled": True,
         "enrich_rate_hz": 10.0,
         "models": {"detector": "nanodet-g", "answerer": "smollm2 (trained)"},
+        "loading": "",
         "device": DeviceUse("cpu"),
         "inputs": {name: f"/{name}/image_raw has no publisher" for name in ("front", "rear")},
         "waits_for_clock": False,
@@ -314,6 +317,13 @@ def test_memory_that_is_almost_full_is_a_warning():
     message = report(snapshot(0.0), snapshot(1.0, device=device))["models"]
     assert message.level == WARN
     assert "8188 of the 8192 MiB of memory of cuda:0 Card are used" in message.message
+
+
+def test_a_model_that_is_being_loaded_is_a_warning_that_names_it():
+    message = report(snapshot(0.0), snapshot(1.0, loading="smollm2"))["models"]
+    assert (message.level, message.message) == (WARN, LOADING)
+    before = loading_status("nanodet-g")
+    assert (before.name, before.level, before.message) == ("models", WARN, "loading nanodet-g")
 
 
 def test_a_status_needs_something_to_say():

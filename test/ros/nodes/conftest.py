@@ -139,7 +139,7 @@ def loading(monkeypatch):
             self.loaded = []
             self.fail = None
 
-        def __call__(self, settings):
+        def __call__(self, settings, progress=None, *, in_background=False):
             if self.fail is not None:
                 raise self.fail
             models = Models(fakes.FakeDetector(), fakes.FakeAnswerer())

@@ -168,7 +168,7 @@ def test_a_parameter_that_needs_a_reload_is_rejected_from_configuring_until_clea
         results.append(result)
         return not result.successful
 
-    def load(settings):
+    def load(settings, *_, **__):
         assert refused()
         return loading(settings)
 

@@ -440,15 +440,21 @@ def state_of(client):
     return response.current_state.label
 
 
-@pytest.mark.parametrize("parameter", ["detector.model", "language_model.model"])
+@pytest.mark.parametrize(
+    ("parameter", "failure"),
+    [
+        ("detector.model", "cannot configure"),
+        ("language_model.model", "cannot load the answerer"),
+    ],
+)
 def test_a_missing_model_leaves_the_node_unconfigured_and_names_the_fix(
-    ros, start_node, make_client, parameter
+    ros, start_node, make_client, parameter, failure
 ):
     namespace = "/test_missing_model"
     missing = "/nonexistent/model.onnx"
     with start_node("mrmllm_node", namespace, **{parameter: missing}) as node:
         client = make_client(namespace)
-        assert "cannot configure" in node.log_text()
+        assert client.spin_until(lambda: failure in node.log_text(), 90)
         # The reason is logged before the transition has ended.
         assert client.spin_until(lambda: state_of(client) == "unconfigured")
         assert missing in node.log_text()
@@ -510,8 +516,9 @@ def checkpoint(tmp_path_factory, compute, detector, language_model):
     import torch
 
     from mrmllm_ros.model.backbones import Backbones
+    from mrmllm_ros.model.model_settings import VisualEncoderSettings
     from mrmllm_ros.model.modeling_mrmllm import MrMllm
-    from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderSettings
+    from mrmllm_ros.model.visual_encoder import VisualEncoder
 
     encoder = VisualEncoder.load(VisualEncoderSettings(), compute)
     backbones = Backbones(language_model, detector, encoder)
@@ -553,8 +560,25 @@ def test_a_checkpoint_that_is_missing_leaves_the_node_unconfigured_and_names_it(
     namespace = "/test_missing_checkpoint"
     with start_node("mrmllm_node", namespace, **{"mrmllm.checkpoint": "/nowhere"}) as node:
         client = make_client(namespace)
-        assert client.spin_until(lambda: "cannot configure" in node.log_text(), 90)
+        assert client.spin_until(lambda: "cannot load the answerer" in node.log_text(), 90)
         assert "the checkpoint /nowhere" in node.log_text()
+        assert client.spin_until(lambda: state_of(client) == "unconfigured")
+
+
+def test_a_node_without_answerer_detects_and_says_how_to_get_answers(
+    ros, start_node, make_client, bus_image
+):
+    namespace = "/test_detection_only"
+    with start_node("mrmllm_node", namespace, answerer="none") as node:
+        camera = Camera(make_client(namespace))
+        assert {"bus", "person"} <= {d.label for d in camera.see(bus_image).detections}
+        response = camera.ask("Is there a bus?", max_age=60.0)
+        assert response.error_code == Query.Request.UNSUPPORTED
+        assert "answerer to mrmllm" in response.error_message
+        publishers = camera.client.node.count_publishers
+        assert publishers(f"{namespace}/detections") == 1
+        assert publishers(f"{namespace}/enriched_detections") == 0
+        node.check()
 
 
 def test_a_vision_language_model_answers_the_same_queries(

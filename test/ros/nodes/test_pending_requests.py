@@ -98,7 +98,7 @@ class Running:
 
 @pytest.fixture
 def running(ros, monkeypatch):
-    monkeypatch.setattr(Models, "load", lambda _: Models(fakes.FakeDetector(), Endless()))
+    monkeypatch.setattr(Models, "load", lambda *_, **__: Models(fakes.FakeDetector(), Endless()))
     running = Running()
     yield running
     running.take_down()

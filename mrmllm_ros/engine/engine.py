@@ -28,6 +28,7 @@ from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.question_worker import QuestionWorker
 from mrmllm_ros.engine.request_validation import check_labels
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
+from mrmllm_ros.engine.scheduler import Scheduler
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.localization.distances import Distances
 
@@ -74,6 +75,8 @@ class Engine(Generic[T]):
         trackers: Mapping[str, Tracker],
         now_ns: Callable[[], int],
         listener: EngineListener[T],
+        *,
+        on_cpu: bool = False,
     ) -> None:
         """Create the engine; `start` starts its threads.
 
@@ -83,6 +86,7 @@ class Engine(Generic[T]):
             trackers: Tracker of each camera, by name of the camera.
             now_ns: Clock of the images' stamps, in nanoseconds.
             listener: Decodes images and receives results.
+            on_cpu: Whether the models run on the CPU, so that the workers take turns.
         """
         self.enabled = True
         self._models = models
@@ -96,24 +100,27 @@ class Engine(Generic[T]):
         self._last_error = ""
         self._invalid_reasons: dict[str, str] = {}
         self._image_errors: dict[str, str] = {}
-        enricher = Enricher(models.answerer, self._memory, self._on_enriched)
+        self._scheduler = Scheduler(cameras, enabled=on_cpu)
+        enricher = Enricher(models.answerer, self._memory, self._on_enriched, self._scheduler.step)
         self._perception = PerceptionWorker(
             models.detector,
             cameras,
             settings.compute.batch_size,
+            self._scheduler,
             decode=listener.decode,
             track=self._track,
             on_scene=self._on_scene,
             on_error=self._on_image_error,
         )
         self._enrichment = EnrichmentWorker(
-            enricher, cameras, settings.enrich_rate_hz, self._on_error
+            enricher, cameras, settings.enrich_rate_hz, self._scheduler, self._on_error
         )
         self._questions = QuestionWorker(
             models.answerer,
             enricher,
             self._memory,
             settings.question,
+            self._scheduler,
             self._on_error,
         )
         self._vocabulary = ThreadPoolExecutor(1, "vocabulary")
@@ -128,15 +135,20 @@ class Engine(Generic[T]):
 
     def stop(self) -> None:
         """Cancel all questions and stop all workers."""
+        self._scheduler.close()
         self._questions.stop()
         self._enrichment.stop()
         self._perception.stop()
         self._vocabulary.shutdown()
 
     def offer(self, camera: str, image: T) -> None:
-        """Put an image into the slot of its camera; returns immediately."""
-        if self.enabled:
+        """Put an image into the slot of its camera, or skip it; returns immediately."""
+        if not self.enabled:
+            return
+        if self._scheduler.admit(camera):
             self._perception.slots.put(camera, image)
+        else:
+            self._perception.slots.skip(camera)
 
     def ask(
         self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
@@ -160,6 +172,8 @@ class Engine(Generic[T]):
         except QueryError:
             self._question_counter.add("rejected")
             raise
+        self._scheduler.begin_question()
+        future.add_done_callback(lambda _: self._scheduler.end_question())
         future.add_done_callback(self._on_done)
         return future
 
@@ -202,6 +216,9 @@ class Engine(Generic[T]):
         self._models.answerer.configure(settings.prompt)
         self._questions.settings = settings.question
         self._enrichment.rate_hz = settings.enrich_rate_hz
+        self._enrichment.prefill = settings.enrichment.prefill
+        self._scheduler.min_share = settings.enrichment.min_share
+        self._scheduler.rate_under_questions_hz = settings.detector.rate_under_questions_hz
         self._distances.max_age_s = settings.distance_max_age_s
         for tracker in self._trackers.values():
             tracker.configure(settings.tracking)
@@ -212,13 +229,16 @@ class Engine(Generic[T]):
             cameras={camera: self._camera_statistics(camera) for camera in self._image_counters},
             questions=self._question_statistics(),
             last_error=self._last_error,
+            enrichment_s=self._scheduler.enrichment_s,
         )
 
     def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
         errors = []
         for set_labels in (self._perception.set_vocabulary, self._models.answerer.set_vocabulary):
             try:
-                set_labels(labels)
+                # A pass that waits for its next step may hold the labels.
+                with self._scheduler.urgent_enrichment():
+                    set_labels(labels)
             except FixedVocabularyError as error:
                 errors.append(str(error))
         if len(errors) == 2:

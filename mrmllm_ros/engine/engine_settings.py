@@ -10,6 +10,7 @@ from mrmllm_ros.compute import ComputeSettings
 from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.detection.tracker import TrackingSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
+from mrmllm_ros.engine.scheduler import EnrichmentSettings
 from mrmllm_ros.model.checkpoint import MrMllmSettings
 from mrmllm_ros.model.label_fusion import EvidenceSettings
 from mrmllm_ros.model.language_model import LanguageModelSettings
@@ -45,6 +46,7 @@ class Settings(Validated):
         maximum=60.0,
         live=True,
     )
+    enrichment: EnrichmentSettings = group(EnrichmentSettings)
     compute: ComputeSettings = group(ComputeSettings)
     detector: DetectorSettings = group(DetectorSettings)
     tracking: TrackingSettings = group(TrackingSettings)

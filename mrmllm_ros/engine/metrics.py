@@ -92,11 +92,13 @@ class EngineStatistics:
         cameras: Statistics by name of the camera.
         questions: Statistics of all questions.
         last_error: Newest error of an image or a model; empty if there was none.
+        enrichment_s: Seconds that fusion passes have computed.
     """
 
     cameras: Mapping[str, CameraStatistics]
     questions: QuestionStatistics
     last_error: str
+    enrichment_s: float = 0.0
 
 
 class Counter:

@@ -63,12 +63,12 @@ def rest(monkeypatch, monotonic):
 
 
 @pytest.fixture
-def make_worker(rest, enricher, answerer, errors):
+def make_worker(rest, enricher, answerer, scheduler, errors):
     """Function that makes a started worker, stopped after the test."""
     workers = []
 
     def make(rate_hz=4.0, enricher=enricher):
-        worker = EnrichmentWorker(enricher, CAMERAS, rate_hz, errors.put)
+        worker = EnrichmentWorker(enricher, CAMERAS, rate_hz, scheduler, errors.put)
         worker.start()
         workers.append(worker)
         return worker
@@ -103,7 +103,7 @@ def test_its_latency_is_from_decoding_to_the_end_of_the_pass(
     scene = make_scene()
     monotonic.seconds = scene.perceived_s + 2
 
-    def encode(images, perceptions):
+    def encode(images, perceptions, step):
         monotonic.seconds += 3
         return [make_enriched().encoded]
 
@@ -313,12 +313,14 @@ def test_after_a_rate_of_0_during_a_pass_the_worker_does_not_wait(
     assert rest.asked_s.empty()
 
 
-def test_a_rate_may_become_0_while_the_wait_is_computed(rest, enricher, enriched, errors):
+def test_a_rate_may_become_0_while_the_wait_is_computed(
+    rest, enricher, scheduler, enriched, errors
+):
     class Changing(EnrichmentWorker):
         rates = itertools.chain([4.0, 0.0], itertools.repeat(4.0))
         rate_hz = property(lambda self: next(self.rates), lambda self, rate_hz: None)
 
-    worker = Changing(enricher, CAMERAS, 4.0, errors.put)
+    worker = Changing(enricher, CAMERAS, 4.0, scheduler, errors.put)
     worker.start()
     for value in (1, 2):
         worker.slots.put("front", make_scene(value))
@@ -377,8 +379,8 @@ def test_stopping_waits_for_the_current_pass_and_starts_no_other(
     assert answerer.encoded.empty()
 
 
-def test_stopping_ends_the_wait(enricher, enriched, errors):
-    worker = EnrichmentWorker(enricher, CAMERAS, 1e-6, errors.put)
+def test_stopping_ends_the_wait(enricher, scheduler, enriched, errors):
+    worker = EnrichmentWorker(enricher, CAMERAS, 1e-6, scheduler, errors.put)
     worker.start()
     worker.offer(make_scene())
     enriched.next()

@@ -14,7 +14,7 @@ CAMERAS = ("front", "left", "rear")
 
 
 @pytest.fixture
-def make_worker(detector, scenes, errors):
+def make_worker(detector, scheduler, scenes, errors):
     """Function that makes a started worker, stopped after the test."""
     workers = []
 
@@ -23,6 +23,7 @@ def make_worker(detector, scenes, errors):
             detector,
             CAMERAS,
             batch_size,
+            scheduler,
             decode=decode,
             track=track,
             on_scene=on_scene,

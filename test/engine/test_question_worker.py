@@ -40,13 +40,13 @@ def memory(clock, scene):
 
 
 @pytest.fixture
-def make_worker(answerer, memory, enriched, answers, errors):
+def make_worker(answerer, memory, scheduler, enriched, answers, errors):
     """Function that makes a started worker, by default with one thread, stopped after the test."""
     workers = []
 
     def make(settings=SETTINGS, memory=memory, answers=answers, on_enriched=enriched.put):
         enricher = Enricher(answerer, memory, on_enriched)
-        worker = QuestionWorker(answerer, enricher, memory, settings, errors.put)
+        worker = QuestionWorker(answerer, enricher, memory, settings, scheduler, errors.put)
         worker.start()
         if answers is not None:
             worker.submit = collect_answers(worker.submit, answers)

@@ -147,7 +147,8 @@ class EngineDiagnostics:
             for name, camera in now.cameras.items()
         ]
         questions = _question_status(Window(before.questions, now.questions, seconds, full))
-        return [*cameras, questions, _models_status(snapshot)]
+        share = (now.enrichment_s - before.enrichment_s) / seconds
+        return [*cameras, questions, _models_status(snapshot, share)]
 
     def _window_start(self, snapshot: Snapshot, window_s: float) -> tuple[Snapshot, bool]:
         """Return the snapshot at the start of the window, and whether the window is full."""
@@ -321,10 +322,11 @@ def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
         )
 
 
-def _models_status(snapshot: Snapshot) -> DiagnosticStatus:
+def _models_status(snapshot: Snapshot, fusion_share: float) -> DiagnosticStatus:
     device = snapshot.device
     values = {
         **snapshot.models,
+        "fusion, share of the time": rounded(fusion_share),
         "device": device.name,
         "memory used (MiB)": _mebibytes(device.used_bytes),
         "memory total (MiB)": _mebibytes(device.total_bytes),

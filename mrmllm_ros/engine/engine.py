@@ -313,6 +313,7 @@ class Engine(Generic[T]):
     def _question_statistics(self) -> QuestionStatistics:
         return QuestionStatistics(
             waiting=self._questions.waiting,
+            running=self._questions.running,
             **self._question_counter.counts("answered", "rejected", "failed", "cancelled"),
             latency=self._question_counter.latency("answered"),
         )

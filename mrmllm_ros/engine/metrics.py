@@ -69,6 +69,7 @@ class QuestionStatistics:
 
     Attributes:
         waiting: Questions in the queue now.
+        running: Questions that are being answered now.
         answered: Questions with an answer.
         rejected: Questions that were not queued.
         failed: Queued questions that ended with an error.
@@ -82,6 +83,7 @@ class QuestionStatistics:
     failed: int
     cancelled: int
     latency: Latency | None
+    running: int = 0
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,12 @@ class QuestionWorker:
         with self._changed:
             return len(self._waiting)
 
+    @property
+    def running(self) -> int:
+        """Number of questions that are being answered."""
+        with self._changed:
+            return len(self._running)
+
     def start(self) -> None:
         """Start the threads."""
         for thread in self._threads:

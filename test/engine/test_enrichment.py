@@ -9,6 +9,7 @@ from fakes import PATIENCE_S, Gate, Inbox, brightness, explain_silence, make_enr
 from mrmllm_ros.engine import enrichment
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
 from mrmllm_ros.engine.scene import SceneMemory
+from mrmllm_ros.engine.scheduler import Scheduler
 
 CAMERAS = ("front", "rear")
 
@@ -67,7 +68,7 @@ def make_worker(rest, enricher, answerer, scheduler, errors):
     """Function that makes a started worker, stopped after the test."""
     workers = []
 
-    def make(rate_hz=4.0, enricher=enricher):
+    def make(rate_hz=4.0, enricher=enricher, scheduler=scheduler):
         worker = EnrichmentWorker(enricher, CAMERAS, rate_hz, scheduler, errors.put)
         worker.start()
         workers.append(worker)
@@ -354,6 +355,83 @@ def test_a_handler_that_raises_is_reported_and_the_work_continues(
     assert "no publisher" in str(errors.next())
     worker.offer(make_scene(7))
     assert [seen.next(), seen.next()] == [6, 7]
+
+
+class PrefillingAnswerer:
+    """Answerer whose images record their prefill."""
+
+    def __init__(self):
+        self.prefilled = Inbox()
+        self.fails = False
+
+    def encode(self, images, perceptions, step):
+        return [SimpleNamespace(prefill=lambda: self._prefill(brightness(images[0])))]
+
+    def _prefill(self, value):
+        self.prefilled.put(value)
+        if self.fails:
+            raise RuntimeError("no memory")
+
+
+@pytest.fixture
+def prefilling():
+    return PrefillingAnswerer()
+
+
+@pytest.fixture
+def prefill_worker(make_worker, prefilling, memory, enriched):
+    worker = make_worker(enricher=Enricher(prefilling, memory, enriched.put))
+    worker.prefill = True
+    return worker
+
+
+def test_an_enriched_scene_is_prefilled_if_the_setting_says_so(
+    prefill_worker, prefilling, enriched
+):
+    prefill_worker.offer(make_scene(1))
+    assert prefilling.prefilled.next() == 1
+    prefill_worker.prefill = False
+    for value in (2, 3):
+        prefill_worker.offer(make_scene(value))
+        enriched.next()
+    prefill_worker.stop()
+    assert prefilling.prefilled.empty()
+
+
+def test_while_a_question_is_pending_nothing_is_prefilled(
+    make_worker, prefilling, memory, enriched
+):
+    scheduler = Scheduler(CAMERAS, enabled=True)
+    worker = make_worker(enricher=Enricher(prefilling, memory, enriched.put), scheduler=scheduler)
+    worker.prefill = True
+    scheduler.begin_question()
+    worker.offer(make_scene(1))
+    enriched.next()
+    worker.stop()
+    assert prefilling.prefilled.empty()
+
+
+def test_a_failed_prefill_is_reported_and_the_scene_stays(
+    prefill_worker, prefilling, memory, errors
+):
+    prefilling.fails = True
+    prefill_worker.offer(scene := make_scene(1))
+    assert "no memory" in str(errors.next())
+    assert memory.enriched("front").scene is scene
+
+
+def test_a_pass_runs_in_the_steps_that_the_enricher_was_given(memory, enriched):
+    def step(name):
+        raise AssertionError("not called by this test")
+
+    given = []
+
+    def encode(images, perceptions, step):
+        given.append(step)
+        return [make_enriched().encoded]
+
+    Enricher(SimpleNamespace(encode=encode), memory, enriched.put, step).enrich(make_scene())
+    assert given == [step]
 
 
 def test_stopping_waits_for_the_current_pass_and_starts_no_other(

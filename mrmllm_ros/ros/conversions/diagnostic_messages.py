@@ -284,7 +284,9 @@ def _speed_findings(
             "synchronize the clocks, or set use_sim_time to play a bag",
         )
     due = snapshot.enrich_rate_hz * window.seconds / len(snapshot.statistics.cameras)
-    if due > 1 and window.full and not window.count("enriched"):
+    # On a CPU, enrichment waits for answers.
+    answering = snapshot.statistics.questions.running
+    if due > 1 and window.full and not window.count("enriched") and not answering:
         yield Finding(
             _WARN,
             f"no fusion pass {window}; use a smaller language model or another device, or see the "
@@ -326,7 +328,7 @@ def _models_status(snapshot: Snapshot, fusion_share: float) -> DiagnosticStatus:
     device = snapshot.device
     values = {
         **snapshot.models,
-        "fusion, share of the time": rounded(fusion_share),
+        "fusion share of time": rounded(fusion_share),
         "device": device.name,
         "memory used (MiB)": _mebibytes(device.used_bytes),
         "memory total (MiB)": _mebibytes(device.total_bytes),

@@ -86,14 +86,13 @@ class _Camera:
         self.credit -= 1
         return True
 
-    def due_s(self, now_s: float) -> tuple[float, float] | None:
-        """When the next image is expected, and until when; None if none is expected."""
+    def expected_s(self) -> tuple[float, float] | None:
+        """Time of the next image, and the latest one; None before the second image."""
         if not self.intervals_s:
             return None
         period_s = median(self.intervals_s)
         due_s = self.last_s + period_s
-        late_s = due_s + _LATENESS * period_s
-        return (due_s, late_s) if now_s < late_s else None
+        return due_s, due_s + _LATENESS * period_s
 
 
 class Scheduler:
@@ -251,9 +250,9 @@ class Scheduler:
         """Time from which a step may start; infinite during detection."""
         if self._busy():
             return float("inf")
-        expected = filter(None, (camera.due_s(now_s) for camera in self._cameras.values()))
+        expected = filter(None, (camera.expected_s() for camera in self._cameras.values()))
         end_s = now_s + duration_s + _MARGIN_S
-        return max((late_s for due_s, late_s in expected if end_s > due_s), default=now_s)
+        return max((latest_s for due_s, latest_s in expected if end_s > due_s), default=now_s)
 
     def _duration_s(self, name: str) -> float:
         durations_s = self._durations_s.get(name)

@@ -141,7 +141,7 @@ def test_a_head_that_is_not_trained_on_labels_cannot_choose_them(tiny_backbones,
 def label_fusion():
     """Calls every object a forklift, and lists the objects in reverse order."""
 
-    def fuse_images(images, perceptions):
+    def fuse_images(images, perceptions, step):
         assert len(images) == len(perceptions)
         return [fused(perception) for perception in perceptions]
 

@@ -164,6 +164,14 @@ def test_a_step_that_would_not_end_before_the_next_image_waits_for_its_detection
     assert simulation.steps[1][0] == pytest.approx(simulation.detections[11][1])
 
 
+def test_a_step_that_would_end_just_before_the_next_image_waits_too(simulation, timeline):
+    simulation.run_steps(0.02)
+    simulation.play(0.1, 0.03, images=12)
+    timeline.advance(1.078)
+    simulation.run_steps(0.02)
+    assert simulation.steps[1][0] == pytest.approx(simulation.detections[11][1])
+
+
 def test_a_step_that_ends_before_the_next_image_runs_at_once(simulation, timeline):
     simulation.run_steps(0.02)
     simulation.play(0.1, 0.03, images=12)
@@ -305,6 +313,14 @@ def test_without_a_question_all_images_are_processed(scheduler, timeline):
     scheduler.begin_question()
     scheduler.end_question()
     assert all(scheduler.admit("front") for _ in range(100))
+
+
+def test_after_a_pause_of_the_camera_two_images_are_processed_at_once(scheduler, timeline):
+    scheduler.rate_under_questions_hz = 9.0
+    scheduler.begin_question()
+    assert scheduler.admit("front")
+    timeline.advance(60)
+    assert [scheduler.admit("front") for _ in range(3)] == [True, True, False]
 
 
 def test_each_camera_has_its_own_rate(scheduler, timeline):

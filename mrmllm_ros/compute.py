@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,15 @@ from mrmllm_ros.settings import SettingsError, Validated, setting
 
 if TYPE_CHECKING:
     import torch
+
+# Context of a named step of a computation; it may wait before the step, while the processor has
+# more urgent work.
+Step = Callable[[str], AbstractContextManager[None]]
+
+
+def at_once(name: str) -> AbstractContextManager[None]:
+    """Run a step without waiting; see `Step`."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)

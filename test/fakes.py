@@ -9,6 +9,7 @@ from threading import Condition
 import numpy as np
 
 from mrmllm_ros.answering.answerer import Answer, Answerer, EncodedImage
+from mrmllm_ros.compute import at_once
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
@@ -153,7 +154,7 @@ class FakeAnswerer(Answerer):
             raise self.refusal
         self.labels = labels
 
-    def encode(self, images, perceptions):
+    def encode(self, images, perceptions, step=at_once):
         [image], [perception] = images, perceptions
         value = brightness(image)
         self.encode_threads.add(threading.current_thread().name)

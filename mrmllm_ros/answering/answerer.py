@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.errors import MrmllmError
@@ -120,6 +121,9 @@ class EncodedImage:
 
     enriched: EnrichedDetections
 
+    def prefill(self) -> None:
+        """Compute now what the first question about the image would compute."""
+
 
 E = TypeVar("E", bound=EncodedImage)
 
@@ -154,12 +158,18 @@ class Answerer(ABC, Generic[E]):
         return True
 
     @abstractmethod
-    def encode(self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]) -> list[E]:
+    def encode(
+        self,
+        images: Sequence[np.ndarray],
+        perceptions: Sequence[Perception],
+        step: Step = at_once,
+    ) -> list[E]:
         """Encode a batch of images: the work that all questions about an image share.
 
         Args:
             images: (H, W, 3) uint8 arrays in BGR order.
             perceptions: Detections in each image.
+            step: Context of each step.
         """
 
     @abstractmethod

@@ -23,6 +23,7 @@ from mrmllm_ros.answering.answerer import (
     check_context_length,
 )
 from mrmllm_ros.answering.generation import generate_answer
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.colors import color_attributes
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception, unique_labels
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections, attribute_values
@@ -77,6 +78,10 @@ class MrMllmEncodedImage(EncodedImage):
     """
 
     prefilled: Lazy[PrefilledFrame]
+
+    def prefill(self) -> None:
+        """See `EncodedImage.prefill`."""
+        self.prefilled()
 
 
 class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
@@ -163,7 +168,10 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
 
     @torch.inference_mode()
     def encode(
-        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+        self,
+        images: Sequence[np.ndarray],
+        perceptions: Sequence[Perception],
+        step: Step = at_once,
     ) -> list[MrMllmEncodedImage]:
         """See `Answerer.encode`.
 
@@ -173,11 +181,12 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         if not images:
             return []
         if self.label_fusion is not None:
-            perceptions = self.label_fusion.fuse_images(images, perceptions)
-        colors = [
-            color_attributes(image, perception.candidates)
-            for image, perception in zip(images, perceptions, strict=True)
-        ]
+            perceptions = self.label_fusion.fuse_images(images, perceptions, step)
+        with step("colors"):
+            colors = [
+                color_attributes(image, perception.candidates)
+                for image, perception in zip(images, perceptions, strict=True)
+            ]
         # Encoded once: the perception head may use the frames now, the language model later.
         frames = Lazy(lambda: self.model.encode_images(self.processor.frames(images, perceptions)))
         stated = [
@@ -185,11 +194,14 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
             for measured, perception in zip(colors, perceptions, strict=True)
         ]
         prompted = Lazy(lambda: self.processor.add_prompts(frames(), perceptions, stated))
+        if self.model.head is not None:
+            with step("image"):
+                frames()
+        with step("head"):
+            encoded_images = self._encode(frames, prompted, perceptions)
         return [
             replace(encoded, enriched=encoded.enriched.with_attributes(measured))
-            for encoded, measured in zip(
-                self._encode(frames, prompted, perceptions), colors, strict=True
-            )
+            for encoded, measured in zip(encoded_images, colors, strict=True)
         ]
 
     @torch.inference_mode()

@@ -32,7 +32,7 @@ from mrmllm_ros.answering.answerer import (
     check_context_length,
 )
 from mrmllm_ros.answering.generation import generate_answer
-from mrmllm_ros.compute import Compute
+from mrmllm_ros.compute import Compute, Step, at_once
 from mrmllm_ros.detection.colors import with_colors
 from mrmllm_ros.detection.detector import FixedVocabularyError, Perception
 from mrmllm_ros.detection.enriched_detections import EnrichedDetections
@@ -126,17 +126,21 @@ class VlmAnswerer(Answerer[VlmEncodedImage]):
         return cls(model.to(compute.device), processor, prompt_settings)
 
     def encode(
-        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+        self,
+        images: Sequence[np.ndarray],
+        perceptions: Sequence[Perception],
+        step: Step = at_once,
     ) -> list[VlmEncodedImage]:
         """Keep images and detections; the model runs for each question."""
-        return [
-            VlmEncodedImage(
-                with_colors(EnrichedDetections.unchanged(perception), image),
-                image,
-                perception,
-            )
-            for image, perception in zip(images, perceptions, strict=True)
-        ]
+        with step("colors"):
+            return [
+                VlmEncodedImage(
+                    with_colors(EnrichedDetections.unchanged(perception), image),
+                    image,
+                    perception,
+                )
+                for image, perception in zip(images, perceptions, strict=True)
+            ]
 
     def answer(
         self, encoded: VlmEncodedImage, question: Question, listener: TextListener

@@ -77,6 +77,14 @@ class DetectorSettings(Validated):
     max_detections: int = setting(
         50, "Maximum number of candidates in an image.", minimum=1, maximum=300, live=True
     )
+    rate_under_questions_hz: float = setting(
+        9.0,
+        "Maximum rate of detection of each camera while a question is pending, in frames per "
+        "second, so that the answer comes sooner; 0 for no limit. On a CPU only.",
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+    )
 
     @property
     def minimum_score(self) -> float:

@@ -28,6 +28,7 @@ from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.question_worker import QuestionWorker
 from mrmllm_ros.engine.request_validation import check_labels
 from mrmllm_ros.engine.scene import EnrichedScene, Frame, Scene, SceneMemory
+from mrmllm_ros.engine.scheduler import Scheduler
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.localization.distances import Distances
 
@@ -79,6 +80,8 @@ class Engine(Generic[T]):
         trackers: Mapping[str, Tracker],
         now_ns: Callable[[], int],
         listener: EngineListener[T],
+        *,
+        on_cpu: bool = False,
     ) -> None:
         """Create the engine; `start` starts its threads.
 
@@ -88,6 +91,7 @@ class Engine(Generic[T]):
             trackers: Tracker of each camera, by name of the camera.
             now_ns: Clock of the images' stamps, in nanoseconds.
             listener: Decodes images and receives results.
+            on_cpu: Whether the models run on the CPU, so that the workers take turns.
         """
         self.enabled = True
         self._models = models
@@ -101,10 +105,12 @@ class Engine(Generic[T]):
         self._last_error = ""
         self._invalid_reasons: dict[str, str] = {}
         self._image_errors: dict[str, str] = {}
+        self._scheduler = Scheduler(cameras, enabled=on_cpu)
         self._perception = PerceptionWorker(
             models.detector,
             cameras,
             settings.compute.batch_size,
+            self._scheduler,
             decode=listener.decode,
             track=self._track,
             on_scene=self._on_scene,
@@ -113,15 +119,18 @@ class Engine(Generic[T]):
         self._enrichment: EnrichmentWorker | None = None
         self._questions: QuestionWorker | None = None
         if models.answerer is not None:
-            enricher = Enricher(models.answerer, self._memory, self._on_enriched)
+            enricher = Enricher(
+                models.answerer, self._memory, self._on_enriched, self._scheduler.step
+            )
             self._enrichment = EnrichmentWorker(
-                enricher, cameras, settings.enrich_rate_hz, self._on_error
+                enricher, cameras, settings.enrich_rate_hz, self._scheduler, self._on_error
             )
             self._questions = QuestionWorker(
                 models.answerer,
                 enricher,
                 self._memory,
                 settings.question,
+                self._scheduler,
                 self._on_error,
             )
         self._vocabulary = ThreadPoolExecutor(1, "vocabulary")
@@ -137,6 +146,7 @@ class Engine(Generic[T]):
 
     def stop(self) -> None:
         """Cancel all questions and stop all workers."""
+        self._scheduler.close()
         if self._questions is not None:
             self._questions.stop()
             self._enrichment.stop()
@@ -144,9 +154,13 @@ class Engine(Generic[T]):
         self._vocabulary.shutdown()
 
     def offer(self, camera: str, image: T) -> None:
-        """Put an image into the slot of its camera; returns immediately."""
-        if self.enabled:
+        """Put an image into the slot of its camera, or skip it; returns immediately."""
+        if not self.enabled:
+            return
+        if self._scheduler.admit(camera):
             self._perception.slots.put(camera, image)
+        else:
+            self._perception.slots.skip(camera)
 
     def ask(
         self, request: QuestionRequest, on_text: Callable[[str], None] | None = None
@@ -172,6 +186,8 @@ class Engine(Generic[T]):
         except QueryError:
             self._question_counter.add("rejected")
             raise
+        self._scheduler.begin_question()
+        future.add_done_callback(lambda _: self._scheduler.end_question())
         future.add_done_callback(self._on_done)
         return future
 
@@ -212,10 +228,13 @@ class Engine(Generic[T]):
     def configure(self, settings: Settings) -> None:
         """Apply the live settings."""
         self._models.detector.configure(settings.detector)
+        self._scheduler.min_share = settings.enrichment.min_share
+        self._scheduler.rate_under_questions_hz = settings.detector.rate_under_questions_hz
         if self._questions is not None:
             self._models.answerer.configure(settings.prompt)
             self._questions.settings = settings.question
             self._enrichment.rate_hz = settings.enrich_rate_hz
+            self._enrichment.prefill = settings.enrichment.prefill
         self._distances.max_age_s = settings.distance_max_age_s
         for tracker in self._trackers.values():
             tracker.configure(settings.tracking)
@@ -226,6 +245,7 @@ class Engine(Generic[T]):
             cameras={camera: self._camera_statistics(camera) for camera in self._image_counters},
             questions=self._question_statistics(),
             last_error=self._last_error,
+            enrichment_s=self._scheduler.enrichment_s,
         )
 
     def _set_vocabulary(self, labels: tuple[str, ...]) -> None:
@@ -235,7 +255,9 @@ class Engine(Generic[T]):
         errors = []
         for set_labels in setters:
             try:
-                set_labels(labels)
+                # A pass that waits for its next step may hold the labels.
+                with self._scheduler.urgent_enrichment():
+                    set_labels(labels)
             except FixedVocabularyError as error:
                 errors.append(str(error))
         if len(errors) == len(setters):
@@ -311,6 +333,7 @@ class Engine(Generic[T]):
     def _question_statistics(self) -> QuestionStatistics:
         return QuestionStatistics(
             waiting=0 if self._questions is None else self._questions.waiting,
+            running=0 if self._questions is None else self._questions.running,
             **self._question_counter.counts("answered", "rejected", "failed", "cancelled"),
             latency=self._question_counter.latency("answered"),
         )

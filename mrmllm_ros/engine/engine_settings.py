@@ -9,6 +9,7 @@ from mrmllm_ros.compute import ComputeSettings
 from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.detection.tracker import TrackingSettings
 from mrmllm_ros.engine.question_worker import QuestionSettings
+from mrmllm_ros.engine.scheduler import EnrichmentSettings
 from mrmllm_ros.model.model_settings import (
     EvidenceSettings,
     LanguageModelSettings,
@@ -48,6 +49,7 @@ class Settings(Validated):
         maximum=60.0,
         live=True,
     )
+    enrichment: EnrichmentSettings = group(EnrichmentSettings)
     compute: ComputeSettings = group(ComputeSettings)
     detector: DetectorSettings = group(DetectorSettings)
     tracking: TrackingSettings = group(TrackingSettings)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 
 from mrmllm_ros.answering.answerer import Answerer
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import EnrichedScene, Scene, SceneMemory
+from mrmllm_ros.engine.scheduler import EnrichmentSettings, Scheduler
 
 # A changed rate takes effect within this time.
 _RATE_CHECK_PERIOD_S = 0.5
@@ -23,6 +25,7 @@ class Enricher:
         answerer: Answerer,
         memory: SceneMemory,
         on_enriched: Callable[[EnrichedScene], None],
+        step: Step = at_once,
     ) -> None:
         """Create the enricher.
 
@@ -30,7 +33,9 @@ class Enricher:
             answerer: Encodes one scene at a time, in the thread of the caller.
             memory: Stores the enriched scenes.
             on_enriched: Called with each enriched scene.
+            step: Context of each step of a pass.
         """
+        self._step = step
         self._answerer = answerer
         self._memory = memory
         self._on_enriched = on_enriched
@@ -57,7 +62,7 @@ class Enricher:
                 waited_s = time.monotonic() - started_s
                 if self._memory.age_s(newest.scene) - waited_s <= max_age_s:
                     return newest
-            [encoded] = self._answerer.encode([scene.frame.image], [scene.perception])
+            [encoded] = self._answerer.encode([scene.frame.image], [scene.perception], self._step)
             latency_s = scene.latency_s + time.monotonic() - scene.perceived_s
             enriched = EnrichedScene(scene, encoded, latency_s)
             self._memory.put_enriched(enriched)
@@ -71,6 +76,7 @@ class EnrichmentWorker:
     Attributes:
         slots: Waiting scenes.
         rate_hz: Maximum rate of passes over all cameras; may change at any time.
+        prefill: Whether to prefill enriched scenes if there is time; may change at any time.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class EnrichmentWorker:
         enricher: Enricher,
         cameras: Sequence[str],
         rate_hz: float,
+        scheduler: Scheduler,
         on_error: Callable[[Exception], None],
     ) -> None:
         """Create the worker; `start` starts its thread.
@@ -86,10 +93,13 @@ class EnrichmentWorker:
             enricher: Enriches the scenes.
             cameras: Names of the cameras.
             rate_hz: Maximum rate of passes; 0 for none.
+            scheduler: Knows whether there is time to prefill.
             on_error: Called with each exception, in the worker's thread.
         """
         self.slots: FrameSlots[Scene] = FrameSlots(cameras)
         self.rate_hz = rate_hz
+        self.prefill = EnrichmentSettings.prefill
+        self._scheduler = scheduler
         self._enricher = enricher
         self._on_error = on_error
         self._stopping = Event()
@@ -115,10 +125,15 @@ class EnrichmentWorker:
             [scene] = scenes.values()
             started_s = time.monotonic()
             try:
-                self._enricher.enrich(scene)
+                self._prefill(self._enricher.enrich(scene))
             except Exception as error:
                 self._on_error(error)
             self._wait_for_period(started_s)
+
+    def _prefill(self, enriched: EnrichedScene) -> None:
+        if self.prefill and self._scheduler.fits("prefill"):
+            with self._scheduler.step("prefill"):
+                enriched.encoded.prefill()
 
     def _wait_for_period(self, started_s: float) -> None:
         while not self._stopping.is_set() and (left_s := self._time_left(started_s)) > 0:

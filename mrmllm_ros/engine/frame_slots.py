@@ -44,6 +44,12 @@ class FrameSlots(Generic[T]):
             self._frames[camera] = frame
             self._condition.notify()
 
+    def skip(self, camera: str) -> None:
+        """Count a frame as received and dropped."""
+        with self._condition:
+            self.received[camera] += 1
+            self.dropped[camera] += 1
+
     def take(self, max_frames: int = 1) -> dict[str, T]:
         """Wait for a frame and take it, with the waiting frames of other cameras.
 

@@ -10,6 +10,7 @@ from threading import Lock, Thread
 import numpy as np
 
 from mrmllm_ros.answering.answerer import Answer, Answerer, EncodedImage, Question, TextListener
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.model.prompt import PromptSettings
 
@@ -73,10 +74,13 @@ class LoadingAnswerer(Answerer[EncodedImage]):
         self._thread.join()
 
     def encode(
-        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+        self,
+        images: Sequence[np.ndarray],
+        perceptions: Sequence[Perception],
+        step: Step = at_once,
     ) -> list[EncodedImage]:
         """See `Answerer.encode`."""
-        return self._loading.result().encode(images, perceptions)
+        return self._loading.result().encode(images, perceptions, step)
 
     def answer(self, encoded: EncodedImage, question: Question, listener: TextListener) -> Answer:
         """See `Answerer.answer`."""

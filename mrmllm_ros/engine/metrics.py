@@ -69,6 +69,7 @@ class QuestionStatistics:
 
     Attributes:
         waiting: Questions in the queue now.
+        running: Questions that are being answered now.
         answered: Questions with an answer.
         rejected: Questions that were not queued.
         failed: Queued questions that ended with an error.
@@ -82,6 +83,7 @@ class QuestionStatistics:
     failed: int
     cancelled: int
     latency: Latency | None
+    running: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,13 @@ class EngineStatistics:
         cameras: Statistics by name of the camera.
         questions: Statistics of all questions.
         last_error: Newest error of an image or a model; empty if there was none.
+        enrichment_s: Seconds that fusion passes have computed.
     """
 
     cameras: Mapping[str, CameraStatistics]
     questions: QuestionStatistics
     last_error: str
+    enrichment_s: float = 0.0
 
 
 class Counter:

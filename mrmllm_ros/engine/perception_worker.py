@@ -13,6 +13,7 @@ import numpy as np
 from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.engine.frame_slots import FrameSlots
 from mrmllm_ros.engine.scene import Frame, Scene
+from mrmllm_ros.engine.scheduler import Scheduler
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class PerceptionWorker(Generic[T]):
         detector: Detector,
         cameras: Sequence[str],
         batch_size: int,
+        scheduler: Scheduler,
         *,
         decode: Callable[[T], Frame],
         track: Callable[[Frame, Perception], Perception],
@@ -44,6 +46,7 @@ class PerceptionWorker(Generic[T]):
             detector: Detects objects, in the worker's thread only.
             cameras: Names of the cameras.
             batch_size: Maximum number of images in a batch.
+            scheduler: Lets other workers wait for the detector.
             decode: Decodes an image; raises `ImageError`.
             track: Assigns track ids to the objects of a frame.
             on_scene: Called with each scene.
@@ -52,6 +55,7 @@ class PerceptionWorker(Generic[T]):
         self.slots: FrameSlots[T] = FrameSlots(cameras)
         self._detector = detector
         self._batch_size = batch_size
+        self._scheduler = scheduler
         self._decode = decode
         self._track = track
         self._on_scene = on_scene
@@ -80,8 +84,9 @@ class PerceptionWorker(Generic[T]):
     def _run(self) -> None:
         while images := self.slots.take(self._batch_size):
             started_s = time.monotonic()
-            if frames := self._decode_all(images):
-                self._perceive(frames, started_s)
+            with self._scheduler.detection():
+                if frames := self._decode_all(images):
+                    self._perceive(frames, started_s)
 
     def _decode_all(self, images: Mapping[str, T]) -> dict[str, Frame]:
         """Decode images; errors are reported."""

@@ -16,6 +16,7 @@ from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import QuestionRequest
 from mrmllm_ros.engine.request_validation import MAX_NEW_TOKENS, check_request
 from mrmllm_ros.engine.scene import Scene, SceneMemory
+from mrmllm_ros.engine.scheduler import Scheduler
 from mrmllm_ros.settings import Validated, setting
 
 # A question that waits for the model notices its deadline and cancellation within this time.
@@ -77,6 +78,19 @@ class QuestionSettings(Validated):
     )
 
 
+class _YieldingListener:
+    """Follows an answer for its future, and yields to detection after each token."""
+
+    def __init__(self, future: AnswerFuture, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.on_text = future.on_text
+        self._should_stop = future.should_stop
+
+    def should_stop(self) -> bool:
+        self._scheduler.yield_to_detection()
+        return self._should_stop()
+
+
 class QuestionWorker:
     """Answers questions in the order of arrival, several in parallel."""
 
@@ -86,6 +100,7 @@ class QuestionWorker:
         enricher: Enricher,
         memory: SceneMemory,
         settings: QuestionSettings,
+        scheduler: Scheduler,
         on_error: Callable[[Exception], None],
     ) -> None:
         """Create the worker; `start` starts its threads.
@@ -95,12 +110,14 @@ class QuestionWorker:
             enricher: Enriches scenes that are not enriched yet.
             memory: Provides the scenes.
             settings: Limits; may be replaced at any time, except the number of threads.
+            scheduler: Gives questions the processor before enrichment, and after detection.
             on_error: Called with each exception of a model, in a thread of the worker.
         """
         self.settings = settings
         self._answerer = answerer
         self._enricher = enricher
         self._memory = memory
+        self._scheduler = scheduler
         self._on_error = on_error
         self._waiting: deque[AnswerFuture] = deque()
         self._running: set[AnswerFuture] = set()
@@ -116,6 +133,12 @@ class QuestionWorker:
         """Number of waiting questions."""
         with self._changed:
             return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Number of questions that are being answered."""
+        with self._changed:
+            return len(self._running)
 
     def start(self) -> None:
         """Start the threads."""
@@ -225,7 +248,8 @@ class QuestionWorker:
                 "no recent image has arrived; check the camera, or ask with a larger max_age"
             )
         if isinstance(scene, Scene):
-            scene = self._enricher.enrich(scene, max_age_s)
+            with self._scheduler.urgent_enrichment():
+                scene = self._enricher.enrich(scene, max_age_s)
         if future.should_stop():
             raise self._inference_deadline_error()
         answer = self._answerer.answer(
@@ -234,7 +258,7 @@ class QuestionWorker:
                 request.text,
                 Decoding(request.max_new_tokens or settings.max_new_tokens, settings.temperature),
             ),
-            future,
+            _YieldingListener(future, self._scheduler),
         )
         if future.should_stop():
             raise self._inference_deadline_error()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.images import read_image
 from mrmllm_ros.detection.roi_features import pool_tokens
 from mrmllm_ros.evaluation.average_precision import TrueObjects
@@ -74,10 +75,14 @@ class MapClassifier(RegionClassifier):
 
     @torch.no_grad()
     def classify(
-        self, images: Sequence[np.ndarray], regions: Sequence[np.ndarray]
+        self,
+        images: Sequence[np.ndarray],
+        regions: Sequence[np.ndarray],
+        step: Step = at_once,
     ) -> list[np.ndarray]:
         """See `RegionClassifier.classify`."""
-        return [self._classify(*each) for each in zip(images, regions, strict=True)]
+        with step("maps"):
+            return [self._classify(*each) for each in zip(images, regions, strict=True)]
 
     def _classify(self, image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
         """(N, C) probabilities of the regions of an image."""

@@ -27,6 +27,7 @@ from weakref import finalize, ref
 
 import numpy as np
 
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.boxes import box_coverage, box_iou, non_max_suppression, suppress
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Detector, LabelScores, Perception, rank
@@ -117,28 +118,37 @@ class LabelFusion:
             self._learner.join()
 
     def fuse_images(
-        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+        self,
+        images: Sequence[np.ndarray],
+        perceptions: Sequence[Perception],
+        step: Step = at_once,
     ) -> list[Perception]:
         """Correct the labels and scores of the candidates in B images; see `fuse`.
 
         Args:
             images: (H, W, 3) uint8 arrays in BGR order.
             perceptions: Detections in each image.
+            step: Context of each step.
         """
         # Another thread may set the names of the classifier.
         with self._lock:
-            named = self.classify(images, perceptions)
-            pairs = zip(perceptions, named, strict=True)
-            return [self.fuse(perception, names)[0] for perception, names in pairs]
+            named = self.classify(images, perceptions, step)
+            with step("labels"):
+                pairs = zip(perceptions, named, strict=True)
+                return [self.fuse(perception, names)[0] for perception, names in pairs]
 
     def classify(
-        self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]
+        self,
+        images: Sequence[np.ndarray],
+        perceptions: Sequence[Perception],
+        step: Step = at_once,
     ) -> list[np.ndarray]:
         """Name the regions of the most likely candidates in B images.
 
         Args:
             images: (H, W, 3) uint8 arrays in BGR order.
             perceptions: Detections in each image.
+            step: Context of each step.
 
         Returns:
             (K, N) float32 probabilities of the class names for each image; zeros for candidates
@@ -149,7 +159,7 @@ class LabelFusion:
         regions = [p.candidates.xyxy[i] for p, i in zip(perceptions, chosen, strict=True)]
         found = []
         for perception, indices, of_regions in zip(
-            perceptions, chosen, self.classifier.classify(images, regions), strict=True
+            perceptions, chosen, self.classifier.classify(images, regions, step), strict=True
         ):
             shape = (len(perception.candidates), of_regions.shape[1])
             probabilities = np.zeros(shape, np.float32)

@@ -23,11 +23,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderError
 from mrmllm_ros.weights.pretrained import load_weights, loading, safe_options
 
 BATCH_SIZE = 32  # crops, or texts, that the encoder processes at once
+# Crops at once on a CPU, where larger batches take longer for each crop.
+CPU_BATCH_SIZE = 2
 CONTEXT = 0.05  # share of the longer side of a box, added on each side of its crop
 IMAGENET_CLASSES = 1000
 IMAGENET_CROP = (160, 160)  # height and width
@@ -52,13 +55,17 @@ class RegionClassifier(ABC):
 
     @abstractmethod
     def classify(
-        self, images: Sequence[np.ndarray], regions: Sequence[np.ndarray]
+        self,
+        images: Sequence[np.ndarray],
+        regions: Sequence[np.ndarray],
+        step: Step = at_once,
     ) -> list[np.ndarray]:
         """Compute the probabilities of the classes for each region.
 
         Args:
             images: B arrays (H, W, 3), uint8 in BGR order; sizes may differ.
             regions: (N_i, 4) boxes in pixels of each image; parts outside the image are ignored.
+            step: Context of each step.
 
         Returns:
             (N_i, C) float32 for each image; the rows sum to 1.
@@ -84,7 +91,10 @@ class _CropClassifier(RegionClassifier):
 
     @torch.no_grad()
     def classify(
-        self, images: Sequence[np.ndarray], regions: Sequence[np.ndarray]
+        self,
+        images: Sequence[np.ndarray],
+        regions: Sequence[np.ndarray],
+        step: Step = at_once,
     ) -> list[np.ndarray]:
         """See `RegionClassifier.classify`."""
         crops = [
@@ -93,10 +103,12 @@ class _CropClassifier(RegionClassifier):
             for left, top, right, bottom in square_crops(boxes, image.shape[1::-1])
         ]
         probabilities = np.empty((len(crops), len(self.names)), np.float32)
-        for start in range(0, len(crops), BATCH_SIZE):
-            batch = slice(start, start + BATCH_SIZE)
-            pixel_values = self._encoder.preprocess(crops[batch], self._crop_size)
-            probabilities[batch] = self._logits(pixel_values).float().softmax(dim=1).cpu()
+        size = CPU_BATCH_SIZE if self._encoder.device.type == "cpu" else BATCH_SIZE
+        for start in range(0, len(crops), size):
+            batch = slice(start, start + size)
+            with step("crops"):
+                pixel_values = self._encoder.preprocess(crops[batch], self._crop_size)
+                probabilities[batch] = self._logits(pixel_values).float().softmax(dim=1).cpu()
         ends = np.cumsum([len(boxes) for boxes in regions], dtype=int)
         return np.split(probabilities, ends)[:-1]
 

@@ -94,6 +94,11 @@ class VisualEncoder(torch.nn.Module):
         return encoder.to(compute.device)
 
     @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return self._mean.device
+
+    @property
     def _dtype(self) -> torch.dtype:
         return next(self.network.parameters()).dtype
 

@@ -2,6 +2,7 @@
 import copy
 import random
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -139,7 +140,7 @@ def test_a_head_that_is_not_trained_on_labels_cannot_choose_them(tiny_backbones,
 def label_fusion():
     """Calls every object a forklift, and lists the objects in reverse order."""
 
-    def fuse_images(images, perceptions):
+    def fuse_images(images, perceptions, step):
         assert len(images) == len(perceptions)
         return [fused(perception) for perception in perceptions]
 
@@ -246,6 +247,38 @@ def test_two_questions_at_once_get_what_each_alone_gets(backbones, make_answerer
         thread.join(120)
     assert together == alone
     assert alone[0].text != alone[1].text
+
+
+def test_steps_do_not_change_the_objects(backbones, make_answerer):
+    answerer = make_answerer(backbones)
+    steps = []
+
+    def step(name):
+        steps.append(name)
+        return nullcontext()
+
+    image, perception = make_image(), make_perception(5)
+    [cut] = answerer.encode([image], [perception], step)
+    [whole] = answerer.encode([image], [perception])
+    assert steps == ["colors", "image", "head"]
+    assert cut.enriched.fused.labels == whole.enriched.fused.labels
+    np.testing.assert_array_equal(cut.enriched.fused.scores, whole.enriched.fused.scores)
+
+
+def test_a_prefilled_image_is_not_prefilled_for_questions(backbones, make_answerer, monkeypatch):
+    answerer = make_answerer(backbones, head_uses_language_model=False)
+    prefills = []
+    prefill = answerer.model.prefill
+    monkeypatch.setattr(
+        answerer.model, "prefill", lambda *frame: prefills.append(frame) or prefill(*frame)
+    )
+    [encoded] = answerer.encode([make_image()], [make_perception(2)])
+    assert len(prefills) == 0
+    encoded.prefill()
+    encoded.prefill()
+    for question in QUESTIONS[:2]:
+        answerer.answer(encoded, Question(question, Decoding(2)), SilentListener())
+    assert len(prefills) == 1
 
 
 @pytest.mark.parametrize("family", [tiny_llama, tiny_gemma2])

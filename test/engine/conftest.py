@@ -3,6 +3,8 @@
 import fakes
 import pytest
 
+from mrmllm_ros.engine.scheduler import Scheduler
+
 
 @pytest.fixture
 def clock():
@@ -18,6 +20,12 @@ def detector():
 @pytest.fixture
 def answerer():
     return fakes.FakeAnswerer()
+
+
+@pytest.fixture
+def scheduler():
+    """Scheduler with which workers do not wait for each other."""
+    return Scheduler([], enabled=False)
 
 
 @pytest.fixture

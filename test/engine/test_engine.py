@@ -15,7 +15,11 @@ from fakes import (
     perceive,
 )
 
-from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
+from mrmllm_ros.detection.detector import (
+    DetectorSettings,
+    FixedVocabularyError,
+    VocabularyError,
+)
 from mrmllm_ros.detection.raw_objects import OUTSIDE
 from mrmllm_ros.detection.tracker import Tracker
 from mrmllm_ros.engine.engine import Engine
@@ -40,7 +44,7 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
     """Function that makes a started engine, stopped after the test."""
     engines = []
 
-    def make(*cameras, settings=SETTINGS, answerer=answerer):
+    def make(*cameras, settings=SETTINGS, answerer=answerer, on_cpu=False):
         listener = SimpleNamespace(
             decode=decode,
             on_scene=scenes.put,
@@ -51,7 +55,9 @@ def make_engine(detector, answerer, clock, scenes, enriched, answers, unusable, 
         )
         numbers = itertools.count(1)
         trackers = {camera: Tracker(settings.tracking, numbers) for camera in cameras}
-        engine = Engine(Models(detector, answerer), settings, trackers, clock, listener)
+        engine = Engine(
+            Models(detector, answerer), settings, trackers, clock, listener, on_cpu=on_cpu
+        )
         engine.start()
         engine.ask = collect_answers(engine.ask, answers)
         engines.append(engine)
@@ -209,6 +215,67 @@ def test_questions_about_an_enriched_scene_are_answered_while_the_next_pass_hang
     see(flowing, 2)
     assert answerer.encoded.next() == 2
     assert ask(flowing).enriched_scene is known
+
+
+def test_on_a_cpu_arriving_scenes_are_enriched(make_engine, see, enriched):
+    engine = make_engine("front", settings=FLOWING, on_cpu=True)
+    for value in (1, 2):
+        scene = see(engine, value)
+        assert enriched.next().scene is scene
+
+
+def test_on_a_cpu_a_question_is_answered_during_a_fusion_pass(
+    make_engine, see, enriched, answerer
+):
+    def encode_in_steps(images, perceptions, step):
+        with step("crops"):
+            started.set()
+            assert asked.wait(PATIENCE_S)
+        # Waits for the question, which waits for this pass.
+        with step("crops"):
+            return encode(images, perceptions)
+
+    started, asked, encode = threading.Event(), threading.Event(), answerer.encode
+    answerer.encode = encode_in_steps
+    engine = make_engine("front", settings=FLOWING, on_cpu=True)
+    scene = see(engine, 1)
+    assert started.wait(PATIENCE_S)
+    pending = engine.ask(QuestionRequest("?"))
+    asked.set()
+    assert pending.result(PATIENCE_S).enriched_scene.scene is scene
+    assert answerer.encode_threads == {"enrichment"}
+
+
+def test_on_a_cpu_images_beyond_the_rate_under_questions_are_dropped(
+    make_engine, see, answerer, scenes
+):
+    slow = replace(SETTINGS, detector=DetectorSettings(rate_under_questions_hz=1e-6))
+    engine = make_engine("front", settings=slow, on_cpu=True)
+    see(engine, 1)
+    answerer.gate.close()
+    pending = engine.ask(QuestionRequest("?"))
+    answerer.started.next()
+    for value in (2, 3):
+        see(engine, value)
+    engine.offer("front", 4)
+    images = engine.statistics().cameras["front"]
+    assert (images.received, images.dropped, images.processed) == (4, 1, 3)
+    engine.configure(SETTINGS)
+    answerer.gate.open()
+    pending.result(PATIENCE_S)
+    assert label(see(engine, 5)) == "object 5"
+
+
+def test_the_time_of_fusion_passes_is_counted(make_engine, see, enriched, answerer):
+    def encode(images, perceptions, step):
+        with step("crops"):
+            return encode_at_once(images, perceptions)
+
+    encode_at_once, answerer.encode = answerer.encode, encode
+    engine = make_engine("front", settings=FLOWING)
+    see(engine, 1)
+    enriched.next()
+    assert engine.statistics().enrichment_s > 0
 
 
 def test_a_failing_fusion_pass_is_reported_and_the_next_scene_is_enriched(

@@ -9,6 +9,7 @@ from fakes import PATIENCE_S, Gate, Inbox, brightness, explain_silence, make_enr
 from mrmllm_ros.engine import enrichment
 from mrmllm_ros.engine.enrichment import Enricher, EnrichmentWorker
 from mrmllm_ros.engine.scene import SceneMemory
+from mrmllm_ros.engine.scheduler import Scheduler
 
 CAMERAS = ("front", "rear")
 
@@ -63,12 +64,12 @@ def rest(monkeypatch, monotonic):
 
 
 @pytest.fixture
-def make_worker(rest, enricher, answerer, errors):
+def make_worker(rest, enricher, answerer, scheduler, errors):
     """Function that makes a started worker, stopped after the test."""
     workers = []
 
-    def make(rate_hz=4.0, enricher=enricher):
-        worker = EnrichmentWorker(enricher, CAMERAS, rate_hz, errors.put)
+    def make(rate_hz=4.0, enricher=enricher, scheduler=scheduler):
+        worker = EnrichmentWorker(enricher, CAMERAS, rate_hz, scheduler, errors.put)
         worker.start()
         workers.append(worker)
         return worker
@@ -103,7 +104,7 @@ def test_its_latency_is_from_decoding_to_the_end_of_the_pass(
     scene = make_scene()
     monotonic.seconds = scene.perceived_s + 2
 
-    def encode(images, perceptions):
+    def encode(images, perceptions, step):
         monotonic.seconds += 3
         return [make_enriched().encoded]
 
@@ -313,12 +314,14 @@ def test_after_a_rate_of_0_during_a_pass_the_worker_does_not_wait(
     assert rest.asked_s.empty()
 
 
-def test_a_rate_may_become_0_while_the_wait_is_computed(rest, enricher, enriched, errors):
+def test_a_rate_may_become_0_while_the_wait_is_computed(
+    rest, enricher, scheduler, enriched, errors
+):
     class Changing(EnrichmentWorker):
         rates = itertools.chain([4.0, 0.0], itertools.repeat(4.0))
         rate_hz = property(lambda self: next(self.rates), lambda self, rate_hz: None)
 
-    worker = Changing(enricher, CAMERAS, 4.0, errors.put)
+    worker = Changing(enricher, CAMERAS, 4.0, scheduler, errors.put)
     worker.start()
     for value in (1, 2):
         worker.slots.put("front", make_scene(value))
@@ -354,6 +357,83 @@ def test_a_handler_that_raises_is_reported_and_the_work_continues(
     assert [seen.next(), seen.next()] == [6, 7]
 
 
+class PrefillingAnswerer:
+    """Answerer whose images record their prefill."""
+
+    def __init__(self):
+        self.prefilled = Inbox()
+        self.fails = False
+
+    def encode(self, images, perceptions, step):
+        return [SimpleNamespace(prefill=lambda: self._prefill(brightness(images[0])))]
+
+    def _prefill(self, value):
+        self.prefilled.put(value)
+        if self.fails:
+            raise RuntimeError("no memory")
+
+
+@pytest.fixture
+def prefilling():
+    return PrefillingAnswerer()
+
+
+@pytest.fixture
+def prefill_worker(make_worker, prefilling, memory, enriched):
+    worker = make_worker(enricher=Enricher(prefilling, memory, enriched.put))
+    worker.prefill = True
+    return worker
+
+
+def test_an_enriched_scene_is_prefilled_if_the_setting_says_so(
+    prefill_worker, prefilling, enriched
+):
+    prefill_worker.offer(make_scene(1))
+    assert prefilling.prefilled.next() == 1
+    prefill_worker.prefill = False
+    for value in (2, 3):
+        prefill_worker.offer(make_scene(value))
+        enriched.next()
+    prefill_worker.stop()
+    assert prefilling.prefilled.empty()
+
+
+def test_while_a_question_is_pending_nothing_is_prefilled(
+    make_worker, prefilling, memory, enriched
+):
+    scheduler = Scheduler(CAMERAS, enabled=True)
+    worker = make_worker(enricher=Enricher(prefilling, memory, enriched.put), scheduler=scheduler)
+    worker.prefill = True
+    scheduler.begin_question()
+    worker.offer(make_scene(1))
+    enriched.next()
+    worker.stop()
+    assert prefilling.prefilled.empty()
+
+
+def test_a_failed_prefill_is_reported_and_the_scene_stays(
+    prefill_worker, prefilling, memory, errors
+):
+    prefilling.fails = True
+    prefill_worker.offer(scene := make_scene(1))
+    assert "no memory" in str(errors.next())
+    assert memory.enriched("front").scene is scene
+
+
+def test_a_pass_runs_in_the_steps_that_the_enricher_was_given(memory, enriched):
+    def step(name):
+        raise AssertionError("not called by this test")
+
+    given = []
+
+    def encode(images, perceptions, step):
+        given.append(step)
+        return [make_enriched().encoded]
+
+    Enricher(SimpleNamespace(encode=encode), memory, enriched.put, step).enrich(make_scene())
+    assert given == [step]
+
+
 def test_stopping_waits_for_the_current_pass_and_starts_no_other(
     worker, rest, answerer, enriched, monkeypatch
 ):
@@ -377,8 +457,8 @@ def test_stopping_waits_for_the_current_pass_and_starts_no_other(
     assert answerer.encoded.empty()
 
 
-def test_stopping_ends_the_wait(enricher, enriched, errors):
-    worker = EnrichmentWorker(enricher, CAMERAS, 1e-6, errors.put)
+def test_stopping_ends_the_wait(enricher, scheduler, enriched, errors):
+    worker = EnrichmentWorker(enricher, CAMERAS, 1e-6, scheduler, errors.put)
     worker.start()
     worker.offer(make_scene())
     enriched.next()

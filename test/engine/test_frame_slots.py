@@ -57,6 +57,13 @@ def test_the_newest_frame_wins_and_the_others_are_counted_as_dropped(slots):
     assert slots.received == {"front": 5}
 
 
+def test_a_skipped_frame_counts_as_dropped_and_the_waiting_one_stays(slots):
+    put(slots, front=1)
+    slots.skip("front")
+    assert slots.take() == {"front": 1}
+    assert (slots.received["front"], slots.dropped["front"]) == (2, 1)
+
+
 def test_a_waiting_consumer_gets_the_frame(slots, taken):
     slots.put("front", "first")
     assert taken.next() == {"front": "first"}

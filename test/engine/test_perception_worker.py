@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -9,20 +10,27 @@ from fakes import PATIENCE_S, Inbox, brightness, decode, make_frame, perceive
 from mrmllm_ros.detection.detector import FixedVocabularyError
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.engine.perception_worker import PerceptionWorker
+from mrmllm_ros.engine.scheduler import Scheduler
 
 CAMERAS = ("front", "left", "rear")
 
 
 @pytest.fixture
-def make_worker(detector, scenes, errors):
+def make_worker(detector, scheduler, scenes, errors):
     """Function that makes a started worker, stopped after the test."""
     workers = []
 
-    def make(on_scene=scenes.put, batch_size=8, track=lambda frame, perception: perception):
+    def make(
+        on_scene=scenes.put,
+        batch_size=8,
+        track=lambda frame, perception: perception,
+        scheduler=scheduler,
+    ):
         worker = PerceptionWorker(
             detector,
             CAMERAS,
             batch_size,
+            scheduler,
             decode=decode,
             track=track,
             on_scene=on_scene,
@@ -101,6 +109,29 @@ def test_a_bad_image_is_reported_and_the_next_good_one_works(worker, scenes, err
     worker.slots.put("front", 7)
     assert value_of(scenes.next()) == 7
     assert scenes.empty()
+
+
+def test_detection_is_announced_from_decoding_to_the_scene(make_worker, detector, scenes):
+    running = []
+
+    class Announced(Scheduler):
+        @contextmanager
+        def detection(self):
+            running.append("start")
+            yield
+            running.append("end")
+
+    def on_scene(scene):
+        running.append("scene")
+        scenes.put(scene)
+
+    worker = make_worker(on_scene, scheduler=Announced(CAMERAS, enabled=True))
+    worker.slots.put("front", "a shoe")
+    worker.slots.put("rear", 7)
+    scenes.next()
+    worker.stop()
+    assert running[-3:] == ["start", "scene", "end"]
+    assert running.count("start") == running.count("end")
 
 
 def test_a_detector_that_raises_is_reported_and_the_work_continues(

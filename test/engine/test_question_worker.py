@@ -3,6 +3,7 @@ import gc
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from mrmllm_ros.engine.question_worker import (
     QuestionWorker,
 )
 from mrmllm_ros.engine.scene import SceneMemory
+from mrmllm_ros.engine.scheduler import Scheduler
 from mrmllm_ros.settings import SettingsError
 
 SETTINGS = QuestionSettings(max_new_tokens=3, max_age_s=2.0, image_timeout_s=0.0, parallel=1)
@@ -40,13 +42,13 @@ def memory(clock, scene):
 
 
 @pytest.fixture
-def make_worker(answerer, memory, enriched, answers, errors):
+def make_worker(answerer, memory, scheduler, enriched, answers, errors):
     """Function that makes a started worker, by default with one thread, stopped after the test."""
     workers = []
 
     def make(settings=SETTINGS, memory=memory, answers=answers, on_enriched=enriched.put):
         enricher = Enricher(answerer, memory, on_enriched)
-        worker = QuestionWorker(answerer, enricher, memory, settings, errors.put)
+        worker = QuestionWorker(answerer, enricher, memory, settings, scheduler, errors.put)
         worker.start()
         if answers is not None:
             worker.submit = collect_answers(worker.submit, answers)
@@ -103,6 +105,30 @@ def test_the_text_is_streamed_piece_by_piece(worker, answerer):
         assert pieces.next() == f"{number} "
         assert pieces.empty()
     answer_of(pending)
+
+
+def test_each_token_yields_to_detection_and_a_needed_pass_is_urgent(
+    answerer, memory, enriched, errors
+):
+    calls = []
+
+    class Recorded(Scheduler):
+        def yield_to_detection(self):
+            calls.append("token")
+
+        @contextmanager
+        def urgent_enrichment(self):
+            calls.append("urgent")
+            yield
+            calls.append("enriched")
+
+    scheduler = Recorded(["front"], enabled=True)
+    enricher = Enricher(answerer, memory, enriched.put)
+    worker = QuestionWorker(answerer, enricher, memory, SETTINGS, scheduler, errors.put)
+    worker.start()
+    answer_of(worker.submit(QuestionRequest("how many?")))
+    worker.stop()
+    assert calls == ["urgent", "enriched", "token", "token", "token"]
 
 
 def test_the_first_text_comes_before_the_whole_answer(worker):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mrmllm_ros.compute import at_once
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import LabelScores, Perception
 from mrmllm_ros.detection.images import read_image
@@ -53,7 +54,7 @@ class FakeClassifier(RegionClassifier):
         self.probabilities = {}
         self.regions = []
 
-    def classify(self, images, regions):
+    def classify(self, images, regions, step=at_once):
         assert len(images) == len(regions)
         self.regions += regions
         return [self._of_boxes(boxes) for boxes in regions]

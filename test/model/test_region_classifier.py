@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import timm
@@ -27,6 +30,7 @@ from mrmllm_ros.compute import Compute
 from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.model.region_classifier import (
     BATCH_SIZE,
+    CPU_BATCH_SIZE,
     ImageNetClassifier,
     ZeroShotClassifier,
     region_classifier,
@@ -236,6 +240,21 @@ def test_more_regions_than_a_batch_keep_their_order(imagenet, bus_image):
     assert many.shape == (count, 1000)
     np.testing.assert_allclose(many[[0, -1]], ends, atol=1e-4)
     assert not np.allclose(*ends, atol=0.1)
+
+
+def test_on_a_cpu_steps_are_small_and_do_not_change_the_names(imagenet, bus_image):
+    steps = []
+
+    @contextmanager
+    def step(name):
+        steps.append(name)
+        yield
+
+    regions = boxes(*((200, top, 500, top + 300) for top in range(0, 500, 100)))
+    [cut] = imagenet.classify([bus_image], [regions], step)
+    [whole] = imagenet.classify([bus_image], [regions])
+    assert steps == ["crops"] * math.ceil(len(regions) / CPU_BATCH_SIZE)
+    np.testing.assert_array_equal(cut, whole)
 
 
 def test_pixels_outside_the_crop_do_not_matter(imagenet, bus_image):

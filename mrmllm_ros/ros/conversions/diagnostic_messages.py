@@ -149,7 +149,8 @@ class EngineDiagnostics:
             for name, camera in now.cameras.items()
         ]
         questions = _question_status(Window(before.questions, now.questions, seconds, full))
-        return [*cameras, questions, _models_status(snapshot)]
+        share = (now.enrichment_s - before.enrichment_s) / seconds
+        return [*cameras, questions, _models_status(snapshot, share)]
 
     def _window_start(self, snapshot: Snapshot, window_s: float) -> tuple[Snapshot, bool]:
         """Return the snapshot at the start of the window, and whether the window is full."""
@@ -285,7 +286,9 @@ def _speed_findings(
             "synchronize the clocks, or set use_sim_time to play a bag",
         )
     due = snapshot.enrich_rate_hz * window.seconds / len(snapshot.statistics.cameras)
-    if due > 1 and window.full and not window.count("enriched"):
+    # On a CPU, enrichment waits for answers.
+    answering = snapshot.statistics.questions.running
+    if due > 1 and window.full and not window.count("enriched") and not answering:
         yield Finding(
             _WARN,
             f"no fusion pass {window}; use a smaller language model or another device, or see the "
@@ -323,10 +326,11 @@ def _question_findings(window: Window[QuestionStatistics]) -> Iterator[Finding]:
         )
 
 
-def _models_status(snapshot: Snapshot) -> DiagnosticStatus:
+def _models_status(snapshot: Snapshot, fusion_share: float) -> DiagnosticStatus:
     device = snapshot.device
     values = {
         **snapshot.models,
+        "fusion share of time": rounded(fusion_share),
         "device": device.name,
         "memory used (MiB)": _mebibytes(device.used_bytes),
         "memory total (MiB)": _mebibytes(device.total_bytes),

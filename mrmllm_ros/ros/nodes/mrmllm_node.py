@@ -150,6 +150,7 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
             },
             now_ns=self._now_ns,
             listener=self,
+            on_cpu=self._device.type == "cpu",
         )
         self._stamps = {camera: StampSequence() for camera in self.settings.cameras}
         self._engine.start()

@@ -45,10 +45,13 @@ GOOD = replace(
 )
 
 
-def snapshot(time_s, *cameras, questions=NO_QUESTIONS, last_error="", **others):
+def snapshot(time_s, *cameras, questions=NO_QUESTIONS, last_error="", enrichment_s=0.0, **others):
     """The first camera is `front`, the second `rear`."""
     statistics = EngineStatistics(
-        dict(zip(("front", "rear"), cameras or (NO_IMAGES,), strict=False)), questions, last_error
+        dict(zip(("front", "rear"), cameras or (NO_IMAGES,), strict=False)),
+        questions,
+        last_error,
+        enrichment_s,
     )
     defaults = {
         "enabled": True,
@@ -291,6 +294,19 @@ def test_the_values_of_questions():
     }
 
 
+def test_the_share_of_fusion_is_that_of_the_window():
+    before, now = snapshot(10.0, enrichment_s=4.0), snapshot(12.0, enrichment_s=4.5)
+    message = report(before, now)["models"]
+    assert values(message)["fusion share of time"] == "0.25"
+
+
+def test_a_missing_fusion_pass_is_no_finding_while_a_question_is_answered():
+    questions = replace(NO_QUESTIONS, running=1)
+    missing = after_a_window(replace(GOOD, enriched=0))
+    answering = after_a_window(replace(GOOD, enriched=0), questions=questions)
+    assert (missing.level, answering.level) == (WARN, OK)
+
+
 def test_models_are_named_with_device_memory_and_last_error():
     device = DeviceUse("cuda:0 Card", used_bytes=2 * 2**30, total_bytes=8 * 2**30)
     message = report(snapshot(0.0), snapshot(1.0, device=device, last_error="boom"))["models"]
@@ -299,6 +315,7 @@ def test_models_are_named_with_device_memory_and_last_error():
     assert values(message) == {
         "detector": "nanodet-g",
         "answerer": "smollm2 (trained)",
+        "fusion share of time": "0",
         "device": "cuda:0 Card",
         "memory used (MiB)": "2048",
         "memory total (MiB)": "8192",

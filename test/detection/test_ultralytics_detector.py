@@ -303,6 +303,17 @@ def test_a_model_may_be_named_by_its_path_and_may_have_no_features(
     assert perception.detections.labels == bus.detections.labels
 
 
+def onnx_options(detector):
+    """Options of the detector's ONNX Runtime session."""
+    return detector._predictor.model.backend.session.get_session_options()
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_threads_of_onnx_runtime_sleep_between_images(compute, threads):
+    options = onnx_options(load_detector(DetectorSettings(), replace(compute, threads=threads)))
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "20"
+
+
 def test_onnx_runtime_uses_the_number_of_threads(compute):
     for threads in (1, 2):
         bounded = load_detector(DetectorSettings(), replace(compute, threads=threads))

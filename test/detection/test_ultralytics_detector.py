@@ -855,6 +855,18 @@ def test_a_model_that_gives_only_the_best_label_has_no_label_scores(compute, mak
     assert perception.label_scores is None
 
 
+@pytest.mark.parametrize("count", range(4, 9))
+def test_any_number_of_likely_objects_is_suppressed(count, compute, make_constant, gray):
+    columns = [(60 + 30 * i, 160, 20, 80, 0.9 - 0.05 * i, 0, 0) for i in range(count)]
+    # Overlaps the first object.
+    columns[-1] = (62, 160, 20, 80, 0.5, 0, 0)
+    unlikely = [(290, 290, 40, 40, 0.01, 0, 0)] * 20
+    detector = load(compute, model=make_constant(np.transpose(columns + unlikely)))
+    [perception] = detector.detect([gray])
+    scores = sorted(perception.candidates.scores.tolist(), reverse=True)
+    np.testing.assert_allclose(scores, [0.9 - 0.05 * i for i in range(count - 1)], rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", BAD_COLUMNS)
 def test_a_bad_object_is_dropped_and_the_person_keeps_its_own_features(
     kind, compute, make_constant, gray

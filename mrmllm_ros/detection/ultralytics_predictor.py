@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
 from ultralytics.utils import nms, ops
@@ -68,6 +70,12 @@ def make_predictor(
         input_wh: tuple[int, int] = (0, 0)
         max_detections: int = MAX_RAW_OBJECTS
         has_names: bool = False
+
+        def preprocess(self, im: list[np.ndarray]) -> torch.Tensor:
+            # Without a graphics processor, one plane after the other takes half the time.
+            if self.device.type != "cpu" or self.model.fp16 or im[0].shape[2] != 3:
+                return super().preprocess(im)
+            return torch.from_numpy(_rgb_planes(self.pre_transform(im)))
 
         def inference(self, im: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             outputs = super().inference(im, *args, **kwargs)
@@ -208,6 +216,22 @@ def make_predictor(
     if predictor.model.format == "onnx":
         _set_threads(predictor.model, model.model_name, threads)
     return predictor
+
+
+def _rgb_planes(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack images as planes.
+
+    Args:
+        images: B arrays (H, W, 3), uint8 in BGR order.
+
+    Returns:
+        (B, 3, H, W) float32 R, G, B from 0 to 1.
+    """
+    stacked = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
+    for planes, image in zip(stacked, images, strict=True):
+        for plane, channel in zip(planes[::-1], cv2.split(image), strict=True):
+            np.divide(channel, 255, out=plane, dtype=np.float32)
+    return stacked
 
 
 def raw_objects(rows: torch.Tensor, xyxy: np.ndarray | None = None) -> RawObjects:

@@ -303,6 +303,16 @@ def test_a_model_may_be_named_by_its_path_and_may_have_no_features(
     assert perception.detections.labels == bus.detections.labels
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_input_of_the_network_is_that_of_ultralytics(count, detector, bus_image):
+    predictor = detector._predictor
+    images = [bus_image, bus_image[::-1]][:count]
+    expected = super(type(predictor), predictor).preprocess(images)
+    found = predictor.preprocess(images)
+    assert found.is_contiguous()
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
 def onnx_options(detector):
     """Options of the detector's ONNX Runtime session."""
     return detector._predictor.model.backend.session.get_session_options()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environment variables of the libraries: no network contact, caches in the package's home.
+"""Environment variables of the libraries: no network contact, caches in our home, waiting threads.
 
 They are set when the package is imported, because the libraries read them when they are imported.
 Variables that the user has set are kept.
@@ -40,9 +40,14 @@ _CACHES = {
     "CUDA_CACHE_PATH": "cuda",
 }
 
+# PyTorch's threads on the CPU (OpenMP of GCC) check this often for new work before they sleep. By
+# default they wait much longer, and take the processor from the threads of ONNX Runtime.
+SPINNING = {"GOMP_SPINCOUNT": "1000"}
+
 # All variables that `apply` may set.
 VARIABLES = (
     *NO_CONTACT,
+    *SPINNING,
     *_CACHES,
     "YOLO_VERBOSE",
     "HF_HOME",
@@ -100,6 +105,8 @@ def cache_folder() -> Path:
 def apply() -> None:
     """Set the libraries' variables that the user has not set."""
     _set({**NO_CONTACT, "YOLO_VERBOSE": "false"})
+    if not os.environ.get("OMP_WAIT_POLICY"):
+        _set(SPINNING)
     _set({name: str(cache_folder() / folder) for name, folder in _CACHES.items()})
     _apply_hub_cache()
     # ROS does not start without a writable folder for logs.

@@ -69,6 +69,18 @@ def test_variables_of_the_user_are_kept(after_import, tmp_path):
     assert "HF_TOKEN_PATH" not in found
 
 
+def test_waiting_threads_of_pytorch_sleep_soon(after_import, tmp_path):
+    assert after_import(HOME=tmp_path)["GOMP_SPINCOUNT"] == "1000"
+
+
+@pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_how_long_threads_wait_is_the_users_choice(name, after_import, tmp_path):
+    chosen = {name: "active" if name == "OMP_WAIT_POLICY" else "5"}
+    found = after_import(HOME=tmp_path, **chosen)
+    assert found[name] == chosen[name]
+    assert found.get("GOMP_SPINCOUNT") == chosen.get("GOMP_SPINCOUNT")
+
+
 def test_an_empty_variable_counts_as_not_set(after_import, tmp_path):
     found = after_import(HOME=tmp_path, ORT_DISABLE_TELEMETRY="")
     assert found["ORT_DISABLE_TELEMETRY"] == "1"

@@ -67,7 +67,8 @@ def _compute_batch(
         names = label_fusion.classify(images, perceptions)
     return [
         Example(
-            perception=perception,
+            # Deferred features would keep the maps of the network.
+            perception=replace(perception, box_features=perception.features),
             attributes=color_names(image, perception.candidates),
             questions=(),
             visual=tokens,
@@ -83,7 +84,7 @@ def half_precision(example: Example) -> Example:
     """Move the tensors of an example to main memory, in half precision."""
     perception, visual = example.perception, example.visual
     if perception.features is not None:
-        perception = replace(perception, features=_to_half(perception.features))
+        perception = replace(perception, box_features=_to_half(perception.features))
     return replace(
         example, perception=perception, visual=None if visual is None else _to_half(visual)
     )

@@ -204,7 +204,7 @@ def _unpacked(arrays: Mapping[str, np.ndarray], prefix: str, values: Any) -> Vie
     perception = Perception(
         candidates,
         values["score_threshold"],
-        features=tensor("features"),
+        box_features=tensor("features"),
         label_scores=label_scores,
     )
     return ViewFeatures(

@@ -231,7 +231,7 @@ def _view_features(
     perception = Perception(
         candidates,
         example.perception.score_threshold,
-        features=example.perception.features,
+        box_features=example.perception.features,
         label_scores=example.perception.label_scores,
     )
     depths_m = np.full(len(candidates), np.nan, np.float32)

@@ -77,7 +77,9 @@ def suppress(overlaps: np.ndarray, scores: np.ndarray) -> list[int]:
         Indices of the remaining objects, highest score first.
     """
     kept: list[int] = []
+    dropped = np.zeros(len(scores), bool)
     for index in np.argsort(-scores, kind="stable").tolist():
-        if not overlaps[index, kept].any():
+        if not dropped[index]:
             kept.append(index)
+            dropped |= overlaps[:, index]
     return kept

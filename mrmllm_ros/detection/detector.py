@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,15 +130,34 @@ class LabelScores:
                 are clipped.
         """
         ids = [i for i in range(scores.shape[1]) if i in names]
-        labels = dict.fromkeys(names[i] for i in ids)
-        columns = {label: column for column, label in enumerate(labels)}
-        by_label = np.zeros((len(scores), len(columns)), np.float32)
-        np.maximum.at(by_label, (slice(None), [columns[names[i]] for i in ids]), scores[:, ids])
-        return cls(tuple(columns), by_label.clip(max=1))
+        labels = tuple(dict.fromkeys(names[i] for i in ids))
+        by_label = scores[:, ids].clip(0, 1)
+        if len(labels) < len(ids):
+            columns = {label: column for column, label in enumerate(labels)}
+            of_ids, by_label = by_label, np.zeros((len(scores), len(labels)), np.float32)
+            np.maximum.at(by_label, (slice(None), [columns[names[i]] for i in ids]), of_ids)
+        return cls(labels, by_label)
 
     def take(self, indices: np.ndarray) -> LabelScores:
         """Select candidates by (M,) indices, in that order."""
         return LabelScores(self.labels, self.scores[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class DeferredFeatures:
+    """Features of boxes that are pooled when they are first used.
+
+    Attributes:
+        pool: Pools the features (K, d_p) of boxes (K, 4) in pixels of the image.
+        xyxy: (K, 4) boxes in pixels of the image.
+    """
+
+    pool: Callable[[np.ndarray], torch.Tensor]
+    xyxy: np.ndarray
+
+    def __getitem__(self, indices: np.ndarray) -> DeferredFeatures:
+        """Select boxes by (M,) indices, in that order."""
+        return DeferredFeatures(self.pool, self.xyxy[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +168,7 @@ class Perception:
         candidates: K objects: the reported objects by descending area, then the other candidates
             by descending score. The object at index i has the id i + 1.
         score_threshold: Minimum score of reported objects.
-        features: (K, d_p) features of the candidates on the detector's device (`V_p` in the
-            paper), or None if the model has none.
+        box_features: What `features` returns, or where it comes from.
         dropped: Number of unusable objects by reason, see `RawObjects.check`.
         label_scores: Scores of all labels for the K candidates, or None if the model returns only
             the score of the best label.
@@ -160,7 +179,7 @@ class Perception:
 
     candidates: Detections
     score_threshold: float
-    features: torch.Tensor | None = None
+    box_features: torch.Tensor | DeferredFeatures | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     label_scores: LabelScores | None = None
     detected: Detections | None = None
@@ -175,7 +194,7 @@ class Perception:
         cls,
         candidates: Detections,
         score_threshold: float,
-        features: torch.Tensor | None = None,
+        features: torch.Tensor | DeferredFeatures | None = None,
         dropped: Mapping[str, int] | None = None,
         label_scores: LabelScores | None = None,
     ) -> Perception:
@@ -189,7 +208,7 @@ class Perception:
             dropped: Number of dropped objects by reason.
             label_scores: Scores of all labels for the candidates.
         """
-        if features is not None:
+        if not (features is None or isinstance(features, DeferredFeatures)):
             features = features.nan_to_num(0.0, 0.0, 0.0)
         perception = cls(candidates, score_threshold, features, dropped or {}, label_scores)
         return perception.take(rank(candidates, score_threshold))
@@ -219,11 +238,22 @@ class Perception:
         return replace(
             self,
             candidates=self.candidates.take(indices),
-            features=None if self.features is None else self.features[indices],
+            box_features=None if self.box_features is None else self.box_features[indices],
             label_scores=None if self.label_scores is None else self.label_scores.take(indices),
             detected=None if self.detected is None else self.detected.take(indices),
             attributes=tuple(self.attributes[i] for i in indices),
         )
+
+    @cached_property
+    def features(self) -> torch.Tensor | None:
+        """(K, d_p) features of the candidates on the detector's device (`V_p` in the paper).
+
+        None if the model has none.
+        """
+        if isinstance(self.box_features, DeferredFeatures):
+            pooled = self.box_features.pool(self.box_features.xyxy)
+            return pooled.nan_to_num(0.0, 0.0, 0.0)
+        return self.box_features
 
     @property
     def before_label_fusion(self) -> Detections:

@@ -27,15 +27,17 @@ def best_class_rows(output: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.cat([xyxy, scores.T, class_ids.T.to(xyxy.dtype), output[4 + classes :].T], 1)
 
 
-def suppressed_columns(output: torch.Tensor, classes: int, arguments: Any) -> torch.Tensor:
+def suppressed_columns(
+    output: torch.Tensor, best: torch.Tensor, classes: int, arguments: Any
+) -> torch.Tensor:
     """Indices (M,) of the columns that remain after non-maximum suppression, best score first.
 
     Args:
         output: See `best_class_rows`.
+        best: (N,) highest score of each column.
         classes: Number of classes.
         arguments: Arguments of the predictor: thresholds and limit.
     """
-    best = output[4 : 4 + classes].amax(0)
     [columns] = torch.where(best > arguments.conf)
     columns = columns[best[columns].argsort(descending=True, stable=True)[:_MAX_CANDIDATES]]
     rows = best_class_rows(output[:, columns], classes).float().cpu().numpy()
@@ -50,12 +52,11 @@ def suppressed_columns(output: torch.Tensor, classes: int, arguments: Any) -> to
     return columns[kept[: arguments.max_det]]
 
 
-def broken_scores(output: torch.Tensor, classes: int | None) -> list[int]:
-    """Number of objects with a NaN score in each image, which every threshold drops.
+def best_scores(output: torch.Tensor, classes: int | None) -> torch.Tensor:
+    """(B, N) highest score of each object; NaN if one of its scores is NaN.
 
     Args:
         output: (B, 4 + classes or more, N), or (B, N, 6 or more) if `classes` is None.
         classes: Number of classes with a score; None if only the best class has a score.
     """
-    scores = output[..., 4] if classes is None else output[:, 4 : 4 + classes].amax(1)
-    return scores.isnan().sum(1).tolist()
+    return output[..., 4] if classes is None else output[:, 4 : 4 + classes].amax(1)

@@ -58,7 +58,12 @@ class RawObjects:
     scores: np.ndarray
     class_ids: np.ndarray
 
-    def check(self, names: Mapping[int, str], resolution_wh: tuple[int, int]) -> CheckedObjects:
+    def check(
+        self,
+        names: Mapping[int, str],
+        resolution_wh: tuple[int, int],
+        limit: int | None = None,
+    ) -> CheckedObjects:
         """Drop and count unusable objects, and clip the boxes of the others to the image.
 
         An object with several faults is counted for the first in the order score, box, class.
@@ -66,6 +71,7 @@ class RawObjects:
         Args:
             names: Labels by class id.
             resolution_wh: Width and height of the image.
+            limit: Maximum number of usable objects, the first ones; None for all.
         """
         xyxy, scores = self.xyxy.astype(np.float32), self.scores.astype(np.float32)
         clipped = clip_boxes(xyxy, resolution_wh)
@@ -79,11 +85,11 @@ class RawObjects:
         }
         reasons, faulty = list(faults), np.stack(list(faults.values()))  # (R, N)
         dropped = Counter(reasons[i] for i in faulty.argmax(axis=0)[faulty.any(axis=0)])
-        indices = np.flatnonzero(~faulty.any(axis=0))
+        indices = np.flatnonzero(~faulty.any(axis=0))[:limit]
         detections = Detections(
             xyxy=clipped[indices],
             scores=scores[indices].clip(0, 1),
-            labels=tuple(names[int(i)] for i in self.class_ids[indices]),
+            labels=tuple(names[int(i)] for i in self.class_ids[indices].tolist()),
             resolution_wh=resolution_wh,
         )
         return CheckedObjects(detections, indices, dropped)

@@ -163,6 +163,7 @@ class _Track:
     Attributes:
         track_id: Track id; empty until the track is confirmed by a second image.
         label: Last detected label.
+        xywh: (4,) float64, center x, center y, width, height of the predicted box in pixels.
         since_update_s: Seconds since the last detection.
         was_detected: Whether the object was detected in the previous image.
         is_detected: Whether the object is detected in the current image.
@@ -173,32 +174,39 @@ class _Track:
         self.label = label
         self.since_update_s = 0.0
         self.was_detected = self.is_detected = True
-        self._motion = np.vstack([xywh, np.zeros(4)]).astype(float)  # position, velocity
-        self._covariance = np.diag([_MEASUREMENT_VARIANCE, _INITIAL_SPEED_VARIANCE])
-
-    @property
-    def xyxy(self) -> np.ndarray:
-        """(4,) predicted box: left, top, right, bottom in pixels."""
-        center, half = self._motion[0, :2], self._motion[0, 2:] / 2
-        return np.hstack([center - half, center + half])
+        self.xywh = xywh.astype(float)
+        self._velocity = np.zeros(4)
+        # Variance of the position, covariance with the velocity, variance of the velocity.
+        self._covariance = (_MEASUREMENT_VARIANCE, 0.0, _INITIAL_SPEED_VARIANCE)
 
     def predict(self, step_s: float) -> None:
         """Predict the state after a time step."""
-        transition = np.array([[1.0, step_s], [0.0, 1.0]])
-        noise = np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
-        self._motion = transition @ self._motion
-        self._covariance = transition @ self._covariance @ transition.T
-        self._covariance += _ACCELERATION_DENSITY * noise
+        position, shared, velocity = self._covariance
+        noise = _ACCELERATION_DENSITY * step_s
+        self.xywh = self.xywh + step_s * self._velocity
+        self._covariance = (
+            position + step_s * (2 * shared + step_s * (velocity + noise / 3)),
+            shared + step_s * (velocity + noise / 2),
+            velocity + noise,
+        )
         self.was_detected, self.is_detected = self.is_detected, False
         self.since_update_s += step_s
 
     def correct(self, xywh: np.ndarray, label: str) -> None:
         """Update the state with a detection."""
-        gain = self._covariance[:, 0] / (self._covariance[0, 0] + _MEASUREMENT_VARIANCE)
-        self._motion += np.outer(gain, xywh - self._motion[0])
+        position, shared, velocity = self._covariance
+        gain = position / (position + _MEASUREMENT_VARIANCE)
+        velocity_gain = shared / (position + _MEASUREMENT_VARIANCE)
+        error = xywh - self.xywh
+        self.xywh = self.xywh + gain * error
+        self._velocity = self._velocity + velocity_gain * error
         # The size stays constant during occlusions.
-        self._motion[1, 2:] = 0
-        self._covariance = self._covariance - np.outer(gain, self._covariance[0])
+        self._velocity[2:] = 0
+        self._covariance = (
+            position - gain * position,
+            shared - gain * shared,
+            velocity - velocity_gain * shared,
+        )
         self.label = label
         self.since_update_s = 0.0
         self.is_detected = True
@@ -223,7 +231,9 @@ def _match(
     """
     if not (tracks and indices):
         return {}
-    expected = np.stack([track.xyxy for track in tracks])
+    xywh = np.stack([track.xywh for track in tracks])
+    center, half = xywh[:, :2], xywh[:, 2:] / 2
+    expected = np.hstack([center - half, center + half])
     affinity = box_iou(
         expand_boxes(expected, _MARGIN), expand_boxes(candidates.xyxy[list(indices)], _MARGIN)
     )

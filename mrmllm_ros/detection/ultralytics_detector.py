@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,11 +16,12 @@ import torch
 import ultralytics
 from ultralytics.nn.backends.base import BaseBackend
 from ultralytics.nn.tasks import WorldModel, YOLOEModel
-from ultralytics.utils import WEIGHTS_DIR, ops
+from ultralytics.utils import WEIGHTS_DIR
 
 from mrmllm_ros.detection.boxes import clip_boxes
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import (
+    DeferredFeatures,
     Detector,
     DetectorError,
     DetectorSettings,
@@ -32,13 +31,13 @@ from mrmllm_ros.detection.detector import (
     unique_labels,
 )
 from mrmllm_ros.detection.masks import Mask
-from mrmllm_ros.detection.network_output import (
-    best_class_rows,
-    broken_scores,
-    suppressed_columns,
-)
-from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
 from mrmllm_ros.detection.roi_features import pool_boxes
+from mrmllm_ros.detection.ultralytics_predictor import (
+    MAX_RAW_OBJECTS,
+    ImageObjects,
+    make_predictor,
+    raw_objects,
+)
 from mrmllm_ros.environment import expand
 from mrmllm_ros.weights.catalog import CATALOG
 from mrmllm_ros.weights.pretrained import loading, resolve, revision
@@ -51,9 +50,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".onnx", ".pt", ".engine")
 TASKS_WITH_BOXES = ("detect", "segment", "pose")
-
-# Maximum number of raw objects per image, so that unusable objects do not replace usable ones.
-_MAX_RAW_OBJECTS = 300
 
 
 class UltralyticsDetector(Detector):
@@ -86,7 +82,12 @@ class UltralyticsDetector(Detector):
                 model = ultralytics.YOLO(path, task=_task(path))
                 if model.task not in TASKS_WITH_BOXES:
                     raise ValueError(f"its task is {model.task}, which has no boxes")
-                self._predictor = _make_predictor(model, settings, compute)
+                self._predictor = make_predictor(
+                    model,
+                    device=_device(model.model_name, compute),
+                    quantize=quantization(compute),
+                    threads=compute.threads,
+                )
                 self.configure(settings)
                 [warm_up] = self.detect([np.zeros((480, 640, 3), np.uint8)])
         finally:
@@ -103,7 +104,7 @@ class UltralyticsDetector(Detector):
         arguments = self._predictor.args
         arguments.conf = settings.minimum_score
         arguments.iou = settings.iou_threshold
-        arguments.max_det = _MAX_RAW_OBJECTS
+        arguments.max_det = MAX_RAW_OBJECTS
         self._predictor.max_detections = settings.max_detections
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Perception]:
@@ -116,40 +117,48 @@ class UltralyticsDetector(Detector):
             for i, result in enumerate(results)
         ]
 
-    def _perception(self, result: Results, feature_maps: list[torch.Tensor]) -> Perception:
-        height, width = result.orig_shape
-        resolution_wh = (width, height)
-        # Only the boxes of RT-DETR have not been checked by `construct_result`.
-        checked = _raw_objects(result.boxes.data).check(result.names, resolution_wh)
-        indices = checked.indices[: self._predictor.max_detections]
-        candidates = checked.detections.take(np.arange(len(indices)))
-        if result.masks is not None:
-            masks = result.masks.data[indices].byte().cpu().numpy()
-            candidates = replace(
-                candidates,
-                masks=tuple(
-                    mask_in_image(mask, box, resolution_wh)
-                    for mask, box in zip(masks, candidates.xyxy, strict=True)
-                ),
+    def _perception(
+        self, result: Results | ImageObjects, feature_maps: list[torch.Tensor]
+    ) -> Perception:
+        dropped, indices = result.dropped, slice(None)
+        if isinstance(result, ImageObjects):
+            candidates = result.detections
+        else:
+            # Only the boxes of RT-DETR have not been checked by `construct_result`.
+            resolution_wh = result.orig_shape[::-1]
+            checked = raw_objects(result.boxes.data).check(
+                result.names, resolution_wh, self._predictor.max_detections
             )
+            dropped, indices = dropped + checked.dropped, checked.indices
+            candidates = _with_masks(checked.detections, result, indices)
         scores = result.class_scores
         return Perception.ranked(
             candidates,
             self._score_threshold,
-            self._features(candidates, feature_maps) if feature_maps else None,
-            result.dropped + checked.dropped,
-            None if scores is None else LabelScores.of_classes(result.names, scores[indices]),
+            self._deferred_features(candidates, feature_maps) if feature_maps else None,
+            dropped,
+            None
+            if scores is None
+            else LabelScores.of_classes(self._predictor.model.names, scores[indices]),
         )
 
-    def _features(self, candidates: Detections, feature_maps: list[torch.Tensor]) -> torch.Tensor:
-        """(K, d_p) features of the candidates, concatenated from all levels of the network."""
-        input_wh = self._predictor.input_wh
-        xyxy = to_letterbox(
-            candidates.xyxy, candidates.resolution_wh, input_wh, self._predictor.scale_fill
-        )
-        boxes = torch.from_numpy(xyxy).to(feature_maps[0].device)
-        pooled = [pool_boxes(level, boxes, input_wh[0] / level.shape[3]) for level in feature_maps]
-        return torch.cat(pooled, dim=1)
+    def _deferred_features(
+        self, candidates: Detections, feature_maps: list[torch.Tensor]
+    ) -> DeferredFeatures:
+        """Features of the candidates, concatenated from all levels of the network."""
+        predictor = self._predictor
+        resolution_wh, input_wh = candidates.resolution_wh, predictor.input_wh
+        stretched = predictor.scale_fill
+
+        def pool(xyxy: np.ndarray) -> torch.Tensor:
+            in_input = to_letterbox(xyxy, resolution_wh, input_wh, stretched)
+            boxes = torch.from_numpy(in_input).to(feature_maps[0].device)
+            return torch.cat(
+                [pool_boxes(level, boxes, input_wh[0] / level.shape[3]) for level in feature_maps],
+                dim=1,
+            )
+
+        return DeferredFeatures(pool, candidates.xyxy)
 
     def _set_initial_vocabulary(self, labels: tuple[str, ...]) -> None:
         try:
@@ -258,32 +267,25 @@ def mask_in_image(
     return Mask(inside.astype(bool), int(left), int(top))
 
 
+def _with_masks(candidates: Detections, result: Results, indices: np.ndarray) -> Detections:
+    """Add the masks of a result, which has the candidates at some indices."""
+    if result.masks is None:
+        return candidates
+    masks = result.masks.data[indices].byte().cpu().numpy()
+    return replace(
+        candidates,
+        masks=tuple(
+            mask_in_image(mask, box, candidates.resolution_wh)
+            for mask, box in zip(masks, candidates.xyxy, strict=True)
+        ),
+    )
+
+
 def _task(path: Path) -> str | None:
     """Task in the metadata of the file; None for .pt files, which set it when loaded."""
     if path.suffix == ".pt":
         return None
     return BaseBackend.read_metadata(path).get("task", "detect")
-
-
-def _raw_objects(rows: torch.Tensor, xyxy: torch.Tensor | None = None) -> RawObjects:
-    """Raw objects from (N, 6 or more) rows of box, score and class id.
-
-    Args:
-        rows: Output of ultralytics.
-        xyxy: (N, 4) boxes in pixels of the image, if those of the rows are not.
-    """
-    boxes = rows[:, :4] if xyxy is None else xyxy
-    return RawObjects(*(column.cpu().numpy() for column in (boxes, rows[:, 4], rows[:, 5])))
-
-
-def _unclipped(
-    xyxy: torch.Tensor, input_hw: tuple[int, int], image_hw: tuple[int, int]
-) -> torch.Tensor:
-    """Transform (N, 4) boxes from the network's input to the image without clipping."""
-    corners = xyxy.reshape(-1, 2)
-    # ultralytics clips corners, but not centers.
-    points = ops.scale_boxes(input_hw, torch.cat([corners, corners], 1), image_hw, xywh=True)
-    return points[:, :2].reshape(-1, 4)
 
 
 def _open_vocabulary_network(predictor: BasePredictor) -> WorldModel | YOLOEModel | None:
@@ -333,137 +335,6 @@ def _check_text_encoder(network: WorldModel | YOLOEModel) -> None:
         )
 
 
-def _make_predictor(
-    model: ultralytics.YOLO, settings: DetectorSettings, compute: Compute
-) -> BasePredictor:
-    """Create a predictor that keeps feature maps and drops unusable objects."""
-
-    class FeaturePredictor(model.task_map[model.task]["predictor"]):
-        feature_maps: tuple[torch.Tensor, ...] = ()
-        input_wh: tuple[int, int] = (0, 0)
-        max_detections: int = _MAX_RAW_OBJECTS
-        has_names: bool = False
-
-        def inference(self, im: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            outputs = super().inference(im, *args, **kwargs)
-            self.input_wh = (im.shape[3], im.shape[2])
-            # The second output of a segmentation model contains the prototypes of masks.
-            has_maps = self.model.format == "onnx" and model.task != "segment"
-            if has_maps and isinstance(outputs, (list, tuple)):
-                self.feature_maps = tuple(o for o in outputs[1:2] if o.ndim == 4)
-            return outputs
-
-        def keep_maps(self, _head: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-            # YOLOE appends its text embeddings to the maps.
-            self.feature_maps = tuple(level for level in inputs[0] if level.ndim == 4)
-
-        def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Any) -> list[Results]:
-            output = preds
-            while not isinstance(output, torch.Tensor):
-                output = output[0]
-            prototypes = self.prototypes(preds)
-            classes = self.scored_classes(output, *prototypes)
-            # Before post-processing, which changes the output in place.
-            broken = broken_scores(output, classes)
-            if not self.has_names:
-                self.check_names(classes)
-            if classes is None:
-                results = super().postprocess(preds, img, orig_imgs)
-            else:
-                results = self.suppress(output, classes, img, orig_imgs, *prototypes)
-            for result, count in zip(results, broken, strict=True):
-                result.dropped = getattr(result, "dropped", Counter())
-                result.dropped += Counter({BAD_SCORE: count})
-                result.class_scores = getattr(result, "class_scores", None)
-            return results
-
-        def suppress(
-            self, output: torch.Tensor, classes: int, img: torch.Tensor, *args: Any
-        ) -> list[Results]:
-            """Apply non-maximum suppression and keep the scores of all classes.
-
-            ultralytics' own post-processing keeps only the score of the best class, and imports
-            torchvision, which takes two seconds and 150 MiB.
-            """
-            columns = [
-                suppressed_columns(image_output, classes, self.args) for image_output in output
-            ]
-            rows = [
-                best_class_rows(image_output[:, kept], classes)
-                for image_output, kept in zip(output, columns, strict=True)
-            ]
-            results = self.construct_results(rows, img, *args)
-            for result, image_output, kept in zip(results, output, columns, strict=True):
-                scores = image_output[4 : 4 + classes, kept[result.rows]].T
-                result.class_scores = scores.float().cpu().numpy()
-            return results
-
-        def construct_result(
-            self, pred: torch.Tensor, img: torch.Tensor, orig_img: np.ndarray, *args: Any
-        ) -> Results:
-            # Before ultralytics clips infinite edges.
-            boxes = _unclipped(pred[:, :4], img.shape[2:], orig_img.shape[:2])
-            checked = _raw_objects(pred, boxes).check(self.model.names, orig_img.shape[1::-1])
-            indices = torch.from_numpy(checked.indices[: self.max_detections]).to(pred.device)
-            kept = pred[indices]
-            # ultralytics drops objects with an empty mask; the class column carries the positions
-            # of the others.
-            class_ids = kept[:, 5].clone()
-            kept[:, 5] = torch.arange(len(kept))
-            result = super().construct_result(kept, img, orig_img, *args)
-            positions = result.boxes.cls.long()
-            result.boxes.data[:, 5] = class_ids[positions]
-            result.rows = indices[positions]
-            result.dropped = checked.dropped
-            return result
-
-        def prototypes(self, preds: Any) -> tuple[torch.Tensor, ...]:
-            """(B, P, h, w) prototypes of masks of a segmentation model; empty for others."""
-            if model.task != "segment":
-                return ()
-            return (preds[0][1] if isinstance(preds[0], tuple) else preds[1],)
-
-        def scored_classes(self, output: torch.Tensor, *prototypes: torch.Tensor) -> int | None:
-            """Number of classes with a score; None if only the best class has a score."""
-            end_to_end = getattr(self.model, "end2end", False)
-            if end_to_end or self.scale_fill or output.shape[-1] == 6:
-                return None
-            others = sum(masks.shape[1] for masks in prototypes)
-            if model.task == "pose":
-                others = math.prod(self.model.kpt_shape)
-            return output.shape[1] - 4 - others
-
-        def check_names(self, classes: int | None) -> None:
-            """Convert the names of classes to labels, see `class_labels`."""
-            backend = self.model.backend
-            if classes is None and self.model.format == "pt":
-                classes = backend.model.model[-1].nc
-            # For missing names ultralytics invents 999 of them.
-            named = backend.metadata.get("names") if self.model.format != "pt" else backend.names
-            backend.names = class_labels(backend.names if named else {}, classes)
-            self.has_names = True
-
-    overrides = {
-        "mode": "predict",
-        "task": model.task,
-        "model": model.model_name,
-        "device": _device(model.model_name, compute),
-        "quantize": quantization(compute),
-        "save": False,
-        "verbose": False,
-    }
-    predictor = FeaturePredictor(overrides={**model.overrides, **overrides})
-    predictor.setup_model(model=model.model, verbose=False)
-    # It would import torchvision; the first image warms up the model too.
-    predictor.done_warmup = True
-    if predictor.model.format == "pt":
-        # The predictor has a copy of the model, with fused layers.
-        predictor.model.backend.model.model[-1].register_forward_pre_hook(predictor.keep_maps)
-    if predictor.model.format == "onnx" and compute.threads:
-        _limit_threads(predictor.model, model.model_name, compute.threads)
-    return predictor
-
-
 def _device(path: str, compute: Compute) -> str:
     """Device for ultralytics; the CPU for ONNX models if ONNX Runtime does not support CUDA."""
     if Path(path).suffix == ".onnx" and compute.device.type == "cuda":
@@ -478,14 +349,3 @@ def _device(path: str, compute: Compute) -> str:
             return "cpu"
     # Distributed training numbers CPU devices.
     return "cpu" if compute.device.type == "cpu" else str(compute.device)
-
-
-def _limit_threads(network: Any, path: str, threads: int) -> None:
-    """Reopen an ONNX model with a number of threads, for which ultralytics has no setting."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    loaded = network.backend
-    network.backend = type(loaded)(path, loaded.device, loaded.fp16, session_options=options)
-    network.backend.names = loaded.names

@@ -26,7 +26,7 @@ class Frame:
     """Image of a camera.
 
     Attributes:
-        image: (H, W, 3) uint8 array in BGR order.
+        image: (H, W, 3) uint8 array in BGR order; may be read-only.
         camera: Name of the camera.
         frame_id: Coordinate frame of the camera, from the image's header.
         stamp_ns: Stamp of the image's header in nanoseconds; 0 if the driver sets none.

@@ -233,7 +233,7 @@ def _with_features(processor: MrMllmProcessor, example: Example) -> Any:
     features = perception.features
     if features is None:
         features = torch.zeros(len(perception.candidates), processor.perception_hidden_size)
-    return replace(perception, features=features.float())
+    return replace(perception, box_features=features.float())
 
 
 def _tokens(processor: MrMllmProcessor, example: Example) -> torch.Tensor:

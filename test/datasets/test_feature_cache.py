@@ -25,7 +25,7 @@ def features(count=2, tokens=4, **parts):
         labels=("dog",) * count,
         resolution_wh=(64, 48),
     )
-    perception = Perception(candidates, 0.3, features=torch.ones(count, 3).half())
+    perception = Perception(candidates, 0.3, box_features=torch.ones(count, 3).half())
     example = Example(
         perception=perception,
         attributes=({"color": "red"},) * count,

@@ -5,6 +5,7 @@ import torch
 
 from mrmllm_ros.detection.detections import Attribute, Detections
 from mrmllm_ros.detection.detector import (
+    DeferredFeatures,
     Detector,
     DetectorError,
     DetectorSettings,
@@ -183,6 +184,35 @@ def test_equals_keep_their_order(make_detections):
     names = tuple(f"cup{i}" for i in range(40))
     cups = make_detections(*((name, 0.5, (0, 0, 10, 10)) for name in names))
     assert Perception.ranked(cups, 0.3).candidates.labels == names
+
+
+@pytest.fixture
+def deferred():
+    """Features that are the left edges of the boxes, and the list of pooled boxes."""
+    pooled = []
+
+    def pool(xyxy):
+        pooled.append(xyxy)
+        return torch.from_numpy(xyxy[:, :1])
+
+    return pool, pooled
+
+
+def test_features_are_pooled_when_they_are_first_used_and_once(mixed, deferred):
+    pool, pooled = deferred
+    ranked = Perception.ranked(mixed, 0.3, DeferredFeatures(pool, mixed.xyxy))
+    taken = ranked.take(np.array([1, 0]))
+    assert pooled == []
+    expected = torch.from_numpy(taken.candidates.xyxy[:, :1])
+    torch.testing.assert_close(taken.features, expected)
+    assert taken.features is taken.features
+    assert [len(boxes) for boxes in pooled] == [2]
+
+
+def test_pooled_features_that_are_not_finite_count_as_zero(mixed):
+    broken = torch.tensor([[torch.nan, torch.inf, -torch.inf, 1.0]])
+    features = DeferredFeatures(lambda xyxy: broken, mixed.xyxy)
+    assert Perception(mixed, 0.3, features).features.tolist() == [[0.0, 0.0, 0.0, 1.0]]
 
 
 def test_no_objects_keep_the_width_of_their_features():

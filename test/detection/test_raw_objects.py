@@ -128,3 +128,13 @@ def test_a_blank_name_becomes_the_number_of_its_class_and_others_stay_on_one_lin
 
 def test_an_ordinary_label_is_not_changed():
     assert printable("Ampel, grün 信号") == "Ampel, grün 信号"
+
+
+def test_only_the_first_usable_objects_are_kept_and_all_others_counted():
+    boxes = [(5, 5, 5, 9), (1, 1, 9, 9), (2, 2, 9, 9), (3, 3, 3, 9)]
+    raw = RawObjects(np.array(boxes, np.float32), np.full(4, 0.5, np.float32), np.zeros(4))
+    checked = raw.check(NAMES, SIZE, limit=1)
+    assert checked.indices.tolist() == [1]
+    assert checked.detections.xyxy.tolist() == [[1, 1, 9, 9]]
+    assert checked.dropped == {NO_SIZE: 2}
+    assert len(raw.check(NAMES, SIZE, limit=0).detections) == 0

@@ -63,7 +63,7 @@ def test_an_object_has_an_id_from_its_second_image_on(see, tracker):
 
 
 def test_only_the_ids_are_changed(tracker, make_detections):
-    perception = Perception(make_detections(walker(0)), THRESHOLD, features="features")
+    perception = Perception(make_detections(walker(0)), THRESHOLD, box_features="features")
     tracked = tracker.update(perception, 0.0)
     assert tracked.score_threshold == THRESHOLD
     assert tracked.features == "features"

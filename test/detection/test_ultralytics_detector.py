@@ -303,6 +303,27 @@ def test_a_model_may_be_named_by_its_path_and_may_have_no_features(
     assert perception.detections.labels == bus.detections.labels
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_input_of_the_network_is_that_of_ultralytics(count, detector, bus_image):
+    predictor = detector._predictor
+    images = [bus_image, bus_image[::-1]][:count]
+    expected = super(type(predictor), predictor).preprocess(images)
+    found = predictor.preprocess(images)
+    assert found.is_contiguous()
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+def onnx_options(detector):
+    """Options of the detector's ONNX Runtime session."""
+    return detector._predictor.model.backend.session.get_session_options()
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_threads_of_onnx_runtime_sleep_between_images(compute, threads):
+    options = onnx_options(load_detector(DetectorSettings(), replace(compute, threads=threads)))
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "20"
+
+
 def test_onnx_runtime_uses_the_number_of_threads(compute):
     for threads in (1, 2):
         bounded = load_detector(DetectorSettings(), replace(compute, threads=threads))
@@ -842,6 +863,18 @@ def test_a_model_that_gives_only_the_best_label_has_no_label_scores(compute, mak
     [perception] = load(compute, model=make_constant(rows)).detect([gray])
     assert perception.candidates.labels == ("person", "cat")
     assert perception.label_scores is None
+
+
+@pytest.mark.parametrize("count", range(4, 9))
+def test_any_number_of_likely_objects_is_suppressed(count, compute, make_constant, gray):
+    columns = [(60 + 30 * i, 160, 20, 80, 0.9 - 0.05 * i, 0, 0) for i in range(count)]
+    # Overlaps the first object.
+    columns[-1] = (62, 160, 20, 80, 0.5, 0, 0)
+    unlikely = [(290, 290, 40, 40, 0.01, 0, 0)] * 20
+    detector = load(compute, model=make_constant(np.transpose(columns + unlikely)))
+    [perception] = detector.detect([gray])
+    scores = sorted(perception.candidates.scores.tolist(), reverse=True)
+    np.testing.assert_allclose(scores, [0.9 - 0.05 * i for i in range(count - 1)], rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", BAD_COLUMNS)

@@ -74,7 +74,7 @@ def test_a_detector_without_features_has_no_probe_on_them(detected):
     tuning = detected(12, 0)
     for each in (evaluated, tuning):
         without = [
-            replace(x, perception=replace(x.perception, features=None)) for x in each.examples
+            replace(x, perception=replace(x.perception, box_features=None)) for x in each.examples
         ]
         each.__dict__["examples"] = without
     assert list(Controls(tuning).found(evaluated.examples)) == [MAJORITY, GEOMETRY]

@@ -194,7 +194,7 @@ def test_scenes_with_and_without_an_image_go_together(collate, examples):
         examples[0],
         perception=replace(
             examples[0].perception,
-            features=torch.ones(len(examples[0].perception.candidates), width).half(),
+            box_features=torch.ones(len(examples[0].perception.candidates), width).half(),
         ),
         visual=torch.ones(collate.processor.visual_shape),
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import array
 
 import numpy as np
-from cv_bridge import CvBridge
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -24,9 +23,6 @@ from mrmllm_ros.detection.pixel_encodings import (
 )
 from mrmllm_ros.ros.conversions.compressed_images import bgr_from_compressed
 
-_BRIDGE = CvBridge()
-# All versions of cv_bridge convert these in the same way.
-_BRIDGED = frozenset({"bgr8", "rgb8", "bgra8", "rgba8", "mono8"})
 # Data type of a depth pixel and meters per unit (REP 118).
 _DEPTH_ENCODINGS = {"16UC1": ("u2", 0.001), "mono16": ("u2", 0.001), "32FC1": ("f4", 1.0)}
 
@@ -37,7 +33,8 @@ def bgr_from_image(message: Image) -> np.ndarray:
     Padding at the end of rows is removed. `step` of a planar image is that of the luma plane.
 
     Returns:
-        (H, W, 3) uint8 in BGR order.
+        (H, W, 3) uint8 in BGR order; for `bgr8` without padding, a read-only view of the
+        message's data.
 
     Raises:
         ImageError: If the image is empty, its data too short, its encoding unknown or without
@@ -45,8 +42,6 @@ def bgr_from_image(message: Image) -> np.ndarray:
     """
     encoding = message.encoding
     check_encoding(encoding)
-    if encoding in _BRIDGED:
-        return _BRIDGE.imgmsg_to_cv2(_packed(message), "bgr8")
     if encoding in PIXEL_ENCODINGS:
         return bgr_from_pixels(_pixels(message, PIXEL_ENCODINGS[encoding]), encoding)
     if encoding in PACKED_YUV:
@@ -67,7 +62,7 @@ def bgr_from_message(message: Image | CompressedImage) -> np.ndarray:
     """Decode a raw or compressed image.
 
     Returns:
-        (H, W, 3) uint8 in BGR order.
+        (H, W, 3) uint8 in BGR order; may be a read-only view of the message's data.
 
     Raises:
         ImageError: If the image cannot be decoded.
@@ -195,22 +190,6 @@ def _plane(
         )
     data = np.frombuffer(message.data, np.uint8)[start:]
     return np.lib.stride_tricks.as_strided(data, (rows, row_bytes), (step, 1), writeable=False)
-
-
-def _packed(message: Image) -> Image:
-    """Check an image and remove its padding, which some versions of cv_bridge do not skip."""
-    rows = _rows_of(message, PIXEL_ENCODINGS[message.encoding].pixel_bytes)
-    packed = Image(
-        height=message.height,
-        width=message.width,
-        encoding=message.encoding,
-        # Values of one byte have no byte order.
-        is_bigendian=0,
-        step=rows.shape[1],
-    )
-    padded = len(message.data) != rows.size
-    packed.data = array.array("B", rows.tobytes()) if padded else message.data
-    return packed
 
 
 def _pixels(message: Image, encoding: PixelEncoding) -> np.ndarray:

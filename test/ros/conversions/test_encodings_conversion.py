@@ -2,6 +2,7 @@
 """Every encoding of sensor_msgs/image_encodings.hpp: decoded right, or rejected with a fix."""
 
 import array
+import gc
 import re
 
 import cv2
@@ -195,8 +196,24 @@ def test_an_encoding_without_colors_is_rejected_with_what_to_do(encoding, fix):
         bgr_from_message(image)
 
 
-def test_the_picture_is_the_callers_own(picture):
+def test_a_bgr8_image_is_not_copied_and_cannot_be_changed(picture):
     image = raw(picture.reshape(HEIGHT, -1), "bgr8")
+    decoded = bgr_from_message(image)
+    assert np.shares_memory(decoded, np.frombuffer(image.data, np.uint8))
+    with pytest.raises(ValueError, match="read-only"):
+        decoded[:] = 0
+
+
+def test_a_bgr8_picture_outlives_its_message(picture):
+    decoded = bgr_from_message(raw(picture.reshape(HEIGHT, -1), "bgr8"))
+    gc.collect()
+    np.testing.assert_array_equal(decoded, picture)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "rgba8", "mono8"])
+def test_a_converted_picture_is_the_callers_own(encoding, picture):
+    pixels = CHANNELS[encoding[:-1]](picture) if encoding[:-1] in CHANNELS else picture[..., 1]
+    image = raw(np.ascontiguousarray(pixels).reshape(HEIGHT, -1), encoding)
     decoded = bgr_from_message(image)
     decoded[:] = 0
     assert any(image.data)

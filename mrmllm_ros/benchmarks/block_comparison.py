@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -49,10 +50,12 @@ class Subject(Protocol):
     Attributes:
         name: Name in the figures.
         pid: Id of the process.
+        log: Log of the process; None without one.
     """
 
     name: str
     pid: int
+    log: Path | None
 
     def offer(self, image: np.ndarray) -> None:
         """Send an (H, W, 3) uint8 BGR image; returns immediately."""

@@ -197,7 +197,7 @@ def first_detection_s(subject: Subject, image: np.ndarray, rate_hz: float) -> fl
         rate_hz: Rate of the image.
 
     Returns:
-        Seconds from the call to the first result.
+        Seconds from the call to the first result, in steps of the rate.
 
     Raises:
         BenchmarkError: If there are no detections in time.
@@ -208,6 +208,7 @@ def first_detection_s(subject: Subject, image: np.ndarray, rate_hz: float) -> fl
         subject.offer(image)
         while (left_s := now_s + 1 / rate_hz - time.monotonic()) > 0:
             subject.receive(left_s)
-            if subject.take().latencies_s:
-                return time.monotonic() - started_s
-    raise BenchmarkError(f"{subject.name}: no detections within {_START_TIMEOUT_S:.0f} s")
+        if subject.take().latencies_s:
+            return time.monotonic() - started_s
+    log = "" if subject.log is None else f"; its log:\n{subject.log.read_text()}"
+    raise BenchmarkError(f"{subject.name}: no detections within {_START_TIMEOUT_S:.0f} s{log}")

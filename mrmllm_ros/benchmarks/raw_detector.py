@@ -23,9 +23,11 @@ class RawDetector:
     Attributes:
         name: Name of the subject.
         pid: Process of the detector.
+        log: None; it has no log.
     """
 
     name = "raw_detector"
+    log = None
 
     def __init__(self, pid: int, connection: Connection) -> None:
         """Use a running process.

@@ -6,7 +6,6 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 here")
 
 from mrmllm_ros.benchmarks import camera_benchmark as camera
-from mrmllm_ros.ros.nodes.processes import ProcessError
 
 
 def test_it_measures_real_nodes_and_accounts_for_every_image(monkeypatch):
@@ -42,10 +41,3 @@ def test_it_measures_real_nodes_and_accounts_for_every_image(monkeypatch):
     for answers in questions["answers"].values():
         assert answers["answered"] > 0
         assert 0 < answers["first_text_s"] <= answers["answer_s"]
-
-
-def test_a_node_that_cannot_start_is_an_error_and_not_a_long_wait(tmp_path):
-    parameters = tmp_path / "params.yaml"
-    parameters.write_text("/**: {ros__parameters: {language_model: {model: /nowhere/model}}}\n")
-    with pytest.raises(ProcessError, match="/nowhere/model"):
-        camera.run(camera.Options(params_file=parameters, progress=lambda line: None))

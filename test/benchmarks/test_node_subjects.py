@@ -126,8 +126,9 @@ class StartingSubject:
 
     name = "slow"
 
-    def __init__(self, offers):
+    def __init__(self, offers, log=None):
         self._left = offers
+        self.log = log
 
     def offer(self, image):
         self._left -= 1
@@ -143,7 +144,11 @@ def test_images_are_offered_until_the_first_detections():
     assert nodes.first_detection_s(StartingSubject(3), IMAGE, rate_hz=1000.0) > 0
 
 
-def test_a_subject_without_detections_is_an_error(monkeypatch):
+def test_a_subject_without_detections_is_an_error_with_its_log(monkeypatch, tmp_path):
     monkeypatch.setattr(nodes, "_START_TIMEOUT_S", 0.01)
     with pytest.raises(BenchmarkError, match="slow: no detections"):
         nodes.first_detection_s(StartingSubject(10**9), IMAGE, rate_hz=1000.0)
+    log = tmp_path / "node.log"
+    log.write_text("cannot configure\n")
+    with pytest.raises(BenchmarkError, match="cannot configure"):
+        nodes.first_detection_s(StartingSubject(10**9, log), IMAGE, rate_hz=1000.0)

@@ -19,6 +19,10 @@ import numpy as np
 
 from mrmllm_ros.benchmarks.process_usage import ProcessUsage
 
+# Share of one processor of a process without images, for timers and messages.
+_IDLE_SHARE = 0.1
+_MAX_SETTLE_PERIODS = 40
+
 
 @dataclass
 class Received:
@@ -76,15 +80,15 @@ class Schedule:
         frames: Number of measured images of each subject, rounded up to whole blocks.
         block: Number of measured images of a block.
         warm_up: Number of images before them, whose results do not count.
-        settle_s: Seconds after the images of a block, for late results and for work that a
-            subject does after a result.
+        settle_s: Seconds without noticeable processor time of a subject, before the next one
+            receives images.
     """
 
     rate_hz: float = 10.0
     frames: int = 200
     block: int = 20
     warm_up: int = 5
-    settle_s: float = 0.5
+    settle_s: float = 0.25
 
     @property
     def rounds(self) -> int:
@@ -98,8 +102,8 @@ class Measurement:
 
     Attributes:
         received: Images and results.
-        busy_s: Duration of the blocks in seconds.
-        cpu_s: Processor time of the subject during its blocks, in seconds.
+        busy_s: Duration of the measured images in seconds.
+        cpu_s: Processor time of the subject meanwhile, in seconds.
         idle_s: Duration of the other subjects' blocks in seconds.
         idle_cpu_s: Processor time of the subject during the other subjects' blocks, in seconds.
         usage: Resources after the last block.
@@ -168,15 +172,17 @@ class Comparison:
         measurement, warm_up = self.measurements[subject.name], self._schedule.warm_up
         self._add_idle(subject)
         self._play(subject, block[:warm_up])
+        # From here to the end of the images the subject is in a steady state: work that an image
+        # leaves behind at the end corresponds to that of the warm-up at the beginning.
         subject.take()
         started_s, before = self._clock(), self._usage_of(subject.pid)
         self._play(subject, block[warm_up:])
         measurement.received.add(subject.take())
         measurement.busy_s += self._clock() - started_s
-        after = self._usage_of(subject.pid)
-        measurement.cpu_s += after.cpu_s - before.cpu_s
-        measurement.usage = after
-        self._ended[subject.name] = (self._clock(), after.cpu_s)
+        measurement.usage = self._usage_of(subject.pid)
+        measurement.cpu_s += measurement.usage.cpu_s - before.cpu_s
+        self._settle(subject)
+        self._ended[subject.name] = (self._clock(), self._usage_of(subject.pid).cpu_s)
 
     def _add_idle(self, subject: Subject) -> None:
         if subject.name in self._ended:
@@ -186,15 +192,23 @@ class Comparison:
             measurement.idle_cpu_s += self._usage_of(subject.pid).cpu_s - cpu_s
 
     def _play(self, subject: Subject, images: Sequence[np.ndarray]) -> None:
-        """Offer images at the rate, then receive until the subject has settled."""
+        """Offer images at the rate, and receive until another one is due."""
         clock, period_s = self._clock, 1 / self._schedule.rate_hz
         due_s = clock()
         for image in images:
-            _receive_until(subject, due_s, clock)
             subject.offer(image)
             # Do not catch up on a late image with a burst.
             due_s = max(due_s + period_s, clock())
-        _receive_until(subject, due_s + self._schedule.settle_s, clock)
+            _receive_until(subject, due_s, clock)
+
+    def _settle(self, subject: Subject) -> None:
+        """Receive until a subject takes no more processor time, or for a limited time."""
+        period_s = self._schedule.settle_s
+        for _ in range(_MAX_SETTLE_PERIODS):
+            before_s = self._usage_of(subject.pid).cpu_s
+            _receive_until(subject, self._clock() + period_s, self._clock)
+            if self._usage_of(subject.pid).cpu_s - before_s <= _IDLE_SHARE * period_s:
+                return
 
 
 def _receive_until(subject: Subject, until_s: float, clock: Callable[[], float]) -> None:

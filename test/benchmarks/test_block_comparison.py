@@ -103,10 +103,43 @@ def test_the_number_of_frames_is_rounded_up_to_whole_blocks(frames, rounds):
     assert Schedule(frames=frames, block=20).rounds == rounds
 
 
-def test_late_results_count_and_belong_to_their_block(machine):
-    late = FakeSubject(machine, "late", 1, latency_s=0.3)
-    measured = run(machine, late, FakeSubject(machine, "b", 2))["late"]
-    assert measured.received.latencies_s == [0.3] * SCHEDULE.frames
+def test_late_results_count_if_they_arrive_before_the_end_of_their_block(machine):
+    late = FakeSubject(machine, "late", 1, latency_s=0.15)
+    measured = run(machine, late, schedule=Schedule(frames=4, block=4, warm_up=0))["late"]
+    assert measured.received.latencies_s == [0.15] * 3
+
+
+def test_a_subject_settles_before_the_next_one_receives_images(machine):
+    slow, other = FakeSubject(machine, "slow", 1), FakeSubject(machine, "other", 2)
+    receive, busy_until_s = slow.receive, []
+
+    def receive_and_work(timeout_s):
+        before_s = machine.now_s
+        receive(timeout_s)
+        if machine.now_s < busy_until_s[0]:
+            machine.cpu_s[1] += machine.now_s - before_s
+
+    # The work that the images of the block leave behind takes a second.
+    images_s = 0.1 * (SCHEDULE.warm_up + SCHEDULE.block)
+    busy_until_s.append(machine.now_s + images_s + 1)
+    slow.receive = receive_and_work
+    run(machine, slow, other, schedule=Schedule(frames=2, block=2, warm_up=1))
+    first_of_other_s = next(time_s for name, _, time_s in machine.offers if name == "other")
+    assert first_of_other_s >= busy_until_s[0]
+
+
+def test_a_subject_that_never_settles_does_not_end_the_comparison(machine):
+    greedy = FakeSubject(machine, "greedy", 1)
+    receive = greedy.receive
+
+    def receive_and_work(timeout_s):
+        before_s = machine.now_s
+        receive(timeout_s)
+        machine.cpu_s[1] += machine.now_s - before_s
+
+    greedy.receive = receive_and_work
+    measured = run(machine, greedy)["greedy"]
+    assert measured.received.offered == SCHEDULE.frames
 
 
 def test_a_subject_that_never_replies_has_no_results(machine):

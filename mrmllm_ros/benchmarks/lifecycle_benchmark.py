@@ -16,8 +16,9 @@ import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 
-from mrmllm_ros.benchmarks.camera_benchmark import NAMESPACE, Client, resident_mib, running_node
+from mrmllm_ros.benchmarks.camera_client import NAMESPACE, Client, running_node
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError
+from mrmllm_ros.benchmarks.process_usage import ProcessUsage
 from mrmllm_ros.ros.nodes.processes import check_running
 
 # The libraries fill their caches during the first cycles.
@@ -98,7 +99,7 @@ class _Node:
         self._change(Transition.TRANSITION_CLEANUP)
         pid, name = self._process.pid, (_NODE, NAMESPACE)
         return ResourceUse(
-            resident_mib=resident_mib(pid),
+            resident_mib=ProcessUsage.of(pid).resident_mib,
             threads=len(list(Path(f"/proc/{pid}/task").iterdir())),
             publishers=len(self._client.get_publisher_names_and_types_by_node(*name)),
             subscriptions=len(self._client.get_subscriber_names_and_types_by_node(*name)),

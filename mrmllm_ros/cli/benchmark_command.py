@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from mrmllm_ros.cli.options import (
     add_model_options,
+    image_size,
     model_settings,
+    non_negative_float,
     positive_float,
     positive_int,
+    positive_ints,
 )
 from mrmllm_ros.cli.output import print_progress
 from mrmllm_ros.cli.ros_checks import require_ros
@@ -91,39 +94,60 @@ def _add_ros_benchmarks(benchmarks: Any) -> None:
         benchmarks,
         "camera",
         _camera,
-        help="latency from camera topic to detections, compared with the raw detector",
-        description="Measure predict of the raw detector, and the latency from camera topic to "
-        "detections in another process, on the same frames; then age of results, dropped images "
-        "and memory with a camera faster than the detector; then the rate of detections without "
-        "and with questions. Needs ROS 2.",
+        help="camera to detections, compared with the raw detector and a bare ROS node",
+        description="Run the raw detector, a bare ROS node with the same detector, and "
+        "mrmllm_node with and without enrichment and answerer. Under a camera of steady rate they "
+        "take turns in blocks of the same frames; latency, processor time and memory are "
+        "compared. Then measure the node with a camera faster than the detector, and with "
+        "questions. Needs ROS 2.",
     )
     _add_params_file(camera)
     camera.add_argument(
         "--video", type=Path, metavar="FILE", help="image, folder or video (default: a sample)"
     )
     camera.add_argument(
-        "--frames", type=positive_int, default=200, help="number of frames for latency (200)"
+        "--rate", type=positive_float, default=10.0, help="rate of the camera in Hz (10)"
     )
     camera.add_argument(
-        "--flood-s",
-        type=positive_float,
-        default=60.0,
-        help="seconds with the fast camera (60)",
+        "--frames",
+        type=positive_int,
+        default=200,
+        help="number of compared frames, in blocks of 20 (200)",
     )
+    camera.add_argument(
+        "--seconds",
+        type=non_negative_float,
+        default=30.0,
+        help="duration of the fast camera, and without and with questions; 0 leaves them out (30)",
+    )
+    _add_size(camera)
     cameras = _add_benchmark(
         benchmarks,
         "cameras",
         _cameras,
-        help="fairness of one node to several cameras",
+        help="one node with a growing number of cameras",
         description="Play the sample video as several cameras of the same rate with a small "
-        "offset, and measure number and age of the detections of each camera. Needs ROS 2.",
+        "offset, and measure rate, age, dropped images and fairness for each number of cameras. "
+        "Needs ROS 2.",
     )
     _add_params_file(cameras)
-    cameras.add_argument("--cameras", type=positive_int, default=2, help="number of cameras (2)")
     cameras.add_argument(
-        "--rate-hz", type=positive_float, default=15.0, help="rate of each camera (15)"
+        "--cameras",
+        type=positive_ints,
+        default=(1, 2, 4, 8),
+        metavar="N,N,...",
+        help="numbers of cameras (1,2,4,8)",
     )
-    cameras.add_argument("--seconds", type=positive_float, default=30.0, help="duration (30)")
+    cameras.add_argument(
+        "--rate", type=positive_float, default=10.0, help="rate of each camera in Hz (10)"
+    )
+    cameras.add_argument(
+        "--seconds",
+        type=positive_float,
+        default=20.0,
+        help="duration with each number of cameras (20)",
+    )
+    _add_size(cameras)
     lifecycle = _add_benchmark(
         benchmarks,
         "lifecycle",
@@ -166,6 +190,15 @@ def _add_params_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        type=image_size,
+        metavar="WIDTHxHEIGHT",
+        help="size to resize the frames to, for example 1920x1080 (default: their own)",
+    )
+
+
 def _add_fusion_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument(
@@ -189,7 +222,7 @@ def _camera(options: argparse.Namespace) -> Figures:
     require_ros()
     from mrmllm_ros.benchmarks import camera_benchmark as camera
 
-    names = ("params_file", "video", "frames", "flood_s")
+    names = ("params_file", "video", "size", "rate", "frames", "seconds")
     with interruptible():
         return camera.run(camera.Options(**_arguments(options, *names)))
 
@@ -199,7 +232,8 @@ def _cameras(options: argparse.Namespace) -> Figures:
     from mrmllm_ros.benchmarks import cameras_benchmark as cameras
 
     with interruptible():
-        return cameras.run(**_arguments(options, "params_file", "cameras", "rate_hz", "seconds"))
+        names = ("params_file", "cameras", "rate", "seconds", "size")
+        return cameras.run(**_arguments(options, *names))
 
 
 def _lifecycle(options: argparse.Namespace) -> Figures:

@@ -42,6 +42,27 @@ def positive_float(text: str) -> float:
     return value
 
 
+def non_negative_float(text: str) -> float:
+    """Parse a finite number of at least 0; `type` of an argument."""
+    value = _number(float, text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number of at least 0")
+    return value
+
+
+def positive_ints(text: str) -> tuple[int, ...]:
+    """Parse integers above 0 that are separated by commas; `type` of an argument."""
+    return tuple(map(positive_int, text.split(",")))
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Parse width and height in pixels, such as 1920x1080; `type` of an argument."""
+    width, separator, height = text.partition("x")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1920x1080")
+    return positive_int(width), positive_int(height)
+
+
 def _number(kind: Callable[[str], _Number], text: str) -> _Number:
     try:
         return kind(text)

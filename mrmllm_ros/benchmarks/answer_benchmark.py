@@ -3,22 +3,29 @@
 
 The measurements alternate, with the same frame, objects and question:
 
-* plain: `generate` of a separate language model on the whole prompt;
-* warm: the fusion model, after the fusion pass and the prefill of the frame;
-* cold: the fusion model, including the fusion pass and the prefill.
+* plain: `generate` of the original language model in floating point on the whole prompt;
+* float and int8: the fusion model, after the prefill of the frame (warm), or including fusion pass
+  and prefill (cold);
+* llama.cpp: generation by llama.cpp on the whole prompt, for each GGUF file.
+
+They are repeated while a detector in another process works at the rate of a camera. Passes over
+the whole prompt compare the language models alone.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from mrmllm_ros.answering.answerer import Decoding, Question, SilentListener, TextListener
 from mrmllm_ros.answering.generation import generate_answer
+from mrmllm_ros.benchmarks.background_detector import background_detector
 from mrmllm_ros.benchmarks.fusion_benchmark import (
     BenchmarkError,
     Fusion,
@@ -29,12 +36,18 @@ from mrmllm_ros.benchmarks.fusion_benchmark import (
     wait_for,
     weights_mib,
 )
+from mrmllm_ros.benchmarks.llama_cpp import LlamaCpp
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.detection.colors import color_names
+from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.prompt import chat, describe_objects
 
 QUESTION = Question("Describe the scene.", Decoding(max_new_tokens=32))
+PLAIN = "plain"
+
+# Generates an answer to the question, or processes the prompt.
+Generate = Callable[[TextListener], object]
 
 
 @dataclass(frozen=True)
@@ -57,65 +70,182 @@ class Timing:
         return (self.tokens - 1) / (self.latency_s - self.first_s)
 
 
-def run(options: Options, objects: int = 10) -> dict[str, object]:
+def run(
+    options: Options,
+    objects: int = 10,
+    *,
+    camera_hz: float = 10.0,
+    gguf: Sequence[Path] = (),
+) -> dict[str, object]:
     """Measure.
 
     Args:
         options: Models, frame and rounds.
         objects: Number of objects in the prompt.
+        camera_hz: Rate of the camera beside answers; 0 to measure without one only.
+        gguf: GGUF files for llama.cpp.
 
     Raises:
-        BenchmarkError: If there are too few objects, or an answer is too short.
+        BenchmarkError: If there are too few objects, an answer is too short, or llama.cpp is not
+            available.
     """
-    options.progress("loading the original language model")
     settings = options.settings
     compute = Compute.from_settings(settings.compute)
-    original = LanguageModel.load(settings.language_model, compute)
-    options.progress("loading the fusion model")
-    fusion = Fusion.load(options)
-    perception = fusion.perception(objects)
-    colors = color_names(fusion.image, perception.detections)
+    options.progress("loading the original language model")
+    original = LanguageModel.load(_quantized(options, "none").settings.language_model, compute)
+    kinds = (
+        {"float": "none", "int8": "int8"} if compute.device.type == "cpu" else {"float": "none"}
+    )
+    fusions = {}
+    for kind, quantization in kinds.items():
+        options.progress(f"loading the fusion model ({kind})")
+        fusions[kind] = Fusion.load(_quantized(options, quantization))
+    perception = fusions["float"].perception(objects)
+    prompt = _prompt(original, fusions["float"], perception, options)
+    threads = settings.compute.threads or torch.get_num_threads()
+    context = len(prompt) + QUESTION.decoding.max_new_tokens
+    others = {f"llama.cpp {path.stem}": LlamaCpp(path, context, threads) for path in gguf}
+    answers = _answers(original, fusions, others, perception, prompt)
+    passes = _passes(original, fusions, others, prompt)
+    figures = {
+        "objects": objects,
+        "prompt_tokens": len(prompt),
+        "trained": bool(settings.trained.checkpoint),
+        "threads": threads,
+        "prefill": _compare_passes(passes, options, compute.device),
+    }
+    for name, rate_hz in {"alone": 0.0, "beside_camera": camera_hz}.items():
+        if name == "alone" or rate_hz:
+            options.progress(f"answers: {name}")
+            load = background_detector(rate_hz, settings.compute.threads) if rate_hz else None
+            with load or nullcontext():
+                figures[name] = _compare_answers(answers, options, compute.device)
+    if camera_hz:
+        figures["ratio_to_alone"] = _slowdown(figures["beside_camera"], figures["alone"])
+    encoded = fusions["float"].answerer.encode([fusions["float"].image], [perception])[0]
+    return figures | {
+        "memory_mib": {
+            "plain_weights": weights_mib(original.model),
+            "fusion_weights": weights_mib(fusions["float"].answerer.model),
+            "prefilled_frame": cache_mib(encoded.prefilled().past_key_values),
+        }
+    }
+
+
+def _quantized(options: Options, quantization: str) -> Options:
+    settings = options.settings
+    language_model = replace(settings.language_model, quantization=quantization)
+    return replace(options, settings=replace(settings, language_model=language_model))
+
+
+def _prompt(
+    original: LanguageModel, fusion: Fusion, perception: Perception, options: Options
+) -> list[int]:
+    """Tokens of the whole prompt."""
     object_list = describe_objects(
-        perception.detections, settings.prompt, original.count_tokens, colors
+        perception.detections,
+        options.settings.prompt,
+        original.count_tokens,
+        color_names(fusion.image, perception.detections),
     )
     examples = fusion.answerer.model.config.prompt_examples
-    prompt = original.tokenize(original.render(chat(object_list.text, QUESTION.text, examples)))
-    [encoded] = fusion.answerer.encode([fusion.image], [perception])
+    text = original.render(chat(object_list.text, QUESTION.text, examples))
+    return original.tokenize(text).tolist()
+
+
+def _answers(
+    original: LanguageModel,
+    fusions: Mapping[str, Fusion],
+    others: Mapping[str, LlamaCpp],
+    perception: Perception,
+    prompt: list[int],
+) -> dict[str, Generate]:
+    """Functions that answer the question, by name."""
+    objects = len(perception.candidates)
 
     def plain(listener: TextListener) -> None:
-        inputs = {"input_ids": prompt[None]}
+        inputs = {"input_ids": torch.tensor([prompt], device=original.model.device)}
         generate_answer(
             original.model, original.tokenizer, inputs, QUESTION.decoding, listener, objects
         )
 
+    answers: dict[str, Generate] = {PLAIN: plain}
+    for kind, fusion in fusions.items():
+        answers |= _fusion_answers(kind, fusion, perception)
+    tokens = QUESTION.decoding.max_new_tokens
+    for name, other in others.items():
+        answers[name] = lambda listener, other=other: other.generate(prompt, tokens, listener)
+    return answers
+
+
+def _fusion_answers(kind: str, fusion: Fusion, perception: Perception) -> dict[str, Generate]:
+    answerer = fusion.answerer
+    [encoded] = answerer.encode([fusion.image], [perception])
+
     def warm(listener: TextListener) -> None:
-        fusion.answerer.answer(encoded, QUESTION, listener)
+        answerer.answer(encoded, QUESTION, listener)
 
     def cold(listener: TextListener) -> None:
-        [encoded] = fusion.answerer.encode([fusion.image], [perception])
-        fusion.answerer.answer(encoded, QUESTION, listener)
+        [image] = answerer.encode([fusion.image], [perception])
+        answerer.answer(image, QUESTION, listener)
 
-    timings = _alternate({"plain": plain, "warm": warm, "cold": cold}, options, compute.device)
+    return {f"{kind} warm": warm, f"{kind} cold": cold}
+
+
+def _passes(
+    original: LanguageModel,
+    fusions: Mapping[str, Fusion],
+    others: Mapping[str, LlamaCpp],
+    prompt: list[int],
+) -> dict[str, Callable[[], object]]:
+    """Functions that process the whole prompt, by name."""
+    passes = {PLAIN: lambda: _forward(original, prompt)}
+    for kind, fusion in fusions.items():
+        text = fusion.answerer.model.text
+        if text.is_quantized:
+            passes[kind] = lambda text=text: _forward(text, prompt)
+    for name, other in others.items():
+        passes[name] = lambda other=other: other.prefill(prompt)
+    return passes
+
+
+@torch.inference_mode()
+def _forward(language_model: LanguageModel, prompt: list[int]) -> None:
+    language_model.model(
+        input_ids=torch.tensor([prompt], device=language_model.model.device),
+        past_key_values=language_model.new_cache(),
+        use_cache=True,
+        logits_to_keep=1,
+    )
+
+
+def _compare_passes(
+    passes: Mapping[str, Callable[[], object]], options: Options, device: torch.device
+) -> dict[str, object]:
+    seconds: dict[str, list[float]] = {name: [] for name in passes}
+    for step in range(options.rounds + 1):
+        for name, run_pass in passes.items():
+            started = time.perf_counter()
+            run_pass()
+            wait_for(device)
+            # The first round warms up.
+            if step:
+                seconds[name].append(time.perf_counter() - started)
     return {
-        "objects": objects,
-        "prompt_tokens": len(prompt),
-        "prefilled_tokens": encoded.prefilled().attention_mask.shape[1],
-        "trained": bool(settings.trained.checkpoint),
-        **{name: _figures(values) for name, values in timings.items()},
-        "ratio_to_plain": {
-            name: _ratios(timings[name], timings["plain"]) for name in ("warm", "cold")
-        },
-        "memory_mib": {
-            "plain_weights": weights_mib(original.model),
-            "fusion_weights": weights_mib(fusion.answerer.model),
-            "prefilled_frame": cache_mib(encoded.prefilled().past_key_values),
-        },
+        name: {
+            "median_ms": milliseconds(values)["median"],
+            **{
+                f"speed_ratio_to_{key}": ratio(seconds[reference], values)
+                for key, reference in _references(seconds).items()
+            },
+        }
+        for name, values in seconds.items()
     }
 
 
-def _alternate(
-    answers: Mapping[str, Callable[[TextListener], None]], options: Options, device: torch.device
-) -> dict[str, list[Timing]]:
+def _compare_answers(
+    answers: Mapping[str, Generate], options: Options, device: torch.device
+) -> dict[str, object]:
     timings: dict[str, list[Timing]] = {name: [] for name in answers}
     for step in range(options.rounds + 1):
         for name, answer in answers.items():
@@ -124,10 +254,35 @@ def _alternate(
             if step:
                 timings[name].append(timing)
         options.progress(f"round {step} of {options.rounds}")
-    return timings
+    figures = {
+        name: {
+            "time_to_first_token_ms": milliseconds([t.first_s for t in values])["median"],
+            "latency_ms": milliseconds([t.latency_s for t in values])["median"],
+            "tokens_per_s": round(float(np.median([t.tokens_per_s for t in values])), 2),
+            "tokens": values[0].tokens,
+        }
+        for name, values in timings.items()
+    }
+    ratios = {
+        f"ratio_to_{key}": {
+            name: _ratios(values, timings[reference]) for name, values in timings.items()
+        }
+        for key, reference in _references(timings).items()
+    }
+    return {"answers": figures, **ratios}
 
 
-def _time(answer: Callable[[TextListener], None], device: torch.device) -> Timing:
+def _references(names: Mapping[str, object]) -> dict[str, str]:
+    """What others are compared with, by the key of the figures."""
+    keys = {PLAIN: "plain"} | {
+        name: name.lower().replace(" ", "_").replace(".", "_")
+        for name in names
+        if name.startswith("llama.cpp")
+    }
+    return {key: name for name, key in keys.items()}
+
+
+def _time(answer: Generate, device: torch.device) -> Timing:
     stopwatch = _Stopwatch(device)
     wait_for(device)
     started = time.perf_counter()
@@ -154,17 +309,17 @@ class _Stopwatch(SilentListener):
         return False
 
 
-def _figures(timings: list[Timing]) -> dict[str, object]:
+def _ratios(ours: list[Timing], reference: list[Timing]) -> dict[str, float]:
     return {
-        "time_to_first_token_ms": milliseconds([t.first_s for t in timings]),
-        "latency_ms": milliseconds([t.latency_s for t in timings]),
-        "tokens_per_s": round(float(np.median([t.tokens_per_s for t in timings])), 2),
-        "tokens": timings[0].tokens,
+        "time_to_first_token": ratio([t.first_s for t in ours], [t.first_s for t in reference]),
+        "tokens_per_s": ratio([t.tokens_per_s for t in ours], [t.tokens_per_s for t in reference]),
     }
 
 
-def _ratios(ours: list[Timing], plain: list[Timing]) -> dict[str, float]:
+def _slowdown(loaded: Mapping[str, object], alone: Mapping[str, object]) -> dict[str, object]:
+    """Ratios of the times beside a camera and alone."""
+    times = ("time_to_first_token_ms", "latency_ms")
     return {
-        "time_to_first_token": ratio([t.first_s for t in ours], [t.first_s for t in plain]),
-        "tokens_per_s": ratio([t.tokens_per_s for t in ours], [t.tokens_per_s for t in plain]),
+        name: {time: round(figures[time] / alone["answers"][name][time], 3) for time in times}
+        for name, figures in loaded["answers"].items()
     }

@@ -41,11 +41,28 @@ def add_parser(subparsers: Any) -> None:
         _answer,
         help="answers of the fusion model, compared with plain generation",
         description="Alternate between plain generation by the original language model with the "
-        "whole prompt, and the fusion model with the frame prefilled (warm) and not (cold), and "
-        "measure time to first token, tokens per second, latency and memory. With --checkpoint '' "
-        "the weights of the fusion are random, which does not change the speed.",
+        "whole prompt, and the fusion model in floating point and in int8 with the frame "
+        "prefilled (warm) and not (cold), and measure time to first token, tokens per second, "
+        "latency and memory; then again beside a process that detects objects at the rate of a "
+        "camera. With --checkpoint '' the weights of the fusion are random, which does not change "
+        "the speed.",
     )
     _add_fusion_options(answer)
+    answer.add_argument(
+        "--camera-hz",
+        type=float,
+        default=10.0,
+        help="rate of the camera in another process; 0 measures without it (10)",
+    )
+    answer.add_argument(
+        "--gguf",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also measure llama.cpp with this model, which must have the same tokens; can be "
+        "repeated (needs llama-cpp-python)",
+    )
     answer.add_argument(
         "--objects", type=positive_int, default=10, help="number of objects in the prompt (10)"
     )
@@ -255,7 +272,12 @@ def _start(options: argparse.Namespace) -> Figures:
 def _answer(options: argparse.Namespace) -> Figures:
     from mrmllm_ros.benchmarks import answer_benchmark as answer
 
-    return answer.run(_fusion_options(options), options.objects)
+    return answer.run(
+        _fusion_options(options),
+        options.objects,
+        camera_hz=options.camera_hz,
+        gguf=options.gguf,
+    )
 
 
 def _enrich(options: argparse.Namespace) -> Figures:

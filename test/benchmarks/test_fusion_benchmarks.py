@@ -2,6 +2,7 @@
 """Operation and counts of the benchmarks, not their results."""
 
 import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from mrmllm_ros.benchmarks import answer_benchmark as answer
 from mrmllm_ros.benchmarks import enrich_benchmark as enrich
 from mrmllm_ros.benchmarks.fusion_benchmark import BenchmarkError, Fusion, Options
+from mrmllm_ros.benchmarks.llama_cpp import LlamaCpp
 from mrmllm_ros.engine.engine_settings import Settings
 
 
@@ -21,18 +23,29 @@ def options():
 
 
 def test_answers_are_measured_against_plain_generation(options):
-    figures = answer.run(options, objects=2)
+    figures = answer.run(options, objects=2, camera_hz=5.0)
     assert figures["objects"] == 2
-    for kind in ("plain", "warm", "cold"):
-        first = figures[kind]["time_to_first_token_ms"]["median"]
-        assert 0 < first < figures[kind]["latency_ms"]["median"]
-        assert figures[kind]["tokens"] > 2
-    ratios = figures["ratio_to_plain"]["warm"]
-    plain, warm = (figures[kind]["tokens_per_s"] for kind in ("plain", "warm"))
-    assert ratios["tokens_per_s"] == pytest.approx(warm / plain, rel=0.01)
+    assert set(figures["prefill"]) == {"plain", "int8"}
+    variants = {"plain", "float warm", "float cold", "int8 warm", "int8 cold"}
+    for situation in ("alone", "beside_camera"):
+        measured = figures[situation]["answers"]
+        assert set(measured) == variants
+        for figure in measured.values():
+            assert 0 < figure["time_to_first_token_ms"] < figure["latency_ms"]
+            assert figure["tokens"] > 2
+        ratios = figures[situation]["ratio_to_plain"]["int8 warm"]
+        plain, warm = (measured[kind]["tokens_per_s"] for kind in ("plain", "int8 warm"))
+        assert ratios["tokens_per_s"] == pytest.approx(warm / plain, rel=0.01)
+    assert set(figures["ratio_to_alone"]) == variants
     memory = figures["memory_mib"]
     assert memory["fusion_weights"] > memory["plain_weights"] > 500
     assert memory["prefilled_frame"] > 0
+
+
+def test_without_llama_cpp_a_gguf_file_is_an_error_with_the_fix(options, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    with pytest.raises(BenchmarkError, match="pip install llama-cpp-python"):
+        LlamaCpp(tmp_path / "model.gguf", 64, 1)
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ from mrmllm_ros.model.prompt import chat, describe_objects
 
 QUESTION = Question("Describe the scene.", Decoding(max_new_tokens=32))
 PLAIN = "plain"
+LLAMA_CPP = "llama.cpp "
 
 # Generates an answer to the question, or processes the prompt.
 Generate = Callable[[TextListener], object]
@@ -104,7 +105,7 @@ def run(
     prompt = _prompt(original, fusions["float"], perception, options)
     threads = settings.compute.threads or torch.get_num_threads()
     context = len(prompt) + QUESTION.decoding.max_new_tokens
-    others = {f"llama.cpp {path.stem}": LlamaCpp(path, context, threads) for path in gguf}
+    others = {f"{LLAMA_CPP}{path.stem}": LlamaCpp(path, context, threads) for path in gguf}
     answers = _answers(original, fusions, others, perception, prompt)
     passes = _passes(original, fusions, others, prompt)
     figures = {
@@ -234,10 +235,7 @@ def _compare_passes(
     return {
         name: {
             "median_ms": milliseconds(values)["median"],
-            **{
-                f"speed_ratio_to_{key}": ratio(seconds[reference], values)
-                for key, reference in _references(seconds).items()
-            },
+            "speed_ratio_to_plain": ratio(seconds[PLAIN], values),
         }
         for name, values in seconds.items()
     }
@@ -263,23 +261,22 @@ def _compare_answers(
         }
         for name, values in timings.items()
     }
-    ratios = {
-        f"ratio_to_{key}": {
-            name: _ratios(values, timings[reference]) for name, values in timings.items()
-        }
-        for key, reference in _references(timings).items()
+    to_llama_cpp = {
+        name.removeprefix(LLAMA_CPP): _ratios_to(values, timings)
+        for name, values in timings.items()
+        if name.startswith(LLAMA_CPP)
     }
-    return {"answers": figures, **ratios}
+    return {
+        "answers": figures,
+        "ratio_to_plain": _ratios_to(timings[PLAIN], timings),
+        **({"ratio_to_llama_cpp": to_llama_cpp} if to_llama_cpp else {}),
+    }
 
 
-def _references(names: Mapping[str, object]) -> dict[str, str]:
-    """What others are compared with, by the key of the figures."""
-    keys = {PLAIN: "plain"} | {
-        name: name.lower().replace(" ", "_").replace(".", "_")
-        for name in names
-        if name.startswith("llama.cpp")
-    }
-    return {key: name for name, key in keys.items()}
+def _ratios_to(
+    reference: list[Timing], timings: Mapping[str, list[Timing]]
+) -> dict[str, dict[str, float]]:
+    return {name: _ratios(values, reference) for name, values in timings.items()}
 
 
 def _time(answer: Generate, device: torch.device) -> Timing:

@@ -66,6 +66,16 @@ def add_parser(subparsers: Any) -> None:
     answer.add_argument(
         "--objects", type=positive_int, default=10, help="number of objects in the prompt (10)"
     )
+    quantization = _add_benchmark(
+        benchmarks,
+        "quantization",
+        _quantization,
+        help="ways to quantize the language model on a CPU",
+        description="Alternate between the language model in float32, its int8 form, dynamic "
+        "quantization of PyTorch and, where it is installed, torchao, and measure speed, memory, "
+        "loading time and agreement with float32.",
+    )
+    _add_fusion_options(quantization)
     enrich = _add_benchmark(
         benchmarks,
         "enrich",
@@ -278,6 +288,12 @@ def _answer(options: argparse.Namespace) -> Figures:
         camera_hz=options.camera_hz,
         gguf=options.gguf,
     )
+
+
+def _quantization(options: argparse.Namespace) -> Figures:
+    from mrmllm_ros.benchmarks import quantization_benchmark as quantization
+
+    return quantization.run(_fusion_options(options))
 
 
 def _enrich(options: argparse.Namespace) -> Figures:

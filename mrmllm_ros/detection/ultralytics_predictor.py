@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from ultralytics.utils import ops
 
+from mrmllm_ros.compute import onnx_session_options
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.network_output import (
     best_class_rows,
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 
 # Maximum number of raw objects per image, so that unusable objects do not replace usable ones.
 MAX_RAW_OBJECTS = 300
-# Threads of ONNX Runtime wait actively for this time, in microseconds, before they sleep. This
-# bridges the gaps between the operators of an image. With the default they wait between images
-# too, and take the processor from the answerer.
-_SPIN_DURATION_US = "20"
 
 
 @dataclass(eq=False)
@@ -261,12 +258,7 @@ def _set_threads(network: Any, path: str, threads: int) -> None:
         path: Path of the model.
         threads: Number of threads; 0 for ONNX Runtime's default.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Older versions ignore it.
-    options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_DURATION_US)
+    options = onnx_session_options(threads)
     loaded = network.backend
     network.backend = type(loaded)(path, loaded.device, loaded.fp16, session_options=options)
     network.backend.names = loaded.names

@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
+from mrmllm_ros.compute import onnx_session_options
 from mrmllm_ros.model.int8_graph import write_decoder, write_head
 
 _DECODER, _HEAD, _EMBEDDINGS = "decoder.onnx", "lm_head.onnx", "embeddings.safetensors"
@@ -269,9 +270,9 @@ def write_int8(model: PreTrainedModel, folder: Path) -> None:
 
 
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        path, onnx_session_options(threads), providers=["CPUExecutionProvider"]
+    )
 
 
 def _layer_states(config: PreTrainedConfig) -> list[tuple[int, str]]:

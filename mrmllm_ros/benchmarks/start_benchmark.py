@@ -35,7 +35,8 @@ from mrmllm_ros.weights import locate
 _CAMERA_HZ = 10.0
 _TIMEOUT_S = 180.0
 _IMAGES = 20
-_QUESTION = Query.Request(question="Describe the scene.", max_age=60.0)
+# Its answer is short.
+_QUESTION = Query.Request(question="How many people are there?", max_age=60.0)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # bridges the gaps between operators. With the default they wait between images too, and take the
 # processor from other models.
 _SPIN_DURATION_US = "20"
-
+# In malloc.h of glibc.
+_M_ARENA_MAX = -8
 # Context of a named step of a computation; it may wait before the step, while the processor has
 # more urgent work.
 Step = Callable[[str], AbstractContextManager[None]]
@@ -145,6 +146,16 @@ def free_memory() -> None:
     # glibc keeps freed memory until it is trimmed; other C libraries lack the function.
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
+
+
+def share_heap() -> None:
+    """Let all threads of the process allocate from one heap; call it before threads start.
+
+    Otherwise glibc keeps freed memory in a heap for each thread, for the node about 100 MiB.
+    """
+    # Other C libraries lack the function.
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _device(name: str) -> torch.device:

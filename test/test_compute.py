@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -137,3 +139,21 @@ def test_unreferenced_cycles_are_freed():
 def test_memory_is_freed_without_malloc_trim(monkeypatch):
     monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: object())
     free_memory()
+
+
+def test_all_threads_allocate_from_one_heap():
+    code = """
+import ctypes, re, threading
+from mrmllm_ros.compute import share_heap
+share_heap()
+def allocate():
+    ctypes.CDLL(None).malloc(1000)
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True
+    )
+    assert result.stderr.count("Arena ") == 1

@@ -19,7 +19,8 @@ from subprocess import Popen
 import numpy as np
 import rclpy
 
-from mrmllm_ros.benchmarks.camera_benchmark import NAMESPACE, Client, resident_mib
+from mrmllm_ros.benchmarks.camera_client import NAMESPACE, Client
+from mrmllm_ros.benchmarks.process_usage import ProcessUsage
 from mrmllm_ros.detection.playback import frames
 from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.ros.nodes.processes import (
@@ -35,7 +36,8 @@ from mrmllm_ros.weights import locate
 _CAMERA_HZ = 10.0
 _TIMEOUT_S = 180.0
 _IMAGES = 20
-_QUESTION = Query.Request(question="Describe the scene.", max_age=60.0)
+# Its answer is short.
+_QUESTION = Query.Request(question="How many people are there?", max_age=60.0)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def _start(params_file: Path | None, answerer: str, images: list[np.ndarray]) ->
                 if answerer != "none":
                     camera.publish_until(_Question(client).is_answered, "answer")
                     answered_s = round(time.monotonic() - started_s, 2)
-                return Start(round(detected_s, 2), answered_s, resident_mib(process.pid))
+                memory_mib = round(ProcessUsage.of(process.pid).resident_mib, 1)
+                return Start(round(detected_s, 2), answered_s, memory_mib)
     finally:
         client.destroy_node()
 
@@ -140,7 +143,7 @@ class _Question:
     """Asks until a question is answered."""
 
     def __init__(self, client: Client) -> None:
-        self._query = client.query
+        self._query = client.create_client(Query, "query")
         self._future = None
 
     def is_answered(self) -> bool:

@@ -11,13 +11,13 @@ import fcntl
 import importlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mrmllm_ros.atomic_files import move_into_place
+from mrmllm_ros.atomic_files import atomic_file, move_into_place
 from mrmllm_ros.environment import home
 from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
 from mrmllm_ros.weights.download import (
@@ -32,6 +32,8 @@ from mrmllm_ros.weights.download import (
 State = Literal["ready", "missing", "damaged"]
 
 _MANIFEST = "manifest.json"
+# Sizes and times of change of the files whose checksums have been verified.
+_VERIFIED = ".verified.json"
 _TEMPORARY = ".fetch"
 _LOCK = ".lock"
 
@@ -60,17 +62,22 @@ class AssetStatus:
 def locate(name: str) -> Path:
     """Folder of a fetched asset with a name such as `nanodet-g`; verifies every file.
 
+    The checksum of a file is not verified again while its size and time of change stay the same.
+
     Raises:
         WeightsError: If the asset is unknown, missing, damaged or unreadable.
     """
     asset = get_asset(name)
+    folder = _folder(asset)
+    verified = _read_verified(folder)
     try:
-        fault = _fault(asset)
+        fault = _fault(asset, verified)
     except OSError as error:
         raise WeightsError(f"cannot read {name}: {error}") from error
     if fault:
         raise WeightsError(f"{fault}; run `mrmllm models fetch {name}`")
-    return _folder(asset)
+    _write_verified(folder, verified)
+    return folder
 
 
 def fetch(names: Sequence[str], progress: Progress = print) -> None:
@@ -129,8 +136,13 @@ def _state(asset: Asset) -> State:
         return "damaged"
 
 
-def _fault(asset: Asset) -> str | None:
-    """Description of a missing or damaged asset; None if it is intact."""
+def _fault(asset: Asset, verified: Mapping[str, list[int]] | None = None) -> str | None:
+    """Description of a missing or damaged asset; None if it is intact.
+
+    Args:
+        asset: The asset.
+        verified: Files whose checksums need not be computed, see `_file_state`.
+    """
     folder = _folder(asset)
     if not folder.exists():
         return f"{asset.name} is not in {home()}"
@@ -144,7 +156,11 @@ def _fault(asset: Asset) -> str | None:
         return f"{path} is damaged"
     if {**manifest, "files": None} != {**_describe(asset), "files": None}:
         return f"{folder} was created from other files or by another version"
-    faults = (_file_fault(folder / name, expected) for name, expected in files.items())
+    faults = (
+        _file_fault(folder / name, expected)
+        for name, expected in files.items()
+        if not verified or verified.get(name) != _file_state(folder / name)
+    )
     return next(filter(None, faults), None)
 
 
@@ -153,6 +169,34 @@ def _file_fault(path: Path, expected: dict[str, Any]) -> str | None:
         return f"{path} is missing"
     mismatch = file_mismatch(path, expected["size"], expected["sha256"])
     return mismatch and f"{path} is damaged: {mismatch}"
+
+
+def _file_state(path: Path) -> list[int]:
+    """Size, and time of change in nanoseconds; empty for a missing file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _read_verified(folder: Path) -> dict[str, list[int]]:
+    try:
+        found = json.loads((folder / _VERIFIED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_verified(folder: Path, before: Mapping[str, list[int]]) -> None:
+    """Record the files of an intact asset."""
+    manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    states = {name: _file_state(folder / name) for name in manifest["files"]}
+    if states == before:
+        return
+    # The home may be read-only; then every start verifies the checksums.
+    with suppress(OSError), atomic_file(folder / _VERIFIED) as path:
+        path.write_text(json.dumps(states), encoding="utf-8")
 
 
 def _describe(asset: Asset) -> dict[str, Any]:

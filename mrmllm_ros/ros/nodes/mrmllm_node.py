@@ -19,7 +19,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
-from mrmllm_ros.compute import Compute, DeviceUse, free_memory
+from mrmllm_ros.compute import Compute, DeviceUse, free_memory, share_heap
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.detection.raw_objects import describe_dropped
 from mrmllm_ros.detection.stamps import StampSequence
@@ -468,6 +468,7 @@ def _input_name(camera: str) -> str:
 
 def main() -> int:
     """Run the node."""
+    share_heap()
     return spin(MrmllmNode)
 
 

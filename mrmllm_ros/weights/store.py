@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mrmllm_ros.atomic_files import atomic_file, move_into_place
-from mrmllm_ros.environment import home
+from mrmllm_ros.environment import cache_folder, home
 from mrmllm_ros.weights.catalog import CATALOG, Asset, WeightsError, get_asset
 from mrmllm_ros.weights.download import (
     Progress,
@@ -32,8 +32,6 @@ from mrmllm_ros.weights.download import (
 State = Literal["ready", "missing", "damaged"]
 
 _MANIFEST = "manifest.json"
-# Sizes and times of change of the files whose checksums have been verified.
-_VERIFIED = ".verified.json"
 _TEMPORARY = ".fetch"
 _LOCK = ".lock"
 
@@ -69,14 +67,14 @@ def locate(name: str) -> Path:
     """
     asset = get_asset(name)
     folder = _folder(asset)
-    verified = _read_verified(folder)
+    verified = _read_verified(asset)
     try:
         fault = _fault(asset, verified)
     except OSError as error:
         raise WeightsError(f"cannot read {name}: {error}") from error
     if fault:
         raise WeightsError(f"{fault}; run `mrmllm models fetch {name}`")
-    _write_verified(folder, verified)
+    _write_verified(asset, verified)
     return folder
 
 
@@ -180,23 +178,31 @@ def _file_state(path: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _read_verified(folder: Path) -> dict[str, list[int]]:
+def _verified_file(asset: Asset) -> Path:
+    """File with the states of files whose checksums have been verified."""
+    return cache_folder() / "verified" / f"{asset.name}.json"
+
+
+def _read_verified(asset: Asset) -> dict[str, list[int]]:
     try:
-        found = json.loads((folder / _VERIFIED).read_text(encoding="utf-8"))
+        found = json.loads(_verified_file(asset).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _write_verified(folder: Path, before: Mapping[str, list[int]]) -> None:
+def _write_verified(asset: Asset, before: Mapping[str, list[int]]) -> None:
     """Record the files of an intact asset."""
+    folder, record = _folder(asset), _verified_file(asset)
     manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
     states = {name: _file_state(folder / name) for name in manifest["files"]}
     if states == before:
         return
     # The home may be read-only; then every start verifies the checksums.
-    with suppress(OSError), atomic_file(folder / _VERIFIED) as path:
-        path.write_text(json.dumps(states), encoding="utf-8")
+    with suppress(OSError):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(record) as path:
+            path.write_text(json.dumps(states), encoding="utf-8")
 
 
 def _describe(asset: Asset) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import huggingface_hub
 import pytest
 
 from mrmllm_ros import weights
@@ -78,8 +79,6 @@ def test_the_revision_of_a_folder_and_of_an_unknown_model_is_unknown(tmp_path):
 
 
 def test_the_revision_of_a_model_of_the_hub_is_its_commit(tmp_path, monkeypatch):
-    import mrmllm_ros.weights.pretrained as pretrained
-
     cached = tmp_path / "snapshots" / "abc123" / "config.json"
-    monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *_: str(cached))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(cached))
     assert revision("someone/model") == "abc123"

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mrmllm_ros.environment import cache_folder
 from mrmllm_ros.weights import catalog, download, store
 from mrmllm_ros.weights.catalog import WeightsError
 
@@ -48,6 +49,28 @@ def test_a_fetched_asset_is_located_with_its_converted_files(home, lines, conten
     assert names_in(folder) == ["config.json", "manifest.json", "model.bin"]
     assert (folder / "model.bin").read_bytes() == content[::-1]
     assert names_in(home) == [".lock", "tiny"]
+
+
+def test_a_checksum_is_computed_again_only_for_a_changed_file(tiny, home, lines, monkeypatch):
+    store.fetch(["tiny"], lines.append)
+    store.locate("tiny")
+    computed = []
+    monkeypatch.setattr(store, "file_mismatch", lambda path, *_: computed.append(path.name))
+    store.locate("tiny")
+    assert computed == []
+    os.utime(home / "tiny" / "model.bin", ns=(1, 1))
+    store.locate("tiny")
+    assert computed == ["model.bin"]
+    store.status()
+    assert computed.count("config.json") == 1
+
+
+def test_a_damaged_record_of_verified_files_is_ignored(tiny, lines, home):
+    store.fetch(["tiny"], lines.append)
+    store.locate("tiny")
+    [record] = cache_folder().rglob("tiny.json")
+    record.write_text("{")
+    assert store.locate("tiny") == home / "tiny"
 
 
 def test_the_manifest_has_checksums_of_stored_and_original_files(tiny, home, lines):

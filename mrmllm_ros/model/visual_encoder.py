@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import timm
 import torch
 import transformers
 from torch.nn.functional import interpolate
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImageProcessor
 
 from mrmllm_ros.compute import Compute
@@ -164,9 +166,27 @@ def _resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _embedded(folder: str) -> tuple[torch.nn.Module, NetworkInput]:
-    network = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     about = network.pretrained_cfg
+    fold_normalization(network)
+    # The kernels for the processor work on it.
+    network.to(memory_format=torch.channels_last)
     return network, NetworkInput(tuple(about["input_size"][1:]), about["mean"], about["std"])
+
+
+def fold_normalization(network: torch.nn.Module) -> None:
+    """Fold each batch normalization into the convolution before it.
+
+    Args:
+        network: Convolutional network of timm in evaluation mode, where a normalization follows
+            its convolution in the same module and may have an activation.
+    """
+    for module in network.modules():
+        children = list(module.named_children())
+        for (name, layer), (next_name, norm) in itertools.pairwise(children):
+            if isinstance(layer, torch.nn.Conv2d) and isinstance(norm, torch.nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(layer, norm))
+                setattr(module, next_name, getattr(norm, "act", torch.nn.Identity()))
 
 
 def _pretrained(source: str) -> tuple[transformers.PreTrainedModel, NetworkInput]:

@@ -4,6 +4,7 @@ import shutil
 import huggingface_hub
 import numpy as np
 import pytest
+import timm
 import torch
 from transformers import (
     BitImageProcessor,
@@ -29,7 +30,11 @@ from transformers import (
 from mrmllm_ros import weights
 from mrmllm_ros.compute import Compute
 from mrmllm_ros.model.model_settings import VisualEncoderSettings
-from mrmllm_ros.model.visual_encoder import VisualEncoder, VisualEncoderError
+from mrmllm_ros.model.visual_encoder import (
+    VisualEncoder,
+    VisualEncoderError,
+    fold_normalization,
+)
 from mrmllm_ros.weights.catalog import CATALOG
 
 LAYERS = {
@@ -130,15 +135,6 @@ def test_an_image_becomes_a_grid_of_tokens(encoder, bus_tokens):
     assert bus_tokens.shape == (1, 49, 1280)
     assert bus_tokens.isfinite().all()
     assert not bus_tokens[0, 0].allclose(bus_tokens[0, -1])
-
-
-def test_the_embedded_encoder_holds_the_weights_that_were_fetched(encoder):
-    from safetensors.torch import load_file
-
-    stored = load_file(weights.locate("efficientnet-lite0") / "model.safetensors")
-    held = encoder.state_dict()
-    assert {key.removeprefix("network.") for key in held} == stored.keys()
-    assert all(value.equal(stored[key.removeprefix("network.")]) for key, value in held.items())
 
 
 def test_images_in_a_batch_get_the_tokens_that_they_get_alone(
@@ -363,3 +359,61 @@ def test_a_model_that_takes_other_sizes_than_its_image_processor_makes_is_refuse
         return vit()[0], ViTImageProcessor(size={"height": 48, "width": 48})
 
     assert_refused(save(unfit), compute, "48")
+
+
+def normalize_randomly(network):
+    """Give batch normalizations random statistics and weights."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                torch.nn.init.uniform_(tensor, 0.5, 1.5)
+
+
+def test_folded_normalization_gives_the_same_output_and_keeps_activations():
+    torch.manual_seed(0)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    with torch.no_grad():
+        normalize_randomly(network)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network.forward_features(images)
+        fold_normalization(network)
+        found = network.forward_features(images)
+    assert not [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert expected.std() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.std()))
+
+
+def test_normalization_without_a_convolution_before_it_stays():
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Conv2d(3, 4, 1)).eval()
+    fold_normalization(network)
+    assert [type(layer) for layer in network] == [torch.nn.BatchNorm2d, torch.nn.Conv2d]
+
+
+def test_the_embedded_network_has_the_layout_of_the_processors_kernels(compute):
+    network = VisualEncoder.load(VisualEncoderSettings(), compute).network
+    weights = [m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+
+
+@pytest.fixture(scope="module")
+def plain_network():
+    """The embedded network as timm loads it."""
+    folder = weights.locate(VisualEncoderSettings().model)
+    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+
+
+def test_the_embedded_network_agrees_with_that_of_timm(compute, plain_network, bus_image):
+    encoder = VisualEncoder.load(VisualEncoderSettings(), compute)
+    crops = encoder.preprocess([bus_image, bus_image[::2, :400]], (160, 160))
+    with torch.inference_mode():
+        found = encoder.network(crops).softmax(1)
+        expected = plain_network(crops).softmax(1)
+        tokens = plain_network.forward_features(encoder.preprocess([bus_image]))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        encoder(encoder.preprocess([bus_image])),
+        tokens.flatten(2).transpose(1, 2),
+        rtol=1e-3,
+        atol=1e-3,
+    )

@@ -65,6 +65,12 @@ class DetectionOutput:
             vision_topic = f"{self._detections.topic_name}/vision_msgs"
             self._vision = _publisher(node, kind, vision_topic, _VOLATILE)
 
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody would receive a message now; the topics keep none for later."""
+        topics = (self._detections, self._vision)
+        return any(topic.get_subscription_count() for topic in topics if topic is not None)
+
     def publish(self, message: DetectionArray) -> None:
         """Publish detections."""
         self._detections.publish(message)

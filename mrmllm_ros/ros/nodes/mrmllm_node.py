@@ -400,8 +400,9 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
         """See `EngineListener.on_scene`."""
         if scene.perception.dropped:
             self._log_dropped(scene)
-        message = detection_array_from_scene(scene, self._models.detector.name)
-        self._outputs[scene.frame.camera].detections.publish(message)
+        output = self._outputs[scene.frame.camera].detections
+        if output.has_subscribers:
+            output.publish(detection_array_from_scene(scene, self._models.detector.name))
 
     def _log_dropped(self, scene: Scene) -> None:
         log = self.get_logger()
@@ -416,9 +417,10 @@ class MrmllmNode(ManagedNode[MrmllmSettings]):
 
     def on_enriched(self, enriched: EnrichedScene) -> None:
         """See `EngineListener.on_enriched`."""
-        name = f"{self._models.detector.name}+{self._models.answerer.name}"
-        message = detection_array_from_enriched(enriched, name)
-        self._outputs[enriched.scene.frame.camera].enriched.publish(message)
+        output = self._outputs[enriched.scene.frame.camera].enriched
+        if output.has_subscribers:
+            name = f"{self._models.detector.name}+{self._models.answerer.name}"
+            output.publish(detection_array_from_enriched(enriched, name))
 
     def _publish_answer(self, answer: Answer) -> None:
         self._outputs[answer.camera].answers.publish(answer)

@@ -122,6 +122,24 @@ def test_the_counterpart_follows_the_topic_wherever_it_is_remapped(
     assert not {name for name in topics(node) if name.startswith("/stack")}
 
 
+def test_subscribers_are_seen_on_the_topic_itself(make_node, make_client):
+    output = DetectionOutput(make_node(), "detections", vision_msgs=False)
+    assert not output.has_subscribers
+    client = make_client(NAMESPACE)
+    client.subscribe(DetectionArray, "detections")
+    assert client.spin_until(lambda: output.has_subscribers)
+    output.destroy()
+
+
+def test_subscribers_are_seen_on_the_topic_of_vision_msgs(make_node, make_client, vision_msgs):
+    output = DetectionOutput(make_node(), "detections", vision_msgs=True)
+    assert not output.has_subscribers
+    client = make_client(NAMESPACE)
+    client.subscribe(vision_msgs.Detection2DArray, "detections/vision_msgs")
+    assert client.spin_until(lambda: output.has_subscribers)
+    output.destroy()
+
+
 def test_who_comes_late_still_gets_the_newest_labels(make_node, make_client, vision_msgs):
     node = make_node()
     output = LabelOutput(node, vision_msgs=True)

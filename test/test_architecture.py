@@ -161,11 +161,15 @@ def test_a_module_uses_only_the_parts_that_its_own_may_use(module):
 # Light nodes import these and must not import the models' libraries.
 LIGHT = [f"mrmllm_ros.detection.{name}" for name in ("detections", "annotation", "playback")]
 # AGPL-3.0: imported only if it is selected.
-ULTRALYTICS = "mrmllm_ros.detection.ultralytics_detector"
+# The second imports the first.
+ULTRALYTICS = (
+    "mrmllm_ros.detection.ultralytics_predictor",
+    "mrmllm_ros.detection.ultralytics_detector",
+)
 IMPORTABLE = [
     *LIGHT,
-    *sorted({*ROS_FREE, "mrmllm_ros.cli.main"} - {*LIGHT, ULTRALYTICS}),
-    ULTRALYTICS,
+    *sorted({*ROS_FREE, "mrmllm_ros.cli.main"} - {*LIGHT, *ULTRALYTICS}),
+    *ULTRALYTICS,
 ]
 
 IMPORT_WITHOUT_ROS = """
@@ -234,12 +238,12 @@ def test_small_nodes_load_no_network(module, import_without_ros):
     assert loaded[module] == []
 
 
-def test_ultralytics_is_loaded_by_its_own_module_only(import_without_ros):
+def test_ultralytics_is_loaded_by_its_own_modules_only(import_without_ros):
     _, loaded = import_without_ros
-    *others, last = IMPORTABLE
-    assert last == ULTRALYTICS
+    *others, predictor, detector = IMPORTABLE
+    assert (predictor, detector) == ULTRALYTICS
     assert "ultralytics" not in loaded[others[-1]]
-    assert "ultralytics" in loaded[last]
+    assert "ultralytics" in loaded[predictor]
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,15 @@ class Client(Node):
         self.create_subscription(
             DetectionArray, f"{prefix}enriched_detections", self._on_enriched, qos
         )
-        self._executor = executor or SingleThreadedExecutor()
+        self._own_executor = SingleThreadedExecutor() if executor is None else None
+        self._executor = executor or self._own_executor
         self._executor.add_node(self)
+
+    def destroy_node(self) -> None:
+        """Destroy the node, and its executor before the context ends."""
+        if self._own_executor is not None:
+            self._own_executor.shutdown()
+        super().destroy_node()
 
     def publish(self, frame: np.ndarray) -> int:
         """Publish an image with the current time; returns the stamp in nanoseconds."""

@@ -95,12 +95,9 @@ def questions(
     progress(f"questions: {_UNLOADED_QUESTIONS} without a camera, then under {rate_hz:g} Hz")
     asker = _Asker(client)
     try:
+        _warm_up(client, asker, image)
         for _ in range(_UNLOADED_QUESTIONS):
-            client.results.clear()
-            client.publish(image)
-            client.spin_until(lambda: client.results, _TIMEOUT_S)
-            asker.keep_asking()
-            client.spin_until(asker.is_idle, _TIMEOUT_S)
+            _ask_about(client, asker, image)
         unloaded = asker.take()
         without_hz = _detections_hz(client, image, rate_hz, seconds, lambda: None)
         with_hz = _detections_hz(client, image, rate_hz, seconds, asker.keep_asking)
@@ -119,6 +116,25 @@ def questions(
         },
         "errors": asker.errors,
     }
+
+
+def _warm_up(client: Client, asker: _Asker, image: np.ndarray) -> None:
+    """Ask until a question is answered, since the node may still be loading its answerer."""
+    until_s = time.monotonic() + _TIMEOUT_S
+    while not asker.answered and time.monotonic() < until_s:
+        _ask_about(client, asker, image)
+    # Raises if there is no answer.
+    asker.take()
+    asker.errors.clear()
+
+
+def _ask_about(client: Client, asker: _Asker, image: np.ndarray) -> None:
+    """Publish an image, ask about it and wait for the answer."""
+    client.results.clear()
+    client.publish(image)
+    client.spin_until(lambda: client.results, _TIMEOUT_S)
+    asker.keep_asking()
+    client.spin_until(asker.is_idle, _TIMEOUT_S)
 
 
 def _detections_hz(
@@ -143,6 +159,8 @@ class _Asker:
     def __init__(self, client: Client) -> None:
         self.errors: list[str] = []
         self._action = ActionClient(client, Ask, "ask")
+        # A goal for an unknown server would be lost.
+        self._action.wait_for_server(_TIMEOUT_S)
         self._asked_s: float | None = None
         self._first_s: float | None = None
         # First text and whole answer of each question, in seconds.
@@ -152,6 +170,11 @@ class _Asker:
     def destroy(self) -> None:
         """Destroy the action client."""
         self._action.destroy()
+
+    @property
+    def answered(self) -> int:
+        """Number of answers since the last `take`."""
+        return len(self._times_s)
 
     def is_idle(self) -> bool:
         """Whether no question is being answered."""

@@ -76,6 +76,7 @@ def _measure(
         parameter = f"[{', '.join(names)}]"
         process, log = stack.enter_context(running_node(params_file, cameras=parameter))
         executor = SingleThreadedExecutor()
+        stack.callback(executor.shutdown)
         clients = []
         for topic in topics:
             clients.append(Client(topic, executor=executor))

@@ -121,8 +121,12 @@ class EncodedImage:
 
     enriched: EnrichedDetections
 
-    def prefill(self) -> None:
-        """Compute now what the first question about the image would compute."""
+    def prefill(self, step: Step = at_once) -> None:
+        """Compute now what the first question about the image would compute.
+
+        Args:
+            step: Context of each step; it may wait before the step.
+        """
 
 
 E = TypeVar("E", bound=EncodedImage)

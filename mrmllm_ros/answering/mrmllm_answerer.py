@@ -56,16 +56,16 @@ class PrefilledFrame:
 class Lazy(Generic[T]):
     """Value that is computed on first use, by one thread."""
 
-    def __init__(self, compute: Callable[[], T]) -> None:
+    def __init__(self, compute: Callable[..., T]) -> None:
         self._compute = compute
         self._values: list[T] = []
         self._lock = Lock()
 
-    def __call__(self) -> T:
-        """Return the value, computing it if necessary."""
+    def __call__(self, *arguments: object) -> T:
+        """Return the value, computing it with these arguments if necessary."""
         with self._lock:
             if not self._values:
-                self._values.append(self._compute())
+                self._values.append(self._compute(*arguments))
             return self._values[0]
 
 
@@ -79,9 +79,9 @@ class MrMllmEncodedImage(EncodedImage):
 
     prefilled: Lazy[PrefilledFrame]
 
-    def prefill(self) -> None:
+    def prefill(self, step: Step = at_once) -> None:
         """See `EncodedImage.prefill`."""
-        self.prefilled()
+        self.prefilled(step)
 
 
 class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
@@ -255,11 +255,11 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         perceptions: Sequence[Perception],
     ) -> list[MrMllmEncodedImage]:
         @torch.inference_mode()
-        def prefill() -> PrefillOutput:
-            return self.model.prefill(prompted(), self._system_prompt)
+        def prefill(step: Step = at_once) -> PrefillOutput:
+            return self.model.prefill(prompted(), self._system_prompt, step)
 
-        def select(index: int) -> PrefilledFrame:
-            return _select_frame(output(), prompted(), index)
+        def select(index: int, step: Step = at_once) -> PrefilledFrame:
+            return _select_frame(output(step), prompted(), index)
 
         output = Lazy(prefill)
         if self.model.head is None:

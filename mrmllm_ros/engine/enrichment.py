@@ -76,7 +76,7 @@ class EnrichmentWorker:
     Attributes:
         slots: Waiting scenes.
         rate_hz: Maximum rate of passes over all cameras; may change at any time.
-        prefill: Whether to prefill enriched scenes if there is time; may change at any time.
+        prefill: Whether to prefill enriched scenes; may change at any time.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class EnrichmentWorker:
             enricher: Enriches the scenes.
             cameras: Names of the cameras.
             rate_hz: Maximum rate of passes; 0 for none.
-            scheduler: Knows whether there is time to prefill.
+            scheduler: Decides when the steps of a prefill run.
             on_error: Called with each exception, in the worker's thread.
         """
         self.slots: FrameSlots[Scene] = FrameSlots(cameras)
@@ -131,9 +131,8 @@ class EnrichmentWorker:
             self._wait_for_period(started_s)
 
     def _prefill(self, enriched: EnrichedScene) -> None:
-        if self.prefill and self._scheduler.fits("prefill"):
-            with self._scheduler.step("prefill"):
-                enriched.encoded.prefill()
+        if self.prefill:
+            enriched.encoded.prefill(self._scheduler.step)
 
     def _wait_for_period(self, started_s: float) -> None:
         while not self._stopping.is_set() and (left_s := self._time_left(started_s)) > 0:

@@ -247,9 +247,11 @@ class QuestionWorker:
             raise self._deadline_error(
                 "no recent image has arrived; check the camera, or ask with a larger max_age"
             )
-        if isinstance(scene, Scene):
-            with self._scheduler.urgent_enrichment():
+        # Enrichment that has begun may be waiting for the end of this question.
+        with self._scheduler.urgent_enrichment():
+            if isinstance(scene, Scene):
                 scene = self._enricher.enrich(scene, max_age_s)
+            scene.encoded.prefill()
         if future.should_stop():
             raise self._inference_deadline_error()
         answer = self._answerer.answer(

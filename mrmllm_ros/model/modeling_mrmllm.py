@@ -22,6 +22,7 @@ from torch import nn
 from transformers import Cache, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.roi_features import pool_tokens
 from mrmllm_ros.model.adapters import ADAPTERS, create_adapters
 from mrmllm_ros.model.backbones import Backbones, check_backbones
@@ -35,6 +36,9 @@ from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatc
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene_queries
 
 # Prefix of the names of the language model's weights.
+
+# Tokens of a step of a prefill, about 30 ms on two CPU cores in int8.
+_TOKENS_IN_STEP = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,12 +261,15 @@ class MrMllm(PreTrainedModel):
             self._run(self._embed(ids[None]), torch.ones_like(ids[None]), cache)
         return SystemPrompt(ids, cache)
 
-    def prefill(self, frames: FrameBatch, system_prompt: SystemPrompt) -> PrefillOutput:
+    def prefill(
+        self, frames: FrameBatch, system_prompt: SystemPrompt, step: Step = at_once
+    ) -> PrefillOutput:
         """Compute the key-value cache of frames, from which every question continues.
 
         Args:
             frames: B frames.
             system_prompt: Cache of the system prompt; not modified.
+            step: Context of each part of the pass, which is cut unless this is `at_once`.
         """
         tokens, mask = self._query_tokens(frames)
         embeds, scene_mask = self._frame_embeds(frames, tokens, mask)
@@ -273,7 +280,7 @@ class MrMllm(PreTrainedModel):
             cache.batch_repeat_interleave(batch)
         hidden = embeds
         if embeds.shape[1]:
-            hidden = self._run(embeds, attention_mask, cache)
+            hidden = self._run(embeds, attention_mask, cache, step)
         return PrefillOutput(
             attention_mask=attention_mask,
             past_key_values=cache,
@@ -439,9 +446,24 @@ class MrMllm(PreTrainedModel):
         return self.language_model.get_input_embeddings()(ids)
 
     def _run(
-        self, embeds: torch.Tensor, attention_mask: torch.Tensor, cache: Cache
+        self,
+        embeds: torch.Tensor,
+        attention_mask: torch.Tensor,
+        cache: Cache,
+        step: Step = at_once,
     ) -> torch.Tensor:
         """Last hidden states; keys and values are appended to the cache."""
+        size = embeds.shape[1] if step is at_once else _TOKENS_IN_STEP
+        end, hidden = attention_mask.shape[1] - embeds.shape[1], []
+        for part in embeds.split(size, 1):
+            end += part.shape[1]
+            with step("prefill"):
+                hidden.append(self._forward(part, attention_mask[:, :end], cache))
+        return torch.cat(hidden, 1)
+
+    def _forward(
+        self, embeds: torch.Tensor, attention_mask: torch.Tensor, cache: Cache
+    ) -> torch.Tensor:
         output = self.language_model.base_model(
             inputs_embeds=embeds,
             attention_mask=attention_mask,

@@ -365,10 +365,11 @@ class PrefillingAnswerer:
         self.fails = False
 
     def encode(self, images, perceptions, step):
-        return [SimpleNamespace(prefill=lambda: self._prefill(brightness(images[0])))]
+        return [SimpleNamespace(prefill=lambda step: self._prefill(brightness(images[0]), step))]
 
-    def _prefill(self, value):
-        self.prefilled.put(value)
+    def _prefill(self, value, step):
+        with step("prefill"):
+            self.prefilled.put(value)
         if self.fails:
             raise RuntimeError("no memory")
 
@@ -398,17 +399,16 @@ def test_an_enriched_scene_is_prefilled_if_the_setting_says_so(
     assert prefilling.prefilled.empty()
 
 
-def test_while_a_question_is_pending_nothing_is_prefilled(
-    make_worker, prefilling, memory, enriched
-):
+def test_a_prefill_waits_until_no_question_is_pending(make_worker, prefilling, memory, enriched):
     scheduler = Scheduler(CAMERAS, enabled=True)
     worker = make_worker(enricher=Enricher(prefilling, memory, enriched.put), scheduler=scheduler)
     worker.prefill = True
     scheduler.begin_question()
     worker.offer(make_scene(1))
     enriched.next()
-    worker.stop()
     assert prefilling.prefilled.empty()
+    scheduler.end_question()
+    assert prefilling.prefilled.next() == 1
 
 
 def test_a_failed_prefill_is_reported_and_the_scene_stays(

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from collections import ChainMap
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -89,6 +91,34 @@ def test_without_query_tokens_the_logits_are_those_of_the_language_model(backbon
     model = make_model(backbones)
     with torch.inference_mode():
         assert (model(frames, system_prompt, texts).logits - untouched).abs().max() > 1e-2
+
+
+def test_a_prefill_in_steps_gives_the_same(tiny_backbones, make_model):
+    backbones = tiny_backbones()
+    model = make_model(backbones)
+    frames, system_prompt_ids = process(model, backbones, 12, 7)
+    steps = []
+
+    @contextmanager
+    def step(name):
+        steps.append(name)
+        yield
+
+    with torch.inference_mode():
+        system_prompt = model.prefill_system_prompt(system_prompt_ids)
+        whole = model.prefill(frames, system_prompt)
+        cut = model.prefill(frames, system_prompt, step)
+    tokens = whole.attention_mask.shape[1] - len(system_prompt_ids)
+    assert steps == ["prefill"] * math.ceil(tokens / 32)
+    assert len(steps) > 1
+    present = whole.attention_mask.bool()
+    for layer, other in zip(whole.past_key_values.layers, cut.past_key_values.layers, strict=True):
+        for name in ("keys", "values"):
+            expected, given = (getattr(each, name).transpose(1, 2) for each in (layer, other))
+            torch.testing.assert_close(given[present], expected[present], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        cut.objects.hidden_states[:, 0], whole.objects.hidden_states[:, 0], atol=1e-4, rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("family", [tiny_llama, tiny_gemma2, tiny_granite, tiny_cohere])

@@ -60,10 +60,23 @@ def non_max_suppression(
     Returns:
         Indices of the remaining boxes, highest score first.
     """
-    suppressed_by = box_iou(xyxy, xyxy) > iou_threshold  # (N, N), symmetric
-    if class_ids is not None:
-        suppressed_by &= class_ids[:, None] == class_ids
-    return suppress(suppressed_by, scores)
+    # Ten times as fast as numpy.
+    import cv2
+
+    ranks = np.empty(len(scores), np.float32)  # in place of the scores, of which OpenCV drops 0
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(len(scores), 0, -1)
+    xywh = np.hstack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]]).astype(np.float64)
+    # Others overlap nothing; OpenCV sees that differently.
+    compared = np.isfinite(xywh).all(1) & (xywh[:, 2:] > 0).all(1)
+    arguments = [xywh[compared], ranks[compared]]
+    if class_ids is None:
+        kept = cv2.dnn.NMSBoxes(*arguments, 0.0, iou_threshold)
+    else:
+        arguments.append(class_ids[compared].astype(np.int32))
+        kept = cv2.dnn.NMSBoxesBatched(*arguments, 0.0, iou_threshold)
+    remaining = ~compared
+    remaining[np.flatnonzero(compared)[list(kept)]] = True
+    return sorted(np.flatnonzero(remaining).tolist(), key=lambda index: -ranks[index])
 
 
 def suppress(overlaps: np.ndarray, scores: np.ndarray) -> list[int]:

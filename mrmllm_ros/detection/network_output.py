@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from mrmllm_ros.detection.boxes import non_max_suppression
@@ -27,29 +26,31 @@ def best_class_rows(output: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.cat([xyxy, scores.T, class_ids.T.to(xyxy.dtype), output[4 + classes :].T], 1)
 
 
-def suppressed_columns(
+def suppressed_rows(
     output: torch.Tensor, best: torch.Tensor, classes: int, arguments: Any
-) -> torch.Tensor:
-    """Indices (M,) of the columns that remain after non-maximum suppression, best score first.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Apply non-maximum suppression to an image.
 
     Args:
         output: See `best_class_rows`.
         best: (N,) highest score of each column.
         classes: Number of classes.
         arguments: Arguments of the predictor: thresholds and limit.
+
+    Returns:
+        (M, 6 or more) rows, see `best_class_rows`, best score first, and their (M,) columns.
     """
     [columns] = torch.where(best > arguments.conf)
     columns = columns[best[columns].argsort(descending=True, stable=True)[:_MAX_CANDIDATES]]
-    rows = best_class_rows(output[:, columns], classes).float().cpu().numpy()
-    with np.errstate(invalid="ignore"):
-        # Infinite boxes have no IoU; they are dropped later.
-        kept = non_max_suppression(
-            rows[:, :4],
-            rows[:, 4],
-            arguments.iou,
-            None if arguments.agnostic_nms else rows[:, 5],
-        )
-    return columns[kept[: arguments.max_det]]
+    rows = best_class_rows(output[:, columns], classes)
+    values = rows[:, :6].float().cpu().numpy()
+    kept = non_max_suppression(
+        values[:, :4],
+        values[:, 4],
+        arguments.iou,
+        None if arguments.agnostic_nms else values[:, 5],
+    )[: arguments.max_det]
+    return rows[kept], columns[kept]
 
 
 def best_scores(output: torch.Tensor, classes: int | None) -> torch.Tensor:

@@ -20,9 +20,8 @@ from ultralytics.utils import ops
 from mrmllm_ros.compute import onnx_session_options
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.network_output import (
-    best_class_rows,
     best_scores,
-    suppressed_columns,
+    suppressed_rows,
 )
 from mrmllm_ros.detection.raw_objects import BAD_SCORE, RawObjects, class_labels
 
@@ -128,20 +127,14 @@ def make_predictor(
             torchvision, which takes two seconds and 150 MiB.
             """
             found = [
-                self.suppress_image(*image, classes) for image in zip(output, best, strict=True)
+                suppressed_rows(*image, classes, self.args)
+                for image in zip(output, best, strict=True)
             ]
             results = self.construct_results([rows for rows, _ in found], *args)
             for result, image_output, (_, columns) in zip(results, output, found, strict=True):
                 scores = image_output[4 : 4 + classes, columns[result.rows]].T
                 result.class_scores = scores.float().cpu().numpy()
             return results
-
-        def suppress_image(
-            self, output: torch.Tensor, best: torch.Tensor, classes: int
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            """Rows of an image after non-maximum suppression, and their columns in its output."""
-            columns = suppressed_columns(output, best, classes, self.args)
-            return best_class_rows(output[:, columns], classes), columns
 
         def construct_result(
             self, pred: torch.Tensor, img: torch.Tensor, orig_img: np.ndarray, *args: Any

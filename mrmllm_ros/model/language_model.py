@@ -112,6 +112,8 @@ class LanguageModel:
                 model.name_or_path = source
             else:
                 model = load_float(compute.dtype).to(compute.device)
+                if settings.quantization == "int8":
+                    quantize_weights(model)
         if tokenizer.chat_template is None:
             raise LanguageModelError(
                 f"the language model {settings.model!r} has no chat template; name one that is "
@@ -200,7 +202,7 @@ class LanguageModel:
 def _uses_int8(
     settings: LanguageModelSettings, compute: Compute, source: str, options: dict[str, Any]
 ) -> bool:
-    """Whether to quantize; `auto` is resolved for the device and the model.
+    """Whether to load the int8 form for a CPU; `auto` is resolved for device and model.
 
     Raises:
         LanguageModelError: If int8 is not possible.
@@ -208,8 +210,8 @@ def _uses_int8(
     if settings.quantization == "none":
         return False
     if compute.device.type != "cpu":
-        reason = f"it needs a CPU, and the device is {compute.device}"
-    elif compute.dtype != torch.float32:
+        return False
+    if compute.dtype != torch.float32:
         reason = "compute.precision is not float32"
     else:
         reason = unsupported(AutoConfig.from_pretrained(source, **options).get_text_config())
@@ -219,6 +221,22 @@ def _uses_int8(
             "use auto or none"
         )
     return not reason
+
+
+def quantize_weights(model: PreTrainedModel) -> None:
+    """Quantize the weights of linear layers to int8 with torchao, in place; for CUDA.
+
+    Raises:
+        LanguageModelError: If torchao is not installed.
+    """
+    try:
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    except ImportError as error:
+        raise LanguageModelError(
+            f"language_model.quantization: int8 on CUDA needs torchao ({error}); install it with "
+            "pip install torchao, or use auto or none"
+        ) from error
+    quantize_(model, Int8WeightOnlyConfig())
 
 
 def clear_generation_config(model: PreTrainedModel) -> None:

@@ -24,8 +24,9 @@ class LanguageModelSettings(Validated):
     )
     quantization: str = setting(
         "auto",
-        "Integer arithmetic of the language model: int8, none, or auto, which selects int8 on a "
-        "CPU for models that support it and none otherwise.",
+        "Quantization of the language model: int8, none, or auto, which selects int8 on a CPU for "
+        "models that support it, and none otherwise. On CUDA, int8 quantizes the weights with "
+        "torchao.",
         choices=("auto", "none", "int8"),
     )
     trust_remote_code: bool = setting(
@@ -119,8 +120,9 @@ class VlmSettings(Validated):
     )
     quantization: str = setting(
         "auto",
-        "Integer arithmetic of the language model: int8, none, or auto, which selects int8 on a "
-        "CPU for models that support it and none otherwise.",
+        "Quantization of the language model: int8, none, or auto, which selects int8 on a CPU for "
+        "models that support it, and none otherwise. On CUDA, int8 quantizes the weights with "
+        "torchao.",
         choices=("auto", "none", "int8"),
     )
     trust_remote_code: bool = setting(

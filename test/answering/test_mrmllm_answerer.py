@@ -383,8 +383,9 @@ def test_lower_precision_gives_about_the_same(tiny_backbones, make_answerer, com
         scores.append(encoded.enriched.fused.scores)
         answer = answerer.answer(encoded, Question("Who?", Decoding(4)), SilentListener())
         assert 0 < answer.confidence <= 1
-    assert scores[1] == pytest.approx(scores[0], abs=0.03)
-    assert scores[0] != pytest.approx(perception.candidates.scores, abs=0.03)
+    # The weights of the head are amplified above.
+    assert scores[1] == pytest.approx(scores[0], abs=0.1)
+    assert scores[0] != pytest.approx(perception.candidates.scores, abs=0.1)
 
 
 def test_an_answer_cites_what_the_prompt_lists_and_nothing_else(

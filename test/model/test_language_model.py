@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import sys
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from transformers import MambaConfig, MambaForCausalLM
 
 from mrmllm_ros import weights
 from mrmllm_ros.compute import Compute
-from mrmllm_ros.model.language_model import LanguageModel, LanguageModelError
+from mrmllm_ros.model.language_model import LanguageModel, LanguageModelError, quantize_weights
 from mrmllm_ros.model.model_settings import LanguageModelSettings
 from mrmllm_ros.weights.catalog import CATALOG
 
@@ -165,6 +166,24 @@ def test_int8_that_is_not_possible_is_an_error_with_the_reason():
     compute = Compute(torch.device("cpu"), torch.bfloat16, 0)
     with pytest.raises(LanguageModelError, match="is not float32; use auto or none"):
         LanguageModel.load(LanguageModelSettings(quantization="int8"), compute)
+
+
+def test_without_torchao_int8_weights_are_an_error_with_the_fix(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    with pytest.raises(LanguageModelError, match="pip install torchao"):
+        quantize_weights(tiny_llama(8))
+
+
+def test_torchao_quantizes_the_weights_only():
+    pytest.importorskip("torchao", reason="torchao is not installed")
+    torch.manual_seed(0)
+    model, tokens = tiny_llama(64), torch.arange(9)[None]
+    with torch.inference_mode():
+        expected = model(tokens).logits
+        quantize_weights(model)
+        given = model(tokens).logits
+    assert (given - expected).abs().mean() < 0.05 * expected.std()
+    assert not torch.equal(given, expected)
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "~/nowhere"])

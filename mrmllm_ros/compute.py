@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Threads of ONNX Runtime wait actively for this time, in microseconds, before they sleep. This
 # bridges the gaps between operators. With the default they wait between images too, and take the
 # processor from other models.
-_SPIN_DURATION_US = "20"
+_SPIN_DURATION_US = "300"
 # In malloc.h of glibc.
 _M_ARENA_MAX = -8
 # Context of a named step of a computation; it may wait before the step, while the processor has

@@ -321,7 +321,7 @@ def onnx_options(detector):
 @pytest.mark.parametrize("threads", [0, 2])
 def test_threads_of_onnx_runtime_sleep_between_images(compute, threads):
     options = onnx_options(load_detector(DetectorSettings(), replace(compute, threads=threads)))
-    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "20"
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "300"
 
 
 def test_onnx_runtime_uses_the_number_of_threads(compute):

@@ -42,7 +42,7 @@ _CACHES = {
 
 # PyTorch's threads on the CPU (OpenMP of GCC) check this often for new work before they sleep. By
 # default they wait much longer, and take the processor from the threads of ONNX Runtime.
-SPINNING = {"GOMP_SPINCOUNT": "1000"}
+SPINNING = {"GOMP_SPINCOUNT": "20000"}
 
 # All variables that `apply` may set.
 VARIABLES = (

@@ -70,7 +70,7 @@ def test_variables_of_the_user_are_kept(after_import, tmp_path):
 
 
 def test_waiting_threads_of_pytorch_sleep_soon(after_import, tmp_path):
-    assert after_import(HOME=tmp_path)["GOMP_SPINCOUNT"] == "1000"
+    assert after_import(HOME=tmp_path)["GOMP_SPINCOUNT"] == "20000"
 
 
 @pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])

@@ -474,15 +474,16 @@ def test_killed_in_mid_answer_it_starts_clean_and_ends_with_status_0(
     namespace = "/test_killed"
     with start_node("mrmllm_node", namespace) as node:
         camera = Camera(make_client(namespace))
-        camera.see(bus_image)
+        # Enriched images show that the answerer is loaded.
+        camera.see_enriched(bus_image)
         camera.client.call_async(Query, "query", Query.Request(question=""))
         camera.client.spin_until(lambda: False, 0.5)
         os.kill(node.process.pid, signal.SIGKILL)
         node.process.wait(10)
     with start_node("mrmllm_node", namespace) as node:
         camera = Camera(make_client(namespace))
-        camera.see(np.ascontiguousarray(bus_image[:, ::-1]))
-        assert camera.ask(max_new_tokens=4).success
+        camera.see_enriched(np.ascontiguousarray(bus_image[:, ::-1]))
+        assert camera.ask(max_new_tokens=4, max_age=60.0).success
         pending = camera.client.call_async(
             Query, "query", Query.Request(question="", max_age=60.0, max_new_tokens=2000)
         )

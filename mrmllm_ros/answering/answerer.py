@@ -40,7 +40,7 @@ class SilentListener:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How tokens are chosen.
+    """Decoding settings.
 
     Attributes:
         max_new_tokens: Maximum number of generated tokens.

@@ -89,7 +89,7 @@ class Fusion:
             settings.language_model,
             settings.visual_encoder,
             compute,
-            settings.trained.source if settings.trained.checkpoint else "",
+            settings.trained.source,
         )
         if settings.trained.checkpoint:
             answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)

@@ -118,7 +118,7 @@ def node_subject(name: str, command: Sequence[str], logs: Path) -> Iterator[Node
 
 @dataclass(frozen=True)
 class Nodes:
-    """What the nodes under comparison have in common.
+    """Settings that all nodes under comparison share.
 
     Attributes:
         logs: Folder for their logs.
@@ -157,7 +157,7 @@ def start_subjects(
 
     Args:
         stack: Ends the subjects.
-        nodes: What the nodes have in common.
+        nodes: Settings that the nodes share.
         variants: Parameters of each variant of mrmllm_node, by name.
         wait: Waits until a subject is ready.
         progress: Called with a line of text at each step.

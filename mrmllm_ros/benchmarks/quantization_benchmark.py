@@ -91,8 +91,7 @@ def run(options: Options) -> dict[str, object]:
 
 
 def _loaders(options: Options, compute: Compute) -> dict[str, Callable[[], LanguageModel]]:
-    trained, chosen = options.settings.trained, options.settings.language_model
-    checkpoint = trained.source if trained.checkpoint else ""
+    checkpoint, chosen = options.settings.trained.source, options.settings.language_model
 
     def load(quantization: str) -> LanguageModel:
         settings = replace(chosen, quantization=quantization)

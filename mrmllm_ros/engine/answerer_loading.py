@@ -71,8 +71,7 @@ def load_backbones(
     needs_image = trained.checkpoint and read_config(trained.source).needs_image
     needs_encoder = needs_image or settings.uses_visual_labels
     with timed(f"language model {settings.language_model.model}", progress):
-        checkpoint = trained.source if trained.checkpoint else ""
-        language_model = LanguageModel.load(settings.language_model, compute, checkpoint)
+        language_model = LanguageModel.load(settings.language_model, compute, trained.source)
     if not needs_encoder:
         return Backbones(language_model, detector)
     with timed(f"visual encoder {settings.visual_encoder.model}", progress):

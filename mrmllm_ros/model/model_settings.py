@@ -64,7 +64,9 @@ class MrMllmSettings(Validated):
 
     @property
     def source(self) -> str:
-        """Path or repository of the checkpoint."""
+        """Path or repository of the checkpoint; empty for none."""
+        if not self.checkpoint:
+            return ""
         if self.checkpoint == EMBEDDED_CHECKPOINT.name:
             return str(EMBEDDED_CHECKPOINT)
         folder = expand(self.checkpoint)

@@ -26,6 +26,9 @@ from mrmllm_ros.compute import onnx_session_options
 from mrmllm_ros.model.int8_graph import write_decoder, write_head
 
 _DECODER, _HEAD, _EMBEDDINGS = "decoder.onnx", "lm_head.onnx", "embeddings.safetensors"
+# Tokens of one run of the graph. Attention also computes the masked half of its square, which
+# grows with the number of tokens.
+_PREFILL_TOKENS = 128
 # Tokens of room that a copied or enlarged cache has.
 _ROOM = 192
 
@@ -174,12 +177,13 @@ class Int8Decoder(nn.Module):
 
     def _prefill(self, embeds: torch.Tensor, cache: Int8Cache, row: int) -> torch.Tensor:
         """Process several tokens of one text: (T, d)."""
-        if not len(embeds):
-            return embeds
-        before = cache.lengths[row]
-        [hidden] = self._run(embeds[None], [before], cache.states[:, :, row : row + 1])
-        cache.lengths[row] = before + len(embeds)
-        return hidden
+        states = cache.states[:, :, row : row + 1]
+        hidden = [embeds[:0]]
+        for part in embeds.split(_PREFILL_TOKENS):
+            if len(part):
+                hidden.append(self._run(part[None], cache.lengths[row : row + 1], states)[0])
+                cache.lengths[row] += len(part)
+        return torch.cat(hidden)
 
     def _run(
         self, embeds: torch.Tensor, lengths: Sequence[int], states: torch.Tensor

@@ -80,6 +80,21 @@ def _compute_batch(
     ]
 
 
+def fuse_labels(example: Example, fusion: LabelFusion) -> tuple[Example, np.ndarray]:
+    """Correct the labels of an example with names of regions; its questions do not change.
+
+    Args:
+        example: Example of `compute_candidates`, with K candidates.
+        fusion: Correction of the labels.
+
+    Returns:
+        The example with M of the candidates, and their (M,) indices among the K.
+    """
+    perception, order = fusion.fuse(example.perception, example.region_names)
+    attributes = tuple(example.attributes[i] for i in order)
+    return replace(example, perception=perception, attributes=attributes, region_names=None), order
+
+
 def half_precision(example: Example) -> Example:
     """Move the tensors of an example to main memory, in half precision."""
     perception, visual = example.perception, example.visual

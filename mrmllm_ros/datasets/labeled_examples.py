@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 
 from mrmllm_ros.datasets.annotated_scenes import annotated_scene, is_complete, with_distances
-from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
+from mrmllm_ros.datasets.candidate_cache import (
+    batches,
+    compute_candidates,
+    fuse_labels,
+    half_precision,
+)
 from mrmllm_ros.datasets.coco import CocoDataset, CocoImage
 from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
@@ -24,6 +29,7 @@ from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.detection.images import ImageError, read_image
 from mrmllm_ros.detection.rgbd_frames import read_depth_mm
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 from mrmllm_ros.weights.download import digest
 
@@ -54,6 +60,7 @@ def coco_examples(
     encoder: VisualEncoder | None,
     settings: ViewSettings | None = None,
     *,
+    label_fusion: LabelFusion | None = None,
     cache: FeatureCache | None = None,
     computed: Callable[[], None] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -69,6 +76,7 @@ def coco_examples(
         detector: Detector of the candidates.
         encoder: Encoder of the tokens `V_m`, or None for examples without them.
         settings: How views are sampled.
+        label_fusion: Corrects the labels of the candidates; None to keep the detector's.
         cache: Features of earlier runs, for these models and settings; None to compute all.
         computed: Called each time after features have been computed and kept.
         progress: Called with a line for each skipped image, and with the number of images.
@@ -80,8 +88,9 @@ def coco_examples(
         DataError: If more than half of the images are skipped.
     """
     report = progress or (lambda line: None)
-    source = _FeatureSource(dataset.file, detector, encoder, settings or ViewSettings(), cache)
-    maker = _ExampleMaker(dataset, detector, (settings or ViewSettings()).seed)
+    settings = settings or ViewSettings()
+    source = _FeatureSource(dataset.file, detector, encoder, label_fusion, settings, cache)
+    maker = _ExampleMaker(dataset, detector, label_fusion, settings.seed)
     skipped = Skipped(f"images of {dataset.file}", progress)
     total, done, reported_s = len(dataset.images), 0, time.monotonic()
     for items in batches(dataset.images):
@@ -112,6 +121,7 @@ class _FeatureSource:
     file: Path
     detector: Detector
     encoder: VisualEncoder | None
+    label_fusion: LabelFusion | None
     settings: ViewSettings
     cache: FeatureCache | None
     computed: int = 0
@@ -157,7 +167,8 @@ class _FeatureSource:
                     yield made.corrupted
 
         found: dict[int, list[ViewFeatures]] = {image.index: [] for image in images}
-        for example in compute_candidates(corrupted(), self.detector, self.encoder):
+        models = (self.detector, self.encoder, self.label_fusion)
+        for example in compute_candidates(corrupted(), *models):
             # Views are sampled in batches, before their features are computed.
             image, view, made = measured.pop(0)
             found[image.index].append(_view_features(example, image, view, made))
@@ -260,15 +271,25 @@ def _median_depths(depth: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
 class _ExampleMaker:
     """Adds targets and scenes to the features of views."""
 
-    def __init__(self, dataset: CocoDataset, detector: Detector, seed: int) -> None:
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        detector: Detector,
+        label_fusion: LabelFusion | None,
+        seed: int,
+    ) -> None:
         self._labels = frozenset(dataset.labels)
         self._vocabulary = frozenset(detector.labels)
         self._is_complete = is_complete(dataset)
+        self._label_fusion = label_fusion
         self._seed = seed
 
     def example(self, item: CocoImage, view: LabeledView, features: ViewFeatures) -> Example:
         """Make the example of a view."""
-        example = features.example
+        example, depths_m = features.example, features.depths_m
+        if self._label_fusion is not None:
+            example, order = fuse_labels(example, self._label_fusion)
+            depths_m = depths_m[order]
         candidates = example.perception.candidates
         # Objects of these labels may be present without an annotation.
         unknown = item.unboxed_labels | ({*self._vocabulary, *candidates.labels} - self._labels)
@@ -287,17 +308,17 @@ class _ExampleMaker:
         uncertain = unknown.union(view.partial.labels, view.crowds.labels)
         example = replace(example, targets=targets, context=_text(item, "context") or None)
         if self._is_complete:
-            return self._with_scene(replace(example, missed=uncertain), item, view, features)
+            return self._with_scene(replace(example, missed=uncertain), item, view, depths_m)
         missed = unreported(view.truth, example.perception.detections)
         return replace(example, missed=missed | uncertain)
 
     def _with_scene(
-        self, example: Example, item: CocoImage, view: LabeledView, features: ViewFeatures
+        self, example: Example, item: CocoImage, view: LabeledView, depths_m: np.ndarray
     ) -> Example:
         perception = example.perception
         rng = generator(self._seed, item.name, view.number, 1)
         if not np.isnan(view.distances_m).all() and rng.random() < _WITH_DISTANCES:
-            perception = with_distances(perception, view, features.depths_m)
+            perception = with_distances(perception, view, depths_m)
         listed = perception.detections
         stated = tuple(each.get("color", "") for each in example.attributes[: len(listed)])
         scene = annotated_scene(listed, stated, view, _text(item, "place"))

@@ -15,7 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
+from mrmllm_ros.datasets.candidate_cache import (
+    batches,
+    compute_candidates,
+    fuse_labels,
+    half_precision,
+)
 from mrmllm_ros.datasets.data_errors import DataError, Skipped
 from mrmllm_ros.datasets.example import Example
 from mrmllm_ros.datasets.targets import (
@@ -29,6 +34,7 @@ from mrmllm_ros.detection.colors import measure_colors
 from mrmllm_ros.detection.detector import Detector, Perception
 from mrmllm_ros.detection.images import ImageError, read_image
 from mrmllm_ros.detection.playback import frames, image_files
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 # With a higher threshold, uncertain objects would count as absent.
@@ -86,6 +92,7 @@ def frame_examples(
     sources: Iterable[FrameSource],
     detector: Detector,
     encoder: VisualEncoder | None = None,
+    label_fusion: LabelFusion | None = None,
     views: int = 1,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -100,6 +107,8 @@ def frame_examples(
         detector: Detector of the pseudo-labels in clean images and the candidates in corrupted
             ones; its `candidate_threshold` must be at most `MAX_CANDIDATE_THRESHOLD`.
         encoder: Encoder of the tokens `V_m`, or None for examples without them.
+        label_fusion: Corrects the labels of the candidates, which then are targets too, so that
+            the head keeps them; None to keep the detector's, which are no targets.
         views: Number of examples of each frame.
         seed: Random seed.
         progress: Called with a line for each skipped image.
@@ -113,11 +122,18 @@ def frame_examples(
             skipped.
     """
     for batch in batches(_corrupted_views(sources, views, seed, progress)):
-        clean = detector.detect([image.clean for image in batch])
+        originals = [image.clean for image in batch]
+        clean = detector.detect(originals)
+        if label_fusion is not None:
+            clean = label_fusion.fuse_images(originals, clean)
         corrupted = [image.corrupted for image in batch]
-        examples = compute_candidates(corrupted, detector, encoder)
+        examples = compute_candidates(corrupted, detector, encoder, label_fusion)
         for image, perception, example in zip(batch, clean, examples, strict=True):
-            yield _with_targets(example, image, perception)
+            if label_fusion is None:
+                yield _with_targets(example, image, perception)
+            else:
+                fused, _ = fuse_labels(example, label_fusion)
+                yield _with_labels(_with_targets(fused, image, perception))
 
 
 def _corrupted_views(
@@ -156,3 +172,9 @@ def _with_targets(example: Example, image: CorruptedImage, clean: Perception) ->
     # Objects that the corruption hides are present all the same.
     missed = unreported(clean.detections, example.perception.detections)
     return replace(half_precision(example), targets=targets, missed=missed)
+
+
+def _with_labels(example: Example) -> Example:
+    """Use the labels of the candidates as targets."""
+    labels = example.perception.candidates.labels
+    return replace(example, targets=replace(example.targets, labels=labels))

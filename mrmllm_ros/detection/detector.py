@@ -172,6 +172,8 @@ class Perception:
         dropped: Number of unusable objects by reason, see `RawObjects.check`.
         label_scores: Scores of all labels for the K candidates, or None if the model returns only
             the score of the best label.
+        region_names: (K, N) float32 probabilities of the visual encoder's class names, zeros for
+            a candidate without a name; None until the regions are named.
         detected: The candidates with the detector's own labels and scores, if others replaced
             them; see `with_labels`.
         attributes: K tuples of attributes, which explain the labels.
@@ -182,6 +184,7 @@ class Perception:
     box_features: torch.Tensor | DeferredFeatures | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     label_scores: LabelScores | None = None
+    region_names: np.ndarray | None = None
     detected: Detections | None = None
     attributes: tuple[tuple[Attribute, ...], ...] = ()
 
@@ -240,6 +243,7 @@ class Perception:
             candidates=self.candidates.take(indices),
             box_features=None if self.box_features is None else self.box_features[indices],
             label_scores=None if self.label_scores is None else self.label_scores.take(indices),
+            region_names=None if self.region_names is None else self.region_names[indices],
             detected=None if self.detected is None else self.detected.take(indices),
             attributes=tuple(self.attributes[i] for i in indices),
         )

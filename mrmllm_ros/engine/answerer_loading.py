@@ -15,11 +15,8 @@ from mrmllm_ros.engine.models import Progress, silent, timed
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.checkpoint import read_config
 from mrmllm_ros.model.label_fusion import LabelFusion
-from mrmllm_ros.model.label_knowledge import LabelKnowledge
 from mrmllm_ros.model.language_model import LanguageModel
-from mrmllm_ros.model.region_classifier import ZeroShotClassifier, region_classifier
 from mrmllm_ros.model.visual_encoder import VisualEncoder
-from mrmllm_ros.settings import SettingsError
 
 
 def load_answerer(
@@ -93,22 +90,11 @@ def load_label_fusion(settings: Settings, backbones: Backbones) -> LabelFusion |
     """
     if not settings.uses_visual_labels:
         return None
-    encoder = backbones.visual_encoder
-    classifier = region_classifier(encoder)
-    if classifier is None:
-        raise SettingsError(
-            f"evidence.visual_labels: the visual encoder {encoder.name} cannot name regions; "
-            "set visual_encoder.model to efficientnet-lite0, CLIP or SigLIP, or "
-            "evidence.visual_labels to never"
-        )
-    knowledge = None
-    if not isinstance(classifier, ZeroShotClassifier):
-        knowledge = LabelKnowledge(
-            backbones.language_model,
-            classifier.names,
-            lambda: _without_adapters(settings, backbones.language_model),
-        )
-    return LabelFusion(backbones.detector, classifier, knowledge, settings.evidence.max_crops)
+    return LabelFusion.create(
+        backbones,
+        settings.evidence.max_crops,
+        lambda: _without_adapters(settings, backbones.language_model),
+    )
 
 
 def _without_adapters(settings: Settings, language_model: LanguageModel) -> LanguageModel:

@@ -79,10 +79,4 @@ class Settings(Validated):
         """Whether the visual encoder corrects labels; `auto` is resolved for the models."""
         if self.answerer != "mrmllm":
             return False
-        if self.evidence.visual_labels != "auto":
-            return self.evidence.visual_labels == "always"
-        own, defaults = (
-            (self.detector, self.visual_encoder),
-            (DetectorSettings, VisualEncoderSettings),
-        )
-        return all(mine.model == cls().model for mine, cls in zip(own, defaults, strict=True))
+        return self.evidence.applies_to(self.detector.model, self.visual_encoder.model)

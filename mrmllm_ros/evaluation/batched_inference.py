@@ -13,6 +13,7 @@ from transformers import Cache, PreTrainedModel
 
 from mrmllm_ros.answering.generation import end_tokens
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer, MrMllmEncodedImage
+from mrmllm_ros.datasets import candidate_cache
 from mrmllm_ros.datasets.candidate_cache import batches
 from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.detection.boxes import box_iou
@@ -52,17 +53,14 @@ def _has_names(example: Example) -> bool:
 
 
 def _fuse_labels(example: Example, fusion: LabelFusion) -> Example:
-    perception, order = fusion.fuse(example.perception, example.region_names)
+    fused, order = candidate_cache.fuse_labels(example, fusion)
     # A removed duplicate becomes the object that covers it most.
-    nearest = box_iou(example.perception.candidates.xyxy, perception.candidates.xyxy).argmax(1)
+    before, after = example.perception.candidates, fused.perception.candidates
+    nearest = box_iou(before.xyxy, after.xyxy).argmax(1)
     nearest[order] = np.arange(len(order))
     new_ids = {old + 1: int(new) + 1 for old, new in enumerate(nearest)}
-    return replace(
-        example,
-        perception=perception,
-        attributes=tuple(example.attributes[i] for i in order),
-        questions=tuple(_renumbered(item, new_ids) for item in example.questions),
-    )
+    questions = tuple(_renumbered(item, new_ids) for item in example.questions)
+    return replace(fused, questions=questions)
 
 
 def _renumbered(item: QuestionAnswer, new_ids: Mapping[int, int]) -> QuestionAnswer:

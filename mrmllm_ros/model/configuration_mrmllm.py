@@ -33,6 +33,8 @@ class MrMllmConfig(PretrainedConfig):
             `V_m`, which works with any detector.
         detector_revision: Revision of its weights; empty if unknown.
         perception_hidden_size: Size d_p of the features `V_p`; 0 without queries.
+        region_names: Number N of class names of the visual encoder whose probabilities for each
+            object are part of the object queries; 0 for none.
         hidden_size: Size d of the shared queries.
         num_hidden_layers: Number of layers of the query fusion.
         num_attention_heads: Number of attention heads of the query fusion.
@@ -68,6 +70,7 @@ class MrMllmConfig(PretrainedConfig):
     visual_encoder_revision: str = ""
     detector: str = ""
     detector_revision: str = ""
+    region_names: int = 0
     hidden_size: int = 256
     num_hidden_layers: int = 2
     num_attention_heads: int = 8
@@ -107,7 +110,7 @@ class MrMllmConfig(PretrainedConfig):
         if self.query_fusion:
             # Without other objects, an object query needs scene queries to attend to.
             self._require(self.scene_queries > 0, "scene_queries", "must be positive")
-        for name in ("num_hidden_layers", "lora_rank"):
+        for name in ("num_hidden_layers", "lora_rank", "region_names"):
             self._require(getattr(self, name) >= 0, name, "must not be negative")
         self._require(self.embedding_scale > 0, "embedding_scale", "must be positive")
         self._require(self.lora_alpha > 0, "lora_alpha", "must be positive")

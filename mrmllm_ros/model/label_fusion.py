@@ -20,7 +20,7 @@ The numbers s, g and c are fitted (docs/labels.md). All of this is ours, not the
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event, Lock, Thread
 from weakref import finalize, ref
@@ -31,9 +31,16 @@ from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.boxes import box_coverage, box_iou, non_max_suppression, suppress
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Detector, LabelScores, Perception, rank
+from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_knowledge import LabelKnowledge
 from mrmllm_ros.model.label_table import LabelTable
-from mrmllm_ros.model.region_classifier import RegionClassifier, ZeroShotClassifier
+from mrmllm_ros.model.language_model import LanguageModel
+from mrmllm_ros.model.region_classifier import (
+    RegionClassifier,
+    ZeroShotClassifier,
+    region_classifier,
+)
+from mrmllm_ros.settings import SettingsError
 
 # Fitted on the tuning half of the photographs; see docs/labels.md.
 SMOOTHING = 0.2
@@ -82,6 +89,39 @@ class LabelFusion:
         self._stop = Event()
         self._learner: Thread | None = None
         self.set_labels(detector.labels)
+
+    @classmethod
+    def create(
+        cls,
+        backbones: Backbones,
+        max_crops: int,
+        load_language_model: Callable[[], LanguageModel],
+    ) -> LabelFusion:
+        """Create the fusion for loaded models.
+
+        Args:
+            backbones: Loaded backbones; the language model may have the adapters of a checkpoint.
+            max_crops: Maximum number of regions of an image to name.
+            load_language_model: Gives the language model without adapters.
+
+        Raises:
+            SettingsError: If the visual encoder cannot name regions.
+            VisualEncoderError: If its text encoder cannot be loaded.
+        """
+        encoder = backbones.visual_encoder
+        classifier = region_classifier(encoder)
+        if classifier is None:
+            raise SettingsError(
+                f"evidence.visual_labels: the visual encoder {encoder.name} cannot name regions; "
+                "set visual_encoder.model to efficientnet-lite0, CLIP or SigLIP, or "
+                "evidence.visual_labels to never"
+            )
+        knowledge = None
+        if not isinstance(classifier, ZeroShotClassifier):
+            knowledge = LabelKnowledge(
+                backbones.language_model, classifier.names, load_language_model
+            )
+        return cls(backbones.detector, classifier, knowledge, max_crops)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -178,15 +218,18 @@ class LabelFusion:
 
         Returns:
             The perception with M of the candidates, ranked again, and their (M,) indices among
-            the K. The attribute `looks_like` is the name that speaks for the label.
+            the K. It has the fused scores of all labels, and the names. The attribute `looks_like`
+            is the name that speaks for the label.
         """
         table = self.table
         perception, merged = merge_labels(perception)
         probabilities = probabilities[merged]
         evidence = probabilities @ table.values.T  # (K, V)
-        scores = fused_scores(self._detector_scores(perception, table.labels, evidence), evidence)
-        best = scores.argmax(1)
-        scores = scores[np.arange(len(best)), best]
+        of_labels = fused_scores(
+            self._detector_scores(perception, table.labels, evidence), evidence
+        )
+        best = of_labels.argmax(1)
+        scores = of_labels[np.arange(len(best)), best]
         kept = remove_duplicates(perception.candidates.xyxy, scores, best)
         # The first of each label has its highest score.
         _, first = np.unique(best[kept], return_index=True)
@@ -198,6 +241,11 @@ class LabelFusion:
                 self._looks_like(row, table.values[column])
                 for row, column in zip(probabilities, best, strict=True)
             ],
+        )
+        fused = replace(
+            fused,
+            label_scores=LabelScores(table.labels, of_labels),
+            region_names=probabilities,
         )
         kept = kept[rank(fused.candidates.take(kept), fused.score_threshold)]
         return fused.take(kept), merged[kept]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.environment import expand
 from mrmllm_ros.settings import Validated, setting
 
@@ -109,6 +110,18 @@ class EvidenceSettings(Validated):
         minimum=0,
         maximum=300,
     )
+
+    def applies_to(self, detector: str, visual_encoder: str) -> bool:
+        """Whether `visual_labels` corrects the labels of these models; resolves `auto`.
+
+        Args:
+            detector: Setting `detector.model`.
+            visual_encoder: Setting `visual_encoder.model`.
+        """
+        if self.visual_labels != "auto":
+            return self.visual_labels == "always"
+        embedded = (DetectorSettings.model, VisualEncoderSettings.model)
+        return (detector, visual_encoder) == embedded
 
 
 @dataclass(frozen=True)

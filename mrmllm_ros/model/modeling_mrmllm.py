@@ -35,8 +35,6 @@ from mrmllm_ros.model.perception_head import PerceptionHead, PerceptionOutput
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, ObjectBatch, TextBatch
 from mrmllm_ros.model.query_fusion import ObjectQueries, SharedQueryFusion, with_scene_queries
 
-# Prefix of the names of the language model's weights.
-
 # Tokens of a step of a prefill, about 30 ms on two CPU cores in int8.
 _TOKENS_IN_STEP = 32
 
@@ -383,7 +381,9 @@ class MrMllm(PreTrainedModel):
         features = objects.features
         if not self.config.detector:
             features = pool_tokens(visual, self.visual_encoder.grid, objects.boxes)
-        shared = self.object_queries(features, objects.boxes, frames.has_image)
+        shared = self.object_queries(
+            features, objects.boxes, objects.region_names, frames.has_image
+        )
         mask = objects.mask
         if self.config.query_fusion:
             shared = self.fusion(shared, mask, visual, self.visual_encoder.grid, frames.has_image)
@@ -478,6 +478,9 @@ class MrMllm(PreTrainedModel):
         if isinstance(module, SharedQueryFusion):
             # Identical queries would get identical gradients.
             nn.init.normal_(module.scene, std=0.02)
+        elif isinstance(module, ObjectQueries) and module.names is not None:
+            # A checkpoint without names, from which training may start, is not changed.
+            nn.init.zeros_(module.names.weight)
         elif isinstance(module, PerceptionHead):
             module.reset_to_identity()
 

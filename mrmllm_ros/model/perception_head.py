@@ -20,6 +20,8 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 
 # Maximum shift of an edge as a fraction of the box; at 0.5, opposite edges could meet.
 MAX_EDGE_SHIFT = 0.45
+# Scores of labels are clipped to this and to 1 minus this.
+_MIN_SCORE = 1e-3
 # Initial log-odds of the detector's label.
 _TRUST = 4.0
 # Initial log-odds of novelty: every object is familiar.
@@ -40,12 +42,15 @@ class LabelSpace:
         vocabulary_size: Number of leading labels that every object may get; the others are allowed
             only for objects that the detector gave them.
         detector_ids: (B, K) int64 index of the detector's label.
+        scores: (B, K, V) float32 score of each label, 0 for labels without evidence; None if only
+            the detector's label is known.
     """
 
     names: tuple[str, ...]
     embeddings: torch.Tensor
     vocabulary_size: int
     detector_ids: torch.Tensor
+    scores: torch.Tensor | None = None
 
     @property
     def detector_mask(self) -> torch.Tensor:
@@ -170,10 +175,15 @@ class PerceptionHead(nn.Module):
         return states.new_zeros(*states.shape[:-1], _SIZES[name])
 
     def _prior(self, labels: LabelSpace) -> torch.Tensor:
-        """(B, K, V) logits of the detector's labels.
+        """(B, K, V) logits of the labels before the similarity is added.
 
-        `trust` is the log-odds of the detector's label against all other labels together.
+        These are the log-odds of the labels' scores. Without such scores, and for a head that
+        predicts no labels, `trust` is the log-odds of the detector's label against all other
+        labels together.
         """
+        if labels.scores is not None and "label" in self.outputs:
+            logits = labels.scores.logit(_MIN_SCORE)
+            return logits.masked_fill(~labels.allowed, -torch.inf)
         others = (labels.allowed.sum(-1, keepdim=True) - 1).clamp(min=1).float().log()  # (B, K, 1)
         # Without label training, `trust` gets no gradient, for which distributed training would
         # wait.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +43,8 @@ class ObjectBatch:
         labels: Labels to choose from, and the detector's choice.
         numbers: (K, d_llm) mean token embedding of the number that cites each object.
         features: (B, K, d_p) `V_p`, or None if they are pooled from the image.
+        region_names: (B, K, N) float32 probabilities of the visual encoder's class names, or None
+            if the regions have no names.
     """
 
     boxes: torch.Tensor
@@ -51,6 +53,7 @@ class ObjectBatch:
     labels: LabelSpace
     numbers: torch.Tensor
     features: torch.Tensor | None
+    region_names: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,10 +219,9 @@ class MrMllmProcessor:
             perceptions: Detections in each of B images.
             labels: Labels to choose from, in addition to the vocabulary.
         """
-        limit = self._max_objects
+        limit = np.arange(self._max_objects)
         return batch_objects(
-            [p.candidates.take(np.arange(len(p.candidates))[:limit]) for p in perceptions],
-            [None if p.features is None else p.features[:limit] for p in perceptions],
+            [p.take(limit[: len(p.candidates)]) for p in perceptions],
             (*self.vocabulary, *labels),
             self._language_model,
         )
@@ -273,16 +275,13 @@ def pad_left(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def batch_objects(
-    candidates: Sequence[Detections],
-    features: Sequence[torch.Tensor | None],
-    vocabulary: Sequence[str],
-    language_model: LanguageModel,
+    perceptions: Sequence[Perception], vocabulary: Sequence[str], language_model: LanguageModel
 ) -> ObjectBatch:
     """Stack the candidates of several images.
 
     Args:
-        candidates: K_i objects of each image.
-        features: (K_i, d_p) `V_p` of each image, or None for every image.
+        perceptions: K_i candidates of each image. Features, label scores and names of regions are
+            used if every image has them.
         vocabulary: Labels to choose from; the labels of the candidates are added.
         language_model: Model that embeds the labels.
 
@@ -290,6 +289,7 @@ def batch_objects(
         The batch on the language model's device, in its precision.
     """
     model = language_model.model
+    candidates = [perception.candidates for perception in perceptions]
     texts = list(dict.fromkeys([*vocabulary, *(x for c in candidates for x in c.labels)]))
     index = {text: i for i, text in enumerate(texts)}
 
@@ -300,14 +300,43 @@ def batch_objects(
     detector = stack([torch.tensor(choice, dtype=torch.int64) for choice in choices])
     embeddings = language_model.embed_texts(texts)  # (V, d_llm)
     most = max(map(len, candidates))
+
+    def stack_all(rows: Iterable[torch.Tensor | None]) -> torch.Tensor | None:
+        known = [row for row in rows if row is not None]
+        return stack(known) if len(known) == len(perceptions) else None
+
+    features = stack_all(perception.features for perception in perceptions)
+    scores = stack_all(_label_scores(perception, texts) for perception in perceptions)
+    names = stack_all(
+        None if p.region_names is None else torch.from_numpy(p.region_names) for p in perceptions
+    )
     return ObjectBatch(
         boxes=stack([torch.from_numpy(_shares(c)) for c in candidates]),
         scores=stack([torch.from_numpy(c.scores.astype(np.float32)) for c in candidates]),
         mask=stack([torch.ones(len(c), dtype=torch.bool) for c in candidates]),
-        labels=LabelSpace(tuple(texts), embeddings, len(set(vocabulary)), detector),
+        labels=LabelSpace(tuple(texts), embeddings, len(set(vocabulary)), detector, scores),
         numbers=language_model.embed_texts([str(i) for i in range(1, most + 1)]),
-        features=None if features[0] is None else stack(list(features)).to(model.dtype),
+        features=None if features is None else features.to(model.dtype),
+        region_names=names,
     )
+
+
+def _label_scores(perception: Perception, labels: Sequence[str]) -> torch.Tensor | None:
+    """(K, V) float32 scores of labels, at least the candidate's score for its own label.
+
+    None before the fusion of labels: a detector's scores may be those of other candidates of the
+    same object.
+    """
+    of_labels, candidates = perception.label_scores, perception.candidates
+    if of_labels is None or perception.detected is None:
+        return None
+    columns = {label: column for column, label in enumerate(of_labels.labels)}
+    scores = np.zeros((len(candidates), len(labels)), np.float32)
+    known = [i for i, label in enumerate(labels) if label in columns]
+    scores[:, known] = of_labels.scores[:, [columns[labels[i]] for i in known]]
+    own = (np.arange(len(candidates)), [labels.index(label) for label in candidates.labels])
+    scores[own] = np.maximum(scores[own], candidates.scores)
+    return torch.from_numpy(scores)
 
 
 def _shares(detections: Detections) -> np.ndarray:

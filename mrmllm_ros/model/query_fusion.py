@@ -14,15 +14,18 @@ from torch import nn
 from mrmllm_ros.model.box_embedding import BoxEmbedding, cell_boxes
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 
+# Probabilities of names are raised by this, so that their logarithms are bounded.
+_MIN_PROBABILITY = 1e-4
+
 
 class ObjectQueries(nn.Module):
-    """Object queries: features `V_p` plus box embedding of each candidate."""
+    """Object queries: features `V_p`, names of the region and box embedding of each candidate."""
 
     def __init__(self, config: MrMllmConfig, boxes: BoxEmbedding) -> None:
         """Create the projection.
 
         Args:
-            config: Configuration with the sizes d_p and d.
+            config: Configuration with the sizes d_p and d, and the number N of names.
             boxes: Box embedding of size d, shared with the fusion, so that objects and image cells
                 have the same coordinates.
         """
@@ -30,23 +33,34 @@ class ObjectQueries(nn.Module):
         self.boxes = boxes
         self.norm = nn.LayerNorm(config.perception_hidden_size)
         self.linear = nn.Linear(config.perception_hidden_size, config.hidden_size)
+        self.names = None
+        if config.region_names:
+            self.names = nn.Linear(config.region_names, config.hidden_size, bias=False)
         # Replaces the features of scenes without an image.
         self.no_image_embedding = nn.Parameter(torch.zeros(config.hidden_size))
 
     def forward(
-        self, features: torch.Tensor, boxes: torch.Tensor, has_image: torch.Tensor | None = None
+        self,
+        features: torch.Tensor,
+        boxes: torch.Tensor,
+        region_names: torch.Tensor | None = None,
+        has_image: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Compute the object queries.
 
         Args:
             features: (B, K, d_p) `V_p`.
             boxes: (B, K, 4) float32 center and size, normalized by the image size.
+            region_names: (B, K, N) float32 probabilities of the encoder's class names, zeros for
+                objects without a name; None if no object has one.
             has_image: (B,) bool; None if every scene has an image.
 
         Returns:
             (B, K, d)
         """
         queries = self.linear(self.norm(features))
+        if self.names is not None and region_names is not None:
+            queries = queries + self.names(_log_ratios(region_names).to(queries.dtype))
         return fill_missing(queries, self.no_image_embedding, has_image) + self.boxes(boxes)
 
 
@@ -115,6 +129,12 @@ class SharedQueryFusion(nn.Module):
         for layer in self.layers:
             shared = layer(shared, memory, tgt_key_padding_mask=padding)
         return self.norm(shared)
+
+
+def _log_ratios(probabilities: torch.Tensor) -> torch.Tensor:
+    """Logarithms of probabilities (B, K, N) without their mean; zeros where all are equal."""
+    logs = (probabilities + _MIN_PROBABILITY).log()
+    return logs - logs.mean(-1, keepdim=True)
 
 
 def with_scene_queries(mask: torch.Tensor, scene_queries: int) -> torch.Tensor:

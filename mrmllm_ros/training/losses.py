@@ -53,6 +53,9 @@ def total(parts: dict[str, torch.Tensor], weights: LossSettings) -> torch.Tensor
 def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[str, torch.Tensor]:
     """Compute the losses of the perception head.
 
+    The score is trained to be the probability that there is an object and that the predicted label
+    is right.
+
     Args:
         output: Predictions for (B, K) candidates.
         targets: Their targets.
@@ -61,6 +64,7 @@ def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[st
         Scalars by the names of `LossSettings`; zero without known targets.
     """
     known = ~targets.scores.isnan()
+    is_right = (targets.labels < 0) | (targets.labels == output.label_logits.argmax(-1))
     # As logits: autocast does not support the cross-entropy of probabilities.
     logits = output.scores[known].logit(_EPSILON)
     moved = ~targets.edge_shifts.isnan().any(-1)
@@ -68,7 +72,7 @@ def perception_losses(output: PerceptionOutput, targets: TargetBatch) -> dict[st
     return {
         "score": _mean(
             functional.binary_cross_entropy_with_logits(
-                logits, targets.scores[known], reduction="none"
+                logits, (targets.scores * is_right)[known], reduction="none"
             )
         ),
         "label": _choice(output.label_logits, targets.labels),

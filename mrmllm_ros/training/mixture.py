@@ -25,11 +25,13 @@ class Source:
         share: Share of the steps, relative to the shares of other sources.
         example: Function that creates the example of a number, reproducibly.
         has_targets: Whether its examples have images and targets of perception.
+        labels: All labels of its targets.
     """
 
     share: float
     example: Callable[[int], Example]
     has_targets: bool = True
+    labels: tuple[str, ...] = ()
 
 
 class Batches(Dataset[tuple[TrainingBatch, TrainingBatch | None]]):

@@ -30,6 +30,7 @@ from mrmllm_ros.datasets.video import (
 from mrmllm_ros.detection.detector import load_detector
 from mrmllm_ros.environment import expand
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.model_settings import MrMllmSettings
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor
@@ -66,21 +67,28 @@ def train(
     """
     chosen = choose_backbones(settings)
     backbones = load_backbones(chosen, accelerator.device)
+    label_fusion = load_label_fusion(chosen, backbones)
     # The head gets only the outputs that are trained.
     outputs = settings.loss.perception_outputs
     try:
-        config = MrMllm.configure(backbones, perception_outputs=outputs, **vars(settings.model))
+        config = MrMllm.configure(
+            backbones,
+            **{
+                **vars(settings.model),
+                "perception_outputs": outputs,
+                "region_names": _number_of_names(settings, label_fusion),
+            },
+        )
     except StrictDataclassError as error:
         raise SettingsError(f"model: {error.__cause__ or error}") from error
-    sources = load_sources(settings, chosen, backbones, progress, leg)
+    sources = load_sources(settings, chosen, backbones, label_fusion, progress, leg)
     model = MrMllm(config, backbones)
     if settings.checkpoint:
         start_from(model, settings.checkpoint, progress)
-    collate = Collator(
-        MrMllmProcessor(config, backbones, chosen.prompt),
-        backbones.language_model,
-        config.attributes,
-    )
+    processor = MrMllmProcessor(config, backbones, chosen.prompt)
+    labels = (label for source in sources.values() for label in source.labels)
+    processor.vocabulary = tuple(dict.fromkeys([*processor.vocabulary, *labels]))
+    collate = Collator(processor, backbones.language_model, config.attributes)
     batches = Batches(
         sources,
         collate,
@@ -148,10 +156,34 @@ def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
     return Backbones.load(detector, language_model, chosen.visual_encoder, compute)
 
 
+def load_label_fusion(chosen: BackboneChoice, backbones: Backbones) -> LabelFusion | None:
+    """Create the correction of labels that the parameter file asks for.
+
+    Raises:
+        SettingsError: If the visual encoder cannot name regions.
+    """
+    models = (chosen.detector.model, chosen.visual_encoder.model)
+    if not chosen.evidence.applies_to(*models):
+        return None
+    fusion = LabelFusion.create(
+        backbones, chosen.evidence.max_crops, lambda: backbones.language_model
+    )
+    fusion.wait()
+    return fusion
+
+
+def _number_of_names(settings: TrainingSettings, label_fusion: LabelFusion | None) -> int:
+    """Number of class names in object queries; 0 for classes that follow the vocabulary."""
+    if label_fusion is None or label_fusion.knowledge is None or not settings.model.region_names:
+        return 0
+    return len(label_fusion.classifier.names)
+
+
 def load_sources(
     settings: TrainingSettings,
     chosen: BackboneChoice,
     backbones: Backbones,
+    label_fusion: LabelFusion | None,
     progress: Progress,
     leg: Leg,
 ) -> dict[str, Source]:
@@ -161,6 +193,7 @@ def load_sources(
         settings: All settings.
         chosen: Settings of the frozen models.
         backbones: The frozen models.
+        label_fusion: Corrects the labels of candidates; None to keep the detector's.
         progress: Called with each line of progress.
         leg: Time of this process.
 
@@ -180,6 +213,7 @@ def load_sources(
             [frame_source(source) for source in data.frames.sources],
             detector,
             encoder,
+            label_fusion,
             data.frames.views,
             settings.seed,
             _prefixed(progress, "frames"),
@@ -189,7 +223,7 @@ def load_sources(
         ask = partial(with_questions, vocabulary=detector.labels, count=count)
         sources["frames"] = Source(data.frames.share, repeat(examples, ask))
     if data.coco.share:
-        sources["coco"] = _coco_source(settings, chosen, backbones, progress, leg)
+        sources["coco"] = _coco_source(settings, chosen, backbones, label_fusion, progress, leg)
     if data.questions.share:
         file = expand(data.questions.file)
         skipped = Skipped(f"questions of {file}", _prefixed(progress, "questions"))
@@ -213,6 +247,7 @@ def _coco_source(
     settings: TrainingSettings,
     chosen: BackboneChoice,
     backbones: Backbones,
+    label_fusion: LabelFusion | None,
     progress: Progress,
     leg: Leg,
 ) -> Source:
@@ -224,12 +259,23 @@ def _coco_source(
     views = ViewSettings(views=coco.views, seed=settings.seed)
     cache, end_leg = None, None
     if settings.feature_cache_gb:
-        configuration = {**vars(views), **_model_configuration(chosen, backbones)}
+        configuration = {
+            **vars(views),
+            **_model_configuration(chosen, backbones),
+            "named_regions": label_fusion.max_crops if label_fusion else 0,
+        }
         cache = FeatureCache(configuration, settings.feature_cache_gb * 1e9, report)
         end_leg = partial(leg.check, f"computing the features of {annotations}")
     detector, encoder = backbones.detector, backbones.visual_encoder
     found = coco_examples(
-        dataset, detector, encoder, views, cache=cache, computed=end_leg, progress=report
+        dataset,
+        detector,
+        encoder,
+        views,
+        label_fusion=label_fusion,
+        cache=cache,
+        computed=end_leg,
+        progress=report,
     )
     examples = _collected("coco", found, progress)
     ask = partial(
@@ -238,7 +284,7 @@ def _coco_source(
         count=coco.questions,
         shares={"missed": coco.missed_questions, "place": coco.place_questions},
     )
-    return Source(coco.share, repeat(examples, ask))
+    return Source(coco.share, repeat(examples, ask), labels=dataset.labels)
 
 
 def _model_configuration(chosen: BackboneChoice, backbones: Backbones) -> dict[str, Any]:

@@ -170,8 +170,10 @@ class Trainer:
             group["weight_decay"] = settings.weight_decay
         off = dropped_switches(settings.drop, settings.seed, self.progress.step)
         switches = [name for name in off if name != "perception_prompt"]
-        with self._model.without(*switches):
-            parts = self._backward(batch)
+        parts: dict[str, torch.Tensor] = {}
+        if self._needs_language_model or perception_batch is None:
+            with self._model.without(*switches):
+                parts = self._backward(batch)
         if perception_batch is not None:
             # Drawn independently of the switches of the other batch.
             off = dropped_switches(
@@ -189,6 +191,11 @@ class Trainer:
         self._optimizer.step()
         self._optimizer.zero_grad()
         return parts
+
+    @property
+    def _needs_language_model(self) -> bool:
+        """Whether a loss of the texts, or of predictions with the language model, has a weight."""
+        return self._settings.loss.language > 0 or self._model.config.head_needs_language_model
 
     def _backward(self, batch: TrainingBatch, with_texts: bool = True) -> dict[str, torch.Tensor]:
         """Accumulate the gradient of a batch and return its losses."""

@@ -11,7 +11,11 @@ from typing import Any
 from mrmllm_ros.compute import ComputeSettings
 from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.model.configuration_mrmllm import PERCEPTION_OUTPUTS
-from mrmllm_ros.model.model_settings import LanguageModelSettings, VisualEncoderSettings
+from mrmllm_ros.model.model_settings import (
+    EvidenceSettings,
+    LanguageModelSettings,
+    VisualEncoderSettings,
+)
 from mrmllm_ros.model.prompt import PromptSettings
 from mrmllm_ros.settings import SettingsError, Validated, group, read_yaml, setting
 
@@ -36,6 +40,11 @@ class ModelSettings(Validated):
     )
     max_objects: int = setting(
         32, "Maximum number of candidates in the fusion.", minimum=1, maximum=300
+    )
+    region_names: bool = setting(
+        True,
+        "Whether object queries contain the class names that the visual encoder gives regions; "
+        "needs visual labels and an encoder with a classifier.",
     )
     head_uses_language_model: bool = setting(
         True,
@@ -223,6 +232,7 @@ class BackboneChoice(Validated):
     detector: DetectorSettings = group(DetectorSettings)
     visual_encoder: VisualEncoderSettings = group(VisualEncoderSettings)
     language_model: LanguageModelSettings = group(LanguageModelSettings)
+    evidence: EvidenceSettings = group(EvidenceSettings)
     prompt: PromptSettings = group(PromptSettings)
 
 

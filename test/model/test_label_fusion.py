@@ -323,7 +323,12 @@ def test_all_that_belongs_to_an_object_is_ranked_with_it(fusion, classifier, mak
     assert order.tolist() == [2, 0, 1, 3]
     np.testing.assert_array_equal(fused.candidates.xyxy, perception.candidates.xyxy[order])
     np.testing.assert_array_equal(fused.features, perception.features[order])
-    np.testing.assert_array_equal(fused.label_scores.scores, perception.label_scores.scores[order])
+    np.testing.assert_array_equal(fused.region_names, names[order])
+    of_labels, before = fused.label_scores, perception.label_scores.scores[order]
+    assert of_labels.labels == fusion.labels
+    # Only the bear has a name.
+    np.testing.assert_array_equal(of_labels.scores[1:], before[1:])
+    assert of_labels.scores[0].max() > before[0].max()
     assert fused.detected.labels == ("bear", "cup", "cup", "mouse")
     np.testing.assert_array_equal(fused.detected.scores, perception.candidates.scores[order])
     np.testing.assert_array_equal(fused.detected.xyxy, fused.candidates.xyxy)

@@ -130,12 +130,7 @@ def test_zero_is_a_token_like_any_other():
 
 
 def batch(embedder, *perceptions, vocabulary=LABELS):
-    return batch_objects(
-        [perception.candidates for perception in perceptions],
-        [perception.features for perception in perceptions],
-        vocabulary,
-        embedder,
-    )
+    return batch_objects(perceptions, vocabulary, embedder)
 
 
 def test_objects_of_several_images_are_padded_to_the_most(embedder):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,55 @@ from mrmllm_ros.weights.store import locate
 _FIRST_OF_EVALUATION = 10**9  # far from the scenes that evaluation suites use
 
 
+@dataclass(frozen=True, eq=False)
+class FrozenModels:
+    """Models that are not trained.
+
+    Attributes:
+        chosen: Their settings.
+        backbones: Detector, visual encoder and language model.
+        label_fusion: Correction of the detector's labels; None to keep them.
+    """
+
+    chosen: BackboneChoice
+    backbones: Backbones
+    label_fusion: LabelFusion | None = None
+
+    @classmethod
+    def load(cls, chosen: BackboneChoice, device: torch.device) -> FrozenModels:
+        """Load the models onto a device, in full precision.
+
+        Raises:
+            MrmllmError: If a model cannot be loaded, or the visual encoder cannot name regions.
+        """
+        backbones = load_backbones(chosen, device)
+        if not chosen.evidence.applies_to(chosen.detector.model, chosen.visual_encoder.model):
+            return cls(chosen, backbones)
+        fusion = LabelFusion.create(
+            backbones, chosen.evidence.max_crops, lambda: backbones.language_model
+        )
+        fusion.wait()
+        return cls(chosen, backbones, fusion)
+
+    @property
+    def region_names(self) -> int:
+        """Number of class names of regions; 0 if there are none, or they are the labels."""
+        fusion = self.label_fusion
+        return 0 if fusion is None or fusion.knowledge is None else len(fusion.classifier.names)
+
+    @property
+    def feature_configuration(self) -> dict[str, Any]:
+        """All of the models that features depend on, as JSON values."""
+        chosen, backbones, fusion = self.chosen, self.backbones, self.label_fusion
+        encoder = backbones.visual_encoder
+        return {
+            "detector": [vars(chosen.detector), fingerprint(chosen.detector.model)],
+            "labels": backbones.detector.labels,
+            "visual_encoder": fingerprint(chosen.visual_encoder.model) if encoder else "",
+            "named_regions": 0 if fusion is None else fusion.max_crops,
+        }
+
+
 def train(
     settings: TrainingSettings, accelerator: Accelerator, progress: Progress, leg: Leg
 ) -> Path:
@@ -65,9 +114,8 @@ def train(
         MrmllmError: If models or data cannot be loaded, or the run cannot continue.
         UnfinishedError: If the leg is over before the run.
     """
-    chosen = choose_backbones(settings)
-    backbones = load_backbones(chosen, accelerator.device)
-    label_fusion = load_label_fusion(chosen, backbones)
+    models = FrozenModels.load(choose_backbones(settings), accelerator.device)
+    backbones = models.backbones
     # The head gets only the outputs that are trained.
     outputs = settings.loss.perception_outputs
     try:
@@ -76,16 +124,16 @@ def train(
             **{
                 **vars(settings.model),
                 "perception_outputs": outputs,
-                "region_names": _number_of_names(settings, label_fusion),
+                "region_names": models.region_names if settings.model.region_names else 0,
             },
         )
     except StrictDataclassError as error:
         raise SettingsError(f"model: {error.__cause__ or error}") from error
-    sources = load_sources(settings, chosen, backbones, label_fusion, progress, leg)
+    sources = load_sources(settings, models, progress, leg)
     model = MrMllm(config, backbones)
     if settings.checkpoint:
         start_from(model, settings.checkpoint, progress)
-    processor = MrMllmProcessor(config, backbones, chosen.prompt)
+    processor = MrMllmProcessor(config, backbones, models.chosen.prompt)
     labels = (label for source in sources.values() for label in source.labels)
     processor.vocabulary = tuple(dict.fromkeys([*processor.vocabulary, *labels]))
     collate = Collator(processor, backbones.language_model, config.attributes)
@@ -156,44 +204,14 @@ def load_backbones(chosen: BackboneChoice, device: torch.device) -> Backbones:
     return Backbones.load(detector, language_model, chosen.visual_encoder, compute)
 
 
-def load_label_fusion(chosen: BackboneChoice, backbones: Backbones) -> LabelFusion | None:
-    """Create the correction of labels that the parameter file asks for.
-
-    Raises:
-        SettingsError: If the visual encoder cannot name regions.
-    """
-    models = (chosen.detector.model, chosen.visual_encoder.model)
-    if not chosen.evidence.applies_to(*models):
-        return None
-    fusion = LabelFusion.create(
-        backbones, chosen.evidence.max_crops, lambda: backbones.language_model
-    )
-    fusion.wait()
-    return fusion
-
-
-def _number_of_names(settings: TrainingSettings, label_fusion: LabelFusion | None) -> int:
-    """Number of class names in object queries; 0 for classes that follow the vocabulary."""
-    if label_fusion is None or label_fusion.knowledge is None or not settings.model.region_names:
-        return 0
-    return len(label_fusion.classifier.names)
-
-
 def load_sources(
-    settings: TrainingSettings,
-    chosen: BackboneChoice,
-    backbones: Backbones,
-    label_fusion: LabelFusion | None,
-    progress: Progress,
-    leg: Leg,
+    settings: TrainingSettings, models: FrozenModels, progress: Progress, leg: Leg
 ) -> dict[str, Source]:
     """Load the examples of every source with a share above 0.
 
     Args:
         settings: All settings.
-        chosen: Settings of the frozen models.
-        backbones: The frozen models.
-        label_fusion: Corrects the labels of candidates; None to keep the detector's.
+        models: The frozen models.
         progress: Called with each line of progress.
         leg: Time of this process.
 
@@ -202,7 +220,7 @@ def load_sources(
         DataError: If a source cannot be read or has no examples.
     """
     data = settings.data
-    detector, encoder = backbones.detector, backbones.visual_encoder
+    detector, encoder = models.backbones.detector, models.backbones.visual_encoder
     sources: dict[str, Source] = {}
     if data.synthetic.share:
         sources["synthetic"] = Source(
@@ -213,7 +231,7 @@ def load_sources(
             [frame_source(source) for source in data.frames.sources],
             detector,
             encoder,
-            label_fusion,
+            models.label_fusion,
             data.frames.views,
             settings.seed,
             _prefixed(progress, "frames"),
@@ -223,7 +241,7 @@ def load_sources(
         ask = partial(with_questions, vocabulary=detector.labels, count=count)
         sources["frames"] = Source(data.frames.share, repeat(examples, ask))
     if data.coco.share:
-        sources["coco"] = _coco_source(settings, chosen, backbones, label_fusion, progress, leg)
+        sources["coco"] = _coco_source(settings, models, progress, leg)
     if data.questions.share:
         file = expand(data.questions.file)
         skipped = Skipped(f"questions of {file}", _prefixed(progress, "questions"))
@@ -244,12 +262,7 @@ def load_sources(
 
 
 def _coco_source(
-    settings: TrainingSettings,
-    chosen: BackboneChoice,
-    backbones: Backbones,
-    label_fusion: LabelFusion | None,
-    progress: Progress,
-    leg: Leg,
+    settings: TrainingSettings, models: FrozenModels, progress: Progress, leg: Leg
 ) -> Source:
     """Load the examples of labeled images."""
     coco, report = settings.data.coco, _prefixed(progress, "coco")
@@ -259,20 +272,15 @@ def _coco_source(
     views = ViewSettings(views=coco.views, seed=settings.seed)
     cache, end_leg = None, None
     if settings.feature_cache_gb:
-        configuration = {
-            **vars(views),
-            **_model_configuration(chosen, backbones),
-            "named_regions": label_fusion.max_crops if label_fusion else 0,
-        }
+        configuration = {**vars(views), **models.feature_configuration}
         cache = FeatureCache(configuration, settings.feature_cache_gb * 1e9, report)
         end_leg = partial(leg.check, f"computing the features of {annotations}")
-    detector, encoder = backbones.detector, backbones.visual_encoder
     found = coco_examples(
         dataset,
-        detector,
-        encoder,
+        models.backbones.detector,
+        models.backbones.visual_encoder,
         views,
-        label_fusion=label_fusion,
+        label_fusion=models.label_fusion,
         cache=cache,
         computed=end_leg,
         progress=report,
@@ -285,16 +293,6 @@ def _coco_source(
         shares={"missed": coco.missed_questions, "place": coco.place_questions},
     )
     return Source(coco.share, repeat(examples, ask), labels=dataset.labels)
-
-
-def _model_configuration(chosen: BackboneChoice, backbones: Backbones) -> dict[str, Any]:
-    """All of the detector and the visual encoder that features depend on."""
-    detector, encoder = backbones.detector, backbones.visual_encoder
-    return {
-        "detector": [vars(chosen.detector), fingerprint(chosen.detector.model)],
-        "labels": detector.labels,
-        "visual_encoder": fingerprint(chosen.visual_encoder.model) if encoder else "",
-    }
 
 
 def evaluation_batches(settings: TrainingSettings, collate: Collator) -> list[TrainingBatch]:

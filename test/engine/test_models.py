@@ -4,7 +4,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from threading import Event
-from types import SimpleNamespace
 
 import pytest
 import timm
@@ -17,7 +16,9 @@ from mrmllm_ros.engine.answerer_loading import load_backbones, load_label_fusion
 from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.loading_answerer import LoadingAnswerer
 from mrmllm_ros.engine.models import Models
+from mrmllm_ros.model import label_fusion
 from mrmllm_ros.model.backbones import Backbones
+from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.model_settings import VisualEncoderSettings
 from mrmllm_ros.model.region_classifier import ImageNetClassifier, ZeroShotClassifier
@@ -65,11 +66,11 @@ def created(monkeypatch):
     """Arguments of the created label fusions, which learn nothing."""
     created = []
 
-    def create(detector, classifier, knowledge, max_crops):
-        created.append(SimpleNamespace(**locals()))
-        return created[-1]
+    def record(self, detector, classifier, knowledge, max_crops):
+        vars(self).update(locals())
+        created.append(self)
 
-    monkeypatch.setattr(answerer_loading, "LabelFusion", create)
+    monkeypatch.setattr(LabelFusion, "__init__", record)
     return created
 
 
@@ -131,7 +132,7 @@ def test_labels_are_not_corrected_if_visual_labels_are_off(backbones):
 
 def test_the_names_of_an_encoder_with_text_encoder_are_the_labels(backbones, monkeypatch):
     monkeypatch.setattr(
-        answerer_loading, "region_classifier", lambda encoder: FakeZeroShotClassifier()
+        label_fusion, "region_classifier", lambda encoder: FakeZeroShotClassifier()
     )
     fusion = load_label_fusion(Settings.from_dotted(ENCODER | ALWAYS), backbones)
     assert fusion.knowledge is None

@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.data_errors import DataError
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.training import run
 from mrmllm_ros.training.leg import Leg, UnfinishedError
-from mrmllm_ros.training.run import frame_source, load_sources
+from mrmllm_ros.training.run import FrozenModels, frame_source, load_sources
 from mrmllm_ros.training.training_settings import (
     BackboneChoice,
     SourceSettings,
@@ -76,9 +76,8 @@ class TestRenderedScenes:
             settings = TrainingSettings.from_mapping(
                 {"data": data, "feature_cache_gb": feature_cache_gb}
             )
-            backbones = Backbones(language_model, detector)
-            chosen = BackboneChoice()
-            sources = load_sources(settings, chosen, backbones, lines.append, leg or Leg(0.0))
+            models = FrozenModels(BackboneChoice(), Backbones(language_model, detector))
+            sources = load_sources(settings, models, lines.append, leg or Leg(0.0))
             return sources["coco"].example
 
         return load

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from mrmllm_ros.datasets.candidate_cache import batches, compute_candidates, half_precision
+from mrmllm_ros.datasets.candidate_cache import (
+    batches,
+    compute_candidates,
+    fuse_labels,
+    half_precision,
+)
 
 
 def test_batches_keep_all_items_in_order():
@@ -60,6 +66,25 @@ def test_the_regions_of_each_image_are_named_by_label_fusion(detector, bus_image
     assert without.region_names is None
     # Labels are corrected later, so that an ablation may leave it out.
     assert without.perception.candidates.labels == bus.perception.candidates.labels
+
+
+def test_fused_labels_take_all_that_belongs_to_a_candidate(detector, bus_image):
+    [seen] = compute_candidates([bus_image], detector, None)
+    names = np.zeros((len(seen.perception.candidates), 3), np.float32)
+
+    def fuse(perception, of_regions):
+        assert of_regions is names
+        return perception.take(np.array([1, 0])), np.array([1, 0])
+
+    named = replace(seen, region_names=names)
+    fused, order = fuse_labels(named, SimpleNamespace(fuse=fuse))
+    assert order.tolist() == [1, 0]
+    assert fused.perception.candidates.labels == tuple(
+        seen.perception.candidates.labels[i] for i in order
+    )
+    assert fused.attributes == tuple(seen.attributes[i] for i in order)
+    # Labels must not be corrected twice.
+    assert fused.region_names is None
 
 
 def test_half_precision_keeps_the_values(detector, bus_image):

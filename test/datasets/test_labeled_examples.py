@@ -17,6 +17,16 @@ from mrmllm_ros.datasets.views import View
 from mrmllm_ros.training.leg import UnfinishedError
 
 CLEAN = ViewSettings(corrupted_share=0.0)
+# A correction of labels that reverses the candidates.
+BACKWARDS = SimpleNamespace(
+    classify=lambda images, perceptions: [
+        np.zeros((len(each.candidates), 2), np.float32) for each in perceptions
+    ],
+    fuse=lambda perception, _: (
+        perception.take(np.arange(len(perception.candidates))[::-1].copy()),
+        np.arange(len(perception.candidates))[::-1],
+    ),
+)
 # A depth image must have 16 bits.
 EIGHT_BITS = cv2.imencode(".png", np.ones((120, 160), np.uint8))[1].tobytes()
 
@@ -62,6 +72,16 @@ class TestExamples:
             return list(coco_examples(dataset, detector, None, ViewSettings(**options)))
 
         return examples
+
+    def test_targets_are_those_of_the_corrected_candidates(self, images, write, detector):
+        dataset = read_coco(images, write(content()))
+        plain = list(coco_examples(dataset, detector, None, CLEAN))
+        corrected = list(coco_examples(dataset, detector, None, CLEAN, label_fusion=BACKWARDS))
+        for before, after in zip(plain, corrected, strict=True):
+            assert after.region_names is None
+            assert after.targets.labels == before.targets.labels[::-1]
+            assert after.attributes == before.attributes[::-1]
+            np.testing.assert_array_equal(after.targets.scores, before.targets.scores[::-1])
 
     def test_every_image_gives_as_many_examples_as_views(self, examples):
         assert len(examples(content(), views=3)) == 6

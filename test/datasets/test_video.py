@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -106,6 +107,25 @@ class TestExamples:
 
     def test_targets_have_no_labels(self, examples):
         assert {label for example in examples for label in example.targets.labels} == {""}
+
+    def test_corrected_labels_are_targets(self, source, detector):
+        def classify(images, perceptions):
+            return [np.zeros((len(each.candidates), 2)) for each in perceptions]
+
+        def fuse(perception, _):
+            labels = ("corrected",) * len(perception.candidates)
+            candidates = replace(perception.candidates, labels=labels)
+            return replace(perception, candidates=candidates), np.arange(len(labels))
+
+        fusion = SimpleNamespace(
+            classify=classify,
+            fuse=fuse,
+            fuse_images=lambda images, each: [fuse(perception, None)[0] for perception in each],
+        )
+        example = next(iter(frame_examples([source], detector, label_fusion=fusion)))
+        assert set(example.targets.labels) == {"corrected"}
+        # Objects of the clean view are matched by their corrected labels.
+        assert (example.targets.scores > 0).any()
 
     def test_targets_of_a_clean_image_are_the_detectors_scores(self, source, detector):
         _, frame = next(source.read())

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -252,3 +254,30 @@ def test_what_is_said_is_in_full_precision_whatever_the_head_computes_in(labels,
         output.attribute_logits["color"],
     )
     assert {tensor.dtype for tensor in given} == {torch.float32}
+
+
+class TestScoresOfLabels:
+    @pytest.fixture
+    def scored(self, labels):
+        """Scores of all labels, with the highest at the detector's label."""
+        torch.manual_seed(5)
+        scores = 0.3 * torch.rand(2, 4, LABELS)
+        scores[labels.detector_mask] = 0.6
+        return replace(labels, scores=scores)
+
+    def test_an_untrained_head_ranks_the_allowed_labels_by_score(self, scored, objects, scores):
+        output = make_head(opened=False)(objects, None, scores, scored, {})
+        assert torch.equal(output.label_logits.argmax(-1), scored.detector_ids)
+        expected = scored.scores.logit(1e-3).masked_fill(~scored.allowed, -torch.inf)
+        assert torch.equal(output.label_logits, expected)
+
+    def test_a_label_without_evidence_can_still_be_chosen(self, scored, objects, scores):
+        scored = replace(scored, scores=torch.zeros(2, 4, LABELS))
+        head = make_head(5.0, ["label"])
+        logits = head(objects, None, scores, scored, {}).label_logits
+        assert logits[scored.allowed].isfinite().all()
+
+    def test_a_head_that_predicts_no_labels_keeps_the_label(self, scored, objects, scores):
+        scored = replace(scored, scores=scored.scores.flip(-1))
+        output = make_head(5.0, ["score"])(objects, None, scores, scored, {})
+        assert torch.equal(output.label_logits.argmax(-1), scored.detector_ids)

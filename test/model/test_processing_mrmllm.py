@@ -15,7 +15,7 @@ from making import (
 
 from mrmllm_ros.detection.colors import color_names
 from mrmllm_ros.detection.detections import Attribute
-from mrmllm_ros.detection.detector import Perception
+from mrmllm_ros.detection.detector import LabelScores, Perception
 from mrmllm_ros.detection.enriched_detections import attribute_values
 from mrmllm_ros.detection.masks import Mask
 from mrmllm_ros.model.language_model import LanguageModel
@@ -179,6 +179,39 @@ def test_labels_are_the_vocabulary_and_then_what_else_the_detector_said(embedder
 
 def test_features_are_none_where_the_detector_gives_none(embedder):
     assert batch(embedder, make_perception(2, width=0)).features is None
+
+
+class TestEvidence:
+    @pytest.fixture
+    def perception(self, make_detections):
+        """A cup that label fusion made of a bowl, with names of its region."""
+        bowl = make_detections(("bowl", 0.4, (0, 0, 9, 9)))
+        return replace(
+            Perception(replace(bowl, labels=("cup",), scores=np.float32([0.5])), 0.3),
+            detected=bowl,
+            label_scores=LabelScores(("bowl", "cup", "fork"), np.float32([[0.4, 0.45, 0.1]])),
+            region_names=np.float32([[0.25, 0.75]]),
+        )
+
+    def test_scores_of_labels_are_in_the_order_of_the_labels(self, embedder, perception):
+        labels = batch(embedder, perception, vocabulary=("cup", "spoon", "bowl")).labels
+        assert labels.names == ("cup", "spoon", "bowl")
+        # Its own label has at least its score, which the fusion may have raised.
+        torch.testing.assert_close(labels.scores, torch.tensor([[[0.5, 0.0, 0.4]]]))
+
+    def test_scores_before_the_fusion_of_labels_are_not_used(self, embedder, perception):
+        assert batch(embedder, replace(perception, detected=None)).labels.scores is None
+
+    def test_names_of_regions_are_padded_like_objects(self, embedder, perception):
+        none = perception.take(np.arange(0))
+        objects = batch(embedder, none, perception)
+        assert objects.region_names.tolist() == [[[0.0, 0.0]], [[0.25, 0.75]]]
+        assert objects.labels.scores.shape == (2, 1, len(objects.labels.names))
+
+    def test_a_batch_with_an_image_without_evidence_has_none(self, embedder, perception):
+        objects = batch(embedder, perception, make_perception(2))
+        assert objects.region_names is None
+        assert objects.labels.scores is None
 
 
 @pytest.mark.parametrize("images", [1, 2])

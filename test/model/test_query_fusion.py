@@ -194,3 +194,39 @@ def test_scene_queries_are_always_there():
     ]
     assert with_scene_queries(mask, 0).tolist() == mask.tolist()
     assert with_scene_queries(mask[:, :0], 2).tolist() == [[True, True]] * 2
+
+
+class TestRegionNames:
+    NAMES = 7
+
+    @pytest.fixture
+    def object_queries(self):
+        return make_parts(region_names=self.NAMES)[0]
+
+    @pytest.fixture
+    def names(self):
+        return torch.rand(2, 5, self.NAMES).softmax(-1)
+
+    def test_names_change_the_query_of_their_object_only(self, object_queries, scene, names):
+        features, boxes, _ = scene
+        other = names.clone()
+        other[0, 2] = other[0, 2].roll(1)
+        before = object_queries(features, boxes, names)
+        after = object_queries(features, boxes, other)
+        changed = (before != after).any(-1)
+        assert changed.nonzero().tolist() == [[0, 2]]
+
+    def test_an_object_without_a_name_has_the_query_of_a_model_without_names(
+        self, object_queries, scene, names
+    ):
+        features, boxes, _ = scene
+        names[1, 3] = 0
+        queries = object_queries(features, boxes, names)
+        without = object_queries(features, boxes)
+        torch.testing.assert_close(queries[1, 3], without[1, 3])
+        assert not torch.equal(queries[0], without[0])
+
+    def test_a_model_without_names_ignores_them(self, parts, scene, names):
+        features, boxes, _ = scene
+        object_queries, _ = parts
+        assert torch.equal(object_queries(features, boxes, names), object_queries(features, boxes))

@@ -46,6 +46,15 @@ def test_each_part_is_over_what_is_known_alone(output, targets):
     assert parts["novelty"] == pytest.approx(math.log(2), rel=1e-4)
 
 
+def test_an_object_under_a_wrong_label_should_have_a_low_score(output, targets):
+    output.scores = torch.tensor([[0.8, 0.9, 0.2]])
+    wrong = replace(targets, labels=torch.tensor([[1, -1, -1]]))
+    low = replace(targets, scores=torch.tensor([[0.0, 0.0, NAN]]))
+    expected = perception_losses(output, low)["score"]
+    assert perception_losses(output, wrong)["score"] == expected
+    assert perception_losses(output, targets)["score"] != expected
+
+
 def test_where_nothing_is_known_every_part_is_zero(output, targets):
     unknown = TargetBatch(
         scores=torch.full((1, 3), NAN),

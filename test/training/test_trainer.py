@@ -241,6 +241,23 @@ def test_every_weight_of_a_head_of_few_outputs_is_trained(make_batches, settings
     assert unchanged == ["head.trust"]
 
 
+def test_without_a_loss_of_texts_the_language_model_does_not_run(
+    make_batches, settings, monkeypatch
+):
+    settings = replace(settings, loss=LossSettings(language=0.0))
+    model, _, batches = make_batches(
+        settings,
+        perception_outputs=settings.loss.perception_outputs,
+        head_uses_language_model=False,
+    )
+    monkeypatch.setattr(model.language_model, "forward", lambda *_, **__: pytest.fail("it ran"))
+    before = {n: w.clone() for n, w in model.trained_state().items()}
+    Trainer(model, batches, (), settings, start(settings), lambda line: None).run()
+    changed = {n for n, w in model.trained_state().items() if not torch.equal(before[n], w)}
+    assert any(name.startswith("head.") for name in changed)
+    assert not any("lora" in name for name in changed)
+
+
 def test_a_step_that_leaves_out_all_that_is_trained_is_passed_over(make_batches, settings):
     settings = replace(settings, steps=1, drop=DropSettings(1, 1, 0))
     model, _, batches = make_batches(settings, perception_outputs=[])

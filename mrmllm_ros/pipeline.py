@@ -43,6 +43,7 @@ from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.engine.models import Models
 from mrmllm_ros.environment import expand
 from mrmllm_ros.errors import MrmllmError
+from mrmllm_ros.model.prompt import context_error
 from mrmllm_ros.settings import SettingsError, dotted, profile_file
 
 
@@ -316,7 +317,12 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         return results
 
     def ask(
-        self, image: Any, question: str = "", *, max_new_tokens: int | None = None
+        self,
+        image: Any,
+        question: str = "",
+        *,
+        max_new_tokens: int | None = None,
+        context: str = "",
     ) -> ImageAnswer:
         """Answer a question about an image.
 
@@ -325,19 +331,27 @@ class Pipeline(AbstractContextManager["Pipeline"]):
             question: The question; empty asks for a description of the scene.
             max_new_tokens: Maximum number of generated tokens; None for the setting
                 `question.max_new_tokens`.
+            context: Knowledge about the scene that the image does not show, such as
+                `a hospital corridor`; it does not change the labels of objects, as the setting
+                `mrmllm.context` does.
 
         Raises:
             ImageError: If the image is unusable.
             SettingsError: If `max_new_tokens` is out of range.
             PromptTooLongError: If prompt and answer exceed the model's context length.
-            PipelineError: If the pipeline is closed, the detections are from another pipeline, or
-                the question is not text.
+            PipelineError: If the pipeline is closed, the detections are from another pipeline, the
+                question is not text, or the context is not printable text.
         """
-        generate = self._prepare(image, question, max_new_tokens)
+        generate = self._prepare(image, question, max_new_tokens, context)
         return generate(SilentListener())
 
     def stream(
-        self, image: Any, question: str = "", *, max_new_tokens: int | None = None
+        self,
+        image: Any,
+        question: str = "",
+        *,
+        max_new_tokens: int | None = None,
+        context: str = "",
     ) -> AnswerStream:
         """Answer like `ask`, but stream the text during generation.
 
@@ -348,10 +362,10 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         Raises:
             ImageError: If the image is unusable.
             SettingsError: If `max_new_tokens` is out of range.
-            PipelineError: If the pipeline is closed, the detections are from another pipeline, or
-                the question is not text.
+            PipelineError: If the pipeline is closed, the detections are from another pipeline, the
+                question is not text, or the context is not printable text.
         """
-        stream = AnswerStream(self._prepare(image, question, max_new_tokens))
+        stream = AnswerStream(self._prepare(image, question, max_new_tokens, context))
         self._streams.add(stream)
         return stream
 
@@ -374,7 +388,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         return self._detector
 
     def _prepare(
-        self, image: Any, question: str, max_new_tokens: int | None
+        self, image: Any, question: str, max_new_tokens: int | None, context: str
     ) -> Callable[[TextListener], ImageAnswer]:
         """Check the arguments, detect, and return the function that generates the answer."""
         self._open_detector()
@@ -387,9 +401,12 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         settings = self.settings.question
         if max_new_tokens is not None:
             settings = replace(settings, max_new_tokens=max_new_tokens)
-        _check_question(question)
+        _check_text("question", question)
+        _check_text("context", context)
+        if error := context_error(context):
+            raise PipelineError(error)
         model_question = Question(
-            question, Decoding(settings.max_new_tokens, settings.temperature)
+            question, Decoding(settings.max_new_tokens, settings.temperature), context
         )
         detections = image if isinstance(image, ImageDetections) else self.detect(image)
         encoded = self._encoded_images.get(detections)
@@ -437,13 +454,13 @@ def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=5)
 
 
-def _check_question(question: str) -> None:
-    if not isinstance(question, str):
-        raise PipelineError(f"the question has type {type(question).__name__}, expected str")
+def _check_text(name: str, text: str) -> None:
+    if not isinstance(text, str):
+        raise PipelineError(f"the {name} has type {type(text).__name__}, expected str")
     try:
-        question.encode()
+        text.encode()
     except UnicodeEncodeError as error:
-        raise PipelineError(f"the question {question!r} is not valid Unicode text") from error
+        raise PipelineError(f"the {name} {text!r} is not valid Unicode text") from error
 
 
 @dataclass(frozen=True)

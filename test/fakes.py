@@ -130,6 +130,8 @@ class FakeAnswerer(Answerer):
         tokens: Number of generated tokens.
         refusal: Exception for a new vocabulary, or None.
         labels: The vocabulary.
+        context: Place where the robot is.
+        contexts: Context of each question.
     """
 
     name = "fake answerer"
@@ -145,9 +147,14 @@ class FakeAnswerer(Answerer):
         self.refusal = None
         self.labels = ()
         self.settings = None
+        self.context = ""
+        self.contexts = []
 
     def configure(self, settings):
         self.settings = settings
+
+    def set_context(self, context):
+        self.context = context
 
     def set_vocabulary(self, labels):
         if self.refusal is not None:
@@ -167,6 +174,7 @@ class FakeAnswerer(Answerer):
     def answer(self, encoded, question, listener):
         self.answer_threads.add(threading.current_thread().name)
         self.answered_images.append(encoded)
+        self.contexts.append(question.context)
         self.started.put(question.text)
         words = []
         for number in range(question.decoding.max_new_tokens):

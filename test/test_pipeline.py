@@ -185,6 +185,31 @@ def test_no_more_tokens_than_asked_for_are_generated(model, bus):
         model.ask(bus, QUESTION, max_new_tokens=0)
 
 
+def test_the_context_of_a_question_is_part_of_its_prompt(model, bus, monkeypatch):
+    asked = []
+    answer = model._answerer.answer
+    monkeypatch.setattr(
+        model._answerer,
+        "answer",
+        lambda encoded, question, listener: (
+            asked.append(question) or answer(encoded, question, listener)
+        ),
+    )
+    model.ask(bus, QUESTION, max_new_tokens=2, context="a street")
+    assert model.stream(bus, QUESTION, max_new_tokens=2, context="a square").answer.text
+    model.ask(bus, QUESTION, max_new_tokens=2)
+    assert [question.context for question in asked] == ["a street", "a square", ""]
+
+
+@pytest.mark.parametrize(
+    ("context", "error"),
+    [(None, "the context has type NoneType"), ("a\nb", r"U\+000A"), ("x" * 201, "201 characters")],
+)
+def test_a_context_that_is_no_short_text_is_rejected(context, error, model, bus):
+    with pytest.raises(PipelineError, match=error):
+        model.ask(bus, QUESTION, context=context)
+
+
 def test_a_path_an_array_and_an_image_of_pil_give_the_same(model, bus, bus_jpg):
     for image in (bus_jpg, str(bus_jpg), Image.open(bus_jpg)):
         assert as_values(model.detect(image)) == as_values(bus)

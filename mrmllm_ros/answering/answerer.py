@@ -105,10 +105,12 @@ class Question:
     Attributes:
         text: The question; empty asks for a description of the scene.
         decoding: How the answer's tokens are chosen.
+        context: What the asker knows about the scene; may be empty.
     """
 
     text: str
     decoding: Decoding
+    context: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +194,14 @@ class Answerer(ABC, Generic[E]):
     @abstractmethod
     def configure(self, settings: PromptSettings) -> None:
         """Change the limits of the prompt."""
+
+    @abstractmethod
+    def set_context(self, context: str) -> None:
+        """Set the place where the robot is; returns at once and may take effect later.
+
+        Args:
+            context: A place such as `a hospital corridor`; empty if unknown.
+        """
 
     @abstractmethod
     def set_vocabulary(self, labels: Sequence[str]) -> None:

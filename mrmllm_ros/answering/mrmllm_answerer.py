@@ -31,7 +31,12 @@ from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.label_fusion import LabelFusion
 from mrmllm_ros.model.model_settings import MrMllmSettings
-from mrmllm_ros.model.modeling_mrmllm import MrMllm, ObjectStates, PrefillOutput
+from mrmllm_ros.model.modeling_mrmllm import (
+    MrMllm,
+    ObjectStates,
+    PrefillOutput,
+    SystemPrompt,
+)
 from mrmllm_ros.model.processing_mrmllm import FrameBatch, MrMllmProcessor, enriched_detections
 from mrmllm_ros.model.prompt import PromptSettings
 
@@ -109,14 +114,14 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
         self.state = "trained" if is_trained else "untrained"
         self._language_model = backbones.language_model
         self.processor = MrMllmProcessor(model.config, backbones, settings)
-        ids = self.processor.chat.system_prompt_ids
-        with torch.inference_mode():
-            self._system_prompt = model.prefill_system_prompt(ids)
+        self._context = ""
+        self._system_prompt = self._lazy_system_prompt()
+        self._system_prompt()
 
     @property
     def system_prompt_length(self) -> int:
         """Number of tokens of the system prompt, which all frames share."""
-        return len(self._system_prompt.ids)
+        return len(self.processor.chat.system_prompt_ids)
 
     @classmethod
     def load(
@@ -141,6 +146,26 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
     def configure(self, settings: PromptSettings) -> None:
         """See `Answerer.configure`."""
         self.processor.prompt = settings
+
+    def set_context(self, context: str) -> None:
+        """See `Answerer.set_context`; the next frames are prefilled with another system prompt."""
+        if context == self._context:
+            return
+        self._context = context
+        self.processor.set_context(context)
+        if self.label_fusion is not None and self.label_fusion.context is not None:
+            self.label_fusion.context.set_context(context)
+        self._system_prompt = self._lazy_system_prompt()
+
+    def _lazy_system_prompt(self) -> Lazy[SystemPrompt]:
+        """Cache of the system prompt, computed for the first frame that needs it."""
+        ids = self.processor.chat.system_prompt_ids
+
+        @torch.inference_mode()
+        def prefill() -> SystemPrompt:
+            return self.model.prefill_system_prompt(ids)
+
+        return Lazy(prefill)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -227,7 +252,7 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
             PromptTooLongError: If prompt and answer exceed the language model's context length.
         """
         prefilled = encoded.prefilled()
-        ids = self.processor.chat.question_ids(question.text)[None]
+        ids = self.processor.chat.question_ids(question.text, question.context)[None]
         mask = torch.cat([prefilled.attention_mask, torch.ones_like(ids)], 1)
         longest = int(mask.sum()) + question.decoding.max_new_tokens
         check_context_length(longest, self._language_model.context_length, self.name)
@@ -256,7 +281,7 @@ class MrMllmAnswerer(Answerer[MrMllmEncodedImage]):
     ) -> list[MrMllmEncodedImage]:
         @torch.inference_mode()
         def prefill(step: Step = at_once) -> PrefillOutput:
-            return self.model.prefill(prompted(), self._system_prompt, step)
+            return self.model.prefill(prompted(), self._system_prompt(), step)
 
         def select(index: int, step: Step = at_once) -> PrefilledFrame:
             return _select_frame(output(step), prompted(), index)

@@ -40,9 +40,10 @@ from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.model.language_model import clear_generation_config, special_token_blanker
 from mrmllm_ros.model.model_settings import VlmSettings
 from mrmllm_ros.model.prompt import (
-    DESCRIBE,
     PromptSettings,
     describe_objects,
+    question_with_context,
+    system_message,
 )
 from mrmllm_ros.weights.pretrained import load_weights, loading, resolve
 
@@ -90,6 +91,7 @@ class VlmAnswerer(Answerer[VlmEncodedImage]):
         self._model = model.eval().requires_grad_(False)
         self._processor = processor
         self._settings = settings
+        self._context = ""
         self._plain = special_token_blanker(processor.tokenizer)
 
     @classmethod
@@ -152,7 +154,12 @@ class VlmAnswerer(Answerer[VlmEncodedImage]):
         """
         reported = encoded.perception.detections
         objects = describe_objects(reported, self._settings, self._count_tokens)
-        inputs = self._prepare(encoded.image, self._plain(_ask(objects.text, question.text)))
+        # In one user message: some chat templates reject a system message beside an image.
+        text = (
+            f"{system_message(INSTRUCTION, self._context)}\nObjects:\n{objects.text}\n"
+            f"{question_with_context(question.text, question.context)}"
+        )
+        inputs = self._prepare(encoded.image, self._plain(text))
         longest = inputs["input_ids"].shape[1] + question.decoding.max_new_tokens
         text_config = self._model.config.get_text_config()
         context_length = getattr(text_config, "max_position_embeddings", None)
@@ -169,6 +176,10 @@ class VlmAnswerer(Answerer[VlmEncodedImage]):
     def configure(self, settings: PromptSettings) -> None:
         """See `Answerer.configure`."""
         self._settings = settings
+
+    def set_context(self, context: str) -> None:
+        """See `Answerer.set_context`."""
+        self._context = context
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """Reject labels, because this answerer does not assign any.
@@ -196,8 +207,3 @@ class VlmAnswerer(Answerer[VlmEncodedImage]):
             return_tensors="pt",
         )
         return inputs.to(self._model.device, self._model.dtype)
-
-
-def _ask(objects: str, question: str) -> str:
-    # In one user message: some chat templates reject a system message beside an image.
-    return f"{INSTRUCTION}\nObjects:\n{objects}\n{question.strip() or DESCRIBE}"

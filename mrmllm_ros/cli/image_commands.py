@@ -145,12 +145,21 @@ def run_ask(options: argparse.Namespace) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
+    parser.add_argument(
+        "--context",
+        metavar="TEXT",
+        help='place where the image was taken, such as "a hospital corridor" (mrmllm.context)',
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    limit = options.max_new_tokens
-    return model_settings(options, {} if limit is None else {"question.max_new_tokens": limit})
+    values = {
+        "question.max_new_tokens": options.max_new_tokens,
+        "mrmllm.context": options.context,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    return model_settings(options, given)
 
 
 def _load(settings: Settings, answers: bool) -> Pipeline:

@@ -39,11 +39,17 @@ def load_answerer(
     """
     if settings.answerer == "hf_vlm":
         with timed(f"vision-language model {settings.vlm.model}", progress):
-            return VlmAnswerer.load(settings.vlm, settings.prompt, compute)
+            vlm = VlmAnswerer.load(settings.vlm, settings.prompt, compute)
+            vlm.set_context(settings.mrmllm.context)
+            return vlm
     backbones = load_backbones(settings, compute, detector, progress)
     with timed(f"fusion weights {settings.trained.checkpoint or 'none'}", progress):
         answerer = MrMllmAnswerer.load(settings.trained, settings.prompt, backbones)
         answerer.label_fusion = load_label_fusion(settings, backbones)
+        answerer.set_context(settings.mrmllm.context)
+        if answerer.label_fusion is not None and answerer.label_fusion.context is not None:
+            # Otherwise a command on one image would end before a context is scored.
+            answerer.label_fusion.context.wait()
     return answerer
 
 

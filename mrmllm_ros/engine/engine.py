@@ -232,6 +232,7 @@ class Engine(Generic[T]):
         self._scheduler.rate_under_questions_hz = settings.detector.rate_under_questions_hz
         if self._questions is not None:
             self._models.answerer.configure(settings.prompt)
+            self._models.answerer.set_context(settings.mrmllm.context)
             self._questions.settings = settings.question
             self._enrichment.rate_hz = settings.enrich_rate_hz
             self._enrichment.prefill = settings.enrichment.prefill

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from threading import Lock, Thread
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class LoadingAnswerer(Answerer[EncodedImage]):
         self._name = name
         self._loading: Future[Answerer[EncodedImage]] = Future()
         self._configuring = Lock()
-        self._settings: PromptSettings | None = None
+        # Newest argument of each method that must not wait.
+        self._configured: dict[str, Any] = {}
         self._thread = Thread(target=self._load, args=(load,), name="loading", daemon=True)
         self._thread.start()
 
@@ -88,14 +90,22 @@ class LoadingAnswerer(Answerer[EncodedImage]):
 
     def configure(self, settings: PromptSettings) -> None:
         """See `Answerer.configure`; never waits."""
-        with self._configuring:
-            self._settings = settings
-            if self.loaded:
-                self._loading.result().configure(settings)
+        self._configure("configure", settings)
+
+    def set_context(self, context: str) -> None:
+        """See `Answerer.set_context`; never waits."""
+        self._configure("set_context", context)
 
     def set_vocabulary(self, labels: Sequence[str]) -> None:
         """See `Answerer.set_vocabulary`."""
         self._loading.result().set_vocabulary(labels)
+
+    def _configure(self, method: str, value: Any) -> None:
+        """Call a method of the answerer now, or when it is loaded."""
+        with self._configuring:
+            self._configured[method] = value
+            if self.loaded:
+                getattr(self._loading.result(), method)(value)
 
     def _load(self, load: Callable[[], Answerer[EncodedImage]]) -> None:
         try:
@@ -104,6 +114,6 @@ class LoadingAnswerer(Answerer[EncodedImage]):
             self._loading.set_exception(error)
             return
         with self._configuring:
-            if self._settings is not None:
-                answerer.configure(self._settings)
+            for method, value in self._configured.items():
+                getattr(answerer, method)(value)
             self._loading.set_result(answerer)

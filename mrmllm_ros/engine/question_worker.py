@@ -259,6 +259,7 @@ class QuestionWorker:
             Question(
                 request.text,
                 Decoding(request.max_new_tokens or settings.max_new_tokens, settings.temperature),
+                request.context,
             ),
             _YieldingListener(future, self._scheduler),
         )

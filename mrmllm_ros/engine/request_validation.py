@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from mrmllm_ros.engine.query_errors import ErrorCode, QueryError
 from mrmllm_ros.engine.question_request import About, AnswerType, QuestionRequest
+from mrmllm_ros.model.prompt import context_error
 
 MAX_NEW_TOKENS = 4096
 # Above the longest label and the number of labels of LVIS.
@@ -25,7 +26,7 @@ def check_request(request: QuestionRequest, max_length: int) -> None:
 
     Raises:
         QueryError: INVALID_REQUEST if a value is invalid or belongs to another answer type,
-            UNSUPPORTED for an answer type, a subject or a context that is not supported yet.
+            UNSUPPORTED for an answer type or a subject that is not supported yet.
     """
     if len(request.text) > max_length:
         raise _invalid(
@@ -47,11 +48,8 @@ def check_request(request: QuestionRequest, max_length: int) -> None:
     _check_answer_type("json_schema", request.json_schema, AnswerType.JSON, answer_type)
     _check_support("answer_type", answer_type, AnswerType.TEXT)
     _check_support("about", about, About.NOW)
-    if request.context:
-        raise QueryError(
-            ErrorCode.UNSUPPORTED,
-            "context is not supported yet; leave it empty, or write it into the question",
-        )
+    if error := context_error(request.context):
+        raise _invalid(error)
 
 
 def check_labels(labels: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from mrmllm_ros.evaluation.labeled_suites import (
     TrueBoxesSuite,
 )
 from mrmllm_ros.evaluation.names_suite import VOCABULARIES, LabelTablesSuite, NamedRegionsSuite
+from mrmllm_ros.evaluation.pair_choice_suite import PairChoiceSuite
 from mrmllm_ros.evaluation.region_sources import MapClassifier, RegionImages, RegionNamer
 from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes, RenderedScenes
 from mrmllm_ros.evaluation.rendered_suites import RenderedDetectionsSuite, RenderedQuestionsSuite
@@ -224,8 +225,22 @@ class Suites:
 
     def _rendered(self, name: str) -> list[Suite]:
         scenes = DetectedScenes(self.folders.read(name), self.backbones, self.label_fusion)
-        labels = RenderedDetectionsSuite if name == "rendered" else ContextLabelsSuite
-        return [labels(name, scenes, self._controls), RenderedQuestionsSuite(name, scenes)]
+        questions = RenderedQuestionsSuite(name, scenes)
+        if name == "rendered":
+            return [RenderedDetectionsSuite(name, scenes, self._controls), questions]
+        return [
+            ContextLabelsSuite(name, scenes, self._controls),
+            *self._choices(scenes),
+            questions,
+        ]
+
+    def _choices(self, scenes: DetectedScenes) -> list[Suite]:
+        fusion, probe = self.label_fusion, self.folders.probe
+        if fusion is None or fusion.context is None or fusion.knowledge is None:
+            self.progress("context choices: skipped, because no names of regions have a meaning")
+            return []
+        annotated = None if probe is None else RenderedScenes.read(probe)
+        return [PairChoiceSuite("context", scenes, fusion, annotated)]
 
     def _hallucination(self) -> list[Suite]:
         examples = self._synthetic_scenes.examples

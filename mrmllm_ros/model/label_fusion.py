@@ -11,6 +11,9 @@ so that names that say nothing about a label leave the detector's score. Of a la
 detector does not know, its score is taken to be min(1, g e) times its best score: there is an
 object, and its name means the label.
 
+Where the place of the robot is known, the log-odds of all labels of a candidate that the detector
+is not sure about are shifted by what `context_shift` says, from a minimum score on.
+
 Then boxes of one label that cover each other are one object. Of each label, the best object's
 log-odds are raised by c: to miss the only cup costs more answers than to miss the second one.
 
@@ -19,11 +22,9 @@ The numbers s, g and c are fitted (docs/labels.md). All of this is ours, not the
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event, Lock, Thread
-from weakref import finalize, ref
 
 import numpy as np
 
@@ -32,7 +33,8 @@ from mrmllm_ros.detection.boxes import box_coverage, box_iou, non_max_suppressio
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import Detector, LabelScores, Perception, rank
 from mrmllm_ros.model.backbones import Backbones
-from mrmllm_ros.model.label_knowledge import LabelKnowledge
+from mrmllm_ros.model.context_shift import ContextKnowledge, ContextShift
+from mrmllm_ros.model.label_knowledge import LabelKnowledge, start_learning
 from mrmllm_ros.model.label_table import LabelTable
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.region_classifier import (
@@ -46,6 +48,12 @@ from mrmllm_ros.settings import SettingsError
 SMOOTHING = 0.2
 GAIN = 2.0
 BEST_OBJECT_SHIFT = 0.5
+# Fitted on the tuning split of the rendered scenes with a context; see docs/labels.md.
+CONTEXT_WEIGHT = 1.0
+# Share of a candidate's best score that every label has in a context, however unlikely it looks.
+CONTEXT_FLOOR = 0.05
+# Best score of the detector from which a context does not change labels.
+SURE_SCORE = 0.6
 # Boxes with a larger IoU are one object, whatever their labels.
 SAME_OBJECT_IOU = 0.6
 # Boxes of one label with a larger IoU, or with a larger share inside another one, are duplicates.
@@ -63,6 +71,7 @@ class LabelFusion:
         max_crops: Maximum number of regions of an image to name.
         classifier: Names regions.
         knowledge: Where `table` comes from, or None if the names are the labels.
+        context: How much likelier labels are in the place where the robot is, or None.
         table: What the names mean; may be replaced for an ablation.
     """
 
@@ -72,6 +81,7 @@ class LabelFusion:
         classifier: RegionClassifier,
         knowledge: LabelKnowledge | None,
         max_crops: int,
+        context: ContextShift | None = None,
     ) -> None:
         """Choose from the labels of the detector.
 
@@ -80,7 +90,10 @@ class LabelFusion:
             classifier: Names regions.
             knowledge: What the names mean, or None if the names are the labels.
             max_crops: Maximum number of regions of an image to name.
+            context: How much likelier labels are in the place where the robot is; None if no place
+                is ever known.
         """
+        self.context = context
         self.max_crops = max_crops
         self.classifier = classifier
         self._detector = detector
@@ -116,12 +129,14 @@ class LabelFusion:
                 "set visual_encoder.model to efficientnet-lite0, CLIP or SigLIP, or "
                 "evidence.visual_labels to never"
             )
+        language_model = backbones.language_model
         knowledge = None
         if not isinstance(classifier, ZeroShotClassifier):
-            knowledge = LabelKnowledge(
-                backbones.language_model, classifier.names, load_language_model
-            )
-        return cls(backbones.detector, classifier, knowledge, max_crops)
+            knowledge = LabelKnowledge(language_model, classifier.names, load_language_model)
+        context = ContextShift(
+            lambda text: ContextKnowledge(language_model, text, load_language_model)
+        )
+        return cls(backbones.detector, classifier, knowledge, max_crops, context)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -139,6 +154,8 @@ class LabelFusion:
         """
         labels = tuple(labels)
         self._stop.set()
+        if self.context is not None:
+            self.context.set_labels(labels)
         if isinstance(self.classifier, ZeroShotClassifier):
             with self._lock:
                 self.classifier.set_names(labels)
@@ -146,16 +163,19 @@ class LabelFusion:
             return
         self.table = self.knowledge.table(labels)
         if self.knowledge.missing(labels):
-            self._stop = Event()
-            finalize(self, self._stop.set)
-            arguments = (ref(self), self.knowledge, labels, self._stop)
-            self._learner = Thread(target=_learn, args=arguments, name="labels", daemon=True)
-            self._learner.start()
+            self._learner, self._stop = start_learning(
+                self, self.knowledge, labels, lambda fusion: fusion._use_table_of(labels)
+            )
+
+    def _use_table_of(self, labels: Sequence[str]) -> None:
+        self.table = self.knowledge.table(labels)
 
     def wait(self) -> None:
         """Wait until all labels are scored."""
         if self._learner is not None:
             self._learner.join()
+        if self.context is not None:
+            self.context.wait()
 
     def fuse_images(
         self,
@@ -208,13 +228,17 @@ class LabelFusion:
         return found
 
     def fuse(
-        self, perception: Perception, probabilities: np.ndarray
+        self,
+        perception: Perception,
+        probabilities: np.ndarray,
+        shifts: np.ndarray | None = None,
     ) -> tuple[Perception, np.ndarray]:
         """Correct the labels and scores of the candidates in an image.
 
         Args:
             perception: K candidates.
             probabilities: (K, N) probabilities of the class names, see `classify`.
+            shifts: (V,) shifts of the labels in a context of the image; None for `context`.
 
         Returns:
             The perception with M of the candidates, ranked again, and their (M,) indices among
@@ -224,10 +248,11 @@ class LabelFusion:
         table = self.table
         perception, merged = merge_labels(perception)
         probabilities = probabilities[merged]
-        evidence = probabilities @ table.values.T  # (K, V)
-        of_labels = fused_scores(
-            self._detector_scores(perception, table.labels, evidence), evidence
-        )
+        of_labels = self.label_scores(perception, probabilities, table)
+        if shifts is None and self.context is not None:
+            shifts = self.context.of(table.labels)
+        if shifts is not None:
+            of_labels = scores_in_context(of_labels, perception.candidates.scores, shifts)
         best = of_labels.argmax(1)
         scores = of_labels[np.arange(len(best)), best]
         kept = remove_duplicates(perception.candidates.xyxy, scores, best)
@@ -249,6 +274,22 @@ class LabelFusion:
         )
         kept = kept[rank(fused.candidates.take(kept), fused.score_threshold)]
         return fused.take(kept), merged[kept]
+
+    def label_scores(
+        self, perception: Perception, probabilities: np.ndarray, table: LabelTable
+    ) -> np.ndarray:
+        """Scores of labels for K candidates without a context.
+
+        Args:
+            perception: K candidates.
+            probabilities: (K, N) probabilities of the class names.
+            table: What the names mean for V labels.
+
+        Returns:
+            (K, V) float32 scores between 0 and 1.
+        """
+        evidence = probabilities @ table.values.T  # (K, V)
+        return fused_scores(self._detector_scores(perception, table.labels, evidence), evidence)
 
     def _detector_scores(
         self, perception: Perception, labels: Sequence[str], evidence: np.ndarray
@@ -276,23 +317,6 @@ class LabelFusion:
             return ()
         name = self.classifier.names[best].split(", ")[0]
         return (Attribute(LOOKS_LIKE, name, float(probabilities[best])),)
-
-
-def _learn(
-    fusion: ref[LabelFusion], knowledge: LabelKnowledge, labels: tuple[str, ...], stop: Event
-) -> None:
-    """Score labels in a thread, which does not keep the fusion alive."""
-    try:
-        knowledge.learn(labels, stop)
-    except Exception:
-        # For example, not enough memory on the GPU.
-        logging.getLogger(__name__).exception(
-            "the language model could not score labels; only names that end with a label mean it"
-        )
-        return
-    learned = fusion()
-    if learned is not None and not stop.is_set():
-        learned.table = knowledge.table(labels)
 
 
 def merge_labels(perception: Perception) -> tuple[Perception, np.ndarray]:
@@ -339,6 +363,24 @@ def fused_scores(scores: np.ndarray, evidence: np.ndarray) -> np.ndarray:
         (K, V) float32 scores between 0 and 1.
     """
     return shift_log_odds(scores, np.log((evidence + SMOOTHING) / SMOOTHING))
+
+
+def scores_in_context(
+    scores: np.ndarray, detector_scores: np.ndarray, shifts: np.ndarray
+) -> np.ndarray:
+    """Shift the scores of doubtful candidates by what a context says about the labels.
+
+    Args:
+        scores: (K, V) scores of labels.
+        detector_scores: (K,) best scores of the detector.
+        shifts: (V,) shifts of log-odds.
+
+    Returns:
+        (K, V) float32 scores; those of candidates that the detector is sure about do not change.
+    """
+    possible = np.maximum(scores, CONTEXT_FLOOR * detector_scores[:, None])
+    shifted = shift_log_odds(possible, CONTEXT_WEIGHT * shifts)
+    return np.where(detector_scores[:, None] < SURE_SCORE, shifted, scores)
 
 
 def shift_log_odds(scores: np.ndarray, shift: np.ndarray | float) -> np.ndarray:

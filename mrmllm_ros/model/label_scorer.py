@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score kinds of things as continuations of class names, with the language model."""
+"""Score continuations of names with the language model, such as kinds of things."""
 
 from __future__ import annotations
 
@@ -15,32 +15,30 @@ from transformers import DynamicCache, PreTrainedModel
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.packed_attention import PADDING, SHARED, additive_mask, visible_tokens
 
-# None of them is a class name of ImageNet or a label of COCO.
-EXAMPLES = "rose: flower\nmug: cup\noak: tree\nsedan: car\nhamster: animal\npizza cutter: tool\n"
-_SYNONYMS = 3  # of a name, in its prompt
 _BATCH = 8
 
 
 class LabelScorer:
     """Computes log-probabilities of kinds as continuations of names.
 
-    The examples are processed once. A pass processes a batch of names, each followed by all kinds
-    without their last tokens; kinds do not attend to each other.
+    The examples are processed once. A pass processes a batch of names, each followed by a colon
+    and all kinds without their last tokens; kinds do not attend to each other.
     """
 
-    def __init__(self, language_model: LanguageModel, kinds: Sequence[str]) -> None:
+    def __init__(self, language_model: LanguageModel, kinds: Sequence[str], examples: str) -> None:
         """Process the examples.
 
         Args:
             language_model: The language model.
-            kinds: M labels or other kinds of things; at least one.
+            kinds: M labels or other continuations; at least one.
+            examples: Lines before each name, such as `rose: flower`.
         """
         self._language_model = language_model
         self._kinds = [language_model.tokenize(" " + language_model.plain(k)) for k in kinds]
         self._examples = DynamicCache(config=self._model.config)
         with torch.inference_mode():
             self._model(
-                input_ids=language_model.tokenize(EXAMPLES)[None],
+                input_ids=language_model.tokenize(examples)[None],
                 past_key_values=self._examples,
                 use_cache=True,
                 logits_to_keep=1,
@@ -50,7 +48,7 @@ class LabelScorer:
         """Score all kinds as continuations of names, batch by batch.
 
         Args:
-            names: N class names.
+            names: N names.
 
         Yields:
             (M, B) float32 log-probabilities of the next B names.
@@ -64,7 +62,8 @@ class LabelScorer:
 
     @torch.inference_mode()
     def _score(self, names: Sequence[str]) -> np.ndarray:
-        prompts = [self._language_model.tokenize(f"{_shortened(name)}:") for name in names]
+        plain = self._language_model.plain
+        prompts = [self._language_model.tokenize(f"{plain(name)}:") for name in names]
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self._model.device)
         ids, segments = self._pack(prompts, lengths)
         before = self._examples.get_seq_length()
@@ -105,7 +104,3 @@ class LabelScorer:
             torch.cat([names, kinds.expand(len(prompts), -1)], 1),
             torch.cat([segments, owner_ids.expand(len(prompts), -1)], 1),
         )
-
-
-def _shortened(name: str) -> str:
-    return ", ".join(name.split(", ")[:_SYNONYMS])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mrmllm_ros.detection.detector import DetectorSettings
 from mrmllm_ros.environment import expand
-from mrmllm_ros.settings import Validated, setting
+from mrmllm_ros.model.prompt import context_error
+from mrmllm_ros.settings import SettingsError, Validated, setting
 
 AUTO = "auto"
 # Weights of ours that come with the package, for the embedded models.
@@ -48,7 +49,7 @@ class VisualEncoderSettings(Validated):
 
 @dataclass(frozen=True)
 class MrMllmSettings(Validated):
-    """Trained weights of the fusion model."""
+    """Trained weights of the fusion model, and context of the scene."""
 
     checkpoint: str = setting(
         AUTO,
@@ -62,6 +63,20 @@ class MrMllmSettings(Validated):
         "Whether the perception head uses the language model, if it was trained to. The language "
         "model then processes every enriched frame, not only frames that questions are about.",
     )
+
+    context: str = setting(
+        "",
+        "Place where the robot is, such as `a hospital corridor`, at most 200 characters. It is "
+        "part of the prompt, and shifts doubtful labels to those that are likely there. Empty if "
+        "unknown.",
+        live=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Validate the settings; see `Validated`."""
+        super().__post_init__()
+        if error := context_error(self.context):
+            raise SettingsError(f"context: {error}")
 
     @property
     def source(self) -> str:

@@ -18,11 +18,11 @@ from mrmllm_ros.model.configuration_mrmllm import MrMllmConfig
 from mrmllm_ros.model.language_model import LanguageModel
 from mrmllm_ros.model.perception_head import LabelSpace, PerceptionOutput
 from mrmllm_ros.model.prompt import (
-    DESCRIBE,
     ObjectList,
     PromptSettings,
     chat,
     describe_objects,
+    question_with_context,
 )
 
 # Placeholders in a conversation that is rendered by the chat template. Private-use characters, so
@@ -117,7 +117,11 @@ class ChatFormat:
     """
 
     def __init__(
-        self, language_model: LanguageModel, with_objects: bool, with_examples: bool
+        self,
+        language_model: LanguageModel,
+        with_objects: bool,
+        with_examples: bool,
+        context: str = "",
     ) -> None:
         """Split the chat template of a language model.
 
@@ -125,9 +129,11 @@ class ChatFormat:
             language_model: Model with template and tokenizer.
             with_objects: Whether the prompt lists the detections.
             with_examples: Whether the system prompt contains examples.
+            context: Place where the robot is; empty if unknown.
         """
         self._language_model = language_model
-        messages = chat(_OBJECTS if with_objects else None, _QUESTION, with_examples)
+        objects = _OBJECTS if with_objects else None
+        messages = chat(objects, _QUESTION, with_examples, language_model.plain(context))
         text = language_model.render(messages)
         before, _, self._after_question = text.rpartition(_QUESTION)
         system_prompt, _, self._after_objects = before.partition(_OBJECTS)
@@ -147,17 +153,19 @@ class ChatFormat:
             return self.system_prompt_ids[:0]
         return self._tokens(self._language_model.plain(objects), self._after_objects)
 
-    def question_ids(self, question: str) -> torch.Tensor:
+    def question_ids(self, question: str, context: str = "") -> torch.Tensor:
         """Tokenize a question, up to the start of the answer.
 
         Args:
             question: The question; empty asks for a description.
+            context: What the asker knows about the scene; may be empty.
 
         Returns:
             (Q,) int64 tokens.
         """
-        text = self._language_model.plain(question).strip()
-        return self._tokens(text or DESCRIBE, self._after_question)
+        plain = self._language_model.plain
+        text = question_with_context(plain(question), plain(context))
+        return self._tokens(text, self._after_question)
 
     def _tokens(self, text: str, after: str) -> torch.Tensor:
         return self._language_model.tokenize(text + after)
@@ -167,7 +175,7 @@ class MrMllmProcessor:
     """Creates the input batches of an `MrMllm`.
 
     Attributes:
-        chat: Chat format of the language model.
+        chat: Chat format of the language model; see `set_context`.
         prompt: Limits of the prompt; may be replaced at any time.
         vocabulary: Labels to choose from, in addition to the detector's labels; may be replaced at
             any time.
@@ -183,12 +191,11 @@ class MrMllmProcessor:
             backbones: Backbones of the model.
             prompt: Limits of the prompt.
         """
-        self.chat = ChatFormat(
-            backbones.language_model, config.perception_prompt, config.prompt_examples
-        )
+        self._language_model = backbones.language_model
+        self._config = config
+        self.set_context("")
         self.prompt = prompt
         self.vocabulary = tuple(backbones.detector.labels)
-        self._language_model = backbones.language_model
         self._encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
         self._has_tokens = config.prefix_tokens
@@ -197,6 +204,17 @@ class MrMllmProcessor:
         if backbones.visual_encoder is not None:
             rows, columns = backbones.visual_encoder.grid
             self.visual_shape = (rows * columns, backbones.visual_encoder.width)
+
+    def set_context(self, context: str) -> None:
+        """Set the place where the robot is, which the system prompt states.
+
+        Args:
+            context: The place, such as `a hospital corridor`; empty if unknown.
+        """
+        config = self._config
+        self.chat = ChatFormat(
+            self._language_model, config.perception_prompt, config.prompt_examples, context
+        )
 
     def frames(
         self, images: Sequence[np.ndarray], perceptions: Sequence[Perception]

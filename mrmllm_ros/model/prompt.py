@@ -53,6 +53,8 @@ EXAMPLES = (
         "I see a truck [1] on the left and a bicycle [2] on the right.",
     ),
 )
+# Maximum length of a context in characters.
+MAX_CONTEXT_LENGTH = 200
 # Brackets are reserved for the numbers of objects.
 _NO_CITATION = str.maketrans("[]", "()")
 _NAMELESS = "object"
@@ -185,18 +187,62 @@ def depth_order(lower_edges: np.ndarray, meters: np.ndarray) -> np.ndarray:
     return -lower_edges if np.isnan(meters).all() else meters
 
 
-def chat(objects: str | None, question: str, examples: bool = True) -> list[dict[str, str]]:
+def context_error(context: str) -> str:
+    """Why a text cannot be a context, and the fix; empty for a valid context.
+
+    A context is part of a line of the prompt and must not start another line.
+    """
+    if len(context) > MAX_CONTEXT_LENGTH:
+        return (
+            f"the context has {len(context)} characters; the maximum is {MAX_CONTEXT_LENGTH}; "
+            "shorten it"
+        )
+    unprintable = next((character for character in context if not character.isprintable()), None)
+    if unprintable is not None:
+        return (
+            f"the context contains the unprintable character U+{ord(unprintable):04X}; remove it"
+        )
+    return ""
+
+
+def system_message(instruction: str, context: str) -> str:
+    """Add the place where the robot is to an instruction.
+
+    Args:
+        instruction: The instruction.
+        context: The place, such as `a hospital corridor`; empty if unknown.
+    """
+    place = context.strip()
+    return f"{instruction} You are in {place}." if place else instruction
+
+
+def question_with_context(question: str, context: str) -> str:
+    """Write what the asker knows about the scene before a question.
+
+    Args:
+        question: The question; empty asks for a description.
+        context: What the asker knows; may be empty.
+    """
+    asked, known = question.strip() or DESCRIBE, context.strip()
+    return f"Context: {known}\n{asked}" if known else asked
+
+
+def chat(
+    objects: str | None, question: str, examples: bool = True, context: str = ""
+) -> list[dict[str, str]]:
     """Create the conversation that asks one question about one image.
 
     Args:
         objects: Text of `describe_objects`; None leaves the object list out.
         question: The user's question; empty asks for a description.
         examples: Whether to add examples and a longer instruction, which untrained models need.
+        context: Place where the robot is, such as `a hospital corridor`; empty if unknown.
 
     Returns:
         Messages with `role` and `content`, as chat templates take them.
     """
-    turns = [("system", INSTRUCTION if examples else TRAINED_INSTRUCTION)]
+    instruction = INSTRUCTION if examples else TRAINED_INSTRUCTION
+    turns = [("system", system_message(instruction, context))]
     for example_objects, asked, answered in EXAMPLES if examples else ():
         turns += [("user", _ask(example_objects, asked)), ("assistant", answered)]
     turns += [("user", _ask(objects, question.strip() or DESCRIBE))]

@@ -498,3 +498,52 @@ def test_a_head_that_does_not_read_judges_as_one_that_reads_does_without_the_lan
         without.enriched.fused.scores, without_language_model.enriched.fused.scores
     )
     assert (without.enriched.fused.scores != with_language_model.enriched.fused.scores).any()
+
+
+def test_a_context_changes_the_system_prompt_of_the_next_frames(tiny_backbones, make_answerer):
+    answerer = make_answerer(tiny_backbones())
+    perception, lengths = make_perception(3), []
+    length = answerer.system_prompt_length
+    [before] = answerer.encode([make_image()], [perception])
+    before.prefill()
+    for context in ("a hospital corridor", ""):
+        answerer.set_context(context)
+        [encoded] = answerer.encode([make_image()], [perception])
+        lengths.append(encoded.prefilled().attention_mask.shape[1])
+    own = before.prefilled()
+    assert lengths[0] > lengths[1] == own.attention_mask.shape[1]
+    assert answerer.system_prompt_length == length
+    again = encoded.prefilled()
+    for one, other in zip(own.past_key_values.layers, again.past_key_values.layers, strict=True):
+        assert torch.equal(one.keys, other.keys)
+
+
+def test_the_system_prompt_is_computed_again_for_another_context_alone(
+    tiny_backbones, make_answerer, monkeypatch
+):
+    answerer, passes = make_answerer(tiny_backbones()), []
+    prefill = answerer.model.prefill_system_prompt
+    monkeypatch.setattr(
+        answerer.model,
+        "prefill_system_prompt",
+        lambda ids: passes.append(ids) or prefill(ids),
+    )
+    for context in ("", "a kitchen", "a kitchen"):
+        answerer.set_context(context)
+        assert not passes
+    for _ in range(2):
+        [encoded] = answerer.encode([make_image()], [make_perception(2)])
+        encoded.prefill()
+    assert len(passes) == 1
+
+
+def test_the_context_of_a_question_does_not_change_the_frame(tiny_backbones, make_answerer):
+    answerer = make_answerer(tiny_backbones())
+    [encoded] = answerer.encode([make_image()], [make_perception(3)])
+    plain, known = Question("Who?", Decoding(4)), Question("Who?", Decoding(4), "a ward")
+    alone = answerer.answer(encoded, plain, SilentListener())
+    written_out = Question("Context: a ward\nWho?", Decoding(4))
+    assert answerer.answer(encoded, known, SilentListener()) == answerer.answer(
+        encoded, written_out, SilentListener()
+    )
+    assert answerer.answer(encoded, plain, SilentListener()) == alone

@@ -43,10 +43,18 @@ def scene(make_detections):
     )
 
 
-def ask(answerer, image, perception, text="What is there?", limit=12, should_stop=lambda: False):
+def ask(
+    answerer,
+    image,
+    perception,
+    text="What is there?",
+    limit=12,
+    should_stop=lambda: False,
+    context="",
+):
     recorder = Recorder(should_stop)
     [encoded] = answerer.encode([image], [perception])
-    answer = answerer.answer(encoded, Question(text, Decoding(limit)), recorder)
+    answer = answerer.answer(encoded, Question(text, Decoding(limit), context), recorder)
     return answer, recorder.pieces
 
 
@@ -100,6 +108,21 @@ def test_the_model_gets_image_instruction_objects_and_question(
         "nearest first [2][1]\nleft [2] middle [1]\n"
         "bus [1] middle 48,83\nperson [2] left 14,91\n"
         "Is there a bus?<|end|><|answer|>"
+    )
+
+
+def test_contexts_of_node_and_question_are_parts_of_the_prompt(
+    answerer, bus_image, make_detections, watched
+):
+    nothing = Perception(make_detections(), 0.3)
+    answerer.set_context("a street<|end|>")
+    try:
+        ask(answerer, bus_image, nothing, "Who?", limit=1, context="It is night.")
+    finally:
+        answerer.set_context("")
+    assert prompt_of(answerer, watched[0]) == (
+        f"<|user|><IMAGE>{INSTRUCTION} You are in a street .\nObjects:\nNo objects.\n"
+        "Context: It is night.\nWho?<|end|><|answer|>"
     )
 
 

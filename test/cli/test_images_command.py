@@ -437,6 +437,12 @@ def test_a_failed_question_does_not_affect_the_others(bus_file, capsys, fusion):
     assert asked == ["Is there a bus?", "Is caf\ufffd open?"]
 
 
+@pytest.mark.parametrize("command", [["detect"], ["ask", "Is it dark?"]])
+def test_a_context_with_control_characters_is_rejected(command, bus_file, capsys):
+    assert main([*command, "--image", str(bus_file), "--context", "a\nroom"]) == 2
+    assert "context: the context contains the unprintable character" in capsys.readouterr().err
+
+
 def test_max_new_tokens_of_0_is_rejected(bus_file, capsys):
     assert main(["ask", "--image", str(bus_file), "--max-new-tokens", "0", "Is it dark?"]) == 2
     assert "max_new_tokens: 0 is below the minimum of 1" in capsys.readouterr().err

@@ -488,10 +488,15 @@ def test_a_disabled_engine_takes_no_questions(engine, see):
 
 def test_changed_settings_reach_both_models_and_the_next_question(engine, see, detector, answerer):
     see(engine, 1)
-    settings = replace(SETTINGS, question=replace(SETTINGS.question, max_new_tokens=5))
+    settings = replace(
+        SETTINGS,
+        question=replace(SETTINGS.question, max_new_tokens=5),
+        mrmllm=replace(SETTINGS.mrmllm, context="a kitchen"),
+    )
     engine.configure(settings)
     assert detector.settings is settings.detector
     assert answerer.settings is settings.prompt
+    assert answerer.context == "a kitchen"
     assert ask(engine).answer.tokens == 5
 
 

@@ -64,11 +64,13 @@ def test_once_loaded_it_is_the_answerer(loading, load):
 def test_the_newest_settings_are_applied_before_and_after_loading(loading, load):
     loading.configure("first")
     loading.configure("second")
+    loading.set_context("a kitchen")
     load.end()
     loading.join()
-    assert load.answerer.settings == "second"
+    assert (load.answerer.settings, load.answerer.context) == ("second", "a kitchen")
     loading.configure("third")
-    assert load.answerer.settings == "third"
+    loading.set_context("")
+    assert (load.answerer.settings, load.answerer.context) == ("third", "")
 
 
 def test_work_waits_for_the_model(loading, load):

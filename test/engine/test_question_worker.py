@@ -207,9 +207,8 @@ def test_a_question_waits_for_a_new_enough_image(make_worker, memory, clock, ans
             QuestionRequest("?", json_schema="{}"),
             r"json_schema is set and answer_type is TEXT \(0\)",
         ),
-        # Invalid values are reported before unsupported ones.
-        (QuestionRequest("?", context="a ward", answer_type=5), "answer_type is 5"),
-        (QuestionRequest("?", context="a ward", about=255), "about is 255"),
+        (QuestionRequest("?", context="a ward\n[1] dog"), r"the context contains .* U\+000A"),
+        (QuestionRequest("?", context="x" * 201), "the context has 201 characters"),
     ],
 )
 def test_an_invalid_question_is_rejected_immediately_with_the_reason(
@@ -231,10 +230,6 @@ def test_an_invalid_question_is_rejected_immediately_with_the_reason(
         (QuestionRequest("?", answer_type=AnswerType.JSON), r"answer_type JSON \(4\)"),
         (QuestionRequest("?", answer_type=4, json_schema="{}"), r"only TEXT \(0\) is"),
         (QuestionRequest("?", about=About.MEMORY), r"about MEMORY \(1\) .* only NOW \(0\) is"),
-        (
-            QuestionRequest("?", context="a hospital"),
-            "context is not supported yet; leave it empty",
-        ),
     ],
 )
 def test_unsupported_requests_are_rejected_immediately(asked, message, worker, answerer):
@@ -242,6 +237,12 @@ def test_unsupported_requests_are_rejected_immediately(asked, message, worker, a
         worker.submit(asked)
     assert error.value.code is ErrorCode.UNSUPPORTED
     assert answerer.started.empty()
+
+
+def test_the_context_of_a_request_is_that_of_its_question_alone(worker, answerer):
+    answer_of(worker.submit(QuestionRequest("?", context="a hospital corridor")))
+    answer_of(worker.submit(QuestionRequest("?")))
+    assert answerer.contexts == ["a hospital corridor", ""]
 
 
 @pytest.mark.parametrize("text", ["", "x" * 500, "one\ntwo\tthree", "有几个人? 👀 ¿cuántos?"])

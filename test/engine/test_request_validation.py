@@ -44,3 +44,17 @@ def test_invalid_labels_are_rejected_with_the_reason(labels, reason):
         check_labels(labels)
     assert error.value.code is ErrorCode.INVALID_REQUEST
     assert "\x1b" not in error.value.message
+
+
+@pytest.mark.parametrize("context", ["", "a hospital corridor", "ein Büro", "x" * 200])
+def test_a_printable_context_may_be_given(context):
+    check_request(QuestionRequest("?", context=context), max_length=20)
+
+
+@pytest.mark.parametrize(
+    ("context", "reason"), [("x" * 201, "201 characters"), ("a\tb", r"U\+0009; remove it")]
+)
+def test_an_invalid_context_is_rejected_with_the_reason(context, reason):
+    with pytest.raises(QueryError, match=reason) as error:
+        check_request(QuestionRequest("?", context=context), max_length=20)
+    assert error.value.code is ErrorCode.INVALID_REQUEST

@@ -61,10 +61,17 @@ def test_learned_scores_are_those_of_the_scorer(make, tiny_language_model):
     knowledge.learn(LABELS, NEVER)
     assert knowledge.missing(LABELS) == ()
     kinds = (*LABELS, *OTHER_KINDS)
-    [scores] = LabelScorer(tiny_language_model, kinds).scores(NAMES)
+    [scores] = LabelScorer(tiny_language_model, kinds, LabelKnowledge.examples).scores(NAMES)
     expected = knowledge.table(LABELS).of_scores(LABELS, ContinuationScores(NAMES, kinds, scores))
     np.testing.assert_allclose(values_of(knowledge), expected.values, rtol=1e-4)
     assert (values_of(knowledge) > 0).all()
+
+
+def test_three_synonyms_of_a_name_are_enough(make):
+    knowledge = make(("cornet, horn, trumpet, trump", "cornet, horn, trumpet"))
+    knowledge.learn(("tie",), NEVER)
+    many, few = values_of(knowledge, ("tie",)).T
+    np.testing.assert_allclose(many, few, atol=1e-4)
 
 
 def test_the_table_of_the_language_model_has_no_string_matches(make):
@@ -153,7 +160,7 @@ def test_scores_stay_in_memory_where_the_cache_cannot_be_written(make, cache, ca
 def test_learning_is_logged_with_figures(make, caplog):
     with caplog.at_level(logging.INFO):
         make().learn(LABELS, NEVER)
-    assert f"tiny scored {2 + len(OTHER_KINDS)} labels for 3 class names in " in caplog.text
+    assert f"tiny scored {2 + len(OTHER_KINDS)} labels for 3 names in " in caplog.text
 
 
 def test_what_scores_depend_on_has_a_file_of_its_own(make, cache, tiny_language_model):

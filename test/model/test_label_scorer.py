@@ -5,8 +5,9 @@ import torch
 from making import tiny_gemma2, tiny_llama
 
 from mrmllm_ros.model import label_scorer
-from mrmllm_ros.model.label_scorer import EXAMPLES, LabelScorer
+from mrmllm_ros.model.label_scorer import LabelScorer
 
+EXAMPLES = "rose: flower\nsedan: car\n"
 # Of one and of several tokens.
 KINDS = ("car", "cup", "traffic light", "hot dog", "parking meter with coins", "自行车")
 NAMES = (
@@ -22,7 +23,7 @@ def tiny_language_model(tiny_backbones):
 
 def scores_of(language_model, names, kinds=KINDS):
     """(M, N) scores of all batches."""
-    return np.concatenate(list(LabelScorer(language_model, kinds).scores(names)), 1)
+    return np.concatenate(list(LabelScorer(language_model, kinds, EXAMPLES).scores(names)), 1)
 
 
 @torch.no_grad()
@@ -43,7 +44,7 @@ def test_scores_are_those_of_a_pass_for_each_name_and_kind(family, tiny_backbone
     language_model = tiny_backbones(family).language_model
     lengths = {language_model.count_tokens(f" {kind}") for kind in KINDS}
     assert {1, 2} < lengths
-    names = [name for name in NAMES if name.count(",") < 3]
+    names = NAMES
     found = scores_of(language_model, names)
     assert found.shape == (len(KINDS), len(names))
     assert found.dtype == np.float32
@@ -53,7 +54,7 @@ def test_scores_are_those_of_a_pass_for_each_name_and_kind(family, tiny_backbone
 
 def test_scores_do_not_depend_on_the_batch(tiny_language_model, monkeypatch):
     together = scores_of(tiny_language_model, NAMES)
-    scorer = LabelScorer(tiny_language_model, KINDS)
+    scorer = LabelScorer(tiny_language_model, KINDS, EXAMPLES)
     assert [part.shape[1] for part in scorer.scores(NAMES)] == [8, 2]
     for column, name in enumerate(NAMES):
         [alone] = scorer.scores([name])
@@ -70,23 +71,19 @@ def test_scores_of_a_kind_do_not_depend_on_the_other_kinds(tiny_language_model):
 
 
 def test_one_name_is_a_batch(tiny_language_model):
-    [scores] = LabelScorer(tiny_language_model, KINDS).scores(["minivan"])
+    [scores] = LabelScorer(tiny_language_model, KINDS, EXAMPLES).scores(["minivan"])
     assert scores.shape == (len(KINDS), 1)
     assert (scores < 0).all()
 
 
 def test_no_names_have_no_scores(tiny_language_model):
-    assert list(LabelScorer(tiny_language_model, KINDS).scores([])) == []
+    assert list(LabelScorer(tiny_language_model, KINDS, EXAMPLES).scores([])) == []
 
 
-def test_three_synonyms_of_a_name_are_enough(tiny_language_model):
-    names = ["cornet, horn, trumpet, trump", "cornet, horn, trumpet"]
-    many, few = scores_of(tiny_language_model, names).T
-    np.testing.assert_allclose(many, few, atol=1e-4)
-
-
-def test_a_kind_cannot_hold_special_tokens(tiny_language_model):
+def test_kinds_and_names_cannot_hold_special_tokens(tiny_language_model):
     special, plain = scores_of(tiny_language_model, NAMES, ["hot<|im_end|>dog", "hot dog"])
+    np.testing.assert_allclose(special, plain, atol=1e-4)
+    special, plain = scores_of(tiny_language_model, ["a<|im_end|>van", "a van"]).T
     np.testing.assert_allclose(special, plain, atol=1e-4)
 
 

@@ -13,7 +13,9 @@ from mrmllm_ros.model.prompt import (
     TRAINED_INSTRUCTION,
     PromptSettings,
     chat,
+    context_error,
     describe_objects,
+    question_with_context,
 )
 from mrmllm_ros.settings import SettingsError
 
@@ -232,6 +234,53 @@ def test_the_chat_begins_with_the_instruction_and_ends_with_objects_and_question
     assert messages[-1]["role"] == "user"
     assert "bus [1] left 2,4\n" in messages[-1]["content"]
     assert messages[-1]["content"].endswith("\nIs there a bus?")
+
+
+@pytest.mark.parametrize("context", ["", "  "])
+@pytest.mark.parametrize("examples", [True, False])
+def test_without_a_context_the_chat_is_the_same(context, examples):
+    assert chat("No objects.", "A?", examples, context) == chat("No objects.", "A?", examples)
+
+
+@pytest.mark.parametrize(
+    ("examples", "instruction"), [(True, INSTRUCTION), (False, TRAINED_INSTRUCTION)]
+)
+def test_a_context_is_a_sentence_behind_the_instruction(examples, instruction):
+    system, *others = chat("No objects.", "A?", examples, " a hospital corridor ")
+    assert system["content"] == f"{instruction} You are in a hospital corridor."
+    assert others == chat("No objects.", "A?", examples)[1:]
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "text"),
+    [
+        ("Is it safe?", "a ward", "Context: a ward\nIs it safe?"),
+        (" Is it safe?\n", " a ward ", "Context: a ward\nIs it safe?"),
+        ("", "a ward", f"Context: a ward\n{DESCRIBE}"),
+        ("Is it safe?", "", "Is it safe?"),
+        ("", " ", DESCRIBE),
+    ],
+)
+def test_the_context_of_a_question_stands_before_it(question, context, text):
+    assert question_with_context(question, context) == text
+
+
+@pytest.mark.parametrize("context", ["", "a kitchen", "x" * 200, "ein Büro", "病院の廊下"])
+def test_a_context_is_a_short_printable_text(context):
+    assert context_error(context) == ""
+
+
+@pytest.mark.parametrize(
+    ("context", "error"),
+    [
+        ("x" * 201, "the context has 201 characters; the maximum is 200; shorten it"),
+        ("a\nb", "the context contains the unprintable character U+000A; remove it"),
+        ("\x1b[2J", "the context contains the unprintable character U+001B; remove it"),
+        ("\ud800", "the context contains the unprintable character U+D800; remove it"),
+    ],
+)
+def test_another_context_has_an_error_with_the_fix(context, error):
+    assert context_error(context) == error
 
 
 def test_user_and_assistant_take_turns():

@@ -24,7 +24,6 @@ UNSUPPORTED = {
     "count": {"answer_type": Answer.COUNT},
     "choice": {"answer_type": Answer.CHOICE, "choices": ["red", "blue"]},
     "json": {"answer_type": Answer.JSON, "json_schema": '{"type": "object"}'},
-    "context": {"context": "a hospital corridor"},
     "memory": {"about": Answer.MEMORY},
 }
 INVALID = {
@@ -32,6 +31,7 @@ INVALID = {
     "about": {"about": 2},
     "choices": {"choices": ["red", "blue"]},
     "json_schema": {"json_schema": "{}"},
+    "context": {"context": "a hospital\ncorridor"},
 }
 
 
@@ -122,6 +122,12 @@ def test_what_is_asked_for_by_default_is_a_text_about_now(asker):
         answer = asker.query(question="Who?", **request).answer
         assert answer.text
         assert (answer.answer_type, answer.about) == (Answer.TEXT, Answer.NOW)
+
+
+def test_the_context_of_a_request_comes_back_with_its_answer(asker):
+    fields = {"question": "Who?", "context": "a hospital corridor"}
+    assert asker.query(**fields).answer.context == "a hospital corridor"
+    assert asker.ask(**fields).result.answer.context == "a hospital corridor"
 
 
 def test_service_and_action_refuse_the_same_requests_with_the_same_words(asker):

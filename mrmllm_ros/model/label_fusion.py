@@ -48,10 +48,10 @@ from mrmllm_ros.settings import SettingsError
 SMOOTHING = 0.2
 GAIN = 2.0
 BEST_OBJECT_SHIFT = 0.5
-# Fitted on the tuning split of the rendered scenes with a context; see docs/labels.md.
-CONTEXT_WEIGHT = 1.0
+# Fitted on the tuning split of the rendered scenes; see docs/labels.md.
+CONTEXT_WEIGHT = 0.5
 # Share of a candidate's best score that every label has in a context, however unlikely it looks.
-CONTEXT_FLOOR = 0.05
+CONTEXT_FLOOR = 0.02
 # Best score of the detector from which a context does not change labels.
 SURE_SCORE = 0.6
 # Boxes with a larger IoU are one object, whatever their labels.

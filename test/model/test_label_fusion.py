@@ -18,13 +18,17 @@ from mrmllm_ros.engine.engine_settings import Settings
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.label_fusion import (
     BEST_OBJECT_SHIFT,
+    CONTEXT_FLOOR,
+    CONTEXT_WEIGHT,
     GAIN,
     SMOOTHING,
+    SURE_SCORE,
     LabelFusion,
     detector_scores,
     fused_scores,
     merge_labels,
     remove_duplicates,
+    scores_in_context,
     shift_log_odds,
 )
 from mrmllm_ros.model.label_table import LabelTable, string_matches
@@ -592,3 +596,92 @@ def test_a_computer_mouse_that_the_detector_takes_for_a_table_is_corrected(embed
     assert fused.detections.labels == ("mouse",)
     assert fused.detected.labels[0] == "dining table"
     assert fused.attributes[0][0].value == "mouse"
+
+
+class FakeContext:
+    """Shifts of labels.
+
+    Attributes:
+        shifts: Shift of each label; None for no context.
+        labels: Labels that were set.
+    """
+
+    def __init__(self, **shifts):
+        self.shifts = shifts or None
+        self.labels = ()
+
+    def set_labels(self, labels):
+        self.labels = labels
+
+    def of(self, labels):
+        if self.shifts is None:
+            return None
+        return np.array([self.shifts.get(label, 0) for label in labels], np.float32)
+
+
+def fusion_in(classifier, context, labels=LABELS):
+    knowledge = string_knowledge()
+    detector = SimpleNamespace(labels=LABELS)
+    fusion = LabelFusion(detector, classifier, knowledge, 16, context)
+    fusion.set_labels(labels)
+    return fusion
+
+
+def test_without_a_context_everything_is_exactly_as_before(classifier, fusion, make):
+    classifier.probabilities[0] = {"mouse, computer mouse": 0.3}
+    perception = make(
+        ("dining table", 0.5, BOXES[0]),
+        ("cup", 0.3, BOXES[1]),
+        ("bear", 0.8, BOXES[2]),
+        second={0: ("mouse", 0.3)},
+    )
+    expected = fuse(fusion, perception)
+    fused = fuse(fusion_in(classifier, FakeContext()), perception)
+    assert fused.candidates.labels == expected.candidates.labels
+    np.testing.assert_array_equal(fused.candidates.scores, expected.candidates.scores)
+    np.testing.assert_array_equal(fused.candidates.xyxy, expected.candidates.xyxy)
+    assert fused.attributes == expected.attributes
+
+
+def test_a_context_decides_between_labels_of_a_doubtful_object(classifier, make):
+    perception = make(("cup", 0.4, BOXES[0]), second={0: ("mouse", 0.3)})
+    context = FakeContext(mouse=2.0, cup=-1.0)
+    fused = fuse(fusion_in(classifier, context), perception)
+    assert fused.candidates.labels == ("mouse",)
+    expected = log_odds(0.3) + 2 * CONTEXT_WEIGHT + BEST_OBJECT_SHIFT
+    assert log_odds(float(fused.candidates.scores[0])) == pytest.approx(expected, rel=1e-3)
+    assert context.labels == LABELS
+
+
+def test_a_context_does_not_change_what_the_detector_is_sure_about(classifier, make):
+    perception = make(("cup", SURE_SCORE, BOXES[0]), second={0: ("mouse", 0.59)})
+    context = FakeContext(mouse=3.0, cup=-3.0)
+    fused = fuse(fusion_in(classifier, context), perception)
+    assert fused.candidates.labels == ("cup",)
+    [score] = fused.candidates.scores
+    assert log_odds(score) == pytest.approx(log_odds(SURE_SCORE) + BEST_OBJECT_SHIFT, abs=1e-3)
+
+
+def test_in_a_context_an_object_may_have_a_label_without_evidence(classifier, make):
+    labels = ("fountain", "pier", "cup")
+    perception = make(("bear", 0.5, BOXES[0]))
+    fused = fuse(fusion_in(classifier, FakeContext(pier=1.0), labels), perception)
+    assert fused.candidates.labels == ("pier",)
+    expected = log_odds(0.5 * CONTEXT_FLOOR) + CONTEXT_WEIGHT + BEST_OBJECT_SHIFT
+    assert log_odds(float(fused.candidates.scores[0])) == pytest.approx(expected, rel=1e-3)
+    without = fuse(fusion_in(classifier, FakeContext(), labels), perception)
+    assert without.candidates.scores.tolist() == [0]
+
+
+def test_shifts_of_the_image_replace_those_of_the_node(classifier, make):
+    perception = make(("cup", 0.4, BOXES[0]), second={0: ("mouse", 0.3)})
+    fusion = fusion_in(classifier, FakeContext(mouse=2.0))
+    [names] = fusion.classify([IMAGE], [perception])
+    fused, _ = fusion.fuse(perception, names, np.zeros(len(LABELS), np.float32))
+    assert fused.candidates.labels == ("cup",)
+
+
+def test_no_candidates_stay_none_in_a_context(classifier, make):
+    assert len(fuse(fusion_in(classifier, FakeContext(cup=1.0)), make()).candidates) == 0
+    empty = scores_in_context(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.ones(2))
+    assert empty.shape == (0, 2)

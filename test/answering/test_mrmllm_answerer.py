@@ -547,3 +547,12 @@ def test_the_context_of_a_question_does_not_change_the_frame(tiny_backbones, mak
         encoded, written_out, SilentListener()
     )
     assert answerer.answer(encoded, plain, SilentListener()) == alone
+
+
+def test_a_context_reaches_the_fusion_of_labels(tiny_backbones, make_answerer):
+    answerer, contexts = make_answerer(tiny_backbones()), []
+    answerer.label_fusion = SimpleNamespace(context=SimpleNamespace(set_context=contexts.append))
+    answerer.set_context("a ward")
+    answerer.set_context("a ward")
+    answerer.set_context("")
+    assert contexts == ["a ward", ""]

@@ -66,7 +66,7 @@ def created(monkeypatch):
     """Arguments of the created label fusions, which learn nothing."""
     created = []
 
-    def record(self, detector, classifier, knowledge, max_crops):
+    def record(self, detector, classifier, knowledge, max_crops, context):
         vars(self).update(locals())
         created.append(self)
 
@@ -172,8 +172,28 @@ def test_labels_are_learned_from_the_float_language_model_without_adapters(
     assert loaded == []
     stop = Event()
     stop.set()
-    fusion.knowledge.learn(["forklift"], stop)
-    assert loaded == [settings.language_model.model] * copies
+    for knowledge in (fusion.knowledge, fusion.context.make_knowledge("a ward")):
+        loaded.clear()
+        knowledge.learn(["forklift"], stop)
+        assert loaded == [settings.language_model.model] * copies
+    assert fusion.context.make_knowledge("a ward").names[0] == "a ward"
+
+
+def test_the_context_of_the_settings_is_known_once_the_answerer_is_loaded(
+    backbones, monkeypatch, compute
+):
+    calls = []
+    context = SimpleNamespace(
+        set_context=lambda text: calls.append(text), wait=lambda: calls.append("waited")
+    )
+    fusion = SimpleNamespace(context=context)
+    monkeypatch.setattr(answerer_loading, "load_backbones", lambda *_: backbones)
+    monkeypatch.setattr(answerer_loading, "load_label_fusion", lambda *_: fusion)
+    settings = Settings.from_dotted({"mrmllm.context": "a ward", "mrmllm.checkpoint": ""})
+    length = answerer_loading.load_answerer(settings, compute, None).system_prompt_length
+    assert calls == ["a ward", "waited"]
+    settings = Settings.from_dotted({"mrmllm.checkpoint": ""})
+    assert answerer_loading.load_answerer(settings, compute, None).system_prompt_length < length
 
 
 def test_the_answerer_of_the_embedded_models_corrects_labels():

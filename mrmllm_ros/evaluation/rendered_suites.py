@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from threading import Event
+
+import numpy as np
 
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.datasets.example import QuestionAnswer
 from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.batched_inference import fuse_labels
-from mrmllm_ros.evaluation.controls import Controls
+from mrmllm_ros.evaluation.controls import CONTROL, Controls
 from mrmllm_ros.evaluation.detection_statistics import detection_statistics
 from mrmllm_ros.evaluation.detections_suite import DetectionsSuite
 from mrmllm_ros.evaluation.predicted_objects import PredictedObjects
@@ -26,6 +29,10 @@ from mrmllm_ros.evaluation.suite_result import (
     accuracy,
     answer_all,
 )
+from mrmllm_ros.model.label_fusion import LabelFusion
+
+# The other controls take something away; this one adds what a robot may know.
+IN_CONTEXT = f"{CONTROL}label fusion with the place as context"
 
 
 class RenderedDetectionsSuite(DetectionsSuite):
@@ -38,10 +45,35 @@ class RenderedDetectionsSuite(DetectionsSuite):
         super().__init__(group, scenes, controls)
         self.name = f"{group} detections"
         self._groups = scenes.scenes.groups
+        self._scenes = scenes
 
     def statistics(self, found: PredictedObjects) -> Mapping[str, Statistic]:
         """See `DetectionsSuite.statistics`."""
         return detection_statistics(self.images.truth, found, self._groups)
+
+    def controls(self, progress: Progress) -> Mapping[str, SuiteResult]:
+        """See `Suite.controls`; also label fusion with the place of each image as context."""
+        results = dict(super().controls(progress))
+        fusion = self._scenes.label_fusion
+        if fusion is not None and fusion.context is not None:
+            found = self._in_context(fusion)
+            results[IN_CONTEXT] = SuiteResult(self.scenes, self.statistics(found), found)
+        return results
+
+    def _in_context(self, fusion: LabelFusion) -> PredictedObjects:
+        shifts: dict[str, np.ndarray] = {}
+        for place in self._scenes.scenes.places:
+            article = "an" if place[0] in "aeiou" else "a"
+            knowledge = fusion.context.make_knowledge(f"{article} {place}")
+            knowledge.learn(fusion.labels, Event())
+            shifts[place] = knowledge.shifts(fusion.labels)
+        fused = [
+            fusion.fuse(example.perception, example.region_names, shifts.get(image.place))[0]
+            for image, example in zip(
+                self._scenes.scenes.images, self._scenes.examples, strict=True
+            )
+        ]
+        return PredictedObjects([x.candidates for x in fused], [x.detections for x in fused])
 
 
 class RenderedQuestionsSuite(Suite):

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from rendered_fixtures import CROWD, rendered
@@ -7,7 +10,11 @@ from mrmllm_ros.evaluation.ablations import DETECTOR_ALONE, FULL
 from mrmllm_ros.evaluation.context_suite import ContextLabelsSuite, ambiguous_objects
 from mrmllm_ros.evaluation.controls import GEOMETRY, MAJORITY, Controls
 from mrmllm_ros.evaluation.rendered_scenes import DetectedScenes, RenderedScenes
-from mrmllm_ros.evaluation.rendered_suites import RenderedDetectionsSuite, RenderedQuestionsSuite
+from mrmllm_ros.evaluation.rendered_suites import (
+    IN_CONTEXT,
+    RenderedDetectionsSuite,
+    RenderedQuestionsSuite,
+)
 from mrmllm_ros.evaluation.suite_result import EvaluationError
 
 RED, BLUE = (10, 10, 110, 110), (200, 200, 260, 260)
@@ -136,3 +143,29 @@ def test_pairs_that_are_not_complete_are_named(write_scenes):
     folder = write_scenes(*[([rendered("cup", RED)], {"pair": 0})] * 2)
     with pytest.raises(EvaluationError, match="0 objects with"):
         ambiguous_objects(RenderedScenes.read(folder))
+
+
+def test_the_place_as_context_stands_beside_the_models(detected):
+    context = SimpleNamespace(
+        make_knowledge=lambda text: SimpleNamespace(
+            learn=lambda labels, stop: None,
+            shifts=lambda labels: np.array([{"a kitchen": 1.0, "an office": 2.0}[text]]),
+        )
+    )
+    fused = []
+
+    def fuse(perception, names, shifts):
+        fused.append(shifts.tolist())
+        return perception, np.arange(len(perception.candidates))
+
+    fusion = SimpleNamespace(
+        context=context,
+        labels=("cup",),
+        fuse=fuse,
+        classify=lambda images, perceptions: [None] * len(images),
+    )
+    suite = RenderedDetectionsSuite("rendered", replace(detected, label_fusion=fusion), None)
+    results = suite.controls(silent)
+    assert fused == [[1.0], [2.0]] * 8
+    alone = values(suite.evaluate(None, DETECTOR_ALONE, silent))
+    assert values(results[IN_CONTEXT]) == pytest.approx(alone, nan_ok=True)

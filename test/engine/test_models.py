@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 import timm

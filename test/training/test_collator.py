@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.model.perception_head import MAX_EDGE_SHIFT
-from mrmllm_ros.model.prompt import PromptSettings, describe_objects
+from mrmllm_ros.model.prompt import PERHAPS_THRESHOLD, PromptSettings, describe_objects
 from mrmllm_ros.training.training_settings import TrainingSettings
 
 
@@ -136,13 +136,14 @@ def test_objects_are_written_down_with_what_is_stated_of_them(collate, examples)
         collate.processor.prompt,
         lambda text: 1,
         example.attributes[:reported],
+        example.perception.doubtful(PERHAPS_THRESHOLD),
     )
     assert decode(collate, batch.frames.prompts.ids[0]).startswith(objects.text)
-    assert batch.frames.prompts.citable == (reported,)
+    assert batch.frames.prompts.citable == (objects.citable,)
     without = collate(examples[:1], with_prompt=False)
     assert without.frames.prompts.ids.shape == (1, 0)
     # What it may cite is in the query tokens.
-    assert without.frames.prompts.citable == (reported,)
+    assert without.frames.prompts.citable == ({*range(1, reported + 1)},)
 
 
 def test_targets_lie_where_the_candidates_are_and_are_unknown_elsewhere(collate, examples):

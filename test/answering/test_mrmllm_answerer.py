@@ -397,11 +397,12 @@ def test_an_answer_cites_what_the_prompt_lists_and_nothing_else(
     answerer = make_answerer(tiny_backbones())
     perception = make_perception(8)
     assert perception.reported == 4
+    assert set(perception.doubtful(PERHAPS_THRESHOLD)) == {5, 6}
     [encoded] = answerer.encode([make_image()], [perception])
     given = []
     monkeypatch.setattr(mrmllm_answerer, "generate_answer", lambda *inputs: given.append(inputs))
     answerer.answer(encoded, Question("Who?", Decoding(8)), SilentListener())
-    assert given[0][-1] == 4
+    assert given[0][-1] == {1, 2, 3, 4, 5, 6}
 
 
 def test_an_answer_streams_and_ends_at_the_token_after_which_it_shall_stop(

@@ -99,6 +99,18 @@ def test_what_cites_more_than_the_prompt_lists_is_not_asked(collate, examples):
     assert [text[:2] for text in told(collate, batch, 0)] == ["0?", "2?"]
 
 
+def test_doubtful_objects_are_asked_about_where_the_prompt_names_them(collate, examples):
+    example = next(e for e in examples if e.perception.doubtful(PERHAPS_THRESHOLD))
+    doubtful = max(example.perception.doubtful(PERHAPS_THRESHOLD))
+    answer = f"Perhaps I see a cup [{doubtful}]."
+    question = QuestionAnswer(question="A?", answer=answer, family="existence", truth=Truth())
+    example = replace(example, questions=(question,))
+    assert len(told(collate, collate([example]), 0)) == 1
+    for settings in (PromptSettings(perhaps_threshold=1.0), PromptSettings(max_objects=1)):
+        collate.processor.prompt = settings
+        assert collate([example]).texts.ids.shape == (1, 0)
+
+
 def test_without_prompt_and_image_nothing_is_asked_that_only_the_prompt_tells(collate, examples):
     def item(question, answer, family):
         return QuestionAnswer(question=question, answer=answer, family=family, truth=Truth())

@@ -29,14 +29,14 @@ SIDES = ("left", "middle", "right")
 DESCRIBE = "Describe the scene."
 INSTRUCTION = (
     "You are a robot. The numbered objects, largest first, are all that your camera sees. Answer "
-    "in one short sentence and put the number of each object you mention behind it, like [1]. Of "
-    "objects in the line perhaps you are not sure: say perhaps. If something is not listed, say "
+    "in one short sentence and put the number of each object you mention behind it, like [1]. The "
+    "line perhaps names doubtful objects: say perhaps of them. If something is not listed, say "
     "that you do not see it."
 )
 # A trained model needs no further instruction.
 TRAINED_INSTRUCTION = (
-    "You are a robot. The numbered objects, largest first, are what your camera sees, those in "
-    "the line perhaps not surely."
+    "You are a robot. The numbered objects, largest first, are what your camera sees; the line "
+    "perhaps names doubtful ones."
 )
 # A small language model follows examples better than an instruction. Each example has objects of
 # its own, because the model would repeat objects that several examples share.

@@ -22,7 +22,13 @@ from mrmllm_ros.detection.enriched_detections import EnrichedDetections
 from mrmllm_ros.detection.images import ImageError
 from mrmllm_ros.engine import answerer_loading
 from mrmllm_ros.engine.engine_settings import Settings
-from mrmllm_ros.pipeline import ImageDetections, Pipeline, PipelineError, read_settings
+from mrmllm_ros.pipeline import (
+    ImageAnswer,
+    ImageDetections,
+    Pipeline,
+    PipelineError,
+    read_settings,
+)
 from mrmllm_ros.settings import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -142,7 +148,17 @@ def test_an_answer_cites_detections_with_their_boxes(model, bus):
     by_id = {detection.id: detection for detection in bus}
     for detection in answer.cited:
         assert detection.label == "person"
-        assert detection == by_id[detection.id]
+        assert detection == by_id.get(detection.id, detection)
+    assert set(by_id) & set(cited)
+
+
+def test_an_answer_may_cite_a_doubtful_object_which_is_not_reported(make_detections):
+    found = make_detections(("bus", 0.8, (0, 0, 90, 90)), ("cup", 0.25, (9, 9, 20, 20)))
+    detections = ImageDetections(EnrichedDetections.unchanged(Perception(found, 0.3)))
+    answer = Answer("Perhaps I see a cup [2].", 0.5, (2,), (1, 2), False)
+    cited = ImageAnswer.of("Is there a cup?", answer, detections).cited
+    assert [str(each) for each in cited] == ["[2] cup 0.25 (9, 9, 20, 20)"]
+    assert [each.id for each in detections] == [1]
 
 
 def test_a_question_about_an_image_and_about_its_detections_gets_the_same_answer(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def generate_answer(
     inputs: Mapping[str, Any],
     decoding: Decoding,
     listener: TextListener,
-    citable: int,
+    citable: Container[int],
 ) -> Answer:
     """Generate the answer to one prompt.
 
@@ -46,7 +46,7 @@ def generate_answer(
         inputs: Inputs of `generate`; `input_ids` is (1, T).
         decoding: How tokens are chosen.
         listener: Receives the text piece by piece and may end it.
-        citable: Number of objects in the prompt; citations of other ids are dropped.
+        citable: Ids of the objects in the prompt; citations of other ids are dropped.
 
     Returns:
         The answer; if the listener ended it, the text so far.

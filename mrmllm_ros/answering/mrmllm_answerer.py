@@ -50,12 +50,12 @@ class PrefilledFrame:
     Attributes:
         attention_mask: (1, T) int64 over the cached tokens.
         past_key_values: Keys and values; copied for each question.
-        citable: Number of objects that an answer can cite.
+        citable: Ids of the objects that an answer can cite.
     """
 
     attention_mask: torch.Tensor
     past_key_values: Cache
-    citable: int
+    citable: frozenset[int]
 
 
 class Lazy(Generic[T]):

@@ -52,8 +52,9 @@ INSTRUCTION = (
     "You are a robot, and the image is what your camera sees. A detector found the numbered "
     "objects in it, largest first. Behind each stand its side and two numbers of 0 to 99: its "
     "center across and its lower edge down. First lines may give their orders. "
-    "The list may lack objects or name them wrongly. Answer in one short sentence and put the "
-    "number of each listed object you mention behind it, like [1]."
+    "A last line may name objects that are perhaps there. The list may lack objects or name them "
+    "wrongly. Answer in one short sentence and put the number of each listed object you mention "
+    "behind it, like [1]."
 )
 
 
@@ -147,13 +148,18 @@ class VlmAnswerer(Answerer[VlmEncodedImage]):
     def answer(
         self, encoded: VlmEncodedImage, question: Question, listener: TextListener
     ) -> Answer:
-        """Answer a question about the image and the list of reported objects.
+        """Answer a question about the image and the list of reported and doubtful objects.
 
         Raises:
             PromptTooLongError: If prompt and answer exceed the model's context length.
         """
-        reported = encoded.perception.detections
-        objects = describe_objects(reported, self._settings, self._count_tokens)
+        perception, settings = encoded.perception, self._settings
+        objects = describe_objects(
+            perception.detections,
+            settings,
+            self._count_tokens,
+            doubtful=perception.doubtful(settings.perhaps_threshold),
+        )
         # In one user message: some chat templates reject a system message beside an image.
         text = (
             f"{system_message(INSTRUCTION, self._context)}\nObjects:\n{objects.text}\n"
@@ -170,7 +176,7 @@ class VlmAnswerer(Answerer[VlmEncodedImage]):
             inputs,
             question.decoding,
             listener,
-            objects.count,
+            objects.citable,
         )
 
     def configure(self, settings: PromptSettings) -> None:

@@ -143,11 +143,13 @@ def _prompt(
     original: LanguageModel, fusion: Fusion, perception: Perception, options: Options
 ) -> list[int]:
     """Tokens of the whole prompt."""
+    settings = options.settings.prompt
     object_list = describe_objects(
         perception.detections,
-        options.settings.prompt,
+        settings,
         original.count_tokens,
         color_names(fusion.image, perception.detections),
+        perception.doubtful(settings.perhaps_threshold),
     )
     examples = fusion.answerer.model.config.prompt_examples
     text = original.render(chat(object_list.text, QUESTION.text, examples))
@@ -162,12 +164,12 @@ def _answers(
     prompt: list[int],
 ) -> dict[str, Generate]:
     """Functions that answer the question, by name."""
-    objects = len(perception.candidates)
+    citable = range(1, len(perception.candidates) + 1)
 
     def plain(listener: TextListener) -> None:
         inputs = {"input_ids": torch.tensor([prompt], device=original.model.device)}
         generate_answer(
-            original.model, original.tokenizer, inputs, QUESTION.decoding, listener, objects
+            original.model, original.tokenizer, inputs, QUESTION.decoding, listener, citable
         )
 
     answers: dict[str, Generate] = {PLAIN: plain}

@@ -284,6 +284,8 @@ def _ask(pipeline: Pipeline, detections: ImageDetections, question: str, as_json
     ended = time.monotonic()
     latency_s = round(ended - started, 3)
     if as_json:
+        # Answers may cite doubtful objects, which are not reported.
+        named = {each.id: each for each in (*detections, *answer.cited)}
         record = {
             "question": question,
             "answer": answer.text,
@@ -291,7 +293,7 @@ def _ask(pipeline: Pipeline, detections: ImageDetections, question: str, as_json
             "confidence": round(answer.confidence, 4),
             "tokens": answer.tokens,
             "truncated": answer.truncated,
-            "detections": [detection.to_dict() for detection in detections],
+            "detections": [named[i].to_dict() for i in sorted(named)],
             "time_to_first_token_s": round((first or ended) - started, 3),
             "latency_s": latency_s,
         }

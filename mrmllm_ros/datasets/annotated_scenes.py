@@ -4,11 +4,13 @@
 Such annotations state the occlusion of objects. They name every object of the categories, so that
 questions are about the true objects, and not about what the detector reports. The list of objects
 in the prompt stays that of the detector: a true object can be cited if the detector reports its
-box, under any label.
+box, under any label. Answers about a doubtful object follow from its label in the prompt, right or
+wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,32 +45,34 @@ def with_distances(perception: Perception, view: LabeledView, depths_m: np.ndarr
 
 
 def annotated_scene(
-    listed: Detections, colors: tuple[str, ...], view: LabeledView, place: str
+    perception: Perception, colors: Sequence[str], view: LabeledView, place: str
 ) -> Scene:
     """Create the scene of a view for questions.
 
     Args:
-        listed: N reported objects, with the distances that the prompt states.
-        colors: Colors of the N objects as the prompt states them; empty if unknown. An annotated
-            color of a true object replaces them.
+        perception: N reported objects, with the distances that the prompt states, then others.
+        colors: Colors of at least the N objects as the prompt states them; empty if unknown. An
+            annotated color of a true object replaces them.
         view: The view with its true objects.
         place: Kind of room; empty if unknown.
     """
+    listed = perception.detections
     matched = dict(match_objects(listed, view.truth))
     count, annotated, of_truth = len(listed), view.colors, view.occlusion
-    labels, occlusion, known = [""] * count, np.full(count, np.nan), list(colors)
+    labels, occlusion, known = [""] * count, np.full(count, np.nan), list(colors[:count])
     for i, true in matched.items():
         labels[i] = view.truth.labels[true]
         occlusion[i] = of_truth[true]
         known[i] = annotated[true] or colors[i]
-    scene = Scene.of(listed, [{"color": color} if color else {} for color in known])
+    scene = Scene.of_perception(perception, [{"color": color} if color else {} for color in known])
+    named = perception.candidates.take(np.array([i - 1 for i in scene.doubtful], np.int64))
     wrong = (listed.labels[i] for i in range(count) if i not in matched)
     return replace(
         scene,
         labels=tuple(labels),
         annotation=Annotation(
             occlusion=occlusion,
-            unlisted=_unlisted(view, {*matched.values()}, listed.distances_m is not None),
+            unlisted=_unlisted(view, {*matched.values()}, named),
             wrong=tuple(dict.fromkeys(wrong)),
             place=place,
         ),
@@ -76,13 +80,22 @@ def annotated_scene(
 
 
 def _unlisted(
-    view: LabeledView, listed: set[int], has_distances: bool
+    view: LabeledView, listed: set[int], named: Detections
 ) -> tuple[UnlistedObject, ...]:
-    """True objects of a view beside those with these indices."""
+    """True objects of a view beside those with the indices `listed`.
+
+    Args:
+        view: The view.
+        listed: Indices of true objects that the prompt lists.
+        named: Doubtful objects that the prompt names.
+    """
     boxes = view.truth.xyxy / np.tile(view.truth.resolution_wh, 2)
-    meters = view.distances_m if has_distances else np.full(len(boxes), np.nan)
+    meters = view.distances_m if named.distances_m is not None else np.full(len(boxes), np.nan)
+    doubtful = {true for _, true in match_objects(named, view.truth, relabel=False)}
     return tuple(
-        UnlistedObject(label=label, box=boxes[i], meters=float(meters[i]))
+        UnlistedObject(
+            label=label, box=boxes[i], meters=float(meters[i]), is_doubtful=i in doubtful
+        )
         for i, label in enumerate(view.truth.labels)
         if i not in listed
     )

@@ -319,9 +319,8 @@ class _ExampleMaker:
         rng = generator(self._seed, item.name, view.number, 1)
         if not np.isnan(view.distances_m).all() and rng.random() < _WITH_DISTANCES:
             perception = with_distances(perception, view, depths_m)
-        listed = perception.detections
-        stated = tuple(each.get("color", "") for each in example.attributes[: len(listed)])
-        scene = annotated_scene(listed, stated, view, _text(item, "place"))
+        colors = [attributes.get("color", "") for attributes in example.attributes]
+        scene = annotated_scene(perception, colors, view, _text(item, "place"))
         return replace(example, perception=perception, scene=scene)
 
 

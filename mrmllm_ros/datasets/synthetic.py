@@ -58,7 +58,8 @@ HELD_OUT = 0.5
 JITTER = 0.04  # standard deviation of a box's edges, as a share of its sides
 _MIN_SIDE = 6  # pixels
 _MAX_IOU = 0.5
-_FALSE_POSITIVES = 1.8  # mean number
+_FALSE_POSITIVES = 4.0  # mean number
+_REPORTED_SHARE = 0.07  # of false positives
 _RESOLUTIONS = ((640, 480), (1280, 720))
 # Estimated frequencies of the `COLORS` of man-made objects.
 _COLOR_SHARES = (0.20, 0.19, 0.14, 0.10, 0.04, 0.05, 0.08, 0.11, 0.02, 0.02, 0.05)
@@ -108,7 +109,7 @@ def synthetic_example(seed: int, split: Split, questions: int) -> Example:
     attributes, meters = sampler.properties(candidates)
     detections = _detections(candidates, sampler.resolution_wh, meters)
     perception = Perception.ranked(detections, THRESHOLD)
-    scene = Scene.of(perception.detections, attributes)
+    scene = Scene.of_perception(perception, attributes)
     return Example(
         perception=perception,
         attributes=attributes,
@@ -306,9 +307,10 @@ class _LayoutSampler:
         return clip_boxes(moved, self.resolution_wh)
 
     def _false_score(self) -> float:
-        if self._chance(0.15):
+        if self._chance(_REPORTED_SHARE):
             return float(THRESHOLD + 0.3 * self.rng.beta(1, 2.5))
-        return float(0.05 + 0.25 * self.rng.beta(1, 2))
+        # A detector names many doubtful objects.
+        return float(self.rng.uniform(0.05, 0.99 * THRESHOLD))
 
     def _attributes(self, candidate: _Candidate) -> dict[str, str]:
         """Attributes as the detector measures them; empty if unknown."""

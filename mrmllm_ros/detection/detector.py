@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrmllm_ros.detection.boxes import box_iou
 from mrmllm_ros.detection.detections import Attribute, Detections
 from mrmllm_ros.detection.raw_objects import OUTSIDE, printable
 from mrmllm_ros.errors import MrmllmError
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     import torch
 
     from mrmllm_ros.compute import Compute
+
+
+# Maximum number of doubtful objects of an image.
+MAX_DOUBTFUL = 8
+# Boxes of one label with a larger IoU are one object.
+_DUPLICATE_IOU = 0.45
 
 
 class DetectorError(MrmllmError):
@@ -278,6 +285,26 @@ class Perception:
     def detections(self) -> Detections:
         """Reported objects."""
         return self.candidates.take(np.arange(self.reported))
+
+    def doubtful(self, minimum_score: float) -> dict[int, str]:
+        """Candidates that are not reported, and not unlikely either.
+
+        Duplicates of objects with the same label are left out.
+
+        Args:
+            minimum_score: Minimum score; from `score_threshold` on there are none.
+
+        Returns:
+            Labels of at most `MAX_DOUBTFUL` candidates by id, highest score first.
+        """
+        labels, xyxy, reported = self.candidates.labels, self.candidates.xyxy, self.reported
+        kept = list(range(reported))
+        likely = self.candidates.scores >= np.float32(minimum_score)
+        for i in range(reported, len(labels)):
+            same = [j for j in kept if labels[j] == labels[i]]
+            if likely[i] and (box_iou(xyxy[[i]], xyxy[same]) <= _DUPLICATE_IOU).all():
+                kept.append(i)
+        return {i + 1: labels[i] for i in kept[reported : reported + MAX_DOUBTFUL]}
 
 
 def rank(candidates: Detections, score_threshold: float) -> np.ndarray:

@@ -23,12 +23,14 @@ from mrmllm_ros.evaluation.ablations import ANSWER_VARIANTS
 from mrmllm_ros.evaluation.scoring import polarity
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.evaluation.suite_result import (
+    SHARE_OF_PERHAPS,
     AnsweredQuestion,
     Progress,
     Suite,
     SuiteResult,
     answer_all,
     per_scene,
+    share_of_perhaps,
 )
 
 SAMPLINGS = ("random", "popular", "adversarial")
@@ -37,7 +39,7 @@ _SEED = 20230517
 
 
 class HallucinationSuite(Suite):
-    """Accuracy, precision, recall, F1 and share of yes, which is the positive answer."""
+    """Accuracy, precision, recall, F1, and the shares of yes, the positive answer, and perhaps."""
 
     title = "yes-or-no questions about present and absent objects (POPE)"
     variants = ANSWER_VARIANTS
@@ -117,7 +119,10 @@ def pope_questions(
 
 
 def yes_no_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict[str, Statistic]:
-    """POPE's metrics; an answer without yes or no is wrong and does not count as yes."""
+    """POPE's metrics; an answer without yes or no is wrong and does not count as yes.
+
+    Perhaps counts as yes; its share of all answers is stated beside.
+    """
     indices = [a.scene for a in answered]
     affirmed = np.array([polarity(a.text) is True for a in answered], bool)
     denied = np.array([polarity(a.text) is False for a in answered], bool)
@@ -134,6 +139,7 @@ def yes_no_statistics(answered: Sequence[AnsweredQuestion], scenes: int) -> dict
         "recall": Ratio(hits, positive),
         "F1": Ratio(2 * hits, yes + positive),
         "share of yes": Ratio(yes, asked),
+        SHARE_OF_PERHAPS: share_of_perhaps(answered, scenes),
     }
 
 

@@ -47,6 +47,8 @@ _NOT_SHOWN = re.compile(r"\b(?:does not|doesn't) show\b")
 
 _YES = re.compile(r"\W*(?:yes|yeah|yep|correct|indeed|that is right)\b")
 _NO = re.compile(r"\W*(?:no|nope|not|none|neither|nobody)\b")
+# A guess is a yes.
+_PERHAPS = re.compile(r"\b(?:perhaps|maybe)\b(?!,? not?\b)")
 # A verdict at the end, after the evidence.
 _VERDICT = re.compile(r"[,;:] (?:so )?(yes|no)\W*$")
 # Text before ", so " is evidence; mentions are scored in the conclusion.
@@ -75,7 +77,7 @@ def is_right(text: str, truth: Truth, cited: Collection[int]) -> bool:
         cited: Ids that the answer cites, in its order.
     """
     words = _plain(text)
-    cannot_tell = bool(_CANNOT_TELL.search(words))
+    cannot_tell = bool(_CANNOT_TELL.search(words)) and not _PERHAPS.match(words)
     if truth.unanswerable:
         return cannot_tell or bool(_NOT_SHOWN.search(words))
     if cannot_tell:
@@ -97,21 +99,29 @@ def polarity(text: str) -> bool | None:
     """Parse the answer to a yes-or-no question.
 
     Returns:
-        True for yes or "there is one", False for no or "there is none", None if it says neither or
-        that it cannot tell.
+        True for yes, perhaps or "there is one", False for no or "there is none", None if it says
+        neither or that it cannot tell.
     """
     words = _plain(text)
-    if _CANNOT_TELL.search(words):
+    guess = _PERHAPS.match(words)
+    if _CANNOT_TELL.search(words) and not guess:
         return None
     if verdict := _VERDICT.search(words):
         return verdict[1] == "yes"
-    if _YES.match(words):
+    if guess or _YES.match(words):
         return True
     if _NO.match(words) or _NOT_SEEN.search(words) or _NOT_SHOWN.search(words):
         return False
+    if _PERHAPS.search(words):
+        return True
     if _SEEN.search(words) and not _SEEN_THAT_NOT.search(words):
         return True
     return False if _NOT.search(words) else None
+
+
+def says_perhaps(text: str) -> bool:
+    """Whether an answer is a guess, such as `Perhaps I see a cup [7].`."""
+    return bool(_PERHAPS.search(_plain(text)))
 
 
 def number(text: str) -> int | None:

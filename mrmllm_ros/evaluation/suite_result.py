@@ -15,13 +15,14 @@ from mrmllm_ros.datasets.example import Example, QuestionAnswer
 from mrmllm_ros.errors import MrmllmError
 from mrmllm_ros.evaluation.batched_inference import answer_questions, encode_examples, fuse_labels
 from mrmllm_ros.evaluation.predicted_objects import ImageSet, PredictedObjects
-from mrmllm_ros.evaluation.scoring import is_right
+from mrmllm_ros.evaluation.scoring import is_right, says_perhaps
 from mrmllm_ros.evaluation.statistics import Ratio, Statistic
 from mrmllm_ros.model.citations import cited_ids
 
 Progress = Callable[[str], None]
 # What a suite measures, for its summary.
 Part = Literal["detections", "questions"]
+SHARE_OF_PERHAPS = "share of perhaps"
 
 _PROGRESS_STEP = 20  # scenes
 
@@ -163,7 +164,7 @@ def evaluate_accuracy(
 def accuracies(
     answered: Sequence[AnsweredQuestion], scenes: int, families: Iterable[str]
 ) -> dict[str, Statistic]:
-    """Accuracy over all questions, and over the questions of each family.
+    """Accuracy over all questions and over those of each family, and the share of guesses.
 
     Args:
         answered: The answers.
@@ -175,6 +176,7 @@ def accuracies(
         of_family = [each for each in answered if each.item.family == family]
         if of_family:
             statistics[f"accuracy, {family}"] = accuracy(of_family, scenes)
+    statistics[SHARE_OF_PERHAPS] = share_of_perhaps(answered, scenes)
     return statistics
 
 
@@ -188,3 +190,16 @@ def accuracy(answered: Sequence[AnsweredQuestion], scenes: int) -> Ratio:
     indices = [a.scene for a in answered]
     right = [is_right(a.text, a.item.truth, a.cited) for a in answered]
     return Ratio(per_scene(indices, right, scenes), per_scene(indices, [1] * len(right), scenes))
+
+
+def share_of_perhaps(answered: Sequence[AnsweredQuestion], scenes: int) -> Ratio:
+    """Share of answers that say perhaps.
+
+    Args:
+        answered: The answers.
+        scenes: Number of scenes.
+    """
+    indices = [a.scene for a in answered]
+    guessed = [says_perhaps(a.text) for a in answered]
+    asked = per_scene(indices, [1] * len(guessed), scenes)
+    return Ratio(per_scene(indices, guessed, scenes), asked)

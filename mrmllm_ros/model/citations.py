@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 CITATION = re.compile(r"\[(\d{1,6}(?:,\s*\d{1,6})*)\]")
 
 
-def cited_ids(text: str, count: int | None = None) -> tuple[int, ...]:
+def cited_ids(text: str, citable: Container[int] | None = None) -> tuple[int, ...]:
     """Parse the ids of the objects that an answer cites, in the order of first citation.
 
     Args:
         text: The answer.
-        count: Number of objects; ids beyond it are dropped. None keeps every id.
+        citable: Ids of the objects; other ids are dropped. None keeps every id.
     """
     ids = (int(number) for numbers in CITATION.findall(text) for number in numbers.split(","))
-    return tuple(dict.fromkeys(i for i in ids if count is None or 1 <= i <= count))
+    return tuple(dict.fromkeys(i for i in ids if citable is None or i in citable))

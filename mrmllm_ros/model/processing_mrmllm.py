@@ -63,12 +63,12 @@ class PromptBatch:
     Attributes:
         ids: (B, L) int64 tokens, padded on the left.
         mask: (B, L) bool, false at padding.
-        citable: Number of objects of each frame that an answer can cite.
+        citable: Ids of the objects of each frame that an answer can cite.
     """
 
     ids: torch.Tensor
     mask: torch.Tensor
-    citable: tuple[int, ...]
+    citable: tuple[frozenset[int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,19 +262,28 @@ class MrMllmProcessor:
         citable = tuple(map(self._citable, perceptions, lists))
         return replace(frames, prompts=PromptBatch(ids, mask, citable))
 
-    def _citable(self, perception: Perception, objects: ObjectList) -> int:
-        """Number of objects in the prompt, or with a query token if the prompt has no objects."""
+    def _citable(self, perception: Perception, objects: ObjectList) -> frozenset[int]:
+        """Ids of the objects in the prompt.
+
+        If the prompt has no objects, ids of the reported objects with a query token.
+        """
         if self.chat.with_objects:
-            return objects.count
-        return min(perception.reported, self._max_objects) if self._has_tokens else 0
+            return objects.citable
+        count = min(perception.reported, self._max_objects) if self._has_tokens else 0
+        return frozenset(range(1, count + 1))
 
     def _describe(
         self, perception: Perception, attributes: Sequence[Mapping[str, str]]
     ) -> ObjectList:
         if not self.chat.with_objects:
             return ObjectList("", 0)
-        count_tokens = self._language_model.count_tokens
-        return describe_objects(perception.detections, self.prompt, count_tokens, attributes)
+        return describe_objects(
+            perception.detections,
+            self.prompt,
+            self._language_model.count_tokens,
+            attributes,
+            perception.doubtful(self.prompt.perhaps_threshold),
+        )
 
 
 def pad_left(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

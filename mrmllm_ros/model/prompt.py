@@ -8,8 +8,8 @@ counting and at comparing many numbers. Then each object has a numbered line, la
 its attributes, its distance, its side, and the position of its lower edge from 0 to 99 across and
 down. Answers cite the number in brackets. It follows the label, as in answers, because language
 models best continue a text in the form that it has. The list comes last, so that the largest and
-the smallest object stand at its ends. The text stays within a budget of tokens and is the same for
-the same detections.
+the smallest object stand at its ends. Behind it, one line names the doubtful objects with their
+numbers alone. The text stays within a budget of tokens and is the same for the same detections.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ SIDES = ("left", "middle", "right")
 DESCRIBE = "Describe the scene."
 INSTRUCTION = (
     "You are a robot. The numbered objects, largest first, are all that your camera sees. Answer "
-    "in one short sentence and put the number of each object you mention behind it, like [1]. If "
-    "something is not listed, say that you do not see it."
+    "in one short sentence and put the number of each object you mention behind it, like [1]. The "
+    "line perhaps names doubtful objects: say perhaps of them. If something is not listed, say "
+    "that you do not see it."
 )
 # A trained model needs no further instruction.
 TRAINED_INSTRUCTION = (
@@ -48,6 +49,11 @@ EXAMPLES = (
     ("boat [1] white middle 45,90", "Is there a cat?", "No, I do not see a cat."),
     ("kite [1] right 75,20", "Is there a kite?", "Yes, there is a kite [1]."),
     (
+        "bench [1] left 20,70\nperhaps lamp [2]",
+        "Is there a lamp?",
+        "Perhaps there is a lamp [2].",
+    ),
+    (
         "nearest first [2][1]\nleft [1] right [2]\ntruck [1] left 20,80\nbicycle [2] right 75,90",
         DESCRIBE,
         "I see a truck [1] on the left and a bicycle [2] on the right.",
@@ -58,6 +64,9 @@ MAX_CONTEXT_LENGTH = 200
 # Brackets are reserved for the numbers of objects.
 _NO_CITATION = str.maketrans("[]", "()")
 _NAMELESS = "object"
+_PERHAPS = "perhaps"
+# Chosen on the tuning half of the photographs; see docs/labels.md. Training data use it too.
+PERHAPS_THRESHOLD = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,14 @@ class PromptSettings(Validated):
     token_budget: int = setting(
         800, "Maximum number of tokens of the object list.", minimum=32, maximum=8192, live=True
     )
+    perhaps_threshold: float = setting(
+        PERHAPS_THRESHOLD,
+        "Minimum score of doubtful objects, which the prompt names in a line of their own and "
+        'answers mention with "perhaps"; from detector.score_threshold on there are none.',
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -78,11 +95,18 @@ class ObjectList:
 
     Attributes:
         text: The list.
-        count: Number of objects in it.
+        count: Number of objects in it, doubtful ones not counted.
+        doubtful: Ids of the doubtful objects in it.
     """
 
     text: str
     count: int
+    doubtful: tuple[int, ...] = ()
+
+    @property
+    def citable(self) -> frozenset[int]:
+        """Ids of all objects in the list."""
+        return frozenset((*range(1, self.count + 1), *self.doubtful))
 
 
 def describe_objects(
@@ -90,6 +114,7 @@ def describe_objects(
     settings: PromptSettings,
     count_tokens: Callable[[str], int],
     attributes: Sequence[Mapping[str, str]] = (),
+    doubtful: Mapping[int, str] | None = None,
 ) -> ObjectList:
     """Write the object list of the prompt, with as many objects as fit.
 
@@ -98,6 +123,7 @@ def describe_objects(
         settings: Limits.
         count_tokens: Function that counts the tokens of a text.
         attributes: Other attributes of each object by name, such as `{"color": "red"}`.
+        doubtful: Labels of the doubtful objects by id, highest score first.
 
     Returns:
         The list. Its first lines are a count such as `several car 3, dog 2` of labels that occur
@@ -105,11 +131,10 @@ def describe_objects(
         If distances are known, `nearest first` holds the objects with a distance, and
         `lowest first [1][2][3]` follows. Then each object has a line such as
         `car [1] red 2.1 m left 16,83`: label, number, attributes, distance, third of the image,
-        and the lower edge's center across and down in hundredths of the image. A last line counts
-        the objects that were left out. Without objects the text is `No objects.`.
+        and the lower edge's center across and down in hundredths of the image. Without objects
+        the text is `No objects.`. A last line such as `perhaps cup [7] spoon [9]` names the
+        doubtful objects; or, if objects were left out, it counts these.
     """
-    if len(detections) == 0:
-        return ObjectList("No objects.", 0)
     lines: list[str] = []
     budget = settings.token_budget
     boxes = _normalized(detections)
@@ -124,10 +149,34 @@ def describe_objects(
             break
         lines.append(line)
     count = len(lines)
+    named: dict[int, str] = {}
     if left_out := len(detections) - count:
         lines.append(f"and {left_out} more")
+    else:
+        named = _affordable(doubtful or {}, settings.max_objects - count, budget, count_tokens)
     first = _orders(boxes[:count], meters[:count]) if count > 1 else []
-    return ObjectList("\n".join([*_several(labels[:count]), *first, *lines]), count)
+    texts = [*_several(labels[:count]), *first, *(lines or ["No objects."])]
+    if named:
+        texts.append(" ".join([_PERHAPS, *named.values()]))
+    return ObjectList("\n".join(texts), count, tuple(named))
+
+
+def _affordable(
+    doubtful: Mapping[int, str],
+    max_objects: int,
+    budget: int,
+    count_tokens: Callable[[str], int],
+) -> dict[int, str]:
+    """Select the first doubtful objects within the limits: texts such as `cup [7]` by id."""
+    named: dict[int, str] = {}
+    budget -= count_tokens(f"{_PERHAPS}\n")
+    for i, label in list(doubtful.items())[:max_objects]:
+        text = f"{_sanitized(label) or _NAMELESS} [{i}]"
+        budget -= count_tokens(f" {text}")
+        if budget < 0:
+            break
+        named[i] = text
+    return named
 
 
 def _several(labels: Sequence[str]) -> list[str]:

@@ -198,14 +198,14 @@ def frame_batch(processor: MrMllmProcessor, examples: Sequence[Example]) -> Fram
     return processor.add_prompts(frames, perceptions, attributes)
 
 
-def _within(example: Example, citable: int) -> Example:
-    """Drop the questions whose answers cite objects beyond the limits of the prompt.
+def _within(example: Example, citable: frozenset[int]) -> Example:
+    """Drop the questions whose answers cite objects that the prompt does not name.
 
     Args:
         example: An example.
-        citable: Number of objects that can be cited.
+        citable: Ids of the objects that can be cited.
     """
-    kept = (q for q in example.questions if max(cited_ids(q.answer), default=0) <= citable)
+    kept = (q for q in example.questions if citable.issuperset(cited_ids(q.answer)))
     return replace(example, questions=tuple(kept))
 
 

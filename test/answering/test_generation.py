@@ -44,7 +44,7 @@ def generate(language_model, question, limit, on_text=ignore, should_stop=never)
         prompt_of(language_model, question),
         Decoding(limit),
         recorder(on_text, should_stop),
-        citable=9,
+        citable=range(1, 10),
     )
 
 
@@ -197,7 +197,7 @@ def test_any_token_may_be_drawn(babbler):
             prompt_of(babbler, COUNT),
             Decoding(1, temperature=1000.0),
             SilentListener(),
-            citable=9,
+            citable=range(1, 10),
         ).token_ids
         for _ in range(80)
     }
@@ -234,7 +234,7 @@ def test_a_text_may_go_on_from_what_is_cached(babbler):
         {**prompt, "past_key_values": cache},
         Decoding(8),
         SilentListener(),
-        citable=9,
+        citable=range(1, 10),
     )
     assert generation.token_ids == expected.token_ids
 
@@ -289,7 +289,7 @@ def sample(language_model, temperature, seed):
         prompt_of(language_model, COUNT),
         Decoding(8, temperature),
         SilentListener(),
-        citable=9,
+        citable=range(1, 10),
     )
 
 

@@ -30,7 +30,7 @@ from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
 from mrmllm_ros.detection.detector import FixedVocabularyError, VocabularyError
 from mrmllm_ros.model.model_settings import MrMllmSettings, VisualEncoderSettings
 from mrmllm_ros.model.processing_mrmllm import MrMllmProcessor, TextBatch
-from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
+from mrmllm_ros.model.prompt import PERHAPS_THRESHOLD, PromptSettings, chat, describe_objects
 from mrmllm_ros.model.visual_encoder import VisualEncoder
 
 QUESTIONS = (
@@ -73,7 +73,10 @@ def test_without_a_checkpoint_answers_are_those_of_the_language_model_reading_th
     perception = make_perception(count)
     [encoded] = untrained.encode([make_image()], [perception])
     objects = describe_objects(
-        perception.detections, PromptSettings(), language_model.count_tokens
+        perception.detections,
+        PromptSettings(),
+        language_model.count_tokens,
+        doubtful=perception.doubtful(PERHAPS_THRESHOLD),
     )
     for question in QUESTIONS[:3]:
         answer = untrained.answer(encoded, Question(question, Decoding(12)), SilentListener())
@@ -173,7 +176,7 @@ def test_label_fusion_comes_before_the_head_and_the_prompt(
     for own in enriched.attributes:
         assert Attribute(LOOKS_LIKE, "tractor", 0.75) in own
     # All scores are above the threshold.
-    assert encoded.prefilled().citable == 4
+    assert encoded.prefilled().citable == {1, 2, 3, 4}
 
 
 def test_labels_can_be_chosen_with_label_fusion(label_fusion, tiny_backbones, make_answerer):
@@ -394,11 +397,12 @@ def test_an_answer_cites_what_the_prompt_lists_and_nothing_else(
     answerer = make_answerer(tiny_backbones())
     perception = make_perception(8)
     assert perception.reported == 4
+    assert set(perception.doubtful(PERHAPS_THRESHOLD)) == {5, 6}
     [encoded] = answerer.encode([make_image()], [perception])
     given = []
     monkeypatch.setattr(mrmllm_answerer, "generate_answer", lambda *inputs: given.append(inputs))
     answerer.answer(encoded, Question("Who?", Decoding(8)), SilentListener())
-    assert given[0][-1] == 4
+    assert given[0][-1] == {1, 2, 3, 4, 5, 6}
 
 
 def test_an_answer_streams_and_ends_at_the_token_after_which_it_shall_stop(
@@ -431,7 +435,12 @@ def test_the_limits_of_the_prompt_may_change(tiny_backbones, make_answerer):
     [short] = answerer.encode([make_image()], [perception])
     answerer.configure(PromptSettings())
     [long] = answerer.encode([make_image()], [perception])
-    assert (short.prefilled().citable, long.prefilled().citable) == (2, perception.reported)
+    assert short.prefilled().citable == {1, 2}
+    # The last two are unlikely.
+    assert long.prefilled().citable == {*range(1, 9)}
+    answerer.configure(PromptSettings(perhaps_threshold=1.0))
+    [certain] = answerer.encode([make_image()], [perception])
+    assert certain.prefilled().citable == {*range(1, perception.reported + 1)}
 
 
 def test_a_checkpoint_is_loaded_with_its_adapters_merged(

@@ -178,7 +178,7 @@ def test_only_listed_objects_are_cited(answerer, bus_image, scene, monkeypatch):
     answerer.configure(PromptSettings(max_objects=1))
     try:
         ask(answerer, bus_image, scene)
-        assert citable == [2, 1]
+        assert citable == [{1, 2}, {1}]
     finally:
         answerer.configure(PromptSettings())
 

@@ -6,14 +6,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from labeled_fixtures import content, rendered
+from labeled_fixtures import PEOPLE, content, rendered
 
 from mrmllm_ros.datasets import feature_cache
+from mrmllm_ros.datasets.annotated_scenes import annotated_scene
 from mrmllm_ros.datasets.coco import read_coco
 from mrmllm_ros.datasets.feature_cache import FeatureCache
 from mrmllm_ros.datasets.labeled_examples import ViewSettings, coco_examples
+from mrmllm_ros.datasets.labeled_views import labeled_views
 from mrmllm_ros.datasets.questions.question_sampler import with_questions
 from mrmllm_ros.datasets.views import View
+from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.training.leg import UnfinishedError
 
 CLEAN = ViewSettings(corrupted_share=0.0)
@@ -240,6 +243,25 @@ class TestCompleteAnnotations:
         missed = [x for x in asked.values() if x.family == "missed"]
         assert {x.answer for x in missed} == {"Yes, I see a kettle."}
         assert not [x for x in asked.values() if "no" in x.answer.split() and "kettle" in x.answer]
+
+    def test_a_missed_object_with_a_doubtful_box_of_its_label_is_known_as_doubtful(
+        self, whole, images, write, make_detections
+    ):
+        [item] = read_coco(images, write(rendered())).images
+        [view] = labeled_views(item, 1, 0)
+        man, _, person = (np.array([x, y, x + w, y + h]) for x, y, w, h in PEOPLE)
+        found = make_detections(
+            ("kettle", 0.25, (200, 10, 280, 80)),
+            ("man", 0.6, tuple(man)),
+            ("cup", 0.28, tuple(person)),
+            resolution_wh=(405, 540),
+        )
+        scene = annotated_scene(Perception.ranked(found, 0.3), ["red", "", ""], view, "")
+        assert scene.labels == ("man",)
+        # The names are those of the list, also where the truth differs.
+        assert scene.doubtful == {2: "cup", 3: "kettle"}
+        doubtful = {x.label: x.is_doubtful for x in scene.annotation.unlisted}
+        assert doubtful == {"bus": False, "person": False, "kettle": True}
 
     def test_half_of_the_views_state_distances_also_of_what_is_not_there(
         self, whole, examples, images, write, detector

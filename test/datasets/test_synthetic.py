@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +13,7 @@ from mrmllm_ros.datasets.questions.vocabulary import (
 )
 from mrmllm_ros.datasets.synthetic import MAX_CANDIDATES, MAX_OBJECTS, synthetic_example
 from mrmllm_ros.model.citations import cited_ids
+from mrmllm_ros.model.prompt import PERHAPS_THRESHOLD
 
 
 @pytest.fixture(scope="module", params=["train", "evaluation"])
@@ -103,11 +105,28 @@ def test_wrong_candidates_are_novel(examples):
         assert example.targets.novelty.tolist() == wrong
 
 
-def test_questions_are_about_reported_objects(examples):
+def test_questions_are_about_reported_and_doubtful_objects(examples):
+    guesses = 0
     for example in examples:
+        doubtful = example.perception.doubtful(PERHAPS_THRESHOLD)
         for item in example.questions:
-            assert set(cited_ids(item.answer, 99)) == set(item.truth.cited or ())
-            assert all(i <= example.perception.reported for i in item.truth.cited or ())
+            cited = set(cited_ids(item.answer))
+            assert cited == set(item.truth.cited or ())
+            if "perhaps" in item.answer.lower():
+                guesses += 1
+                assert cited <= doubtful.keys(), item
+            else:
+                assert max(cited, default=0) <= example.perception.reported, item
+    assert 0.02 < guesses / sum(len(example.questions) for example in examples) < 0.2
+
+
+def test_no_answer_denies_a_doubtful_object(examples):
+    for example in examples:
+        doubtful = example.perception.doubtful(PERHAPS_THRESHOLD).values()
+        for item in example.questions:
+            if re.match(r"No, I do not see|I do not see|I see no ", item.answer):
+                named = [x for x in doubtful if re.search(rf"\b{re.escape(x)}\b", item.answer)]
+                assert not named, item
 
 
 def test_distances_are_known_for_all_or_none_and_sometimes_for_some(examples):

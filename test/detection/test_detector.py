@@ -5,6 +5,7 @@ import torch
 
 from mrmllm_ros.detection.detections import Attribute, Detections
 from mrmllm_ros.detection.detector import (
+    MAX_DOUBTFUL,
     DeferredFeatures,
     Detector,
     DetectorError,
@@ -62,6 +63,41 @@ def test_reported_objects_come_first_by_size_then_candidates_by_score(mixed):
     assert perception.reported == 2
     assert perception.detections.labels == ("bus", "cup")
     assert perception.features is None
+
+
+def test_doubtful_objects_are_the_most_likely_of_the_others_with_their_ids(mixed):
+    perception = Perception.ranked(mixed, 0.3)
+    assert perception.doubtful(0.15) == {3: "wall"}
+    assert list(perception.doubtful(0.1).items()) == [(3, "wall"), (4, "ghost")]
+
+
+@pytest.mark.parametrize("minimum", [0.25, 0.3, 0.9, 1.0])
+def test_above_all_other_scores_nothing_is_doubtful(minimum, mixed):
+    assert Perception.ranked(mixed, 0.3).doubtful(minimum) == {}
+
+
+def test_nothing_is_doubtful_in_an_empty_image(make_detections):
+    assert Perception(make_detections(), 0.3).doubtful(0.0) == {}
+
+
+def test_a_second_box_of_an_object_is_not_doubtful_unless_it_has_another_label(make_detections):
+    perception = Perception.ranked(
+        make_detections(
+            ("cup", 0.8, (0, 0, 100, 100)),
+            ("cup", 0.28, (0, 0, 100, 70)),
+            ("bowl", 0.26, (0, 0, 100, 70)),
+            ("bowl", 0.24, (0, 0, 100, 80)),
+            ("cup", 0.22, (80, 0, 180, 100)),
+        ),
+        0.3,
+    )
+    assert perception.doubtful(0.15) == {3: "bowl", 5: "cup"}
+
+
+def test_no_more_are_doubtful_than_an_answer_has_use_for(make_detections):
+    cups = [("cup", 0.29 - 0.01 * i, (50 * i, 0, 50 * i + 40, 40)) for i in range(12)]
+    doubtful = Perception.ranked(make_detections(*cups), 0.3).doubtful(0.1)
+    assert list(doubtful) == list(range(1, MAX_DOUBTFUL + 1))
 
 
 def test_features_stay_with_their_objects(mixed):

@@ -24,7 +24,7 @@ from mrmllm_ros.evaluation.labeled_suites import (
     TrueBoxesSuite,
 )
 from mrmllm_ros.evaluation.scoring import is_right
-from mrmllm_ros.evaluation.suite_result import EvaluationError
+from mrmllm_ros.evaluation.suite_result import SHARE_OF_PERHAPS, EvaluationError
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.weights import WeightsError
 from mrmllm_ros.weights.catalog import CATALOG, PROFILES
@@ -207,9 +207,9 @@ def test_the_suites_run(write, monkeypatch, make_answerer):
         assert {"class-agnostic AP50", "label accuracy"} <= set(result.statistics)
         assert result.statistics["AP50"](every) == 0
     result = LabeledAnswersSuite(images).evaluate(make_answerer(), FULL, silent)
-    assert list(result.statistics) == ["accuracy", "accuracy, existence"]
+    assert list(result.statistics) == ["accuracy", "accuracy, existence", SHARE_OF_PERHAPS]
     result = TrueBoxesSuite(images).evaluate(make_answerer(), FULL, silent)
-    assert list(result.statistics) == ["accuracy", "accuracy, existence"]
+    assert list(result.statistics) == ["accuracy", "accuracy, existence", SHARE_OF_PERHAPS]
 
 
 def test_true_boxes_replace_detections(write, monkeypatch):

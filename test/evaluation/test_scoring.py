@@ -12,6 +12,7 @@ from mrmllm_ros.evaluation.scoring import (
     mentions,
     number,
     polarity,
+    says_perhaps,
 )
 from mrmllm_ros.model.citations import cited_ids
 from mrmllm_ros.model.prompt import SIDES
@@ -207,7 +208,7 @@ def test_citations_are_counted_once_each():
 def test_the_answers_of_synthetic_scenes_are_right(split):
     for seed in range(60):
         for item in synthetic_example(seed, split, 12).questions:
-            cited = cited_ids(item.answer, 99)
+            cited = cited_ids(item.answer)
             assert is_right(item.answer, item.truth, cited), item
             if item.truth.cited is not None:
                 hits, given, wanted = citation_counts(cited, item.truth)
@@ -231,7 +232,7 @@ def test_each_word_must_go_with_its_own_object(text, right):
         among=frozenset(COLORS),
         pairs=frozenset({(1, "red"), (2, "blue")}),
     )
-    assert is_right(text, truth, cited_ids(text, 9)) == right
+    assert is_right(text, truth, cited_ids(text)) == right
 
 
 def test_one_word_may_go_with_all_objects():
@@ -242,3 +243,37 @@ def test_one_word_may_go_with_all_objects():
     )
     assert is_right("The dogs [1][2] are both on the left.", truth, (1, 2))
     assert not is_right("The dog [1] is on the left.", truth, (1,))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("Perhaps I see a cup [7].", True),
+        ("perhaps", True),
+        ("Perhaps, I am not sure.", True),
+        ("I may see a cup [7], perhaps.", True),
+        ("Maybe there is one [7].", True),
+        ("There is maybe a cup [7].", True),
+        ("No, but perhaps a bowl [7].", False),
+        ("I do not see a cup, perhaps a bowl [7].", False),
+        ("Perhaps the cup [7] is on the left, so no.", False),
+        ("I can't tell, perhaps.", None),
+        ("Perhaps not.", None),
+    ],
+)
+def test_a_guess_is_a_yes(text, meant):
+    assert polarity(text) is meant
+    assert is_right(text, YES, ()) is (meant is True)
+
+
+def test_guesses_are_recognized():
+    assert says_perhaps("Perhaps one cup [7].")
+    assert says_perhaps("I see a cup [7], maybe.")
+    assert not says_perhaps("Yes, I see a cup [7].")
+    assert not says_perhaps("Perhaps not.")
+    assert not says_perhaps("")
+
+
+def test_a_guess_may_be_the_count():
+    assert is_right("Perhaps one cup [7].", Truth(number=1), (7,))
+    assert not is_right("Perhaps two cups [7][8].", Truth(number=1), (7, 8))

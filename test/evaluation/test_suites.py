@@ -29,7 +29,11 @@ from mrmllm_ros.evaluation.hallucination import (
     pope_questions,
     yes_no_statistics,
 )
-from mrmllm_ros.evaluation.suite_result import AnsweredQuestion, accuracies
+from mrmllm_ros.evaluation.suite_result import (
+    SHARE_OF_PERHAPS,
+    AnsweredQuestion,
+    accuracies,
+)
 from mrmllm_ros.evaluation.synthetic_suite import (
     GroundingSuite,
     SyntheticScenes,
@@ -63,7 +67,12 @@ def test_accuracy_is_over_all_questions_and_by_family():
     ]
     figures = values(accuracies(all_answered, 3, ["existence", "which", "count"]), 3)
     assert figures == pytest.approx(
-        {"accuracy": 2 / 3, "accuracy, existence": 1, "accuracy, count": 0.5}
+        {
+            "accuracy": 2 / 3,
+            "accuracy, existence": 1,
+            "accuracy, count": 0.5,
+            "share of perhaps": 0,
+        }
     )
 
 
@@ -119,14 +128,16 @@ def test_yes_and_no_are_counted_as_pope_does():
 
     given = [said("Yes.", True), said("Yes.", True), said("No.", True), said("Yes.", False)]
     given += [said("No.", False), said("I can't tell.", False)]
+    given += [said("Perhaps.", True), said("Perhaps I see a dog [2].", False)]
     figures = values(yes_no_statistics(given, 1), 1)
     assert figures == pytest.approx(
         {
-            "accuracy": 3 / 6,
-            "precision": 2 / 3,
-            "recall": 2 / 3,
-            "F1": 2 / 3,
-            "share of yes": 3 / 6,
+            "accuracy": 4 / 8,
+            "precision": 3 / 5,
+            "recall": 3 / 4,
+            "F1": 2 * 3 / (5 + 4),
+            "share of yes": 5 / 8,
+            "share of perhaps": 2 / 8,
         }
     )
 
@@ -194,6 +205,7 @@ def test_right_answers_have_all_statistics_at_one(monkeypatch):
     for suite in (SyntheticSuite(scenes), GroundingSuite(scenes)):
         figures = values(suite.evaluate(None, FULL, silent).statistics, 4)
         assert figures
+        assert 0 <= figures.pop(SHARE_OF_PERHAPS, 0) < 0.5
         assert set(figures.values()) == {1.0}, figures
 
 

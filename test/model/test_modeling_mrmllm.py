@@ -296,7 +296,7 @@ def test_without_the_prompt_only_the_query_tokens_are_read(lengths):
     assert frames.prompts.ids.shape[1] == 0
     assert length == model.config.scene_queries + 3
     # Which objects there are, and by which numbers, the tokens tell.
-    assert frames.prompts.citable == (2,)
+    assert frames.prompts.citable == ({1, 2},)
 
 
 def test_without_the_head_nothing_is_said_of_objects_and_the_tokens_stay(lengths):

@@ -27,7 +27,7 @@ from mrmllm_ros.model.processing_mrmllm import (
     enriched_detections,
     pad_left,
 )
-from mrmllm_ros.model.prompt import PromptSettings, chat, describe_objects
+from mrmllm_ros.model.prompt import PERHAPS_THRESHOLD, PromptSettings, chat, describe_objects
 
 OBJECTS = (
     "No objects.",
@@ -280,14 +280,17 @@ def test_frames_hold_text_objects_and_pixels(make_processor, language_model, vis
     assert frames.objects.mask.sum(1).tolist() == [6, 0, 1]
     # Half of the six candidates are sure enough to be written down.
     assert perceptions[0].reported == 3
-    assert frames.prompts.citable == (3, 0, 1)
+    # Of the other three, the last one is too unlikely to be named at all.
+    assert frames.prompts.citable == (frozenset(range(1, 6)), frozenset(), frozenset([1]))
     for i, perception in enumerate(perceptions):
         objects = describe_objects(
             perception.detections,
             PromptSettings(),
             language_model.count_tokens,
             color_names(images[i], perception.detections),
+            perception.doubtful(PERHAPS_THRESHOLD),
         )
+        assert ("perhaps" in objects.text) == (i == 0)
         tokens = frames.prompts.ids[i, frames.prompts.mask[i]]
         assert torch.equal(tokens, processor.chat.scene_ids(objects.text))
     assert frames.prompts.mask[:, -1].all()
@@ -302,25 +305,36 @@ def test_no_more_objects_than_the_model_was_made_for_are_taken(make_processor):
     assert frames.objects.scores[0].tolist() == perceptions[0].candidates.scores[:4].tolist()
     assert torch.equal(frames.objects.features[0], perceptions[0].features[:4])
     # The text is cut by the prompt's own limits alone.
-    assert frames.prompts.citable[0] == perceptions[0].reported > 4
+    assert max(frames.prompts.citable[0]) >= perceptions[0].reported > 4
 
 
 def test_only_as_many_are_listed_as_the_prompt_has_room_for(make_processor):
     processor = make_processor(prompt=PromptSettings(max_objects=2))
     perceptions = [make_perception(9), make_perception(1)]
-    assert make_frames(processor, [make_image()] * 2, perceptions).prompts.citable == (2, 1)
+    cut = make_frames(processor, [make_image()] * 2, perceptions)
+    assert cut.prompts.citable == ({1, 2}, {1})
     processor.prompt = PromptSettings()
     unlimited = make_frames(processor, [make_image()] * 2, perceptions)
-    assert unlimited.prompts.citable == (perceptions[0].reported, 1)
+    assert unlimited.prompts.citable == ({*range(1, 8)}, {1})
+
+
+def test_doubtful_objects_can_be_cited_from_a_threshold_on_that_may_change(make_processor):
+    perception, image = make_perception(9), make_image()
+    reported = {*range(1, perception.reported + 1)}
+    for threshold, doubtful in ((0.0, {6, 7, 8, 9}), (0.3, {6}), (0.45, set()), (1.0, set())):
+        processor = make_processor(prompt=PromptSettings(perhaps_threshold=threshold))
+        frames = make_frames(processor, [image], [perception])
+        assert frames.prompts.citable == (reported | doubtful,), threshold
 
 
 def test_without_the_prompt_what_has_a_query_token_can_be_cited(make_processor):
     processor = make_processor(perception_prompt=False)
     frames = make_frames(processor, [make_image()], [make_perception(4)])
-    assert frames.prompts.citable == (make_perception(4).reported,) == (2,)
+    assert make_perception(4).reported == 2
+    assert frames.prompts.citable == ({1, 2},)
     blind = make_processor(perception_prompt=False, prefix_tokens=False)
     without = make_frames(blind, [make_image()], [make_perception(4)])
-    assert without.prompts.citable == (0,)
+    assert without.prompts.citable == (frozenset(),)
     assert frames.prompts.ids.shape == (1, 0)
     assert frames.objects.mask.sum() == 4
 

@@ -10,7 +10,7 @@ from mrmllm_ros.datasets.synthetic import synthetic_example
 from mrmllm_ros.detection.detections import Detections
 from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.model.perception_head import MAX_EDGE_SHIFT
-from mrmllm_ros.model.prompt import PromptSettings, describe_objects
+from mrmllm_ros.model.prompt import PERHAPS_THRESHOLD, PromptSettings, describe_objects
 from mrmllm_ros.training.training_settings import TrainingSettings
 
 
@@ -99,6 +99,18 @@ def test_what_cites_more_than_the_prompt_lists_is_not_asked(collate, examples):
     assert [text[:2] for text in told(collate, batch, 0)] == ["0?", "2?"]
 
 
+def test_doubtful_objects_are_asked_about_where_the_prompt_names_them(collate, examples):
+    example = next(e for e in examples if e.perception.doubtful(PERHAPS_THRESHOLD))
+    doubtful = max(example.perception.doubtful(PERHAPS_THRESHOLD))
+    answer = f"Perhaps I see a cup [{doubtful}]."
+    question = QuestionAnswer(question="A?", answer=answer, family="existence", truth=Truth())
+    example = replace(example, questions=(question,))
+    assert len(told(collate, collate([example]), 0)) == 1
+    for settings in (PromptSettings(perhaps_threshold=1.0), PromptSettings(max_objects=1)):
+        collate.processor.prompt = settings
+        assert collate([example]).texts.ids.shape == (1, 0)
+
+
 def test_without_prompt_and_image_nothing_is_asked_that_only_the_prompt_tells(collate, examples):
     def item(question, answer, family):
         return QuestionAnswer(question=question, answer=answer, family=family, truth=Truth())
@@ -136,13 +148,14 @@ def test_objects_are_written_down_with_what_is_stated_of_them(collate, examples)
         collate.processor.prompt,
         lambda text: 1,
         example.attributes[:reported],
+        example.perception.doubtful(PERHAPS_THRESHOLD),
     )
     assert decode(collate, batch.frames.prompts.ids[0]).startswith(objects.text)
-    assert batch.frames.prompts.citable == (reported,)
+    assert batch.frames.prompts.citable == (objects.citable,)
     without = collate(examples[:1], with_prompt=False)
     assert without.frames.prompts.ids.shape == (1, 0)
     # What it may cite is in the query tokens.
-    assert without.frames.prompts.citable == (reported,)
+    assert without.frames.prompts.citable == ({*range(1, reported + 1)},)
 
 
 def test_targets_lie_where_the_candidates_are_and_are_unknown_elsewhere(collate, examples):

@@ -9,13 +9,15 @@ from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import (
     capital,
     cite,
+    ids_of,
     in_color,
+    mention_all,
     on_side,
     plural,
     verbs,
     with_article,
 )
-from mrmllm_ros.datasets.questions.scene_sampler import SceneSampler
+from mrmllm_ros.datasets.questions.scene_sampler import Group, SceneSampler
 from mrmllm_ros.datasets.questions.vocabulary import is_person
 
 
@@ -78,6 +80,12 @@ def verdict(evidence: str, holds: bool, *ids: int) -> tuple[str, Truth]:
 def denial(phrase: str) -> tuple[str, Truth]:
     """Answer such as `No, I do not see a dog.`, and its truth."""
     return f"No, I do not see {phrase}.", yes_no_truth(False)
+
+
+def perhaps(sampler: SceneSampler, doubtful: Sequence[Group]) -> tuple[str, Truth]:
+    """Answer such as `Perhaps I see a dog [3].` about doubtful objects, and its truth."""
+    answer = sampler.phrase("perhaps", {"found": mention_all(doubtful)})
+    return answer, yes_no_truth(True, *ids_of(doubtful))
 
 
 def places(sampler: SceneSampler, label: str, ids: Sequence[int]) -> str:

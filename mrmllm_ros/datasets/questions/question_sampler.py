@@ -47,14 +47,15 @@ def ask(
         split: Split of the templates.
         vocabulary: Labels of absent objects.
         missed: Labels of objects that may be present without being listed; no answer denies these
-            objects, their place or their color. Those of the scene's annotation are added.
+            objects, their place or their color. Those of the scene's annotation and of doubtful
+            objects are added.
         shares: Share of the questions of each family that is asked on request, 0 to 1.
 
     Returns:
         Distinct questions: those on request, then the others in random order of families.
     """
     unlisted = () if scene.annotation is None else scene.annotation.unlisted
-    unseen = frozenset(missed).union(x.label for x in unlisted)
+    unseen = frozenset(missed).union(x.label for x in unlisted).union(scene.doubtful.values())
     sampler = SceneSampler(scene, rng, split, tuple(vocabulary), unseen)
     sampled: dict[str, QuestionAnswer] = {}
     for family, share in (shares or {}).items():
@@ -97,7 +98,7 @@ def with_questions(
 ) -> Example:
     """Replace the questions of an example by new training questions about its scene.
 
-    Without a scene they are about the reported objects.
+    Without a scene they are about the reported and doubtful objects.
 
     Args:
         example: The example.
@@ -108,7 +109,7 @@ def with_questions(
     """
     scene = example.scene
     if scene is None:
-        scene = Scene.of(example.perception.detections, example.attributes)
+        scene = Scene.of_perception(example.perception, example.attributes)
     questions = ask(scene, rng, count, "train", vocabulary, example.missed, shares)
     return replace(example, questions=questions)
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mrmllm_ros.detection.detections import Detections
+from mrmllm_ros.detection.detector import Perception
 from mrmllm_ros.model import prompt
 
 
@@ -20,11 +21,13 @@ class UnlistedObject:
         label: Label.
         box: (4,) left, top, right, bottom, normalized by the image size.
         meters: Distance in meters; NaN if the scene states no distances.
+        is_doubtful: Whether the prompt names it as a doubtful object.
     """
 
     label: str
     box: np.ndarray
     meters: float = np.nan
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,9 +59,10 @@ class Scene:
             unknown.
         annotation: What is known beside the listed detections; None if answers follow from the
             list alone.
+        doubtful: Labels of the doubtful objects by id, as the prompt states them.
 
     Raises:
-        ValueError: If the parts have different lengths.
+        ValueError: If the parts have different lengths, or a doubtful object is a listed one.
     """
 
     labels: tuple[str, ...]
@@ -66,10 +70,11 @@ class Scene:
     attributes: tuple[Mapping[str, str], ...]
     meters: np.ndarray | None = None
     annotation: Annotation | None = None
+    doubtful: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, detections: Detections, attributes: Sequence[Mapping[str, str]]) -> Scene:
-        """Create the scene of listed detections.
+        """Create the scene of listed detections without doubtful objects.
 
         Args:
             detections: N objects.
@@ -83,6 +88,21 @@ class Scene:
             meters=prompt.distances(detections),
         )
 
+    @classmethod
+    def of_perception(
+        cls, perception: Perception, attributes: Sequence[Mapping[str, str]]
+    ) -> Scene:
+        """Create the scene of the reported and doubtful objects of a perception.
+
+        Args:
+            perception: N reported objects, then others.
+            attributes: Attributes of at least the first N objects.
+        """
+        return replace(
+            cls.of(perception.detections, attributes),
+            doubtful=perception.doubtful(prompt.PERHAPS_THRESHOLD),
+        )
+
     def __post_init__(self) -> None:
         count = len(self.labels)
         if self.boxes.shape != (count, 4) or len(self.attributes) != count:
@@ -90,6 +110,8 @@ class Scene:
                 f"{count} labels, but boxes of shape {self.boxes.shape} and attributes of "
                 f"{len(self.attributes)}"
             )
+        if any(i <= count for i in self.doubtful):
+            raise ValueError(f"{count} listed objects, but doubtful ones {dict(self.doubtful)}")
         if self.annotation is not None and self.annotation.occlusion.shape != (count,):
             raise ValueError(
                 f"{count} labels, but occlusion of shape {self.annotation.occlusion.shape}"

@@ -37,6 +37,8 @@ _SYNONYM_SHARE = 0.25
 _DESCRIBED_SHARE = 0.2
 # Share of labels that the detector reports wrongly among absent labels, if there are any.
 _WRONG_SHARE = 0.3
+# Share of questions about doubtful objects, if there are any, in forms that ask for a label.
+_DOUBTFUL_SHARE = 0.5
 
 T = TypeVar("T")
 # Label with the ids of its objects.
@@ -56,7 +58,7 @@ class SceneSampler:
         rng: Source of randomness.
         split: Split of the templates.
         vocabulary: Labels of absent objects.
-        missed: Labels of objects that may be present without being listed.
+        missed: Labels of objects that may be present without being listed, such as doubtful ones.
     """
 
     scene: Scene
@@ -92,6 +94,20 @@ class SceneSampler:
                 continue
             groups[label] = (*groups.get(label, ()), i)
         return groups
+
+    @cached_property
+    def doubtful(self) -> list[Group]:
+        """Groups of doubtful objects that no listed object may be one of."""
+        groups: dict[str, tuple[int, ...]] = {}
+        for i, label in self.scene.doubtful.items():
+            if not any(overlap(label, listed) for listed in self.groups):
+                groups[label] = (*groups.get(label, ()), i)
+        return list(groups.items())
+
+    def doubtful_group(self) -> Group | None:
+        """Sample doubtful objects of one label for a share of the questions; None otherwise."""
+        is_asked = bool(self.doubtful) and self.chance(_DOUBTFUL_SHARE)
+        return self.pick(self.doubtful) if is_asked else None
 
     @cached_property
     def singles(self) -> tuple[int, ...]:
@@ -167,7 +183,7 @@ class SceneSampler:
 
     def name(self, label: str) -> str:
         """Sample a name: the label, or a synonym that fits no other object."""
-        others = self.groups.keys() - {label}
+        others = {*self.groups, *self.scene.doubtful.values()} - {label}
         words = [
             word
             for word in other_words(label)
@@ -292,12 +308,13 @@ class SceneSampler:
         return [x for x in self.unlisted if any(overlap(x.label, label) for label in labels)]
 
     def require_complete(self, *labels: str) -> None:
-        """Check that all known objects of these labels are listed, so that they can be counted.
+        """Check that the prompt names all known objects of these labels, so that they are counted.
 
         Raises:
-            NothingToAskError: If one is not listed.
+            NothingToAskError: If it does not name one.
         """
-        if any(overlap(x.label, label) for x in self.unlisted for label in labels):
+        unnamed = [x.label for x in self.unlisted if not x.is_doubtful]
+        if any(overlap(x, label) for x in unnamed for label in labels):
             raise NothingToAskError
 
     def largest_of(self, ids: Sequence[int], *, smallest: bool = False) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates of questions, from `templates.yaml`."""
+"""Templates of questions, and of one answer, from `templates.yaml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mrmllm_ros.datasets.questions.vocabulary import Split
 _FIELDS = frozenset(
     (
         *("x", "xs", "a_x", "y", "Is", "Is_cap", "Does", "Does_cap"),
-        *("red_x", "red_xs", "a_red_x", "on_side", "color", "state", "relation", "limit"),
+        *("red_x", "red_xs", "a_red_x", "on_side", "color", "state", "relation", "limit", "found"),
     )
 )
 _BRITISH_SPELLING = {"color": "colour", "Color": "Colour", "meter": "metre", "gray": "grey"}

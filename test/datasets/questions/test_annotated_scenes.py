@@ -170,6 +170,23 @@ def test_missed_objects_need_a_size_and_a_label_that_is_not_listed():
     assert not [x for x in asked.values() if x.family == "missed"]
 
 
+def test_a_missed_object_that_the_prompt_calls_doubtful_is_perhaps_there():
+    seen = replace(KETTLE, is_doubtful=True)
+    scene = replace(with_annotation(unlisted=(seen,)), doubtful={5: "kettle"})
+    asked = questions(scene, draws=100, shares={"missed": 0.3})
+    assert "a kettle [5]" in asked["Is there a kettle?"].answer
+    assert "perhaps" in asked["Is there a kettle?"].answer.lower()
+    assert asked["How many kettles are there?"].answer == "Perhaps one kettle [5]."
+    assert not [x for x in asked.values() if x.family == "missed"]
+
+
+def test_doubtful_objects_are_not_counted_where_another_one_is_missed():
+    scene = replace(KITCHEN, doubtful={5: "kettle"})
+    asked = questions(scene, draws=100)
+    assert "How many kettles are there?" not in asked
+    assert "perhaps" in asked["Is there a kettle?"].answer.lower()
+
+
 def test_scenes_without_an_annotation_are_asked_about_as_before():
     scene = replace(KITCHEN, labels=("oven", "chair", "bowl", "sink"), annotation=None)
     asked = questions(scene, draws=40, shares={"missed": 0.5, "place": 0.5})

@@ -273,7 +273,7 @@ def test_questions_about_small_differences_are_not_asked():
 @pytest.mark.parametrize("scene", [EMPTY, YARD], ids=["empty", "yard"])
 def test_answers_cite_the_objects_of_the_truth(scene, split):
     for item in questions(scene, split, draws=20).values():
-        cited = cited_ids(item.answer, len(scene.labels))
+        cited = cited_ids(item.answer, range(1, len(scene.labels) + 1))
         assert set(cited) == set(item.truth.cited or ()), item
         assert re.search(r"[{}]|\s\s", item.question + item.answer) is None
 
@@ -456,6 +456,70 @@ def test_to_name_more_than_an_answer_has_room_for_is_no_mistake():
 def test_wordings_of_evaluation_are_its_own(yard):
     trained = {question for question in yard if question}
     assert not trained & set(questions(YARD, "evaluation", draws=20))
+
+
+DOUBTS = replace(YARD, doubtful={8: "cat", 7: "bird", 9: "car", 10: "cat"})
+
+
+@pytest.fixture(scope="module")
+def doubts():
+    return questions(DOUBTS, draws=600)
+
+
+def test_of_a_doubtful_object_it_is_said_that_it_is_perhaps_there(doubts):
+    asked = doubts["Is there a bird?"]
+    assert "perhaps" in asked.answer.lower()
+    assert "a bird [7]" in asked.answer
+    assert (asked.truth.polarity, asked.truth.cited) == (True, {7})
+    assert "cats [8][10]" in doubts["Is there a cat?"].answer
+    assert doubts["How many birds are there?"].answer == "Perhaps one bird [7]."
+    assert doubts["How many cats are there?"].answer == "Perhaps two cats [8][10]."
+    assert doubts["How many cats are there?"].truth.number == 2
+    assert "perhaps" in doubts["Where is the bird?"].answer.lower()
+
+
+def test_a_listed_object_wins_over_a_doubtful_one(doubts):
+    assert doubts["Is there a car?"].answer == "Yes, I see cars [1][6]."
+    assert doubts["How many cars are there?"].answer == "I see two cars [1][6]."
+    assert doubts["Is there an animal?"].answer == "Yes, I see a dog [3]."
+    assert not [x for x in doubts.values() if 9 in cited_ids(x.answer)]
+
+
+def test_doubtful_objects_are_never_denied_and_not_described(doubts):
+    for item in doubts.values():
+        if item.family in ("description", "listing"):
+            assert max(cited_ids(item.answer)) <= len(YARD.labels)
+        elif re.match(r"No, I do not see|I do not see|I see no ", item.answer):
+            assert not re.search(r"\b(cats?|birds?|kitten|animals?)\b", item.answer), item
+
+
+def test_with_doubtful_objects_alone_kinds_and_the_scene_are_perhaps_seen():
+    asked = questions(replace(EMPTY, doubtful={1: "cat", 2: "person"}), draws=300)
+    for question, seen in (
+        ("Is there an animal?", "a cat [1]"),
+        ("Is anybody there?", "a person [2]"),
+        ("What do you see?", "a cat [1] and a person [2]"),
+        ("", "a cat [1] and a person [2]"),
+    ):
+        assert seen in asked[question].answer, question
+        assert "perhaps" in asked[question].answer.lower()
+
+
+def test_all_answers_about_doubtful_objects_are_right_and_in_both_splits():
+    for split in ("train", "evaluation"):
+        guesses = [
+            item
+            for item in questions(DOUBTS, split, draws=60).values()
+            if "perhaps" in item.answer.lower()
+        ]
+        assert guesses
+        for item in guesses:
+            assert is_right(item.answer, item.truth, cited_ids(item.answer)), item
+
+
+def test_a_doubtful_object_with_the_number_of_a_listed_one_is_rejected():
+    with pytest.raises(ValueError, match="doubtful"):
+        replace(YARD, doubtful={6: "cat"})
 
 
 def test_sides_are_those_of_the_prompt():

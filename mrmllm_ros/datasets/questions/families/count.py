@@ -25,7 +25,10 @@ from mrmllm_ros.datasets.questions.vocabulary import OBJECT_KINDS
 
 
 def _count(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    if not sampler.groups or sampler.chance(0.2):
+    seen = "I see"
+    if doubtful := sampler.doubtful_group():
+        seen, (label, ids) = "Perhaps", doubtful
+    elif not sampler.groups or sampler.chance(0.2):
         label, ids = sampler.absent(), ()
     else:
         # Most groups have one object; half of the time, take one with several.
@@ -36,7 +39,7 @@ def _count(sampler: SceneSampler) -> tuple[str, str, Truth]:
     # The prompt states the count.
     name = label if len(ids) == 1 else plural(label)
     cited = f" {cite(ids)}" if ids else ""
-    return question, f"I see {number_word(len(ids))} {name}{cited}.", count_truth(ids)
+    return question, f"{seen} {number_word(len(ids))} {name}{cited}.", count_truth(ids)
 
 
 def _count_kind(sampler: SceneSampler) -> tuple[str, str, Truth]:

@@ -14,7 +14,14 @@ from mrmllm_ros.datasets.questions.grammar import (
     on_side,
     with_article,
 )
-from mrmllm_ros.datasets.questions.phrases import denial, fields_of, places, verdict, yes_no_truth
+from mrmllm_ros.datasets.questions.phrases import (
+    denial,
+    fields_of,
+    perhaps,
+    places,
+    verdict,
+    yes_no_truth,
+)
 from mrmllm_ros.datasets.questions.scene_sampler import (
     MAX_COUNTED,
     Form,
@@ -27,6 +34,9 @@ from mrmllm_ros.datasets.questions.vocabulary import OBJECT_KINDS, is_person
 
 
 def _existence(sampler: SceneSampler) -> tuple[str, str, Truth]:
+    if doubtful := sampler.doubtful_group():
+        question = sampler.phrase("existence", fields_of(sampler.group_name(doubtful[0])))
+        return question, *perhaps(sampler, [doubtful])
     if sampler.groups and sampler.chance():
         label, ids = sampler.pick(sampler.groups_of(1, MAX_COUNTED))
         return (
@@ -41,28 +51,33 @@ def _existence(sampler: SceneSampler) -> tuple[str, str, Truth]:
 def _existence_kind(sampler: SceneSampler) -> tuple[str, str, Truth]:
     word, groups = sampler.kind()
     nouns = OBJECT_KINDS[word]
-    if not groups and (
+    doubtful = [(label, ids) for label, ids in sampler.doubtful if label in nouns]
+    if not groups + doubtful and (
         not nouns & label_set(sampler.vocabulary)
         or nouns & sampler.missed
         or sampler.is_ambiguous(word)
     ):
         raise NothingToAskError
-    return sampler.phrase("existence", fields_of(word)), *_any_of(groups, word)
+    question = sampler.phrase("existence", fields_of(word))
+    return question, *_any_of(sampler, groups, doubtful, word)
 
 
 def _anybody(sampler: SceneSampler) -> tuple[str, str, Truth]:
     groups = [(label, ids) for label, ids in sampler.groups.items() if is_person(label)]
+    doubtful = [(label, ids) for label, ids in sampler.doubtful if is_person(label)]
     looked_for = any(map(is_person, sampler.vocabulary))
-    if not groups and (not looked_for or any(map(is_person, sampler.present))):
+    if not groups + doubtful and (not looked_for or any(map(is_person, sampler.present))):
         raise NothingToAskError
-    return sampler.phrase("anybody"), *_any_of(groups, "person")
+    return sampler.phrase("anybody"), *_any_of(sampler, groups, doubtful, "person")
 
 
-def _any_of(groups: Sequence[Group], word: str) -> tuple[str, Truth]:
+def _any_of(
+    sampler: SceneSampler, groups: Sequence[Group], doubtful: Sequence[Group], word: str
+) -> tuple[str, Truth]:
     """Answer whether there are objects of a kind."""
-    if not groups:
-        return denial(with_article(word))
-    return f"Yes, I see {mention_all(groups)}.", yes_no_truth(True, *ids_of(groups))
+    if groups:
+        return f"Yes, I see {mention_all(groups)}.", yes_no_truth(True, *ids_of(groups))
+    return perhaps(sampler, doubtful) if doubtful else denial(with_article(word))
 
 
 def _existence_side(sampler: SceneSampler) -> tuple[str, str, Truth]:

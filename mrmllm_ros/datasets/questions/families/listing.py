@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import joined, mention
+from mrmllm_ros.datasets.questions.phrases import perhaps
 from mrmllm_ros.datasets.questions.scene_sampler import (
     Form,
     NothingToAskError,
@@ -24,7 +25,12 @@ def _listing(sampler: SceneSampler) -> tuple[str, str, Truth]:
 def enumerated(
     sampler: SceneSampler, part: Callable[[str, tuple[int, ...]], str]
 ) -> tuple[str, Truth]:
-    """List the first groups of objects with the phrases of `part`, then `more` if needed."""
+    """List the first groups of objects with the phrases of `part`, then `more` if needed.
+
+    Doubtful objects are only named where there are no others.
+    """
+    if sampler.doubtful and not sampler.groups:
+        return perhaps(sampler, sampler.doubtful[:MAX_GROUPS])
     if sampler.missed and not sampler.groups:
         raise NothingToAskError
     first = dict(list(sampler.groups.items())[:MAX_GROUPS])

@@ -16,8 +16,8 @@ MIN_AREA = 0.005
 
 def _missed(sampler: SceneSampler) -> tuple[str, str, Truth]:
     labels = {x.label for x in sampler.unlisted if box_areas(x.box[None])[0] >= MIN_AREA}
-    listed = sampler.groups
-    label = sampler.pick([x for x in sorted(labels) if not any(overlap(x, y) for y in listed)])
+    named = (*sampler.groups, *sampler.scene.doubtful.values())
+    label = sampler.pick([x for x in sorted(labels) if not any(overlap(x, y) for y in named)])
     # The templates of other questions about existence, so that they do not tell the answer.
     question = sampler.phrase("existence", fields_of(sampler.group_name(label)))
     return question, f"Yes, I see {indefinite(label)}.", yes_no_truth(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mrmllm_ros.datasets.example import Truth
 from mrmllm_ros.datasets.questions.grammar import indefinite, plural_only
-from mrmllm_ros.datasets.questions.phrases import fields_of, yes_no_truth
+from mrmllm_ros.datasets.questions.phrases import fields_of, perhaps, yes_no_truth
 from mrmllm_ros.datasets.questions.scene_sampler import Form, NothingToAskError, SceneSampler
 from mrmllm_ros.datasets.questions.vocabulary import is_person
 
@@ -26,9 +26,11 @@ def _cannot_tell(sampler: SceneSampler) -> tuple[str, str, Truth]:
 
 
 def _presupposed(sampler: SceneSampler) -> tuple[str, str, Truth]:
-    """A question about an absent object, or about a color that no object has."""
-    color = None
-    if sampler.chance(0.4):
+    """A question about an absent or doubtful object, or about a color that no object has."""
+    color, doubtful = None, sampler.doubtful_group()
+    if doubtful:
+        label, _ = doubtful
+    elif sampler.chance(0.4):
         label, color, ids = sampler.label_of_color()
         if ids or plural_only(label):
             raise NothingToAskError
@@ -37,11 +39,11 @@ def _presupposed(sampler: SceneSampler) -> tuple[str, str, Truth]:
     named = sampler.colored_name(label, color) if color else sampler.described_name(label)
     worn = "color_worn" if is_person(label) else "color"
     name = sampler.pick(["where", "distance"] if color else ["where", "distance", worn])
-    return (
-        sampler.phrase(name, fields_of(named)),
-        f"I do not see {indefinite(label, color)}.",
-        yes_no_truth(False),
-    )
+    question = sampler.phrase(name, fields_of(named))
+    if doubtful:
+        # The list states no more than its label.
+        return question, *perhaps(sampler, [doubtful])
+    return question, f"I do not see {indefinite(label, color)}.", yes_no_truth(False)
 
 
 FORMS: tuple[Form, ...] = (_cannot_tell, _presupposed)

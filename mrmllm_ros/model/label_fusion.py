@@ -14,8 +14,9 @@ object, and its name means the label.
 Where the place of the robot is known, the log-odds of all labels of a candidate that the detector
 is not sure about are shifted by what `context_shift` says, from a minimum score on.
 
-Then boxes of one label that cover each other are one object. Of each label, the best object's
-log-odds are raised by c: to miss the only cup costs more answers than to miss the second one.
+Then boxes of one label with a large IoU are one object. If one is inside the other, the less
+likely one gets a lower score. Of each label, the best object's log-odds are raised by c: to miss
+the only cup costs more answers than to miss the second one.
 
 The numbers s, g and c are fitted (docs/labels.md). All of this is ours, not the paper's.
 """
@@ -56,9 +57,12 @@ CONTEXT_FLOOR = 0.02
 SURE_SCORE = 0.6
 # Boxes with a larger IoU are one object, whatever their labels.
 SAME_OBJECT_IOU = 0.6
-# Boxes of one label with a larger IoU, or with a larger share inside another one, are duplicates.
+# Boxes of one label with a larger IoU are duplicates.
 MAX_IOU = 0.45
+# Of two boxes of a label of which one has a larger share inside the other, the less likely one is
+# probably no object of its own.
 MAX_COVERAGE = 0.8
+COVERED_FACTOR = 0.25
 # Minimum of p(n) K(y|n) for which the name is reported as a reason.
 _MIN_CONTRIBUTION = 0.05
 
@@ -255,7 +259,9 @@ class LabelFusion:
             of_labels = scores_in_context(of_labels, perception.candidates.scores, shifts)
         best = of_labels.argmax(1)
         scores = of_labels[np.arange(len(best)), best]
-        kept = remove_duplicates(perception.candidates.xyxy, scores, best)
+        xyxy = perception.candidates.xyxy
+        kept = remove_duplicates(xyxy, scores, best)
+        scores[kept] = discount_covered(xyxy[kept], scores[kept], best[kept])
         # The first of each label has its highest score.
         _, first = np.unique(best[kept], return_index=True)
         scores[kept[first]] = shift_log_odds(scores[kept[first]], BEST_OBJECT_SHIFT)
@@ -399,6 +405,25 @@ def remove_duplicates(xyxy: np.ndarray, scores: np.ndarray, label_ids: np.ndarra
     Returns:
         (M,) int64 indices of the kept boxes, highest score first.
     """
-    covered = (box_iou(xyxy, xyxy) > MAX_IOU) | (box_coverage(xyxy, xyxy) > MAX_COVERAGE)
-    covered &= label_ids[:, None] == label_ids
-    return np.array(suppress(covered, scores), np.int64)
+    overlaps = (box_iou(xyxy, xyxy) > MAX_IOU) & (label_ids[:, None] == label_ids)
+    return np.array(suppress(overlaps, scores), np.int64)
+
+
+def discount_covered(xyxy: np.ndarray, scores: np.ndarray, label_ids: np.ndarray) -> np.ndarray:
+    """Lower scores where one of two boxes of a label is inside the other.
+
+    The box with the higher score keeps it. The other one is kept, because it may be an object
+    before or behind the first.
+
+    Args:
+        xyxy: (K, 4) boxes.
+        scores: (K,) scores.
+        label_ids: (K,) labels.
+
+    Returns:
+        (K,) float32 scores.
+    """
+    inside = box_coverage(xyxy, xyxy) > MAX_COVERAGE
+    less_likely = (label_ids[:, None] == label_ids) & (scores[:, None] < scores)
+    covered = ((inside | inside.T) & less_likely).any(1)
+    return np.where(covered, COVERED_FACTOR * scores, scores).astype(np.float32)

@@ -20,11 +20,13 @@ from mrmllm_ros.model.label_fusion import (
     BEST_OBJECT_SHIFT,
     CONTEXT_FLOOR,
     CONTEXT_WEIGHT,
+    COVERED_FACTOR,
     GAIN,
     SMOOTHING,
     SURE_SCORE,
     LabelFusion,
     detector_scores,
+    discount_covered,
     fused_scores,
     merge_labels,
     remove_duplicates,
@@ -268,8 +270,11 @@ def test_boxes_of_one_label_on_each_other_are_one_object(fusion, make):
     inside = ("cup", 0.6, (20, 20, 60, 60))
     apart = ("cup", 0.4, (300, 0, 400, 100))
     fused = fuse(fusion, make(first, other, inside, apart))
-    assert sorted(fused.candidates.xyxy[:, 0].tolist()) == [10, 300]
-    assert len(fused.attributes) == len(fused.label_scores.scores) == len(fused.features) == 2
+    by_edge = dict(zip(fused.candidates.xyxy[:, 0], fused.candidates.scores, strict=True))
+    assert by_edge.keys() == {10, 20, 300}
+    assert by_edge[20] == np.float32(COVERED_FACTOR * 0.6)
+    assert fused.reported == 2
+    assert len(fused.attributes) == len(fused.label_scores.scores) == len(fused.features) == 3
 
 
 def test_boxes_of_two_labels_on_one_place_are_one_object(fusion, make):
@@ -443,13 +448,22 @@ def test_of_duplicates_the_highest_score_stays():
     assert remove_duplicates(xyxy, scores, labels).tolist() == [1, 2, 3]
 
 
-def test_a_part_of_an_object_with_a_higher_score_does_not_remove_the_whole():
+@pytest.mark.parametrize("scores", [(0.6, 0.4), (0.4, 0.6)], ids=["whole", "part"])
+def test_of_a_whole_and_its_part_the_less_likely_one_gets_a_lower_score(scores):
     xyxy = np.array([[0, 0, 100, 100], [0, 0, 30, 30]], np.float32)
-    labels = np.zeros(2, int)
-    whole_first = remove_duplicates(xyxy, np.array([0.6, 0.5], np.float32), labels)
-    part_first = remove_duplicates(xyxy, np.array([0.5, 0.6], np.float32), labels)
-    assert whole_first.tolist() == [0]
-    assert part_first.tolist() == [1, 0]
+    scores, labels = np.float32(scores), np.zeros(2, int)
+    assert len(remove_duplicates(xyxy, scores, labels)) == 2
+    expected = np.where(scores == scores.max(), scores, COVERED_FACTOR * scores)
+    np.testing.assert_allclose(discount_covered(xyxy, scores, labels), expected)
+    other_labels = discount_covered(xyxy, scores, np.array([0, 1]))
+    assert np.array_equal(other_labels, scores)
+
+
+def test_boxes_that_only_overlap_keep_their_scores():
+    xyxy = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [5, 5, 5, 5]], np.float32)
+    scores = np.float32([0.6, 0.5, 0.4])
+    assert np.array_equal(discount_covered(xyxy, scores, np.zeros(3, int)), scores)
+    assert discount_covered(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)).shape == (0,)
 
 
 def test_boxes_without_area_and_no_boxes_are_no_duplicates():

@@ -58,7 +58,8 @@ def make_batches(load_tiny):
         # Its own: adapters are put into it.
         tiny = Backbones(load_tiny(), detector_stub())
         torch.manual_seed(settings.seed)
-        config = MrMllm.configure(tiny, query_fusion=False, **choices)
+        switches = {"query_fusion": False, "doubtful_objects": True}
+        config = MrMllm.configure(tiny, **switches, **choices)
         processor = MrMllmProcessor(config, tiny, PromptSettings())
         collate = Collator(processor, tiny.language_model, config.attributes)
         batches = Batches(

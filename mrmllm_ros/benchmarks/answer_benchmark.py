@@ -143,16 +143,15 @@ def _prompt(
     original: LanguageModel, fusion: Fusion, perception: Perception, options: Options
 ) -> list[int]:
     """Tokens of the whole prompt."""
-    settings = options.settings.prompt
+    settings, config = options.settings.prompt, fusion.answerer.model.config
     object_list = describe_objects(
         perception.detections,
         settings,
         original.count_tokens,
         color_names(fusion.image, perception.detections),
-        perception.doubtful(settings.perhaps_threshold),
+        perception.doubtful(settings.perhaps_threshold) if config.doubtful_objects else None,
     )
-    examples = fusion.answerer.model.config.prompt_examples
-    text = original.render(chat(object_list.text, QUESTION.text, examples))
+    text = original.render(chat(object_list.text, QUESTION.text, config.prompt_examples))
     return original.tokenize(text).tolist()
 
 

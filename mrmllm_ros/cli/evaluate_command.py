@@ -152,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
         print_progress,
         label_fusion=ablation.label_fusion,
         folders=folders,
+        doubtful=ablation.config.doubtful_objects,
     ).of(names)
     if questions:
         suites.append(

@@ -89,13 +89,16 @@ class _Candidate:
     is_object: bool = False
 
 
-def synthetic_example(seed: int, split: Split, questions: int) -> Example:
+def synthetic_example(
+    seed: int, split: Split, questions: int, *, doubtful: bool = True
+) -> Example:
     """Generate a synthetic scene; the same for the same arguments.
 
     Args:
         seed: Random seed of the scene, at least 0.
         split: Evaluation has kinds of scenes, nouns and templates that training never has.
         questions: Maximum number of questions.
+        doubtful: Whether questions are also about doubtful objects, which the prompt then names.
 
     Returns:
         At most `MAX_CANDIDATES` candidates without features and image.
@@ -109,7 +112,11 @@ def synthetic_example(seed: int, split: Split, questions: int) -> Example:
     attributes, meters = sampler.properties(candidates)
     detections = _detections(candidates, sampler.resolution_wh, meters)
     perception = Perception.ranked(detections, THRESHOLD)
-    scene = Scene.of_perception(perception, attributes)
+    scene = (
+        Scene.of_perception(perception, attributes)
+        if doubtful
+        else Scene.of(perception.detections, attributes)
+    )
     return Example(
         perception=perception,
         attributes=attributes,

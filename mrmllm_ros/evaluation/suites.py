@@ -161,6 +161,8 @@ class Suites:
         progress: Called with a line if a part is skipped.
         label_fusion: Names regions of labeled images; None for no names.
         folders: Folders of rendered scenes.
+        doubtful: Whether the prompt names doubtful objects; questions about synthetic scenes are
+            about them, too.
     """
 
     backbones: Backbones
@@ -169,6 +171,7 @@ class Suites:
     progress: Progress = field(default=print)
     label_fusion: LabelFusion | None = None
     folders: SceneFolders = NO_FOLDERS
+    doubtful: bool = False
 
     def of(self, names: Sequence[str]) -> list[Suite]:
         """Create suites by name.
@@ -263,7 +266,7 @@ class Suites:
 
     @cached_property
     def _synthetic_scenes(self) -> SyntheticScenes:
-        return SyntheticScenes(self.scenes)
+        return SyntheticScenes(self.scenes, doubtful=self.doubtful)
 
     @cached_property
     def _images(self) -> LabeledImages:

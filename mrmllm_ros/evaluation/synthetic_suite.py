@@ -35,15 +35,19 @@ class SyntheticScenes:
         examples: Scenes with questions.
     """
 
-    def __init__(self, scenes: int = SCENES, questions: int = QUESTIONS) -> None:
+    def __init__(
+        self, scenes: int = SCENES, questions: int = QUESTIONS, *, doubtful: bool = False
+    ) -> None:
         """Generate the scenes; the same for the same arguments.
 
         Args:
             scenes: Number of scenes.
             questions: Maximum number of questions about a scene.
+            doubtful: See `synthetic_example`.
         """
         self.examples: tuple[Example, ...] = tuple(
-            synthetic_example(seed, "evaluation", questions) for seed in range(scenes)
+            synthetic_example(seed, "evaluation", questions, doubtful=doubtful)
+            for seed in range(scenes)
         )
         self._answers: dict[str, list[AnsweredQuestion]] = {}
 

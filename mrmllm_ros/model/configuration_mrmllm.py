@@ -45,6 +45,7 @@ class MrMllmConfig(PretrainedConfig):
             queries, and object queries hold the detector's features alone.
         prefix_tokens: Whether the language model's input contains the query tokens.
         perception_prompt: Whether the prompt lists the detections.
+        doubtful_objects: Whether the prompt names doubtful objects, too.
         perception_outputs: Outputs of the perception head, of `PERCEPTION_OUTPUTS`; empty for no
             head. Other values keep what the detector found.
         head_uses_language_model: Whether the perception head uses the language model's hidden
@@ -80,6 +81,7 @@ class MrMllmConfig(PretrainedConfig):
     query_fusion: bool = True
     prefix_tokens: bool = True
     perception_prompt: bool = True
+    doubtful_objects: bool = False
     perception_outputs: list[str] = field(default_factory=lambda: [*PERCEPTION_OUTPUTS])
     head_uses_language_model: bool = True
     prompt_examples: bool = False

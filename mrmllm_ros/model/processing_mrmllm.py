@@ -198,6 +198,7 @@ class MrMllmProcessor:
         self.vocabulary = tuple(backbones.detector.labels)
         self._encoder = backbones.visual_encoder if config.needs_image else None
         self._max_objects = config.max_objects
+        self._names_doubtful = config.doubtful_objects
         self._has_tokens = config.prefix_tokens
         self.perception_hidden_size = config.perception_hidden_size
         self.visual_shape = (0, 0)
@@ -282,7 +283,7 @@ class MrMllmProcessor:
             self.prompt,
             self._language_model.count_tokens,
             attributes,
-            perception.doubtful(self.prompt.perhaps_threshold),
+            perception.doubtful(self.prompt.perhaps_threshold) if self._names_doubtful else None,
         )
 
 

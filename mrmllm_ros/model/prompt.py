@@ -29,9 +29,8 @@ SIDES = ("left", "middle", "right")
 DESCRIBE = "Describe the scene."
 INSTRUCTION = (
     "You are a robot. The numbered objects, largest first, are all that your camera sees. Answer "
-    "in one short sentence and put the number of each object you mention behind it, like [1]. The "
-    "line perhaps names doubtful objects: say perhaps of them. If something is not listed, say "
-    "that you do not see it."
+    "in one short sentence and put the number of each object you mention behind it, like [1]. If "
+    "something is not listed, say that you do not see it."
 )
 # A trained model needs no further instruction.
 TRAINED_INSTRUCTION = (
@@ -48,11 +47,6 @@ EXAMPLES = (
     ),
     ("boat [1] white middle 45,90", "Is there a cat?", "No, I do not see a cat."),
     ("kite [1] right 75,20", "Is there a kite?", "Yes, there is a kite [1]."),
-    (
-        "bench [1] left 20,70\nperhaps lamp [2]",
-        "Is there a lamp?",
-        "Perhaps there is a lamp [2].",
-    ),
     (
         "nearest first [2][1]\nleft [1] right [2]\ntruck [1] left 20,80\nbicycle [2] right 75,90",
         DESCRIBE,
@@ -82,7 +76,9 @@ class PromptSettings(Validated):
     perhaps_threshold: float = setting(
         PERHAPS_THRESHOLD,
         "Minimum score of doubtful objects, which the prompt names in a line of their own and "
-        'answers mention with "perhaps"; from detector.score_threshold on there are none.',
+        'answers mention with "perhaps"; from detector.score_threshold on there are none. Used '
+        "with vision-language models and with weights that were trained with doubtful objects, "
+        "which the embedded weights were not.",
         minimum=0.0,
         maximum=1.0,
         live=True,

@@ -124,6 +124,7 @@ def train(
             **{
                 **vars(settings.model),
                 "perception_outputs": outputs,
+                "doubtful_objects": True,
                 "region_names": models.region_names if settings.model.region_names else 0,
             },
         )

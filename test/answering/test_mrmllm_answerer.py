@@ -76,7 +76,6 @@ def test_without_a_checkpoint_answers_are_those_of_the_language_model_reading_th
         perception.detections,
         PromptSettings(),
         language_model.count_tokens,
-        doubtful=perception.doubtful(PERHAPS_THRESHOLD),
     )
     for question in QUESTIONS[:3]:
         answer = untrained.answer(encoded, Question(question, Decoding(12)), SilentListener())
@@ -394,7 +393,7 @@ def test_lower_precision_gives_about_the_same(tiny_backbones, make_answerer, com
 def test_an_answer_cites_what_the_prompt_lists_and_nothing_else(
     tiny_backbones, make_answerer, monkeypatch
 ):
-    answerer = make_answerer(tiny_backbones())
+    answerer = make_answerer(tiny_backbones(), doubtful_objects=True)
     perception = make_perception(8)
     assert perception.reported == 4
     assert set(perception.doubtful(PERHAPS_THRESHOLD)) == {5, 6}
@@ -429,7 +428,7 @@ def test_a_question_that_does_not_fit_into_the_context_is_refused_with_the_fix(u
 
 
 def test_the_limits_of_the_prompt_may_change(tiny_backbones, make_answerer):
-    answerer = make_answerer(tiny_backbones())
+    answerer = make_answerer(tiny_backbones(), doubtful_objects=True)
     perception = make_perception(10)
     answerer.configure(PromptSettings(max_objects=2))
     [short] = answerer.encode([make_image()], [perception])

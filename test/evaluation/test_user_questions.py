@@ -101,12 +101,14 @@ def test_answers_are_judged_by_family(write, suite, monkeypatch):
         "accuracy": 0.5,
         "accuracy, count": 0.0,
         "accuracy, existence": 1.0,
+        "share of perhaps": 0.0,
     }
 
 
 def test_a_small_model_answers_them(write, suite, make_answerer):
     result = suite(write(JUDGED, COUNTED)).evaluate(make_answerer(), FULL, lambda line: None)
-    assert set(result.statistics) == {"accuracy", "accuracy, count", "accuracy, existence"}
+    accuracies = {"accuracy", "accuracy, count", "accuracy, existence"}
+    assert set(result.statistics) == {*accuracies, "share of perhaps"}
 
 
 def test_questions_about_one_image_form_one_scene(write, suite, make_answerer):

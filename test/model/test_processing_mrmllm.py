@@ -265,6 +265,7 @@ def test_boxes_and_scores_keep_full_precision_and_the_rest_has_the_models(langua
 def make_processor(tiny_backbones, make_model):
     def make(width=PERCEPTION_WIDTH, prompt=None, **choices):
         backbones = tiny_backbones(width=width)
+        choices = {"doubtful_objects": True, **choices}
         config = make_model(backbones, opened=False, **choices).config
         return MrMllmProcessor(config, backbones, prompt or PromptSettings())
 
@@ -325,6 +326,14 @@ def test_doubtful_objects_can_be_cited_from_a_threshold_on_that_may_change(make_
         processor = make_processor(prompt=PromptSettings(perhaps_threshold=threshold))
         frames = make_frames(processor, [image], [perception])
         assert frames.prompts.citable == (reported | doubtful,), threshold
+
+
+def test_a_model_that_was_trained_without_doubtful_objects_gets_none(make_processor):
+    processor = make_processor(doubtful_objects=False)
+    perception = make_perception(9)
+    assert perception.doubtful(PERHAPS_THRESHOLD)
+    frames = make_frames(processor, [make_image()], [perception])
+    assert frames.prompts.citable == ({*range(1, perception.reported + 1)},)
 
 
 def test_without_the_prompt_what_has_a_query_token_can_be_cited(make_processor):

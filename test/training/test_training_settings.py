@@ -19,7 +19,8 @@ def read(tmp_path, text):
     "file", sorted((REPOSITORY / "config" / "train").glob("*.yaml")), ids=lambda file: file.name
 )
 def test_every_configuration_that_ships_can_be_read(file):
-    assert TrainingSettings.read(file).data.synthetic.share > 0
+    data = TrainingSettings.read(file).data
+    assert data.synthetic.share + data.frames.share + data.coco.share > 0
 
 
 def test_what_is_not_named_keeps_its_default(tmp_path):

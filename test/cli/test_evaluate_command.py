@@ -28,7 +28,7 @@ REPORT = SuiteReport(
     headline={"accuracy": "accuracy"},
 )
 
-ABLATION = SimpleNamespace(label_fusion=object())
+ABLATION = SimpleNamespace(label_fusion=object(), config=SimpleNamespace(doubtful_objects=True))
 
 
 @pytest.fixture
@@ -37,9 +37,8 @@ def asked(monkeypatch):
     asked = {}
 
     class Suites:
-        def __init__(self, backbones, scenes, frame_step, progress, label_fusion, folders):
-            asked["scenes"], asked["frame_step"] = scenes, frame_step
-            asked["label_fusion"], asked["folders"] = label_fusion, folders
+        def __init__(self, backbones, scenes, frame_step, progress, **options):
+            asked.update(options, scenes=scenes, frame_step=frame_step)
 
         def of(self, names):
             asked["names"] = names
@@ -80,6 +79,7 @@ def test_everything_is_measured_by_default(asked, capsys):
     assert asked["scenes"] == 100
     assert asked["ablate"] is False
     assert asked["label_fusion"] is ABLATION.label_fusion
+    assert asked["doubtful"] is True
     printed = capsys.readouterr()
     assert "accuracy  0.500 [0.250, 0.750]" in printed.out
     assert "at work" in printed.err

@@ -20,6 +20,7 @@ from mrmllm_ros.datasets.targets import (
 )
 from mrmllm_ros.datasets.video import FrameSource, frame_examples
 from mrmllm_ros.detection.images import ImageError
+from mrmllm_ros.model.prompt import PERHAPS_THRESHOLD
 
 
 class TestSource:
@@ -175,14 +176,17 @@ class TestExamples:
     def test_examples_have_no_questions(self, examples):
         assert not any(example.questions for example in examples)
 
-    def test_questions_cite_reported_objects_and_deny_no_missed_ones(self, examples, detector):
+    def test_questions_cite_named_objects_and_deny_no_missed_ones(self, examples, detector):
         rng = np.random.default_rng(0)
         made = [with_questions(e, rng, vocabulary=detector.labels) for e in examples]
         assert any(example.questions for example in made)
         for example in made:
             assert len(example.questions) <= 8
+            perception = example.perception
+            reported = range(1, perception.reported + 1)
+            named = {*reported, *perception.doubtful(PERHAPS_THRESHOLD)}
             for item in example.questions:
-                assert (item.truth.cited or set()) <= {*range(1, example.perception.reported + 1)}
+                assert (item.truth.cited or set()) <= named
             # How two that are cited are to each other does not hang on what is hidden.
             denied = " ".join(
                 item.answer

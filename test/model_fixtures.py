@@ -5,6 +5,7 @@ import pytest
 import torch
 from making import PERCEPTION_WIDTH, detector_stub, open_up, tiny_llama
 
+from mrmllm_ros import environment
 from mrmllm_ros.answering.mrmllm_answerer import MrMllmAnswerer
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.language_model import LanguageModel
@@ -65,3 +66,17 @@ def make_answerer(make_model):
         return MrMllmAnswerer(model, backbones, PromptSettings())
 
     return make
+
+
+@pytest.fixture
+def tiny_language_model(tiny_backbones):
+    return tiny_backbones().language_model
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Folder of the cached scores of labels, in a home of the test."""
+    monkeypatch.setenv("MRMLLM_HOME", str(tmp_path))
+    environment.cache_folder.cache_clear()
+    yield tmp_path / "cache" / "label_scores"
+    environment.cache_folder.cache_clear()

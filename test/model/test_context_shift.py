@@ -6,7 +6,6 @@ from threading import Event
 import numpy as np
 import pytest
 
-from mrmllm_ros import environment
 from mrmllm_ros.model.context_shift import (
     MAX_SHIFT,
     REFERENCE_PLACES,
@@ -19,19 +18,7 @@ PATIENCE_S = 10.0
 LABELS = ("cup", "traffic light")
 NEVER = Event()
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """Folder of the cached scores, in a home of the test."""
-    monkeypatch.setenv("MRMLLM_HOME", str(tmp_path))
-    environment.cache_folder.cache_clear()
-    yield tmp_path / "cache" / "label_scores"
-    environment.cache_folder.cache_clear()
-
-
-@pytest.fixture
-def tiny_language_model(tiny_backbones):
-    return tiny_backbones().language_model
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def no_language_model():

@@ -5,7 +5,6 @@ from threading import Event
 import numpy as np
 import pytest
 
-from mrmllm_ros import environment
 from mrmllm_ros.model import label_knowledge
 from mrmllm_ros.model.label_knowledge import LabelKnowledge
 from mrmllm_ros.model.label_scorer import LabelScorer
@@ -16,19 +15,7 @@ NAMES = ("Windsor tie", "minivan", "hen")
 LABELS = ("tie", "car")
 NEVER = Event()
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """Folder of the cached scores, in a home of the test."""
-    monkeypatch.setenv("MRMLLM_HOME", str(tmp_path))
-    environment.cache_folder.cache_clear()
-    yield tmp_path / "cache" / "label_scores"
-    environment.cache_folder.cache_clear()
-
-
-@pytest.fixture
-def tiny_language_model(tiny_backbones):
-    return tiny_backbones().language_model
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -402,8 +402,9 @@ def start(settings: TrainingSettings) -> Accelerator:
 
 
 def _precision(precision: str, on_cpu: bool) -> str:
+    # On a CPU without AMX, a step in bfloat16 takes 1.3 to 1.6 times as long as in float32.
     supported = (
-        torch.cpu._is_avx512_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported(False)
+        torch.cpu._is_amx_tile_supported() if on_cpu else torch.cuda.is_bf16_supported(False)
     )
     if precision == "auto":
         return "bfloat16" if supported else "float32"

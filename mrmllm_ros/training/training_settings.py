@@ -282,7 +282,7 @@ class TrainingSettings(Validated):
     device: str = setting("auto", "auto (CUDA if there is one) or cpu.", choices=("auto", "cpu"))
     precision: str = setting(
         "auto",
-        "auto selects bfloat16 if the CPU or GPU supports it, else float32.",
+        "auto selects bfloat16 on a GPU that supports it and on a CPU with AMX, else float32.",
         choices=("auto", "float32", "bfloat16"),
     )
     workers: int = setting(

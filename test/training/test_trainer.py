@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from mrmllm_ros.model.modeling_mrmllm import MrMllm
+from mrmllm_ros.training import trainer
 from mrmllm_ros.training.leg import Leg, UnfinishedError
 from mrmllm_ros.training.trainer import Trainer, TrainingError, exact_answers, start
 from mrmllm_ros.training.training_settings import DropSettings, LossSettings, TrainingSettings
@@ -278,3 +279,12 @@ def test_a_run_does_not_go_on_with_a_head_that_says_other_things(make_batches, s
     make(score=1.0).run()
     with pytest.raises(TrainingError, match="perception_outputs"):
         make(novelty=1.0).run()
+
+
+@pytest.mark.parametrize(("has_amx", "chosen"), [(True, "bf16"), (False, "no")])
+def test_on_a_cpu_bfloat16_is_chosen_where_it_is_fast(has_amx, chosen, settings, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    # A process has one accelerator, whose precision cannot change.
+    monkeypatch.setattr(trainer, "Accelerator", lambda **options: options)
+    options = start(replace(settings, device="cpu", precision="auto"))
+    assert options["mixed_precision"] == chosen

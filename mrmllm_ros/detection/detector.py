@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Maximum number of doubtful objects of an image.
 MAX_DOUBTFUL = 8
 # Boxes of one label with a larger IoU are one object.
-_DUPLICATE_IOU = 0.45
+DUPLICATE_IOU = 0.45
 
 
 class DetectorError(MrmllmError):
@@ -302,7 +302,7 @@ class Perception:
         likely = self.candidates.scores >= np.float32(minimum_score)
         for i in range(reported, len(labels)):
             same = [j for j in kept if labels[j] == labels[i]]
-            if likely[i] and (box_iou(xyxy[[i]], xyxy[same]) <= _DUPLICATE_IOU).all():
+            if likely[i] and (box_iou(xyxy[[i]], xyxy[same]) <= DUPLICATE_IOU).all():
                 kept.append(i)
         return {i + 1: labels[i] for i in kept[reported : reported + MAX_DOUBTFUL]}
 

@@ -43,7 +43,7 @@ _Shifts = Callable[[RenderedImage, tuple[str, str]], np.ndarray]
 
 
 class Cooccurrence:
-    """How much more often labels occur in a place than elsewhere, in annotated scenes."""
+    """Co-occurrence of labels and places in annotated scenes."""
 
     def __init__(self, scenes: RenderedScenes) -> None:
         """Count the images with each label, by place."""

@@ -97,10 +97,7 @@ class RenderedQuestionsSuite(Suite):
         """See `Suite.evaluate`."""
         images = self._scenes.scenes.images
         # Labels are fused once, since the list that answers cite depends on them.
-        fused = [
-            replace(each, region_names=None)
-            for each in fuse_labels(answerer, self._scenes.examples)
-        ]
+        fused = fuse_labels(answerer, self._scenes.examples)
         examples = [
             replace(
                 example,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Comprehension of the scene: how much likelier labels are in the place where the robot is.
+"""Comprehension of the scene: likelihood of labels in the place where the robot is.
 
 The language model scores each label as an object in the context, and as an object in places of
 many kinds. The log-probability in the context minus the mean over these places is the shift of the

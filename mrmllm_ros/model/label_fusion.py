@@ -32,7 +32,13 @@ import numpy as np
 from mrmllm_ros.compute import Step, at_once
 from mrmllm_ros.detection.boxes import box_coverage, box_iou, non_max_suppression, suppress
 from mrmllm_ros.detection.detections import LOOKS_LIKE, Attribute
-from mrmllm_ros.detection.detector import Detector, LabelScores, Perception, rank
+from mrmllm_ros.detection.detector import (
+    DUPLICATE_IOU,
+    Detector,
+    LabelScores,
+    Perception,
+    rank,
+)
 from mrmllm_ros.model.backbones import Backbones
 from mrmllm_ros.model.context_shift import ContextKnowledge, ContextShift
 from mrmllm_ros.model.label_knowledge import LabelKnowledge, start_learning
@@ -57,8 +63,6 @@ CONTEXT_FLOOR = 0.02
 SURE_SCORE = 0.6
 # Boxes with a larger IoU are one object, whatever their labels.
 SAME_OBJECT_IOU = 0.6
-# Boxes of one label with a larger IoU are duplicates.
-MAX_IOU = 0.45
 # Of two boxes of a label of which one has a larger share inside the other, the less likely one is
 # probably no object of its own.
 MAX_COVERAGE = 0.8
@@ -75,7 +79,7 @@ class LabelFusion:
         max_crops: Maximum number of regions of an image to name.
         classifier: Names regions.
         knowledge: Where `table` comes from, or None if the names are the labels.
-        context: How much likelier labels are in the place where the robot is, or None.
+        context: Shifts of labels in the place where the robot is, or None.
         table: What the names mean; may be replaced for an ablation.
     """
 
@@ -94,8 +98,7 @@ class LabelFusion:
             classifier: Names regions.
             knowledge: What the names mean, or None if the names are the labels.
             max_crops: Maximum number of regions of an image to name.
-            context: How much likelier labels are in the place where the robot is; None if no place
-                is ever known.
+            context: Shifts of labels in the place where the robot is; None to use no place.
         """
         self.context = context
         self.max_crops = max_crops
@@ -405,7 +408,7 @@ def remove_duplicates(xyxy: np.ndarray, scores: np.ndarray, label_ids: np.ndarra
     Returns:
         (M,) int64 indices of the kept boxes, highest score first.
     """
-    overlaps = (box_iou(xyxy, xyxy) > MAX_IOU) & (label_ids[:, None] == label_ids)
+    overlaps = (box_iou(xyxy, xyxy) > DUPLICATE_IOU) & (label_ids[:, None] == label_ids)
     return np.array(suppress(overlaps, scores), np.int64)
 
 

@@ -334,7 +334,7 @@ def batch_objects(
         return stack(known) if len(known) == len(perceptions) else None
 
     features = stack_all(perception.features for perception in perceptions)
-    scores = stack_all(_label_scores(perception, texts) for perception in perceptions)
+    scores = stack_all(_label_scores(perception, index) for perception in perceptions)
     names = stack_all(
         None if p.region_names is None else torch.from_numpy(p.region_names) for p in perceptions
     )
@@ -349,7 +349,7 @@ def batch_objects(
     )
 
 
-def _label_scores(perception: Perception, labels: Sequence[str]) -> torch.Tensor | None:
+def _label_scores(perception: Perception, index: Mapping[str, int]) -> torch.Tensor | None:
     """(K, V) float32 scores of labels, at least the candidate's score for its own label.
 
     None before the fusion of labels: a detector's scores may be those of other candidates of the
@@ -358,11 +358,10 @@ def _label_scores(perception: Perception, labels: Sequence[str]) -> torch.Tensor
     of_labels, candidates = perception.label_scores, perception.candidates
     if of_labels is None or perception.detected is None:
         return None
-    columns = {label: column for column, label in enumerate(of_labels.labels)}
-    scores = np.zeros((len(candidates), len(labels)), np.float32)
-    known = [i for i, label in enumerate(labels) if label in columns]
-    scores[:, known] = of_labels.scores[:, [columns[labels[i]] for i in known]]
-    own = (np.arange(len(candidates)), [labels.index(label) for label in candidates.labels])
+    scores = np.zeros((len(candidates), len(index)), np.float32)
+    known = [column for column, label in enumerate(of_labels.labels) if label in index]
+    scores[:, [index[of_labels.labels[column]] for column in known]] = of_labels.scores[:, known]
+    own = (np.arange(len(candidates)), [index[label] for label in candidates.labels])
     scores[own] = np.maximum(scores[own], candidates.scores)
     return torch.from_numpy(scores)
 
